@@ -236,6 +236,7 @@ def _rows(say: _Dialect) -> dict[str, tuple[dict[str, str], str]]:
             "n % 10 < 3",
         ),
         "inputs": ({"sha256": digest, "job_id": job}, "n % 10 = 5"),
+        "response_inputs": ({"job_id": job, "items": say.json("""'{"data": []}'""")}, "n % 10 = 6"),
         "audit_log": (
             {"tenant_id": tenant, "actor": "'operator'", "action": "'key_created'", "subject": "'x'"}
             | {"detail": empty, "created_at": at},

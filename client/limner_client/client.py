@@ -14,6 +14,7 @@ import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
 from limner_client.images import Images
+from limner_client.own_queue import OwnQueue
 from limner_client.parameters import parameter
 from limner_client.webhooks import Webhooks
 from limner_shared.domain.stored_errors import class_of
@@ -72,6 +73,7 @@ class Client:
         )
         self.webhooks = Webhooks(self._json)
         self.images = Images(self._json)
+        self.own_queue = OwnQueue(self._json)
 
     def __enter__(self) -> Self:
         return self
@@ -229,11 +231,9 @@ class Client:
         changed since then comes first.
         """
         headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
-        timeout = httpx.Timeout(60, connect=5)
+        options: Any = {"params": params, "headers": headers, "timeout": httpx.Timeout(60, connect=5)}
         try:
-            with connect_sse(
-                self._http, "GET", f"{API}/events", params=params, headers=headers, timeout=timeout
-            ) as source:
+            with connect_sse(self._http, "GET", f"{API}/events", **options) as source:
                 if source.response.is_error:
                     source.response.read()
                     raise _refused(source.response)

@@ -30,7 +30,7 @@ from limner_dispatcher.wakeup import WakeUp
 from limner_dispatcher.webhooks.deliveries import DUTY as WEBHOOK_DUTY
 from limner_dispatcher.webhooks.deliveries import Deliveries
 from limner_shared import metrics
-from limner_shared.db.engine import Database, describe, is_away
+from limner_shared.db.engine import DATABASE_AWAY, Database, describe, is_away
 from limner_shared.db.notifications import WaitingListener
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.ids import new_owner
@@ -214,7 +214,7 @@ class Dispatcher:
             except NotLeading:
                 trouble = None
             except Exception as error:
-                if not ends_pass(error):
+                if not (ends_pass(error) or isinstance(error, DATABASE_AWAY)):
                     raise
                 if trouble != type(error).__name__:  # log it once, not twice a second
                     log.warning("database or Redis away, trying again", thread=name, error=describe(error))

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from redis.exceptions import RedisError
+
 from limner_shared import metrics
 from limner_shared.db.engine import DATABASE_AWAY, describe
 from limner_shared.messaging.reports import SetAside
@@ -20,8 +22,9 @@ log = get_logger(__name__)
 FIRST_SECONDS: Final = 1.0
 """The delay of an item's first retry; it doubles with each further failure."""
 LONGEST_SECONDS: Final = 300.0
-LONGEST_BUSY_SECONDS: Final = 4.0
-"""The longest delay for items that failed because another transaction held their rows."""
+LONGEST_PASSING_SECONDS: Final = 4.0
+"""The longest delay for items that failed for the state of the database or Redis: held rows, a refused command."""
+PASSING: Final = (*DATABASE_AWAY, RedisError)
 
 
 @dataclass(slots=True)
@@ -121,7 +124,7 @@ class Isolation:
         with self._lock:
             failures = self._aside.setdefault(duty, {})
             count = failures[name].count + 1 if name in failures else 1
-            longest = LONGEST_BUSY_SECONDS if isinstance(error, DATABASE_AWAY) else LONGEST_SECONDS
+            longest = LONGEST_PASSING_SECONDS if isinstance(error, PASSING) else LONGEST_SECONDS
             pause = min(longest, FIRST_SECONDS * 2.0 ** min(count - 1, 30))
             failures[name] = _Failure(type(error).__name__, count, self._clock() + pause)
             self._failures[duty] += 1

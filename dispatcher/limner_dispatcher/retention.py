@@ -17,6 +17,7 @@ from limner_shared.db.webhooks import deliveries
 from limner_shared.db.webhooks import log as webhook_log
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import CHECKPOINTS, FILES, INPUTS, RENDITIONS, Blobs, file_of
+from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -160,7 +161,7 @@ class Cleaner:
                 if delete(digest, self._grace):
                     deleted.append(digest)
             except (StorageFailed, StorageFull) as error:
-                failures[error.reason] += 1
+                failures[reason_of(error)] += 1
         if failures:
             log.warning("could not delete pictures", reasons=dict(failures))
         return deleted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any, ClassVar
 
 
@@ -110,10 +109,6 @@ class NotFound(LimnerError):
     code, title, status = "not_found", "Not found", 404
 
 
-class ObjectLost(NotFound):
-    """The stored bytes are missing, or are not those that were stored."""
-
-
 class InvalidLink(LimnerError):
     """This link was not made by this service, or its signing key has changed: request a new one."""
 
@@ -216,43 +211,16 @@ class InterpreterUnavailable(LimnerError):
     code, title, status, retryable = "interpreter_unavailable", "Interpreter unavailable", 503, True
 
 
-class StorageReason(StrEnum):
-    """Why a call of the picture store failed, as metrics, log lines and problem documents name it."""
-
-    FULL = "full"
-    DENIED = "denied"
-    CLOCK = "clock"
-    NO_BUCKET = "no_bucket"
-    BUSY = "busy"
-    SERVER = "server"
-    TIMEOUT = "timeout"
-    UNREACHABLE = "unreachable"
-    CUT = "cut"
-    OTHER = "other"
-
-
 class StorageFull(LimnerError):
     """The disk or bucket that stores the pictures is full: free some space and submit the job again."""
 
     code, title, status = "storage_full", "Storage full", 507
-    reason = StorageReason.FULL
 
 
 class StorageFailed(LimnerError):
     """The picture store cannot be reached or written to."""
 
     code, title, status, retryable = "storage_failed", "Storage failed", 503, True
-
-    @property
-    def reason(self) -> StorageReason:
-        """Why."""
-        return StorageReason(self.details.get("reason", StorageReason.OTHER))
-
-
-class ObjectUnreadable(LimnerError):
-    """The picture that this job starts from cannot be read, while others can: send it again."""
-
-    code, title, status, retryable = "object_unreadable", "Object unreadable", 503, True
 
 
 class ModelUnavailable(LimnerError):

@@ -64,6 +64,8 @@ CHANGES = [
     ("POST", "/api/v1/keys/rotate"),
     ("DELETE", "/api/v1/keys/0123456789ab"),
     ("PUT", "/api/v1/privacy"),
+    ("PUT", "/api/v1/pause"),
+    ("DELETE", "/api/v1/pause"),
     ("POST", "/api/v1/pauses"),
     ("DELETE", f"/api/v1/pauses/pause_{ID}"),
     *[

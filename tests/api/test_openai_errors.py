@@ -51,6 +51,13 @@ def test_a_bad_request_is_refused_in_openais_form(client: ApiClient, request_: d
     assert answer.headers.get("X-Should-Retry") == "false" or status == 404
 
 
+@pytest.mark.parametrize("prompt", [{"a": []}, "", "x" * 20_000], ids=["an object", "empty", "too long"])
+def test_a_prompt_to_interpret_is_refused_under_its_name(client: ApiClient, prompt: object):
+    error = assert_error(client.post(IMAGES, json={"prompt": prompt, "interpret": True}), 422, "invalid_request")
+    assert error["param"] == "prompt"
+    assert "description" not in error["message"]
+
+
 def test_the_key_and_its_limits_are_refused_in_openais_form(make_app: Callable[..., App], database: Database):
     app = make_app(require_keys=True)
     client = app.test_client()

@@ -116,3 +116,46 @@ def test_only_the_operators_admin_key_may_pause(make_app: Callable[..., App], da
     assert (job["paused"]["what"], job["paused"]["reason"]) == ("tenant", "unpaid")
     log = client.get("/api/v1/audit", headers=make_key(database, "acme", "admin")).json["items"]
     assert "queue_paused" in [entry["action"] for entry in log]
+
+
+OWN = "/api/v1/pause"
+
+
+@both_databases
+def test_a_tenant_pauses_only_itself_and_cannot_end_the_operators_pause(
+    make_app: Callable[..., App], database: Database
+):
+    client = make_app(require_keys=True).test_client()
+    acme, other, reader = make_key(database, "acme"), make_key(database, "other"), make_key(database, "acme", "read")
+    operator = make_key(database, "local", "admin")
+    assert client.get(OWN, headers=reader).json == {"own": None, "operator": None}
+    for refused in (client.put(OWN, json={}, headers=reader), client.delete(OWN, headers=reader)):
+        assert (refused.status_code, refused.json["code"]) == (403, "submit_scope_required")
+    until = (datetime.now(UTC) + timedelta(hours=2)).isoformat(timespec="seconds")
+    mine = client.put(OWN, json={"reason": "later", "until": until}, headers=acme).json
+    assert (mine["own"]["reason"], mine["own"]["own"], mine["operator"]) == ("later", True, None)
+    job = client.post(JOBS, json={"prompt": "x"}, headers=acme).json
+    assert (job["paused"]["what"], job["paused"]["own"], job["paused"]["reason"]) == ("tenant", True, "later")
+    assert "your own queue" in client.get(f"{JOBS}/{job['id']}/explain", headers=acme).json["message"]
+    assert client.post(JOBS, json={"prompt": "x"}, headers=other).json["paused"] is None
+    assert client.get("/readyz").json["paused"]["tenants"] == 0
+    [listed] = client.get(PAUSES, headers=operator).json["items"]
+    assert (listed["tenant"], listed["own"]) == ("acme", True)
+    client.post(PAUSES, json={"tenant": "acme", "reason": "unpaid"}, headers=operator)
+    assert client.delete(OWN, headers=other).json == {"own": None, "operator": None}
+    left = client.delete(OWN, headers=acme).json
+    assert (left["own"], left["operator"]["reason"], left["operator"]["own"]) == (None, "unpaid", False)
+    again = client.get(f"{JOBS}/{job['id']}", headers=acme).json
+    assert (again["paused"]["reason"], again["paused"]["own"]) == ("unpaid", False)
+    assert client.delete(OWN, headers=acme).status_code == 200
+    log = client.get("/api/v1/audit", headers=make_key(database, "acme", "admin")).json["items"]
+    assert [entry["action"] for entry in log].count("queue_resumed") == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"until": "2020-01-01T00:00:00Z"}, {"reason": ""}, {"reason": "x" * 201}, {"tenant": "other"}, {"model": MODEL}],
+)
+def test_an_invalid_pause_of_ones_own_queue_is_refused(client: ApiClient, body: dict[str, Any]):
+    assert client.put(OWN, json=body).status_code == 422
+    assert client.get(OWN).json["own"] is None

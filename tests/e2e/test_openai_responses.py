@@ -111,6 +111,9 @@ def test_a_conversation_goes_on_from_the_earlier_response(client: openai.OpenAI)
     )
     [sent] = [item for item in again.output if item.type == "image_generation_call"]
     assert sent.revised_prompt == call.revised_prompt
+    items = list(client.responses.input_items.list(second.id, limit=1, order="asc"))  # each page has one
+    assert [item.type for item in items] == ["message", "image_generation_call", "message", "message"]
+    assert [item.id for item in items[1:3]] == [item.id for item in first.output]
 
 
 def test_a_picture_is_edited_from_a_data_url_and_from_a_file(client: openai.OpenAI) -> None:

@@ -88,6 +88,20 @@ def test_the_queue_shows_running_and_waiting_jobs_moves_and_cancels_them(service
     expect(page.locator("#running")).to_contain_text("Nothing runs now", timeout=20_000)
 
 
+def test_a_user_pauses_and_resumes_the_own_queue(service: int, open_page: Callable[..., Page]):
+    page = open_page("/queue")
+    page.get_by_role("button", name="Pause my queue").click()
+    page.get_by_label("Reason, if you like").fill("lunch")
+    page.get_by_role("dialog").get_by_role("button", name="Pause it").click()
+    expect(page.locator("#own-paused")).to_have_text("You have paused your queue: lunch.")
+    with Client(f"http://127.0.0.1:{service}") as client:
+        waiting = client.submit({"prompt": "waits", "steps": 1}).id
+        expect(page.locator(f"#{waiting}")).to_contain_text("On hold · You have paused your queue: lunch")
+        page.get_by_role("button", name="Resume my queue").click()
+        expect(page.locator("#own-paused")).to_be_hidden()
+        assert [each.status for each in client.wait(waiting)][-1] == "succeeded"
+
+
 def test_the_operator_sees_the_workers_and_pauses_and_resumes_a_model(service: int, open_page: Callable[..., Page]):
     page = open_page("/queue")
     worker = page.locator("#workers article")

@@ -131,19 +131,21 @@ def classes() -> Iterator[str]:
                 yield name
 
 
-def outcome(build: Build, base: str, folder: Path) -> Row:
+def outcome(name: str, folder: Path) -> Row:
     """Return how a pipeline is supported: the tasks that work, or why it is refused."""
+    build = BUILDERS[name]
+    base = tiny_variants.BASES.get(name, build.__name__)
     arguments = ARGUMENTS.get(base, {}) | ARGUMENTS.get(build.__name__, {})
     sizes = SIZES.get(base, [(32, 32), (64, 32)])
     options = {"arguments": arguments}
     card = odd_pipelines.saved(build, folder, options=options, sizes=sizes, negative_prompts=True)
-    refusals: list[str] = []
+    refusals: dict[str, str] = {}
     row = Row("")
     for task in TASKS:
         try:
             one, generator = loaded(card.model_copy(update={"tasks": (task,)}), folder / "cache")
         except CardError as error:
-            refusals.append(error.message.split(": ", 1)[-1].split(" does not load: ")[-1])
+            refusals[task] = error.message.split(": ", 1)[-1].split(" does not load: ")[-1]
             continue
         row.without += [what for what in without(one, generator) if what not in row.without]
         row.tasks.append(task)
@@ -152,8 +154,14 @@ def outcome(build: Build, base: str, folder: Path) -> Row:
         one, generator = fitting(one, generator)
         row.schedulers = list(one.schedulers)
         row.support = compared(generator, one, task)
-    row.support = row.support or f"refused: {shortened(refusals[0])}"
+    row.support = row.support or f"refused: {shortened(refusals[own_task(name)])}"
     return row
+
+
+def own_task(name: str) -> str:
+    """Return the task for which a class is made, by the pictures that its call takes."""
+    takes = inspect.signature(getattr(diffusers, name).__call__).parameters
+    return TASKS[2] if "mask_image" in takes else TASKS[1] if "image" in takes else TASKS[0]
 
 
 def loaded(card: ModelCard, cache: Path) -> tuple[ModelCard, Any]:
@@ -165,11 +173,19 @@ def loaded(card: ModelCard, cache: Path) -> tuple[ModelCard, Any]:
             if "set negative_prompts = false" in error.message:
                 card = card.model_copy(update={"negative_prompts": False})
             elif "of guidance to one number" in error.message:
-                fixed = {"min": card.guidance.default, "max": card.guidance.default}
-                card = card.model_copy(update={"guidance": card.guidance.model_copy(update=fixed)})
+                card = _fixed(card, "guidance", card.guidance.default)
+            elif "of steps to one number" in error.message:
+                card = _fixed(card, "steps", card.steps.default)
+            elif found := re.search(r"default of steps to (\d+)", error.message):
+                card = _fixed(card, "steps", int(found[1]))
             else:
                 raise
     raise AssertionError("a card was refused for what it does not have")
+
+
+def _fixed(card: ModelCard, field: str, number: float) -> ModelCard:
+    limits = getattr(card, field).model_copy(update={"min": number, "max": number, "default": number})
+    return card.model_copy(update={field: limits})
 
 
 def without(card: ModelCard, generator: Any) -> list[str]:
@@ -219,15 +235,19 @@ def _fits(pipeline: Any, card: ModelCard) -> bool:
 def compared(generator: Any, card: ModelCard, task: str) -> str:
     """Return how the pipeline's images are joined; which pictures are wrong, if any."""
     common = {"task": task, "strength": DEFAULT_STRENGTH}
+    steps = [int(min(max(number, card.steps.min), card.steps.max)) for number in (2, 3, 4)]
     asked: list[dict[str, Any]] = [
-        {"prompt": prompt, "steps": 2 + seed, "seed": seed} | common for seed, prompt in enumerate(("a cat", "a dog"))
+        {"prompt": prompt, "steps": steps[seed], "seed": seed} | common
+        for seed, prompt in enumerate(("a cat", "a dog"))
     ]
     # Another shape and other guidance, which join no batch or share one with other numbers.
     width, height = card.sizes[-1]
     asked[1] |= {"negative_prompt": "blue"} if card.takes_negative_prompts else {}
     asked[1] |= {"guidance": 2.5} if card.guidance.min < card.guidance.max else {}
-    asked.append({"prompt": "a hen", "steps": 3, "seed": 4, "width": width, "height": height} | common)
-    asked += [{"prompt": "a fish", "steps": 4, "seed": 3, "scheduler": name} | common for name in card.schedulers]
+    asked.append({"prompt": "a hen", "steps": steps[1], "seed": 4, "width": width, "height": height} | common)
+    asked += [
+        {"prompt": "a fish", "steps": steps[2], "seed": 3, "scheduler": name} | common for name in card.schedulers
+    ]
     every = card.model_copy(update={"tasks": TASKS})
     jobs = [job_of(every, str(number), request) for number, request in enumerate(asked)]
     errors = run(generator, jobs)
@@ -249,7 +269,7 @@ def equal(card: ModelCard, job: JobRun) -> bool:
 def shortened(reason: str) -> str:
     """Return the first sentence of a reason, as a table can hold it."""
     line = " ".join(reason.split())
-    return line.replace("|", "/")[:200]
+    return line.replace("|", "/")[:300]
 
 
 def support_of(name: str) -> Row:
@@ -260,10 +280,9 @@ def support_of(name: str) -> Row:
         return Row(f"refused: it needs the package {missing}, which is not installed")
     if name not in BUILDERS or name in NOT_BUILT:
         return Row(f"not built here: {NOT_BUILT.get(name, 'no tiny pipeline yet')}")
-    build = BUILDERS[name]
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return outcome(build, tiny_variants.BASES.get(name, build.__name__), Path(folder))
+            return outcome(name, Path(folder))
         except Exception as error:  # noqa: BLE001 - one class must not end the others
             return Row(f"**error**: {type(error).__name__}: {shortened(str(error))}")
 

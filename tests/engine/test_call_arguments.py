@@ -22,7 +22,17 @@ from limner_worker.generators.diffusers.output_pictures import to_picture
 class Plain:
     """A pipeline with classifier-free guidance, which edits without a strength."""
 
-    def __call__(self, prompt: str, negative_prompt: str, guidance_scale: float, image: Any) -> None: ...
+    def __call__(
+        self,
+        prompt: str,
+        negative_prompt: str,
+        guidance_scale: float,
+        image: Any,
+        ip_adapter_image: Any = None,
+        num_inference_steps: int = 9,
+        generator: Any = None,
+        **ignored: Any,
+    ) -> None: ...
 
 
 class TrueGuidance:
@@ -32,7 +42,14 @@ class TrueGuidance:
         self.transformer = SimpleNamespace(config=SimpleNamespace(guidance_embeds=learned))
 
     def __call__(
-        self, prompt: str, negative_prompt: str, true_cfg_scale: float, guidance_scale: float, max_area: int
+        self,
+        prompt: str,
+        negative_prompt: str,
+        true_cfg_scale: float,
+        guidance_scale: float,
+        max_area: int,
+        num_inference_steps: int,
+        generator: Any,
     ) -> None: ...
 
 
@@ -42,7 +59,7 @@ class Guided:
     def __init__(self) -> None:
         self.guider: Any = ClassifierFreeGuidance(guidance_scale=3.5)
 
-    def __call__(self, prompt: str, negative_prompt: str) -> None: ...
+    def __call__(self, prompt: str, negative_prompt: str, num_inference_steps: int, generator: Any) -> None: ...
 
 
 def card(**more: Any) -> ModelCard:
@@ -51,7 +68,10 @@ def card(**more: Any) -> ModelCard:
 
 def given(pipeline: Any, card: ModelCard, **request: Any) -> dict[str, Any]:
     spec = card.resolve(JobRequest(prompt="a cat", **request))
-    return CallArguments.of(pipeline, card).given(ImageTask(spec, seed=1))
+    arguments = CallArguments.of(pipeline, card).given(ImageTask(spec, seed=1))
+    assert arguments.pop("generator").initial_seed() == 1
+    assert arguments.pop("num_inference_steps") == spec.steps
+    return arguments
 
 
 def test_guidance_that_needs_a_negative_prompt_gets_one():
@@ -70,13 +90,54 @@ def test_a_card_that_allows_negative_prompts_is_refused_where_they_have_no_effec
     CallArguments.of(TrueGuidance(learned=True), card(options={"arguments": {"true_cfg_scale": 4.0}}))
 
 
-def test_a_card_with_a_choice_of_guidance_is_refused_where_the_pipeline_takes_none():
-    class Unguided:
-        def __call__(self, prompt: str, negative_prompt: str) -> None: ...
+class Unguided:
+    """A pipeline without guidance."""
 
-    with pytest.raises(ValueError, match="ignores guidance"):
-        CallArguments.of(Unguided(), card())
-    CallArguments.of(Unguided(), card(guidance={"min": 4, "max": 4, "default": 4}))
+    def __call__(self, prompt: str, negative_prompt: str, num_inference_steps: int, generator: Any) -> None: ...
+
+
+class Stages:
+    """A pipeline with a number of steps for each of its stages, such as unCLIP."""
+
+    def __call__(
+        self, prompt: str, negative_prompt: str, guidance_scale: float, prior_num_inference_steps: int, generator: Any
+    ) -> None: ...
+
+
+class Unseeded:
+    """A pipeline whose noise no request determines."""
+
+    def __call__(self, prompt: str, negative_prompt: str, guidance_scale: float, num_inference_steps: int) -> None: ...
+
+
+ONE: Any = {"min": 4, "max": 4, "default": 4}
+
+
+@pytest.mark.parametrize(("pipeline", "field"), [(Unguided(), "guidance"), (Stages(), "steps")])
+def test_a_card_with_a_choice_of_what_the_pipeline_ignores_is_refused(pipeline: Any, field: str):
+    with pytest.raises(ValueError, match=f"ignores {field}: set min, max and default of {field} to one number"):
+        CallArguments.of(pipeline, card())
+    CallArguments.of(pipeline, card(**{field: ONE}))
+
+
+def test_a_pipeline_whose_call_takes_no_seed_is_refused():
+    with pytest.raises(ValueError, match="Unseeded takes no seeds"):
+        CallArguments.of(Unseeded(), card())
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"arguments": {"ip_adapter_image": "face.png"}}, "ip_adapter_image needs an IP-Adapter and its picture"),
+        ({"arguments": {"ip_adapter_image_embeds": [1.0]}}, "ip_adapter_image_embeds needs an IP-Adapter"),
+        ({"arguments": {"guidence_scale": 2.0}}, "Plain takes no guidence_scale"),
+        ({"arguments": {"output_type": "pil"}}, "output_type is given by requests or the engine"),
+        ({"argument": {"guidance_scale": 2.0}}, "options: argument: this family has `arguments` only"),
+    ],
+)
+def test_a_card_is_refused_for_an_argument_that_has_no_effect(options: dict[str, Any], reason: str):
+    with pytest.raises(ValueError, match=reason):
+        CallArguments.of(Plain(), card(options=options))
 
 
 def test_guidance_is_set_in_the_guider_of_a_pipeline_that_has_one():
@@ -99,8 +160,11 @@ def test_a_request_is_refused_for_a_field_that_the_pipeline_does_not_take(field:
     given(Plain(), about, image="0" * 64)
 
 
-def test_the_cards_own_arguments_replace_those_of_the_request():
-    assert given(Plain(), card(options={"arguments": {"guidance_scale": 2.0}}))["guidance_scale"] == 2.0
+def test_a_request_cannot_choose_what_the_cards_arguments_fix():
+    fixed = {"options": {"arguments": {"guidance_scale": 2.0}}}
+    with pytest.raises(ValueError, match="Plain with this card's arguments ignores guidance"):
+        CallArguments.of(Plain(), card(**fixed))
+    assert given(Plain(), card(guidance=ONE, **fixed))["guidance_scale"] == 2.0
 
 
 def test_a_picture_of_another_size_than_asked_for_fails():

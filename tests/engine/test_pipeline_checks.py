@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import diffusers
 import numpy as np
 import pytest
 import torch
-from tests.engine import odd_pipelines, pipelines
+from tests.engine import odd_pipelines, pipelines, tiny_variants
 from tests.engine.pipeline_jobs import job_of, run
 
 from limner_shared.errors import CardError
@@ -63,6 +62,66 @@ def test_steps_that_only_a_requests_scheduler_refuses_fail_the_request_with_the_
     assert "the scheduler LCMScheduler does not take 60 steps" in errors["many"].message
 
 
+class Plain:
+    """The parts of a pipeline that are looked at before anything is drawn."""
+
+    components: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, scheduler: Any = None) -> None:
+        self.scheduler = scheduler or diffusers.DDIMScheduler()
+
+    def __call__(self, prompt: str) -> None: ...
+
+
+class Gligen(Plain):
+    """A pipeline that draws nothing without an input that requests cannot give."""
+
+    def __call__(self, prompt: str, gligen_boxes: Any = None) -> None: ...
+
+
+class Paradigms(Plain):
+    """A pipeline that makes several steps at once."""
+
+    def __call__(self, prompt: str, parallel: int = 10) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "reason"),
+    [
+        (
+            Gligen(),
+            "puts phrases into boxes, which requests cannot give: load .* or give gligen_phrases and gligen_boxes",
+        ),
+        (
+            Paradigms(),
+            "makes several steps of a picture at once, which its scheduler cannot: name DDIMParallelScheduler",
+        ),
+    ],
+)
+def test_a_pipeline_that_cannot_draw_from_a_request_is_refused_with_what_to_do(pipeline: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        check(pipeline, odd_pipelines.card(Path("nowhere")))
+
+
+def test_what_a_card_gives_for_all_requests_is_not_missed() -> None:
+    check(
+        Gligen(), odd_pipelines.card(Path("nowhere"), options={"arguments": {"gligen_boxes": [[0.0, 0.0, 1.0, 1.0]]}})
+    )
+
+
+def test_the_only_number_of_steps_that_a_scheduler_takes_is_named() -> None:
+    pipeline = Plain(diffusers.SCMScheduler())
+    with pytest.raises(ValueError, match="SCMScheduler takes 2 steps only: set min, max and default of steps to 2"):
+        check(pipeline, odd_pipelines.card(Path("nowhere")))
+    two = {"min": 2, "max": 2, "default": 2}
+    check(pipeline, odd_pipelines.card(Path("nowhere"), steps=two))
+
+
+def test_a_pipeline_that_copies_its_scheduler_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    panorama = tiny_variants.BUILDERS["StableDiffusionPanoramaPipeline"]
+    assert "copies its scheduler for parts of a picture" in refusal(odd_pipelines.saved(panorama, tmp_path))
+
+
 class UnseededScheduler(diffusers.DDIMScheduler):
     """Draws noise from torch's global generator."""
 
@@ -71,7 +130,7 @@ class UnseededScheduler(diffusers.DDIMScheduler):
 
 
 def test_a_scheduler_whose_noise_the_seed_does_not_determine_is_refused(tmp_path: Path) -> None:
-    pipeline = SimpleNamespace(components={}, scheduler=UnseededScheduler())
+    pipeline = Plain(UnseededScheduler())
     with pytest.raises(ValueError, match="UnseededScheduler draws noise that the seed does not determine"):
         check(pipeline, odd_pipelines.card(tmp_path))
     pipeline.scheduler = diffusers.DDIMScheduler()

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from structlog.testing import capture_logs
 from tests.engine import odd_pipelines, pipelines
 
@@ -94,6 +96,13 @@ def test_an_adapter_of_which_no_layer_is_in_the_pipeline_is_refused(folder: Path
     ink = {"ink": Source(folder=folder / "of-stable_diffusion")}
     message = refused(AdapterMismatch, odd_pipelines.card(tmp_path / "flux", adapters=ink))
     assert "none of its 16 layers is in this FluxPipeline" in message
+
+
+def test_an_ip_adapter_in_place_of_a_lora_is_refused_by_its_name(folder: Path, tmp_path: Path) -> None:
+    layers = {"image_proj.proj.weight": torch.zeros(2, 2), "ip_adapter.1.to_k_ip.weight": torch.zeros(2, 2)}
+    save_file(layers, tmp_path / "ip-adapter.safetensors")
+    card = odd_pipelines.card(folder / "stable_diffusion", adapters={"face": Source(folder=tmp_path)})
+    assert "the adapter face is an IP-Adapter, which needs a picture" in refused(AdapterMismatch, card)
 
 
 def test_a_pickled_adapter_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ def variant(name: str, base: Build) -> Build:
         if name.startswith("LatentConsistency"):
             parts["unet"] = pipelines.unet(time_cond_proj_dim=32)
             parts["scheduler"] = d.LCMScheduler.from_config(parts["scheduler"].config)
+        if name == "StableDiffusionParadigmsPipeline":
+            parts["scheduler"] = d.DDIMParallelScheduler.from_config(parts["scheduler"].config)
         if "controlnet" in takes:
             parts["controlnet"] = _control_net(name, parts)
         if "adapter" in takes:

@@ -14,9 +14,11 @@ import pytest
 from obstore.store import S3Store
 
 from limner_client.operations.blob_copy import copy_store
-from limner_shared.errors import ObjectLost, StorageFailed, StorageFull, StorageReason
+from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage import object_store
 from limner_shared.storage.blobs import Blobs, picture_key
+from limner_shared.storage.lost_objects import ObjectLost
+from limner_shared.storage_failures import StorageReason, reason_of
 from tests.stores.programs import Server
 from tests.stores.s3_faults import Fault, FaultyS3
 
@@ -82,7 +84,7 @@ def test_each_failure_of_the_store_says_why(s3: FaultyS3) -> None:
         s3.inject(fault)
         with pytest.raises(StorageFailed) as failed:
             blobs.get(digest)
-        assert (fault, failed.value.reason) == (fault, reason)
+        assert (fault, reason_of(failed.value)) == (fault, reason)
         s3.inject(Fault.NONE)
         assert blobs.get(digest) == data
     for fault in (Fault.FULL, Fault.OVER_QUOTA):

@@ -53,6 +53,8 @@ class FakeServer:
                     body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 fake.answer(self, body)
 
+            do_PUT = do_DELETE = do_POST  # noqa: N815 - the server's names
+
             def log_message(self, *_: Any, **__: Any) -> None:
                 pass
 
@@ -83,6 +85,12 @@ class FakeServer:
             return 200, {"items": [], "next": None}
         return (422, problem) if b'"x"' in body else (202, self.job())
 
+    def of_pause(self, method: str) -> tuple[int, dict[str, Any]]:
+        """A pause is answered with it; its end with the operator's."""
+        own = {"what": "tenant", "own": True, "reason": "lunch", "since": WHEN, "until": "2026-12-24T18:00:00Z"}
+        operators = {"what": "tenant", "reason": "unpaid", "since": WHEN, "until": None}
+        return 200, {"own": own if method == "PUT" else None, "operator": operators if method == "DELETE" else None}
+
     def answer(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         path = handler.path.removeprefix("/api/v1").split("?")[0]
         self.asked.append(f"{handler.command} {path}")
@@ -98,6 +106,7 @@ class FakeServer:
             "/jobs/job_1": (200, self.job()),
             "/jobs/job_1/cancel": (200, self.job() | {"status": "canceled"}),
             "/jobs/retry": (202, {"jobs": ["job_2"]}),
+            "/pause": self.of_pause(handler.command),
             "/models": (200, {"items": []}),
             "/bulks/bulk_1/pause": (200, bulk | {"status": "paused"}),
             "/bulks/bulk_1/resume": (200, bulk | {"status": "running"}),

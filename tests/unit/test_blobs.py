@@ -17,10 +17,10 @@ from tests.buckets import unresponsive_bucket
 from limner_shared.errors import ConfigurationError, NotFound, StorageFailed, StorageFull
 from limner_shared.storage import object_store, syncing
 from limner_shared.storage.blobs import INPUTS, Blobs, SetAside, picture_key
-from limner_shared.storage.failures import is_full
 from limner_shared.storage.media_types import media_type
 from limner_shared.storage.object_store import FAILURES, Store
 from limner_shared.storage.signed_urls import UrlSigner
+from limner_shared.storage_failures import is_full
 
 
 def test_equal_bytes_are_stored_once_under_their_digest(tmp_path: Path):

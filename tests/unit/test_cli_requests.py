@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,15 @@ def test_bulk_names_an_unreadable_state_file(fake_server: FakeServer, tmp_path: 
     shown = run("bulk", "submit", str(tmp_path / "p.jsonl"), "-o", str(tmp_path), "--server", fake_server.url)
     assert shown.exit_code == 2
     assert STATE_FILE in shown.stderr
+
+
+def test_the_own_queue_is_paused_until_a_time_and_the_answer_is_shown(fake_server: FakeServer) -> None:
+    shown = run("own-queue", "pause", "--reason", "lunch", "--until", "2h", "--server", fake_server.url)
+    assert shown.exit_code == 0, shown.output
+    sent = json.loads(fake_server.bodies[0])
+    assert sent["reason"] == "lunch"
+    assert datetime.fromisoformat(sent["until"]) > datetime.now(UTC) + timedelta(hours=1.9)
+    assert shown.output.startswith("You have paused your queue until 2026-12-24 18:00 UTC: lunch.")
+    resumed = run("own-queue", "resume", "--server", fake_server.url)
+    assert resumed.output == "The operator has paused your queue: unpaid.\n"
+    assert run("own-queue", "show", "--server", fake_server.url).output == "Your queue is not paused.\n"

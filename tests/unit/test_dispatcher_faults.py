@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
+from psycopg.errors import QueryCanceled
 from redis import Redis
 from sqlalchemy import event, func, insert, select, text, update
+from sqlalchemy.exc import OperationalError
 from tests.buckets import unresponsive_bucket
 from tests.processes import eventually
 from tests.unit.dispatcher_processes import (
@@ -137,6 +139,31 @@ def test_a_stalled_thread_ends_the_process(make_dispatcher: Callable[..., Any], 
     with running(dispatcher):
         eventually(lambda: ended)
     assert set(ended) == {"cleaning"}
+
+
+def test_a_canceled_statement_of_a_thread_does_not_end_the_process(
+    make_dispatcher: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    ended: list[str] = []
+
+    def end(name: str, _error: BaseException) -> None:
+        ended.append(name)
+
+    monkeypatch.setattr(module, "end_process", end)
+    dispatcher = make_dispatcher()
+    rounds = iter([OperationalError("SELECT", {}, QueryCanceled("statement timeout"))])
+    done = threading.Event()
+
+    def deliver() -> float:
+        for error in rounds:
+            raise error
+        done.set()
+        return 1.0
+
+    monkeypatch.setattr(dispatcher, "deliver", deliver)
+    with running(dispatcher):
+        assert done.wait(10)
+    assert ended == []
 
 
 def test_a_dispatcher_publishes_a_report_until_it_ends(

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.errors import LockNotAvailable
+from redis.exceptions import NoPermissionError
 from sqlalchemy.exc import OperationalError
 from tests.clocks import Clock
 
 from limner_dispatcher.duties import (
     FIRST_SECONDS,
-    LONGEST_BUSY_SECONDS,
+    LONGEST_PASSING_SECONDS,
     LONGEST_SECONDS,
     Isolation,
 )
@@ -68,11 +69,16 @@ def test_repeated_failures_double_the_pause_of_an_item_up_to_a_limit(isolation: 
     assert pauses == [min(LONGEST_SECONDS, FIRST_SECONDS * 2**n) for n in range(12)]
 
 
-def test_an_item_with_locked_rows_is_retried_soon(isolation: Isolation, clock: Clock):
-    work, _ = failing("b", error=OperationalError("SELECT", {}, LockNotAvailable("locked")))
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError("SELECT", {}, LockNotAvailable("locked")), NoPermissionError("no rights")],
+    ids=["locked rows", "a refused command"],
+)
+def test_an_item_that_failed_for_a_passing_state_is_retried_soon(isolation: Isolation, clock: Clock, error: Exception):
+    work, _ = failing("b", error=error)
     for _ in range(9):
         isolation.each("sweep", ["b"], work)
-        clock.now += LONGEST_BUSY_SECONDS
+        clock.now += LONGEST_PASSING_SECONDS
     assert isolation.set_aside()[0].failures == 9
 
 

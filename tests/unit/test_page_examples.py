@@ -10,6 +10,7 @@ import pytest
 from limner_shared.domain.cards import Catalogue, Source
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
+from limner_web import small_talk
 from limner_web.pages import examples, model_pictures
 from limner_web.pages.languages import LANGUAGES, read_catalog
 from limner_worker.generators.base import ImageTask, Picture
@@ -76,6 +77,19 @@ def test_the_picture_of_an_example_message_shows_what_it_asks_for(
 def test_every_page_offers_only_messages_that_are_proved():
     offered = {message for language in LANGUAGES for message in examples.messages(language)}
     assert offered <= {message for message, *_ in MEANT}
+
+
+@pytest.mark.parametrize("said", small_talk.languages_known().values(), ids=small_talk.languages_known())
+def test_the_examples_of_small_talk_are_read_as_things_that_the_model_knows(
+    look: EvaluatorRecognizer, catalogue: Catalogue, said: Any
+):
+    card = catalogue.get(None)
+    found = [rules.interpret(example, card.styles, (), card.sizes) for example in said.examples]
+    assert [(each.style, each.n) for each in found] == [(None, None), ("flat", None), (None, None)]
+    read = [look.read(catalogue.resolve(JobRequest(prompt=each.prompt, seed=1))[1], 6) for each in found]
+    assert [name for name, _ in read] == [None, None, None]  # drawn by a name of its own
+    assert (scene := read[1][1]) is not None
+    assert scene.caption == "2 × cat"
 
 
 @pytest.mark.parametrize("language", list(LANGUAGES)[1:])

@@ -51,7 +51,9 @@ def submit_single(database: Database, catalogue: Catalogue, tenant: str = TENANT
         return ledger.submit(session, tenant, [new], window=8)
 
 
-SUBJECTS = pytest.mark.parametrize(("kind", "subject"), [(PauseKind.MODEL, MODEL), (PauseKind.TENANT, TENANT)])
+SUBJECTS = pytest.mark.parametrize(
+    ("kind", "subject"), [(PauseKind.MODEL, MODEL), (PauseKind.TENANT, TENANT), (PauseKind.OWN, TENANT)]
+)
 
 
 @SUBJECTS

@@ -20,7 +20,7 @@ SENTINELS = "redis+sentinel://me:p%40ss@a.example,b.example:26380/pictures/3?sen
 
 def test_the_urls_options_have_precedence():
     pool = connection_pool("redis://me:p%40ss@host:6380/2?socket_timeout=7", socket_timeout=1, decode_responses=True)
-    assert pool.connection_class is Connection
+    assert issubclass(pool.connection_class, Connection)
     given = pool.connection_kwargs
     assert (given["host"], given["port"], given["db"]) == ("host", 6380, 2)
     assert (given["username"], given["password"], given["socket_timeout"]) == ("me", "p@ss", 7)
@@ -44,7 +44,7 @@ def test_tls_verifies_the_server_with_the_given_authority(tmp_path: Path):
 def test_sentinels_have_credentials_of_their_own():
     pool = connection_pool(SENTINELS, socket_timeout=2)
     assert isinstance(pool, SentinelConnectionPool)
-    assert pool.connection_class is SentinelManagedConnection
+    assert issubclass(pool.connection_class, SentinelManagedConnection)
     assert cast("Any", pool).service_name == "pictures"
     assert pool.connection_kwargs["db"] == 3
     assert (pool.connection_kwargs["username"], pool.connection_kwargs["password"]) == ("me", "p@ss")
@@ -56,7 +56,7 @@ def test_sentinels_have_credentials_of_their_own():
 def test_sentinels_and_servers_use_tls_together():
     pool = connection_pool("rediss+sentinel://a.example/pictures?ssl_check_hostname=false")
     assert isinstance(pool, SentinelConnectionPool)
-    assert pool.connection_class is SentinelManagedSSLConnection
+    assert issubclass(pool.connection_class, SentinelManagedSSLConnection)
     [sentinel] = cast("Any", pool).sentinel_manager.sentinels
     assert sentinel.connection_pool.connection_class is SSLConnection
 

@@ -20,6 +20,7 @@ from limner_training.tasks.prompts import (
     coloured,
     counted,
     held_out,
+    own_sentences,
     prompts,
     templates,
 )
@@ -173,3 +174,12 @@ def test_the_contact_sheet_shows_64_prompts_of_held_out_combinations() -> None:
     assert "seen" not in SHEET
     assert set(SHEET) < set(TASKS)
     assert set(TASKS) >= COLOURED
+
+
+def test_own_sentences_are_filled_with_nouns_and_the_article_that_fits() -> None:
+    found = own_sentences(["a {name} by the sea", "{name} {at night}"], 200)
+    assert found == own_sentences(["a {name} by the sea", "{name} {at night}"], 200)
+    assert len({each.text for each in found}) == 200
+    assert all(each.wanted[0].noun.called("en") in each.text and "{name}" not in each.text for each in found)
+    assert any(each.text.startswith("an ") for each in found)
+    assert any(each.text.endswith(" {at night}") for each in found)

@@ -14,6 +14,7 @@ from limner_training import captions as words
 from limner_training import evaluation
 from limner_training.cli import evaluate, train
 from limner_training.data import STYLES, Drawing, cache_folder, load_dataset
+from limner_training.tagging import training as tagger_training
 from limner_training.tasks import running
 from limner_training.tasks.prompts import TASKS
 from limner_training.tasks.vocabulary import nouns
@@ -49,7 +50,7 @@ def run(*arguments: str) -> str:
 
 
 @pytest.mark.long
-def test_the_stages_train_and_export_all_weights(cache: Path, tmp_path: Path) -> None:
+def test_the_stages_train_and_export_all_weights(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_drawings(cache)
     foreign = {"zh": {"rocket": ("火箭", ("飞船",))}}
     table = words.caption_table(
@@ -60,6 +61,8 @@ def test_the_stages_train_and_export_all_weights(cache: Path, tmp_path: Path) ->
         output = run(stage, "--minutes", "0.0001", "--batch", "2", "--threads", "1")
         assert "saved at step 1" in output
     assert "saved at step 2" in run("upscaler", "--minutes", "0.0001", "--batch", "2", "--threads", "1")
+    monkeypatch.setattr(tagger_training, "JUDGED", 1)
+    assert "epoch 1" in run("tagger", "--each", "1", "--epochs", "1")
     weights = tmp_path / "weights"
     assert "limner-vae/autoencoder: 7.6 MB" in run("export", "--to", str(weights))
 
@@ -122,7 +125,9 @@ def test_a_file_of_prompts_that_cannot_be_used_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["limner-flow", "--pictures", "3"], "--pictures is for --tasks"),
+        (["limner-flow", "--pictures", "3"], "--pictures and --sentence are for --tasks"),
+        (["limner-flow", "--sentence", "a {name} at sea"], "--pictures and --sentence are for --tasks"),
+        (["limner-flow", "--tasks", "--sentence", "a cat at sea"], "each has {name} where"),
         (["limner-vae", "--tasks"], "which limner-flow and limner-gan draw"),
         (["limner-flow", "--tasks", "--sheet", "x.png", "--prompt", "a cat"], "has its own prompts"),
         (["limner-flow", "--tasks", "--pictures", "0"], "0 is not in the range"),
@@ -149,6 +154,7 @@ def test_the_tasks_print_a_table_and_figures_and_write_a_sheet(
     monkeypatch.setattr(running, "true_sources", true_sources)
     sheet = tmp_path / "sheet.png"
     arguments = [model, "--tasks", "--pictures", "1", "--steps", "1", "--threads", "1", "--sheet", str(sheet)]
+    arguments += ["--sentence", "a {name} by the sea"]
     result = CliRunner().invoke(evaluate, arguments, catch_exceptions=False)
     summary = json.loads(result.output.splitlines()[-1])
     assert summary["name"] == f"tasks {model}"

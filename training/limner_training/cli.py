@@ -21,6 +21,7 @@ from limner_training.loop import CheckpointError
 from limner_training.runner import set_up
 from limner_training.tagging.training import train_tagger
 from limner_training.tasks import running, selection, vocabulary
+from limner_training.tasks.prompts import NAME
 from limner_training.tasks.vocabulary import NOUNS
 from limner_worker.generators.text_encoding.sentence_encoder import EncoderError
 from limner_worker.networks.weights import SHIPPED, WeightsError
@@ -112,7 +113,7 @@ _stage("upscaler", "Train the 4x upscaler on original and on reconstructed drawi
 
 
 @train.command("tagger")
-@click.option("--each", default=1500, show_default=True, help="Synthetic descriptions of each language.")
+@click.option("--each", default=3000, show_default=True, help="Synthetic descriptions of each language.")
 @click.option("--epochs", default=5, show_default=True, help="Times that each is read.")
 @click.option("--threads", default=1, show_default=True, help="CPU threads; another number rounds differently.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the descriptions and batches.")
@@ -179,6 +180,12 @@ def _bar(what: str) -> Generator[Callable[[int, int], None]]:
 @click.option(
     "--pictures", type=click.IntRange(min=1), help="Pictures of each task, and again in ten languages. Default: 512."
 )
+@click.option(
+    "--sentence",
+    "sentences",
+    multiple=True,
+    help="An English sentence of --tasks with {name} for the thing; repeatable. Default: three.",
+)
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet (PNG).")
 @click.option("--prompt", "prompts", multiple=True, help="A prompt of the sheet; repeatable. Default: 16 common ones.")
 @click.option(
@@ -204,6 +211,7 @@ def evaluate(
     weights: Path,
     tasks: bool,
     pictures: int | None,
+    sentences: tuple[str, ...],
     sheet: Path | None,
     prompts: tuple[str, ...],
     file: TextIO | None,
@@ -216,15 +224,17 @@ def evaluate(
     shown = (*prompts, *_prompts_in(file)) or evaluation.PROMPTS
     if sheet is None and shown != evaluation.PROMPTS:
         raise click.UsageError("--prompt and --prompts are for a contact sheet: name its file with --sheet.")
-    if pictures is not None and not tasks:
-        raise click.UsageError("--pictures is for --tasks.")
+    if not tasks and (pictures is not None or sentences):
+        raise click.UsageError("--pictures and --sentence are for --tasks.")
+    if any(NAME not in each for each in sentences):
+        raise click.UsageError(f"--sentence: each has {NAME} where the thing stands.")
     set_up(threads, seed)
     sampler = evaluation.Sampler(steps, guidance)
     if tasks:
         if shown != evaluation.PROMPTS or model == "limner-vae":
             raise click.UsageError("--tasks has its own prompts, which limner-flow and limner-gan draw.")
         count = pictures or (running.QUICK if quick else running.PICTURES)
-        running.print_tasks(running.score_tasks(model, weights, cache_folder(), count, seed, sampler), sheet)
+        running.print_tasks(running.score_tasks(model, weights, cache_folder(), count, seed, sampler, sentences), sheet)
         return
     if sheet is not None:
         evaluation.contact_sheet(model, weights, shown, sheet, seed, sampler)

@@ -125,6 +125,6 @@ def _as_waiting(model: str, tenant_id: str, priority: Priority) -> Job:
 
 
 def _pause(session: Session, model: str, tenant_id: str) -> PauseNotice | None:
-    subjects = {PauseKind.MODEL: model, PauseKind.TENANT: tenant_id}
-    found = [row for row in pause_queries.pauses(session) if subjects.get(PauseKind(row.kind)) == row.subject]
-    return pause_notice(min(found, key=lambda row: row.kind != PauseKind.MODEL)) if found else None
+    subjects: dict[str, str] = {PauseKind.MODEL: model, PauseKind.TENANT: tenant_id, PauseKind.OWN: tenant_id}
+    found = [row for row in pause_queries.pauses(session) if subjects.get(row.kind) == row.subject]
+    return pause_notice(min(found, key=lambda row: list(subjects).index(row.kind))) if found else None

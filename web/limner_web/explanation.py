@@ -71,9 +71,12 @@ def _reason(session: Session, row: Job, processes: Processes | None, ahead: int,
 
 
 def _paused(session: Session, row: Job) -> tuple[Reason, str] | None:
-    """Whether the operator has paused its model or its tenant."""
-    if not pause_queries.paused(session).holds(row.model, row.tenant_id):
+    """Whether its model or its tenant is paused."""
+    paused = pause_queries.paused(session)
+    if not paused.holds(row.model, row.tenant_id):
         return None
+    if row.model not in paused.models and row.tenant_id not in paused.by_operator:
+        return "paused", "You have paused your own queue; `paused` in the job says why and until when."
     return "paused", "The operator has paused its model or its tenant; `paused` in the job says why and until when."
 
 

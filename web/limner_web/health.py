@@ -38,7 +38,7 @@ def readyz() -> tuple[dict[str, Any], int]:
     the slots in use and the limit of each kind, and `hints.skipped` the messages that could not be read. `dispatchers`
     and `workers` summarise the reports of the running ones: items set aside after failures, threads that make no
     progress, and models that a worker has paused after failures. `paused` names the models that the operator has
-    paused, and counts the tenants.
+    paused, and counts the tenants that the operator has paused.
     """
     services = get_services()
     found = services.probe.check()
@@ -62,7 +62,7 @@ def readyz() -> tuple[dict[str, Any], int]:
         "hints": {"skipped": services.listener.skipped},
         "dispatchers": _dispatchers(found),
         "workers": _workers(found),
-        "paused": {"models": sorted(found.paused.models), "tenants": len(found.paused.tenants)},
+        "paused": {"models": sorted(found.paused.models), "tenants": len(found.paused.by_operator)},
     }
     return answer, code
 

@@ -40,18 +40,27 @@ class Inputs:
         self._storage = storage
         self._pillow = pillow
 
-    def store(self, tenant_id: str, spec: JobSpec) -> JobSpec:
+    def store(self, tenant_id: str, spec: JobSpec, kept: str | None = None) -> JobSpec:
         """Return the job with its inputs replaced by the digests of the stored images; unchanged if it has none.
+
+        An image that is `kept`, the digest of a stored input, is stored again: in the job's size, and so that its
+        deletion for another job does not reach this one.
 
         Raises InvalidRequest, which names the field, StorageFull, StorageFailed, or Overloaded.
         """
         given = {field: value for field in FIELDS if (value := getattr(spec, field)) is not None}
         stored: dict[str, str] = {}
         for field, value in given.items():
-            data = self._read(tenant_id, field, value)
+            data = self._kept(value) if value == kept else self._read(tenant_id, field, value)
             fitted = self._pillow.call(fit, data, field, (spec.width, spec.height))
             stored[field] = self._storage.call(self._blobs.put_input, fitted)
         return spec.model_copy(update=stored) if stored else spec
+
+    def _kept(self, digest: str) -> bytes:
+        try:
+            return self._storage.call(self._blobs.get_input, digest)
+        except NotFound as error:
+            raise _refuse("image", "the picture of the earlier message is no longer stored; send it again") from error
 
     def _read(self, tenant_id: str, field: str, value: str) -> bytes:
         if value.startswith("img_"):

@@ -21,12 +21,13 @@ from limner_shared.errors import (
     InvalidRequest,
     LimnerError,
     ModerationBlocked,
-    ObjectLost,
     Overloaded,
     ServiceUnavailable,
     StorageFailed,
     StorageFull,
 )
+from limner_shared.storage.lost_objects import ObjectLost
+from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -171,7 +172,7 @@ def _database(error: DBAPIError) -> Response:
 
 
 def _storage(error: StorageFailed | StorageFull) -> Response:
-    log.warning("the picture store fails", error=error.code, reason=error.reason)
+    log.warning("the picture store fails", error=error.code, reason=reason_of(error))
     return problem(error)
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flask import url_for
+from flask import request, url_for
 from sqlalchemy.orm import Session
 
 from limner_shared.db import pause_queries, queries, standing
+from limner_shared.db.ledger import NO_JOB
 from limner_shared.db.tables import Conversation, ConversationTurn, Job, Pause
 from limner_shared.db.views import moment, plain_view
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.conversation_views import ConversationView, ReplyView, TurnView
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.pauses import PauseKind
-from limner_shared.domain.views import ConversationView, JobView, ModelView, PauseNotice, ProgressView, TurnView
+from limner_shared.domain.views import JobView, ModelView, PauseNotice, ProgressView
 from limner_shared.messaging.hints import Hints
+from limner_web import small_talk
+from limner_web.services import get_services
 
 
 def job_view(session: Session, hints: Hints, row: Job) -> JobView:
@@ -58,14 +62,16 @@ def _add_pauses(session: Session, jobs: Iterable[tuple[Job, JobView]]) -> None:
     queued = [(row, view) for row, view in jobs if row.state == JobState.QUEUED]
     found = {(pause.kind, pause.subject): pause for pause in pause_queries.pauses(session)} if queued else {}
     for row, view in queued:
-        pause = found.get((PauseKind.MODEL, row.model)) or found.get((PauseKind.TENANT, row.tenant_id))
+        subjects = ((PauseKind.MODEL, row.model), (PauseKind.TENANT, row.tenant_id), (PauseKind.OWN, row.tenant_id))
+        pause = next((found[each] for each in subjects if each in found), None)
         view.paused = None if pause is None else pause_notice(pause)
 
 
 def pause_notice(row: Pause) -> PauseNotice:
     """What the owner of a waiting job sees of a pause."""
-    since, until = moment(row.paused_at), moment(row.until)
-    return PauseNotice(what=PauseKind(row.kind), reason=row.reason, since=since, until=until)
+    own = row.kind == PauseKind.OWN
+    what = PauseKind.TENANT if own else PauseKind(row.kind)
+    return PauseNotice(what=what, own=own, reason=row.reason, since=moment(row.paused_at), until=moment(row.until))
 
 
 def conversation_view(
@@ -84,7 +90,7 @@ def conversation_view(
 
 
 def turn_views(session: Session, hints: Hints, turns: Sequence[tuple[ConversationTurn, Job | None]]) -> list[TurnView]:
-    """The views of turns, each with its job."""
+    """The views of turns, each with its job or its answer in words."""
     views = {view.id: view for view in job_views(session, hints, [job for _, job in turns if job is not None])}
     return [
         TurnView(
@@ -93,9 +99,20 @@ def turn_views(session: Session, hints: Hints, turns: Sequence[tuple[Conversatio
             message=turn.text,
             created_at=moment(turn.created_at),
             job=views.get(turn.job_id),
+            reply=_reply(turn.text) if turn.job_id == NO_JOB else None,
         )
         for turn, _ in turns
     ]
+
+
+def _reply(message: str) -> ReplyView:
+    """The answer to a message of small talk."""
+    return small_talk.answer(small_talk.read(message), get_services().catalogue.get(None), accepted_languages())
+
+
+def accepted_languages() -> list[str]:
+    """The codes of the languages that the client of this request prefers, the best first."""
+    return [code.partition("-")[0].lower() for code in request.accept_languages.values()]
 
 
 def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> ModelView:

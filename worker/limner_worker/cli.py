@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, cast
 
 import click
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 
 from limner_shared import trace_export
@@ -54,6 +55,8 @@ def worker(models: tuple[str, ...]) -> None:
         quiet=True,
         loglevel=settings.log_level,
     )
+    # Only now, because Celery's own setup shows it: at each lost connection, about a setting for long tasks.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)
     try:
         celery_worker.start()
     finally:

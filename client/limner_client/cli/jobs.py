@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from limner_client.client import Client
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.search_words import JobOrigin
-from limner_shared.domain.views import ImageView, JobView
+from limner_shared.domain.views import ImageView, JobView, PauseNotice
 from limner_shared.errors import GenerationFailed, InvalidRequest
 from limner_shared.settings import Settings
 
@@ -147,7 +147,7 @@ def follow(client: Client, job: JobView) -> JobView:
                 done = (view.progress.done, view.progress.total) if view.progress else (0, None)
                 text = f"queued, {view.position} ahead" if view.position else view.status
                 if view.paused is not None:
-                    text = f"queued, the {view.paused.what} is paused"
+                    text = f"queued, {_who(view.paused)} paused"
                 if view.not_before is not None:
                     text = f"queued until {view.not_before.astimezone():%Y-%m-%d %H:%M:%S}"
                 progress.update(task, description=text, completed=done[0], total=done[1])
@@ -217,14 +217,16 @@ def _show(console: Console, job: JobView) -> None:
         table.add_row("error", f"{job.error.message} ({job.error.code})")
     if job.paused is not None:
         until = "" if job.paused.until is None else f" until {job.paused.until.astimezone():%Y-%m-%d %H:%M}"
-        table.add_row(
-            "waits", f"the {job.paused.what} is paused{until}: {escape(job.paused.reason or 'no reason given')}"
-        )
+        table.add_row("waits", f"{_who(job.paused)} paused{until}: {escape(job.paused.reason or 'no reason given')}")
     if job.last_error is not None:
         table.add_row("last error", f"{job.last_error.message} ({job.last_error.code})")
     for image in job.images:
         table.add_row("image", f"{image.url}  {_about(image)}")
     console.print(table)
+
+
+def _who(pause: PauseNotice) -> str:
+    return "your queue is" if pause.own else f"the {pause.what} is"
 
 
 def _about(image: ImageView) -> str:

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from limner_client.cli.admin import opened_database
+from limner_client.cli.parameter_types import ExpiryType
 from limner_shared.db.accounts import keys as api_keys
-from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Expiry, Scope, parse_expiry
-from limner_shared.errors import InvalidRequest
+from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Expiry, Scope
 from limner_shared.settings import Settings
-
-
-class ExpiryType(click.ParamType[Expiry]):
-    """A duration or a date."""
-
-    name = "duration|date"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Expiry:
-        """Read the value; an invalid one is a usage error."""
-        try:
-            return parse_expiry(str(value))
-        except InvalidRequest as error:
-            self.fail(error.message, param, ctx)
-
 
 EXPIRES: Final = click.option(
     "--expires", "expiry", type=ExpiryType(), help="When the key expires: 90d, 12h, or a date such as 2027-01-31 (UTC)."

@@ -13,7 +13,7 @@ from rich.table import Table
 from sqlalchemy.orm import Session
 
 from limner_client.cli.admin import opened_database
-from limner_client.cli.keys import ExpiryType
+from limner_client.cli.parameter_types import ExpiryType
 from limner_shared.db import pause_queries
 from limner_shared.db.accounts import audit, pauses
 from limner_shared.domain.access import Expiry

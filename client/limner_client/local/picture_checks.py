@@ -12,10 +12,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from limner_client.local.findings import Check, State
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Image
-from limner_shared.errors import LimnerError, ObjectLost, StorageFailed, StorageFull
+from limner_shared.errors import LimnerError, StorageFailed, StorageFull
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
-from limner_shared.storage.failures import ADVICE
+from limner_shared.storage.lost_objects import ObjectLost
+from limner_shared.storage_failures import ADVICE, reason_of
 
 SAMPLE: Final = 20
 BLOB_URL_ADVICE: Final = "Check LIMNER_BLOB_URL and its permissions."
@@ -34,7 +35,7 @@ def picture_checks(settings: Settings) -> Iterator[Check]:
         blobs = Blobs(url)
         blobs.check()
     except (StorageFailed, StorageFull) as error:
-        yield Check("pictures", State.FAIL, f"{url}: {error}", ADVICE.get(error.reason, BLOB_URL_ADVICE))
+        yield Check("pictures", State.FAIL, f"{url}: {error}", ADVICE.get(reason_of(error), BLOB_URL_ADVICE))
     except (LimnerError, OSError, ValueError) as error:
         yield Check("pictures", State.FAIL, f"{url}: {error}", BLOB_URL_ADVICE)
     else:
@@ -54,7 +55,7 @@ def _newest(settings: Settings, blobs: Blobs) -> Iterator[Check]:
         except ObjectLost:
             lost += 1
         except (StorageFailed, StorageFull) as error:
-            yield Check("newest pictures", State.FAIL, str(error), ADVICE.get(error.reason, BLOB_URL_ADVICE))
+            yield Check("newest pictures", State.FAIL, str(error), ADVICE.get(reason_of(error), BLOB_URL_ADVICE))
             return
     if lost:
         found = f"{lost} of the {len(digests)} newest are missing or damaged"

@@ -38,11 +38,11 @@ from limner_client.operations.manifest import (
 from limner_shared.db.engine import Database, require_current, schema_revisions
 from limner_shared.errors import ConfigurationError, StorageFull
 from limner_shared.settings import Settings
-from limner_shared.storage.failures import is_full
 from limner_shared.storage.lost_objects import Kind
 from limner_shared.storage.object_store import Store
 from limner_shared.storage.references import Reference, named_still, read_object, references
 from limner_shared.storage.whole_files import write_files
+from limner_shared.storage_failures import is_full
 
 AT_ONCE: Final = 64
 """Objects that are written as a group: their folders are synced once."""

@@ -19,8 +19,8 @@ from limner_shared.db.engine import Database, is_current, known_revisions, upgra
 from limner_shared.db.postgresql_engine import parse
 from limner_shared.errors import ConfigurationError, StorageFailed, StorageFull
 from limner_shared.settings import Settings
-from limner_shared.storage.failures import is_full
 from limner_shared.storage.object_store import Store
+from limner_shared.storage_failures import is_full
 
 MARKER: Final = "restoring"
 """The key that marks a picture store to which an unfinished restore has written; it holds the backup's id."""

@@ -17,6 +17,7 @@ from limner_shared.db.engine import now
 from limner_shared.db.files import NewFile, add_file
 from limner_shared.db.many_rows import NO_SYNC, insert_many
 from limner_shared.db.queries import Shown
+from limner_shared.db.response_inputs import Items, add_inputs_of_lines
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.batches import OUTPUT_PURPOSE, BatchState
@@ -48,6 +49,8 @@ class NewLine:
     line: int
     custom_id: str
     output: Mapping[str, Any]
+    items: Items | None = None
+    """The input items of a response that is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,7 @@ def add_lines(session: Session, bulk_id: str, lines: Sequence[NewLine]) -> None:
         for line in lines
     ]
     insert_many(session, BatchLine, rows)
+    add_inputs_of_lines(session, bulk_id, {line.line: line.items for line in lines if line.items is not None})
 
 
 def known_custom_ids(session: Session, bulk_id: str, custom_ids: Sequence[str]) -> dict[str, int]:

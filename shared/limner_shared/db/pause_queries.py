@@ -27,13 +27,21 @@ def paused(session: Session) -> Paused:
     """The models and tenants that are paused now."""
     found = session.execute(select(Pause.kind, Pause.subject).where(in_force())).all()
     models = frozenset(subject for kind, subject in found if kind == PauseKind.MODEL)
-    return Paused(models, frozenset(subject for kind, subject in found if kind == PauseKind.TENANT))
+    by_operator = frozenset(subject for kind, subject in found if kind == PauseKind.TENANT)
+    own = frozenset(subject for kind, subject in found if kind == PauseKind.OWN)
+    return Paused(models, by_operator | own, by_operator)
+
+
+def pause_of_tenant(session: Session, tenant_id: str, kind: PauseKind) -> Pause | None:
+    """The pause in force of a tenant: the operator's (TENANT), or the tenant's own (OWN)."""
+    mine = (Pause.kind == kind) & (Pause.subject == tenant_id)
+    return session.scalar(select(Pause).where(mine, in_force()))
 
 
 def not_paused() -> ColumnElement[bool]:
     """The condition of a job that no pause holds back."""
     of_model = (Pause.kind == PauseKind.MODEL) & (Pause.subject == Job.model)
-    of_tenant = (Pause.kind == PauseKind.TENANT) & (Pause.subject == Job.tenant_id)
+    of_tenant = Pause.kind.in_((PauseKind.TENANT, PauseKind.OWN)) & (Pause.subject == Job.tenant_id)
     return ~exists(select(Pause.id).where(in_force(), of_model | of_tenant).correlate(Job))
 
 

@@ -25,6 +25,7 @@ from limner_shared.db.tables import (
     ConversationTurn,
     Garbage,
     Image,
+    Input,
     Job,
     Leader,
     Tenant,
@@ -97,6 +98,11 @@ def images(session: Session, job_ids: Sequence[str]) -> dict[str, list[Image]]:
     ):
         found[row.job_id].append(row)
     return found
+
+
+def keeps_inputs(session: Session, job_id: str) -> bool:
+    """Whether the input pictures of a job are kept; False if it has none."""
+    return session.scalar(select(Input.id).where(Input.job_id == job_id).limit(1)) is not None
 
 
 def shown(session: Session, rows: Sequence[Job]) -> list[Shown]:
@@ -220,6 +226,15 @@ def turns(session: Session, conversation_id: str) -> list[tuple[ConversationTurn
         .order_by(ConversationTurn.id)
     )
     return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def turn(session: Session, tenant_id: str, turn_id: str) -> ConversationTurn:
+    """A turn of a tenant's conversation. Raises NotFound."""
+    query = select(ConversationTurn).join(Conversation, Conversation.id == ConversationTurn.conversation_id)
+    found = session.scalar(query.where(ConversationTurn.id == turn_id, Conversation.tenant_id == tenant_id))
+    if found is None:
+        raise NotFound(f"There is no turn {turn_id}.")
+    return found
 
 
 # --- for limits and the dispatcher -------------------------------------------------------------------------

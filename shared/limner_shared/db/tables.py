@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from limner_shared.db import batch_tables as batch_tables  # noqa: PLC0414 - their tables complete the metadata
 from limner_shared.db import file_tables as file_tables  # noqa: PLC0414
+from limner_shared.db import response_tables as response_tables  # noqa: PLC0414
 from limner_shared.db import webhook_tables as webhook_tables  # noqa: PLC0414
 from limner_shared.db.queue_tables import Pause as Pause  # noqa: PLC0414 - one module to import tables from
 from limner_shared.db.queue_tables import UniqueKey as UniqueKey  # noqa: PLC0414
@@ -139,6 +140,7 @@ class IdempotencyKey(Base):
     digest: Mapped[str] = mapped_column(String(64))  # SHA-256 of the request
     resource_id: Mapped[str] = mapped_column(String(40), index=True)
     created_at: Mapped[float] = mapped_column(index=True)
+    answer: Mapped[dict[str, Any] | None] = mapped_column(NullableJson)  # if the result is no single resource
 
 
 class Job(Base):

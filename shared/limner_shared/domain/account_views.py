@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from limner_shared.domain.access import Scope
+from limner_shared.domain.views import PauseNotice
 
 
 class KeyView(BaseModel):
@@ -72,10 +73,18 @@ class PauseView(BaseModel):
     model: str | None = Field(description="The name of the model, if a model is paused.")
     tenant: str | None = Field(description="The name of the tenant, if a tenant is paused.")
     worker: str | None = Field(description="The id of the worker, if a worker is paused.")
+    own: bool = Field(default=False, description="Whether the tenant paused itself.")
     reason: str | None
     until: datetime | None = Field(description="When the pause ends by itself; null: when it is ended.")
     paused_at: datetime
     actor: str = Field(description="Who paused it, as in the audit log.")
+
+
+class OwnPauseView(BaseModel):
+    """Whether your queue is paused, and by whom."""
+
+    own: PauseNotice | None = Field(description="Your own pause, if you have paused your queue.")
+    operator: PauseNotice | None = Field(description="The operator's pause of your queue, which you cannot end.")
 
 
 class PauseList(BaseModel):

@@ -126,14 +126,14 @@ def rescale(request: JobRequest, family: str) -> float:
     return asked
 
 
-def inputs(request: JobRequest, tasks: Sequence[Task], steps: int) -> dict[str, Any]:
+def inputs(request: JobRequest, model: str, tasks: Sequence[Task], steps: int) -> dict[str, Any]:
     """The input pictures, as the client named them until they are stored. Raises InvalidRequest."""
     task = task_of(request.image, request.mask)
     if task is None:
         raise refuse("mask", "a mask without an image", "image and mask, or neither")
     if task not in tasks:
         field = "mask" if request.mask else "image"
-        raise refuse(field, task, list(tasks))
+        raise refuse(field, f"{task} with {model}", list(tasks))
     if request.strength is not None and request.image is None:
         raise refuse("strength", "strength without an image", "strength only with image")
     if request.image is None:

@@ -157,7 +157,7 @@ class ModelCard(BaseModel):
             scenes=self.scenes,
             scheduler=self._scheduler(request.scheduler),
             adapters=self._adapters(request.adapters),
-            **inputs(request, self.tasks, int(steps)),
+            **inputs(request, self.name, self.tasks, int(steps)),
             reproducible=request.reproducible,
             provenance=request.provenance,
             description=request.description,
@@ -198,7 +198,9 @@ class ModelCard(BaseModel):
             return ()
         names = ("negative_prompt", "style", "width", "height", "n", "seed")
         given = [name for name in names if name in request.model_fields_set and getattr(request, name) is not None]
-        return (*given, *(("width", "height") if request.size is not None else ()))
+        # An input picture is stored in the job's size, so its description no longer changes that.
+        sized = request.size is not None or request.image is not None
+        return (*given, *(("width", "height") if sized else ()))
 
     def _text(self, field: str, value: str) -> str:
         if len(value) > self.max_prompt_chars:

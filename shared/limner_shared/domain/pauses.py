@@ -1,4 +1,4 @@
-"""Pauses of a model's queue, of a tenant or of a worker: what may be paused, and which jobs wait. No I/O."""
+"""Pauses of a model, of a tenant (also by itself) or of a worker: what is paused, and which jobs wait. No I/O."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class PauseKind(StrEnum):
 
     MODEL = "model"
     TENANT = "tenant"
+    OWN = "own"
+    """A tenant, by itself: neither the operator's pause nor this one ends the other."""
     WORKER = "worker"
     """One process, which drains: it takes no new jobs, and hands back what it cannot finish soon."""
 
@@ -54,12 +56,24 @@ class PauseRequest(BaseModel):
         return self
 
 
+class OwnPauseRequest(BaseModel):
+    """Why one's own queue is paused, and until when."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Reason | None = Field(default=None, description="Shown with the jobs that wait.")
+    until: Moment | None = Field(default=None, description="When the pause ends by itself. Default: never.")
+
+
 @dataclass(frozen=True, slots=True)
 class Paused:
     """Everything that is paused now: names of models and ids of tenants."""
 
     models: frozenset[str] = frozenset()
     tenants: frozenset[str] = frozenset()
+    """Also those that paused themselves."""
+    by_operator: frozenset[str] = frozenset()
+    """The tenants that the operator paused."""
 
     def __bool__(self) -> bool:
         return bool(self.models or self.tenants)

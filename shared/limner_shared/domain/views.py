@@ -77,6 +77,7 @@ class PauseNotice(BaseModel):
     """A pause for which jobs wait."""
 
     what: PauseKind = Field(description="What is paused: the `model`, or the `tenant` of the job.")
+    own: bool = Field(default=False, description="Whether you paused your own queue, with `PUT /pause`.")
     reason: str | None
     since: datetime
     until: datetime | None = Field(description="When it ends by itself, if that is planned.")
@@ -240,34 +241,6 @@ class Retried(BaseModel):
     """The new jobs that retry dead letters."""
 
     jobs: list[str]
-
-
-class TurnView(BaseModel):
-    """One message of a conversation, and its job."""
-
-    id: str
-    parent: str | None = Field(description="The turn that it answers; edited messages have the same one.")
-    message: str
-    created_at: datetime
-    job: JobView | None = Field(description="Null once the job was deleted.")
-
-
-class ConversationView(BaseModel):
-    """A conversation; in a list, without turns."""
-
-    id: str
-    title: str
-    created_at: datetime
-    touched_at: datetime
-    turns: list[TurnView] = Field(default_factory=list[TurnView])
-    links: dict[str, str]
-
-
-class ConversationList(BaseModel):
-    """A page of conversations; `next` is the cursor of the next page, if there is one."""
-
-    items: list[ConversationView]
-    next: str | None
 
 
 class ModelView(BaseModel):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
@@ -61,8 +61,8 @@ def make_celery(settings: Settings, models: Iterable[str] = (), queue_order: typ
 
     `queue_order` is kombu's `queue_order_strategy`: a class that selects the queues to look at before each fetch.
     """
-    app = Celery("limner", broker=f"redis://{address(settings.redis_url)}", set_as_current=False)
-    cast("Any", app).conf.update(
+    app: Any = Celery("limner", broker=f"redis://{address(settings.redis_url)}", set_as_current=False)
+    app.conf.update(
         task_serializer="json",
         accept_content=["json"],
         result_backend=None,
@@ -80,22 +80,28 @@ def make_celery(settings: Settings, models: Iterable[str] = (), queue_order: typ
         broker_transport="limner_shared.messaging.transport:HintTransport",
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # a refused command, for example after a change of rights, is an outage
         broker_connection_timeout=3,
-        broker_transport_options={
-            "redis_url": settings.redis_url,
-            "ack_emulation": False,
-            "priority_steps": [0],
-            "queue_order_strategy": queue_order,
-            "polling_interval": 0.05,  # wait of one fetch, and so the delay until an opened lane is used
-            "socket_timeout": 10,
-            "socket_connect_timeout": 3,
-            "socket_keepalive": True,
-            "health_check_interval": 5,
-            "max_retries": 0,  # while Redis is unavailable a publish fails at once; the dispatcher repeats it
-            "interval_start": 0,
-        },
+        broker_transport_options=_transport_options(settings, queue_order),
     )
     return app
+
+
+def _transport_options(settings: Settings, queue_order: type | str) -> dict[str, Any]:
+    """Options of kombu's Redis transport, and of its connections."""
+    return {
+        "redis_url": settings.redis_url,
+        "ack_emulation": False,
+        "priority_steps": [0],
+        "queue_order_strategy": queue_order,
+        "polling_interval": 0.05,  # wait of one fetch, and so the delay until an opened lane is used
+        "socket_timeout": 10,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        "health_check_interval": 5,
+        "max_retries": 0,  # while Redis is unavailable a publish fails at once; the dispatcher repeats it
+        "interval_start": 0,
+    }
 
 
 def publish(app: Celery, model: str, jobs: Sequence[Released], jobs_a_message: int = 1) -> None:

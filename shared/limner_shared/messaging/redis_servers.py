@@ -13,6 +13,13 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from redis import ConnectionPool, connection
+from redis.exceptions import (
+    ClusterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.sentinel import (
     Sentinel,
     SentinelConnectionPool,
@@ -30,6 +37,11 @@ BAD_URL: Final = (
     "LIMNER_REDIS_URL cannot be used: {}. Write it as redis://user:password@host:port/0, as rediss://… for TLS, or as "
     "redis+sentinel://user:password@sentinel:26379,other:26379/MASTER/0."
 )
+
+REFUSALS: Final = (ReadOnlyError, OutOfMemoryError, ClusterDownError)
+"""Answers of a server that takes no writes, or nothing: ClusterDownError includes that of a replica without master."""
+REFUSING_WORDS: Final = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED"})
+"""First words of such answers that redis-py has no class for."""
 
 ConnectionClass = type[Any]
 
@@ -62,6 +74,11 @@ def connection_pool(
     return pool
 
 
+def refuses_everyone(error: ResponseError) -> bool:
+    """Whether an error is the server's state and not the fault of one command or key."""
+    return isinstance(error, REFUSALS) or str(error).partition(" ")[0] in REFUSING_WORDS
+
+
 def require_usable(url: str) -> None:
     """Check a URL without connecting. Raises ConfigurationError."""
     connection_pool(url)
@@ -75,7 +92,7 @@ def address(url: str) -> str:
 
 def _pool(url: str, wrapped: Callable[[ConnectionClass], ConnectionClass], options: dict[str, Any]) -> ConnectionPool:
     given = options | _options(url)
-    given["connection_class"] = wrapped(given.get("connection_class", connection.Connection))
+    given["connection_class"] = wrapped(_leaving(given.get("connection_class", connection.Connection)))
     return ConnectionPool(**given)
 
 
@@ -101,7 +118,27 @@ def _sentinel_pool(
         sentinel_kwargs=shared | timeouts | {"ssl": secure} | {name: value for name, value in own.items() if value},
     )
     kind = SentinelManagedSSLConnection if secure else SentinelManagedConnection
-    return SentinelConnectionPool(master, sentinels, connection_class=wrapped(kind), **options | given)
+    return SentinelConnectionPool(master, sentinels, connection_class=wrapped(_leaving(kind)), **options | given)
+
+
+def _leaving(kind: ConnectionClass) -> ConnectionClass:
+    """A class of connections that close when their server refuses everyone, as if it were away.
+
+    After a failover the old master still answers, but takes no writes: only a new connection finds the new master. A
+    server that refuses for another reason is then treated as every other outage.
+    """
+
+    class Leaving(kind):
+        def read_response(self, *args: Any, **options: Any) -> Any:
+            try:
+                return kind.read_response(self, *args, **options)
+            except ResponseError as error:
+                if not refuses_everyone(error):
+                    raise
+                self.disconnect()
+                raise RedisConnectionError(f"Redis refuses commands: {error}") from error
+
+    return Leaving
 
 
 def _options(url: str) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from itertools import product
 from typing import Any, Final, cast
 
 from limner_shared import metrics
-from limner_shared.errors import GenerationFailed, StorageFailed, StorageFull, StorageReason
+from limner_shared.errors import GenerationFailed, StorageFailed, StorageFull
 from limner_shared.metrics.instruments import ALL, STATE
 from limner_shared.settings import Settings
+from limner_shared.storage_failures import StorageReason
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)

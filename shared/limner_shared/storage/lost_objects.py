@@ -1,4 +1,4 @@
-"""Objects that a row names and the picture store does not have, or has with other bytes."""
+"""Objects that a row names and the picture store does not have, has with other bytes, or does not return."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from limner_shared import metrics
-from limner_shared.errors import ObjectLost
+from limner_shared.errors import LimnerError, NotFound
 
 
 class Kind(StrEnum):
@@ -22,6 +22,16 @@ class Loss(StrEnum):
 
     MISSING = "missing"
     DAMAGED = "damaged"
+
+
+class ObjectLost(NotFound):
+    """The stored bytes are missing, or are not those that were stored."""
+
+
+class ObjectUnreadable(LimnerError):
+    """The picture that this job starts from cannot be read, while others can: send it again."""
+
+    code, title, status, retryable = "object_unreadable", "Object unreadable", 503, True
 
 
 WORDS: Final = {Loss.MISSING: "no longer stored", Loss.DAMAGED: "damaged"}

@@ -18,10 +18,10 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from limner_shared import metrics
 from limner_shared.circuit_breaker import Breaker, BreakerState
-from limner_shared.errors import ConfigurationError, StorageFailed, StorageFull, StorageReason
-from limner_shared.storage.failures import failure, reason_of
+from limner_shared.errors import ConfigurationError, StorageFailed, StorageFull
 from limner_shared.storage.media_types import media_type
 from limner_shared.storage.whole_files import write_files
+from limner_shared.storage_failures import StorageReason, failure, reason_of
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -179,7 +179,7 @@ class Store:
                 with self._errors():
                     yield
             except (StorageFull, StorageFailed) as error:
-                metrics.BLOB_ERRORS.inc(operation=operation, code=error.code, reason=error.reason)
+                metrics.BLOB_ERRORS.inc(operation=operation, code=error.code, reason=reason_of(error))
                 raise
 
     @contextmanager

@@ -27,7 +27,11 @@ HELD_OUT: Final = 5
 _TASKS: Final = ("colour", "counting", "two objects", "position", "colour attribution")
 _PARTICLES: Final = {"를": "을", "가": "이", "는": "은", "로": "으로", "와": "과", "면": "이면", "라": "이라"}
 """Korean particles after a vowel, and after a consonant."""
-_SUBJECT, _ASKING, _NUMBER, _SIZE, _STYLE, _NEGATIVE = range(len(ROLES))
+_SUBJECT, _ASKING, _NUMBER, _SIZE, _STYLE, _NEGATIVE, _LEFT_OUT = range(len(ROLES))
+_CLOSED: Final = frozenset(
+    ("articles", "joins", "people", "sizes", "styles", "unwanted", "lacking", "mid", "leads", "having")
+)
+"""Kinds of phrases none of which is held out."""
 Phrases = Mapping[str, Sequence[str]]
 
 
@@ -73,10 +77,13 @@ class Writer:
 
     def _one(self, kind: str) -> str:
         """Return a phrase, with a person and a thing in the places that it has for them."""
-        phrase = self._choose.choice(self._phrases[kind])
-        if "{p}" in phrase:
-            phrase = phrase.replace("{p}", self._choose.choice(self._phrases["people"]))
+        phrase = self._phrase(kind)
         return phrase.replace("{y}", self._noun()) if "{y}" in phrase else phrase
+
+    def _phrase(self, kind: str) -> str:
+        """Return a phrase, with a person in the place that it has for one."""
+        phrase = self._choose.choice(self._phrases[kind])
+        return phrase.replace("{p}", self._choose.choice(self._phrases["people"])) if "{p}" in phrase else phrase
 
     def _new(self, text: str = "", role: int = _SUBJECT) -> Described:
         found = Described(self._language)
@@ -113,6 +120,8 @@ class Writer:
         """Return a thing, alone or as a picture or a number of pictures of it."""
         kind = self._choose.choices(["thing", "pictures", "counted"], [5, 2, 3])[0]
         thing = self._new(self._article() + self._subject())
+        if self._chance(0.1):
+            thing = self._lacking()
         if kind == "thing":
             return thing
         if kind == "pictures":
@@ -124,29 +133,79 @@ class Writer:
 
     def _placed(self, template: str, thing: Described, role: int) -> Described:
         before, after = template.split("{x}")
-        if self._language == "ko" and after and _has_final(thing.text):
-            after = _PARTICLES.get(after[0], after[0]) + after[1:]
         found = self._new(before, role)
         found.join(thing)
-        found.add(after, role)
+        found.add(self._after(thing, after), role)
+        return found
+
+    def _after(self, thing: Described, words: str) -> str:
+        """Return the words after a thing, with the particle that it has in Korean."""
+        if self._language == "ko" and words and _has_final(thing.text):
+            return _PARTICLES.get(words[0], words[0]) + words[1:]
+        return words
+
+    def _lacking(self) -> Described:
+        """Return a thing with what it lacks: before it, as some languages say it, or between it and the rest."""
+        if "lacking" in self._phrases:
+            before, after = self._phrase("lacking").split("{x}")
+            found = self._leaving_out(before)
+            found.add(self._noun() + after, _SUBJECT)
+            return found
+        found = self._new(self._article() + self._noun())
+        after = self._one("things").partition("{x}")[2]
+        if self._chance(0.4):  # another thing to draw
+            after = self._phrases["joins"][0] + self._article(certain=True) + self._noun()
+        found.join(self._leaving_out(self._phrase("mid").removeprefix("{x}")))
+        found.add(after, _SUBJECT)
+        return found
+
+    def _leaving_out(self, template: str) -> Described:
+        """Return words that leave things out; the things have a role of their own."""
+        found = self._new()
+        for at, words in enumerate(template.split("{y}")):
+            if at:
+                found.join(self._unwanted())
+            found.add(self._after(found, words) if at else words, _NEGATIVE)
+        return found
+
+    def _unwanted(self) -> Described:
+        """Return something to leave out, or two."""
+        found = self._new()
+        for at in range(2 if self._chance(0.15) else 1):
+            thing = self._choose.choice(self._phrases["unwanted"]) if self._chance(0.6) else self._noun()
+            found.add(self._phrases["joins"][0] if at else "", _NEGATIVE)
+            found.add(thing, _LEFT_OUT)
         return found
 
     def _with_conditions(self, found: Described, share: float) -> Described:
         for kind, role in (("sizes", _SIZE), ("styles", _STYLE), ("negatives", _NEGATIVE)):
-            if self._chance(share / 2):
+            if self._chance(share if kind == "negatives" else share / 2):
                 lead = self._choose.choice(["\uff0c", "\uff0c", ""] if self._wide else [", ", ", ", " ", " - ", ". "])
-                found.add(lead + self._one(kind).replace("{s}", self._choose.choice(STYLES)), role)
+                found.add(lead, role)
+                if kind == "negatives":
+                    found.add(self._lead(), role)
+                    found.join(self._leaving_out(self._phrase(kind)))
+                else:
+                    found.add(self._phrase(kind).replace("{s}", self._choose.choice(STYLES)), role)
         return found
 
-    def _article(self) -> str:
-        article = self._one("articles")
+    def _lead(self) -> str:
+        """Return words that lead into those that leave something out, or none."""
+        if not self._chance(0.25):
+            return ""
+        return self._phrase("leads") + ("" if self._wide else " ")
+
+    def _article(self, *, certain: bool = False) -> str:
+        some = self._phrases["articles"]
+        article = self._choose.choice([each for each in some if each or not certain] or some)
         return f"{article} " if article and not self._wide else article
 
     def _noun(self) -> str:
         return self._choose.choice(nouns()).called(self._language)
 
     def _subject(self) -> str:
-        kind = self._choose.choices(["noun", "thing", "media", "two", "task", "plain"], [3, 6, 2, 2, 2, 1])[0]
+        kinds = ["noun", "thing", "media", "two", "having", "task", "plain", "speech"]
+        kind = self._choose.choices(kinds, [3, 6, 2, 2, 2, 2, 1, 1])[0]
         if kind == "noun":
             return self._noun()
         if kind in {"thing", "media"}:
@@ -154,6 +213,12 @@ class Writer:
         if kind == "two":
             second = self._one("things").replace("{x}", self._noun()) if self._chance(0.4) else self._noun()
             return f"{self._noun()}{self._one('joins')}{second}"
+        if kind == "having":  # what others leave out
+            thing = self._choose.choice(self._phrases["unwanted"])
+            return self._one("having").replace("{x}", self._noun()).replace("{u}", thing)
+        if kind == "speech":
+            said = self._one(self._choose.choice(["tails", "openers", "negatives"]))
+            return self._phrase("carriers").replace("{q}", said)
         return self._choose.choice(self._tasks) if kind == "task" else self._one("plain")
 
     def _spoil(self, found: Described) -> None:
@@ -176,7 +241,7 @@ def phrases(language: str, *, held_out: bool) -> Phrases:
 
 
 def _split(kind: str, some: Sequence[str], *, held_out: bool) -> Sequence[str]:
-    if kind in {"articles", "joins", "people", "sizes", "styles"}:  # closed classes
+    if kind in _CLOSED:
         return some
     return [each for each in some if (zlib.crc32(each.encode()) % HELD_OUT == 0) == held_out] or some
 

@@ -26,6 +26,8 @@ NUMBERS: Final = (1, 2, 3, 4)
 ASKED_COLOURS: Final = tuple(term for term in TERMS if term != "white")
 """White things on a white ground cannot be judged by their colour."""
 HELD_OUT_SHARE: Final = 4
+NAME: Final = "{name}"
+"""The place of the thing in a sentence."""
 _AN: Final = re.compile(r"\b([Aa]) (?=[aeio]|u(?!ni|se|kul))")
 
 
@@ -57,11 +59,27 @@ Maker = Callable[[random.Random, str], TaskPrompt]
 def prompts(task: str, language: str, count: int, seed: int = 0) -> list[TaskPrompt]:
     """Return `count` prompts of a task in a language, with as few repetitions as the nouns allow."""
     choose = random.Random(f"{task} {language} {seed}")  # noqa: S311 - lists that are the same everywhere
+    return _distinct(lambda: TASKS[task](choose, language), count)
+
+
+def own_sentences(sentences: Sequence[str], count: int, seed: int = 0) -> list[TaskPrompt]:
+    """Return `count` English prompts of the task "in sentences", of sentences with `{name}` for the thing."""
+    choose = random.Random(f"own sentences {seed}")  # noqa: S311 - lists that are the same everywhere
+
+    def make() -> TaskPrompt:
+        noun = choose.choice(nouns())
+        text = choose.choice(sentences).replace(NAME, noun.called("en"))
+        return TaskPrompt("in sentences", "en", _AN.sub(r"\1n ", text), (Wanted(noun),))
+
+    return _distinct(make, count)
+
+
+def _distinct(make: Callable[[], TaskPrompt], count: int) -> list[TaskPrompt]:
     found: list[TaskPrompt] = []
     seen: set[tuple[object, ...]] = set()
     misses = 0
     while len(found) < count:
-        prompt = TASKS[task](choose, language)
+        prompt = make()
         key = (prompt.text, prompt.style)
         if key in seen and misses < 20:
             misses += 1

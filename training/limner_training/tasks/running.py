@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,9 +32,17 @@ def ranker(weights: Path) -> Ranker:
 
 
 def score_tasks(
-    model: str, weights: Path, folder: Path, pictures: int, seed: int = 0, sampler: Sampler = DEFAULT_SAMPLER
+    model: str,
+    weights: Path,
+    folder: Path,
+    pictures: int,
+    seed: int = 0,
+    sampler: Sampler = DEFAULT_SAMPLER,
+    sentences: Sequence[str] = (),
 ) -> scoring.TaskReport:
     """Score `pictures` of each task in English, and as many spread over the other languages.
+
+    With `sentences`, each with `{name}` for the thing, the English prompts of "in sentences" are of these.
 
     The true drawings come from the packages in `folder`, which are downloaded with npm if they are missing.
 
@@ -52,6 +61,7 @@ def score_tasks(
         round(pictures / LEAST_FOR_LANGUAGES) if pictures >= LEAST_FOR_LANGUAGES else 0,
         seed,
         lambda task: click.echo(f"{task} ...", err=True),
+        sentences,
     )
     return report
 

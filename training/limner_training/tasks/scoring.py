@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from limner_training.tasks.judging import TaskJudge, Verdict
-from limner_training.tasks.prompts import OTHER_LANGUAGES, TASKS, TaskPrompt, prompts
+from limner_training.tasks.prompts import OTHER_LANGUAGES, TASKS, TaskPrompt, own_sentences, prompts
 from limner_training.tasks.true_drawings import Sources, drawn
 
 Pixels = NDArray[np.uint8]
@@ -158,11 +158,16 @@ def evaluate_tasks(
     others: int,
     seed: int = 0,
     on_progress: Callable[[str], None] = lambda _: None,
+    sentences: Sequence[str] = (),
 ) -> None:
-    """Add every task's score to a report: `pictures` in English, and `others` in each other language."""
+    """Add every task's score to a report: `pictures` in English, and `others` in each other language.
+
+    With `sentences`, the English prompts of the task "in sentences" are of these.
+    """
     for task in TASKS:
         on_progress(task)
-        asked = prompts(task, "en", pictures, seed)
+        own = sentences if task == "in sentences" else ()
+        asked = own_sentences(own, pictures, seed) if own else prompts(task, "en", pictures, seed)
         made = _drawn(draw, asked, seed)
         english = [judge.verdict(picture, prompt) for picture, prompt in zip(made, asked, strict=True)]
         report.shown += list(zip(asked, made, english, strict=True))[: SHEET.get(task, 0)]

@@ -23,7 +23,7 @@ from limner_web.auth import tenant_id
 from limner_web.intake.admission import admit
 from limner_web.intake.bulk_reader import BulkReader
 from limner_web.intake.bulk_submission import submit_bulk
-from limner_web.intake.headers import CreateHeaders
+from limner_web.intake.headers import JobHeaders
 from limner_web.intake.webhooks import bulk_webhook
 from limner_web.limits import CANCELED_AT_ONCE
 from limner_web.services import Services, get_services
@@ -69,7 +69,7 @@ class BulkQuery(BaseModel):
 
 @bp.post("")
 @bp.input(BulkQuery, location="query", arg_name="query")
-@bp.input(CreateHeaders, location="headers", arg_name="header")
+@bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(BulkView, status_code=202)
 @bp.doc(
     responses={
@@ -81,7 +81,7 @@ class BulkQuery(BaseModel):
         422: "The body has invalid lines",
     }
 )
-def create_bulk(header: CreateHeaders, query: BulkQuery) -> Response:
+def create_bulk(header: JobHeaders, query: BulkQuery) -> Response:
     """Create a bulk.
 
     Submits many jobs at once. The body is JSON Lines: each line is a job as for `POST /jobs`. Either all lines are
@@ -100,7 +100,7 @@ def create_bulk(header: CreateHeaders, query: BulkQuery) -> Response:
         length=request.content_length,
         skip_bad=query.on_error == "skip",
     )
-    bulk_id = submit_bulk(services, tenant_id(), reader, header.idempotency_key, webhook)
+    bulk_id = submit_bulk(services, tenant_id(), reader, header, webhook)
     answer = make_response(_view(services, bulk_id).model_dump(mode="json"), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = url_for("bulks.get_bulk", bulk_id=bulk_id)
     return answer

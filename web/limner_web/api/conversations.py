@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from apiflask import APIBlueprint
 from flask import Response, make_response, url_for
@@ -12,9 +12,9 @@ from limner_shared.db import ledger, queries
 from limner_shared.db.conversation_search import find_conversations
 from limner_shared.db.ledger.conversations import TITLE_CHARS
 from limner_shared.domain.conditions import STORABLE, Description
-from limner_shared.domain.jobs import JobRequest, RequestedName
+from limner_shared.domain.conversation_views import ConversationList, ConversationView, TurnView
+from limner_shared.domain.jobs import MAX_IMAGE_CHARS, JobRequest, RequestedName
 from limner_shared.domain.search_words import read_query
-from limner_shared.domain.views import ConversationList, ConversationView, TurnView
 from limner_shared.errors import Gone
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations
@@ -23,6 +23,9 @@ from limner_web.services import get_services
 from limner_web.view_builders import conversation_view, turn_views
 
 bp = APIBlueprint("conversations", __name__, url_prefix="/api/v1/conversations", tag="Conversations")
+
+FROM_WORDS: Final = "none"
+"""As `image`: start from words, although the earlier turn starts from a picture."""
 
 
 class Message(BaseModel):
@@ -42,6 +45,19 @@ class Message(BaseModel):
     guidance: float | None = Field(
         default=None, allow_inf_nan=False, description="How strictly the prompt is followed."
     )
+    image: str | None = Field(
+        default=None,
+        max_length=MAX_IMAGE_CHARS,
+        description="What to start from: the id of one of your pictures, or a `data:` URL of a PNG, JPEG or WebP. "
+        "Defaults to what the earlier turn starts from, if the model can; `none` starts from words.",
+    )
+    strength: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="How far the picture may differ from `image`. Defaults to the earlier turn's, or 0.8.",
+    )
     n: int | None = Field(default=None, ge=1, strict=True, description="The number of images.")
     seed: int | None = Field(
         default=None, ge=0, lt=2**32, strict=True, description="The seed of the first image. Random by default."
@@ -50,8 +66,13 @@ class Message(BaseModel):
     @property
     def request(self) -> JobRequest:
         """The job request that the message makes."""
-        chosen = self.model_dump(exclude={"message", "after"}, exclude_none=True)
-        return JobRequest(description=self.message, **chosen)
+        excluded = {"message", "after", "image"} if self.from_words else {"message", "after"}
+        return JobRequest(description=self.message, **self.model_dump(exclude=excluded, exclude_none=True))
+
+    @property
+    def from_words(self) -> bool:
+        """Whether the message gives up the picture that the earlier turn starts from."""
+        return self.image == FROM_WORDS
 
 
 class FurtherMessage(Message):
@@ -146,11 +167,11 @@ def rename_conversation(conversation_id: str, body: Title) -> ConversationView:
 def delete_conversation(conversation_id: str) -> str:
     """Delete a conversation.
 
-    Deletes the conversation and its turns. Their jobs and images remain.
+    Deletes the conversation, its turns and the pictures that they start from. Their jobs and images remain.
     """
     with get_services().database.write() as session:
         queries.conversation(session, tenant_id(), conversation_id)
-        ledger.drop_conversation(session, conversation_id)
+        ledger.delete_conversation(session, conversation_id)
     return ""
 
 
@@ -163,7 +184,9 @@ def create_message(conversation_id: str, body: FurtherMessage, header: JobHeader
 
     Says what should change or what to draw next. The message becomes a job that takes the earlier turns into account.
     """
-    turn_id = conversations.add_message(get_services(), tenant_id(), conversation_id, body.request, body.after, header)
+    turn_id = conversations.add_message(
+        get_services(), tenant_id(), conversation_id, body.request, body.after, header, from_words=body.from_words
+    )
     return _turn_view(conversation_id, turn_id)
 
 
@@ -176,10 +199,10 @@ def edit_turn(conversation_id: str, turn_id: str, body: Message, header: JobHead
 
     Adds a new version of the message as a turn beside the old one. The old turn and those that follow it remain.
     """
-    return _turn_view(
-        conversation_id,
-        conversations.edit_turn(get_services(), tenant_id(), conversation_id, body.request, turn_id, header),
+    new_turn_id = conversations.edit_turn(
+        get_services(), tenant_id(), conversation_id, body.request, turn_id, header, from_words=body.from_words
     )
+    return _turn_view(conversation_id, new_turn_id)
 
 
 def _view(conversation_id: str) -> ConversationView:

@@ -10,15 +10,18 @@ from typing import Final
 from apiflask import APIBlueprint
 from flask import Response, g, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger, queries
-from limner_shared.domain.jobs import JobRequest, JobState, Priority
+from limner_shared.db.ledger import Change
+from limner_shared.domain.jobs import JobRequest, JobSpec, JobState, Priority
 from limner_shared.domain.views import ExplanationView, JobView, Receipts, ReceiptView, Retried
-from limner_shared.errors import InvalidState
+from limner_shared.errors import InvalidState, NotFound
 from limner_web.auth import tenant_id
 from limner_web.explanation import explain
 from limner_web.intake import cancellation, submission
 from limner_web.intake.headers import JobHeaders
+from limner_web.intake.idempotency import answer_once, repeat_of
 from limner_web.limits import MAX_RETRIED_JOBS
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
@@ -193,33 +196,58 @@ def get_preview(job_id: str) -> Response:
     return answer
 
 
+@bp.get("/<id:job_id>/input")
+@bp.doc(responses={200: {"description": "The picture that the job starts from", "content": {"image/png": {}}}})
+def get_input(job_id: str) -> Response:
+    """Retrieve the input of a job.
+
+    Returns the picture that the job starts from, as it was stored: in the job's size. It is deleted with the job, with
+    the job's images by retention, and with the job's conversation.
+    """
+    services = get_services()
+    with services.database.read() as session:
+        spec = JobSpec.read(queries.job(session, tenant_id(), job_id).spec)
+        if spec is None or spec.image is None or not queries.keeps_inputs(session, job_id):
+            raise NotFound(f"The job {job_id} has no input.")
+    answer = Response(services.storage.call(services.blobs.get_input, spec.image), mimetype="image/png")
+    answer.headers["Cache-Control"] = "private, max-age=3600"
+    return answer
+
+
 @bp.post("/<id:job_id>/replay")
+@bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(JobView, status_code=202)
 @bp.doc(responses={409: "Some of the job's images or its prompt were deleted"})
-def replay_job(job_id: str) -> Response:
+def replay_job(job_id: str, header: JobHeaders) -> Response:
     """Replay a job.
 
     Creates a new job that makes the same bytes again. It runs alone, in batches of the sizes that the original images
     were made in.
     """
     services = get_services()
-    return _accepted(services, submission.Accepted(submission.replay(services, tenant_id(), job_id)))
+    repeat = repeat_of(header, f"jobs {job_id} replay")
+    return _accepted(services, submission.Accepted(submission.replay(services, tenant_id(), job_id, repeat)))
 
 
 @bp.post("/retry")
 @bp.input(RetryRequest, arg_name="body")
+@bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(Retried, status_code=202)
-def retry_jobs(body: RetryRequest) -> Retried:
+def retry_jobs(body: RetryRequest, header: JobHeaders) -> Retried:
     """Retry dead letters.
 
     Creates a new job for each dead letter; each can be retried once. The dead letters themselves do not change. One
     request retries at most 1000.
     """
-    services = get_services()
-    with services.database.write() as session:
-        changes = ledger.retry_dead(session, tenant_id(), body.jobs, MAX_RETRIED_JOBS)
+    services, changes = get_services(), list[Change]()
+
+    def retry(session: Session) -> dict[str, list[str]]:
+        changes[:] = ledger.retry_dead(session, tenant_id(), body.jobs, MAX_RETRIED_JOBS)
+        return {"jobs": [change.id for change in changes]}
+
+    answer = answer_once(services, tenant_id(), repeat_of(header, f"jobs retry {body.model_dump_json()}"), retry)
     services.hints.changed(changes)
-    return Retried(jobs=[change.id for change in changes])
+    return Retried.model_validate(answer)
 
 
 def _view(services: Services, job_id: str) -> JobView:

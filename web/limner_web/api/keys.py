@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
 from limner_shared.db.accounts import keys
 from limner_shared.db.tables import ApiKey
@@ -14,6 +15,8 @@ from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SEC
 from limner_shared.domain.account_views import KeyList, KeyView, RotatedKey
 from limner_shared.errors import Unauthorized
 from limner_web.auth import actor, key_id, tenant_id
+from limner_web.intake.headers import JobHeaders
+from limner_web.intake.idempotency import Kind, create_once, repeat_of
 from limner_web.request_checks import KEY_ID_PATTERN
 from limner_web.services import get_services
 
@@ -45,22 +48,25 @@ class ListQuery(BaseModel):
 
 @bp.post("/rotate")
 @bp.input(KeyRotation, arg_name="body")
+@bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(RotatedKey, status_code=201)
-@bp.doc(responses={404: "The key was revoked meanwhile", 409: "The key was already rotated"})
-def rotate_key(body: KeyRotation) -> tuple[RotatedKey, int, dict[str, str]]:
+@bp.doc(
+    responses={
+        404: "The key was revoked meanwhile",
+        409: "The key was already rotated, or the idempotency key was used for another request",
+    }
+)
+def rotate_key(body: KeyRotation, header: JobHeaders) -> tuple[RotatedKey, int, dict[str, str]]:
     """Rotate the key of this request.
 
     Returns a new key with the same label, scopes and expiry. The old key remains valid for `overlap_seconds`. A key can
-    be rotated once, with any scope.
+    be rotated once, with any scope. No secret is stored that a repeated request could be answered with: it gives the
+    new key another secret, which ends the first one, as long as the new key has not been used.
     """
     old_id = key_id()
     if old_id is None:
         raise Unauthorized("Send the key to rotate as `Authorization: Bearer KEY`.")
-    services = get_services()
-    with services.database.write() as session:
-        rotation = keys.rotate(
-            session, old_id, overlap_seconds=body.overlap_seconds, actor=actor(), cell=services.settings.cell
-        )
+    rotation = _rotate(old_id, body.overlap_seconds, header)
     new = rotation.new
     view = RotatedKey(
         id=new.id,
@@ -98,6 +104,21 @@ def revoke_key(key_id: str) -> str:
     with get_services().database.write() as session:
         keys.revoke(session, key_id, tenant_id=tenant_id(), actor=actor())
     return ""
+
+
+def _rotate(old_id: str, overlap: int, header: JobHeaders) -> keys.Rotation:
+    services, by = get_services(), actor()
+
+    def rotate(session: Session) -> keys.Rotation:
+        return keys.rotate(session, old_id, overlap_seconds=overlap, actor=by, cell=services.settings.cell)
+
+    repeat = repeat_of(header, f"keys {old_id} rotate {overlap}")
+    kind = Kind(rotate, lambda _made: old_id, lambda _session, _tenant, _id: None)
+    made = create_once(services, tenant_id(), repeat, kind)
+    if not isinstance(made, str):
+        return made
+    with services.database.write() as session:
+        return keys.repeat_rotation(session, old_id, actor=by)
 
 
 def _view(row: ApiKey) -> KeyView:

@@ -78,6 +78,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "create_message": {"message": "bluer, please"},
     "edit_turn": {"message": "a green car"},
     "rotate_key": {"overlap_seconds": 3600},
+    "pause_own_queue": {"reason": "Tonight I need the device myself."},
     "pause": {"model": "limner-flow", "reason": "The device is being replaced."},
     "create_endpoint": {"name": "shop", "url": "https://shop.example/hook", "event_types": ["job.succeeded"]},
     "change_endpoint": {"event_types": ["job.succeeded", "job.failed"]},

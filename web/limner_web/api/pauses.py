@@ -87,8 +87,9 @@ def _views(session: Session, rows: list[Pause]) -> list[PauseView]:
         PauseView(
             id=row.id,
             model=row.subject if row.kind == PauseKind.MODEL else None,
-            tenant=names.get(row.subject, row.subject) if row.kind == PauseKind.TENANT else None,
+            tenant=names.get(row.subject, row.subject) if row.kind in pauses.TENANT_KINDS else None,
             worker=row.subject if row.kind == PauseKind.WORKER else None,
+            own=row.kind == PauseKind.OWN,
             reason=row.reason,
             until=moment(row.until),
             paused_at=moment(row.paused_at),

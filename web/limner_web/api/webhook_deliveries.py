@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
 from limner_shared.db.views import moment
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent
@@ -17,6 +18,8 @@ from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.webhook_views import AttemptView, DeliveryDetail, DeliveryList, DeliveryView, Redelivered
 from limner_shared.domain.webhooks import DeliveryState
 from limner_web.auth import tenant_id
+from limner_web.intake.headers import JobHeaders
+from limner_web.intake.idempotency import Kind, answer_once, create_once, repeat_of
 from limner_web.services import get_services
 
 bp = APIBlueprint("webhook_deliveries", __name__, url_prefix="/api/v1/webhook_deliveries", tag="Webhooks")
@@ -77,24 +80,31 @@ def get_delivery(delivery_id: str) -> DeliveryDetail:
 
 
 @bp.post("/<id:delivery_id>/redeliver")
+@bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(DeliveryDetail, status_code=202)
-@bp.doc(responses={409: "The delivery is being sent"})
-def redeliver(delivery_id: str) -> DeliveryDetail:
+@bp.doc(responses={409: "The delivery is being sent, or the idempotency key was used for another request"})
+def redeliver(delivery_id: str, header: JobHeaders) -> DeliveryDetail:
     """Repeat a webhook delivery.
 
     Sends a delivery again, with the same body and `webhook-id`: at once, and after failures for another three days.
     """
-    services = get_services()
-    with services.database.write() as session:
-        log.redeliver(session, tenant_id(), delivery_id)
+    services, tenant = get_services(), tenant_id()
+
+    def send_again(session: Session) -> str:
+        log.redeliver(session, tenant, delivery_id)
+        return delivery_id
+
+    repeat = repeat_of(header, f"webhook_deliveries {delivery_id} redeliver")
+    create_once(services, tenant, repeat, Kind(send_again, str, log.get))
     services.hints.deliveries_wait()
     return _detail(delivery_id)
 
 
 @bp.post("/redeliver")
 @bp.input(RedeliverRequest, arg_name="body")
+@bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(Redelivered, status_code=202)
-def redeliver_range(body: RedeliverRequest) -> Redelivered:
+def redeliver_range(body: RedeliverRequest, header: JobHeaders) -> Redelivered:
     """Repeat webhook deliveries.
 
     Sends the deliveries of a time range again, by default those that failed. One request repeats at most 1000, the
@@ -105,10 +115,15 @@ def redeliver_range(body: RedeliverRequest) -> Redelivered:
     if body.cursor is not None:
         first = f"{body.cursor}0"  # the next possible id
     which = DeliveryFilter(body.state, body.endpoint, first, _bound(body.until))
-    with services.database.write() as session:
+
+    def send_again(session: Session) -> dict[str, int | str | None]:
         count, last = log.redeliver_range(session, tenant_id(), which, MAX_REDELIVERED)
+        return {"count": count, "next": last}
+
+    repeat = repeat_of(header, f"webhook_deliveries redeliver {body.model_dump_json()}")
+    answer = answer_once(services, tenant_id(), repeat, send_again)
     services.hints.deliveries_wait()
-    return Redelivered(count=count, next=last)
+    return Redelivered.model_validate(answer)
 
 
 def _bound(time: datetime | None) -> str | None:

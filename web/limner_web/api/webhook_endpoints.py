@@ -212,22 +212,27 @@ def rotate_endpoint_secret(
 
 @bp.post("/webhook_endpoints/<id:endpoint_id>/test")
 @bp.input(TestRequest, arg_name="body")
+@bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(EndpointTest)
 @bp.doc(responses={422: "The endpoint did not answer, no dispatcher has sent the event, or a value is not valid"})
-def test_endpoint(endpoint_id: str, body: TestRequest) -> EndpointTest:
+def test_endpoint(endpoint_id: str, body: TestRequest, header: JobHeaders) -> EndpointTest:
     """Test a webhook endpoint.
 
     Sends it one event of this type, with `{"id": "test"}` as its data, and waits for its answer. It is not repeated.
     """
-    services = get_services()
-    with services.database.write() as session:
-        endpoint = endpoints.get(session, tenant_id(), endpoint_id)
+    services, tenant = get_services(), tenant_id()
+
+    def send(session: Session) -> str:
+        endpoint = endpoints.get(session, tenant, endpoint_id)
         if not queries.has_dispatcher(session):
             raise WebhookNotSent("No dispatcher is running that could send the event. Try again when one is.")
-        event = NewEvent(tenant_id(), body.event_type, data=TEST_DATA)
+        event = NewEvent(tenant, body.event_type, data=TEST_DATA)
         # A receiver of its own, so that a test is sent although the endpoint's circuit breaker is open.
         receiver = Receiver(f"{endpoint_id}:test", endpoint.url, endpoint_id)
-        delivery_id = emit_to(session, event, receiver, seconds=0)
+        return emit_to(session, event, receiver, seconds=0)
+
+    repeat = repeat_of(header, f"webhook_endpoints {endpoint_id} test {body.event_type}")
+    delivery_id = create_once(services, tenant, repeat, Kind(send, str, log.get))
     services.hints.deliveries_wait()
     release_request_slot(services.limiter)
     attempt = _first_attempt(services, delivery_id)

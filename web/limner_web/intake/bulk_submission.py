@@ -13,10 +13,12 @@ from sqlalchemy.orm import Session
 from limner_shared import tracing
 from limner_shared.db import ledger
 from limner_shared.db.engine import describe
-from limner_shared.db.ledger import NewJob
+from limner_shared.db.ledger import Known, NewJob
 from limner_shared.errors import BadBulk, BulkLoading, IdempotencyConflict
 from limner_shared.telemetry import concerns, get_logger
 from limner_web.intake.bulk_reader import BulkReader
+from limner_web.intake.headers import JobHeaders
+from limner_web.intake.idempotency import find_result, repeat_of, store_result
 from limner_web.limits import MAX_BULK_ERRORS
 from limner_web.services import Services
 
@@ -40,16 +42,29 @@ class BulkDropped(BadBulk):
     """The bulk was canceled or arrived too slowly, so nothing was queued. Send it again."""
 
 
+class _Repeated(Exception):
+    """A counted retry of a bulk that is stored already, which is known only once all of it has been read."""
+
+    def __init__(self, bulk_id: str) -> None:
+        super().__init__(bulk_id)
+        self.bulk_id = bulk_id
+
+
 def submit_bulk(
-    services: Services, tenant_id: str, reader: BulkReader, key: str | None, webhook: dict[str, Any] | None = None
+    services: Services,
+    tenant_id: str,
+    reader: BulkReader,
+    header: JobHeaders,
+    webhook: dict[str, Any] | None = None,
 ) -> str:
-    """Queue the jobs of a bulk, all or none, and return the bulk's id. Requests with the same `key` make one bulk.
+    """Queue the jobs of a bulk, all or none, and return the bulk's id. Repeated requests make one bulk.
 
     `webhook` is what `webhooks.bulk_webhook` returns.
 
     Raises BadBulk, BodyTooLarge, MalformedBody, TooManyRequests, IdempotencyConflict, BulkLoading while an equal
     request is still being read, or UniqueKeyLoading while a bulk with one of its unique keys is.
     """
+    key = header.idempotency_key
     earlier_digest, bulk_id = _open(services, tenant_id, key, webhook)
     concerns(bulk=bulk_id)
     tracing.annotate({tracing.BULK_ID: bulk_id})
@@ -61,9 +76,18 @@ def submit_bulk(
 
     def keep_key(session: Session) -> None:
         if key is not None:
-            ledger.store_idempotency_key(session, tenant_id, key, reader.digest, bulk_id, replace=True)
+            ledger.store_idempotency_key(session, tenant_id, key, reader.digest, Known(bulk_id), replace=True)
+            return
+        repeat = repeat_of(header, f"bulks {webhook} {reader.skipped} {reader.digest}")
+        known = find_result(session, tenant_id, repeat)
+        if known is not None:
+            raise _Repeated(known.resource_id)
+        store_result(session, tenant_id, repeat, Known(bulk_id))
 
-    load_bulk(services, tenant_id, bulk_id, reader, with_seal=keep_key)
+    try:
+        load_bulk(services, tenant_id, bulk_id, reader, with_seal=keep_key)
+    except _Repeated as repeated:
+        return repeated.bulk_id
     return bulk_id
 
 
@@ -110,7 +134,7 @@ def _open(
                 ledger.drop_bulk(session, known[0])
             bulk_id = ledger.open_bulk(session, tenant_id, webhook)
             if key is not None:
-                ledger.store_idempotency_key(session, tenant_id, key, LOADING, bulk_id, replace=True)
+                ledger.store_idempotency_key(session, tenant_id, key, LOADING, Known(bulk_id), replace=True)
             return None, bulk_id
     except IntegrityError as error:  # a concurrent request with the same key has stored it first
         raise BulkLoading from error

@@ -1,70 +1,98 @@
-"""Conversations: each message becomes a job that carries the earlier turns. Every API adds messages through here."""
+"""Conversations: each message becomes a job that carries the earlier turns, or, if it is small talk, is answered in
+words. Every API adds messages through here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger, queries
-from limner_shared.db.tables import ConversationTurn, Job
+from limner_shared.db.tables import Conversation, ConversationTurn, Job
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.errors import Gone, NotFound
+from limner_web import small_talk
 from limner_web.intake.headers import JobHeaders
-from limner_web.intake.submission import ConversationContext, submit
+from limner_web.intake.idempotency import Kind, create_once, repeat_of
+from limner_web.intake.submission import ConversationContext, StartPicture, submit
 from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.services import Services
 
 TurnRows = Sequence[tuple[ConversationTurn, Job | None]]
+FROM_WORDS: Final = ", from words"
+"""Part of a message's place in its conversation."""
 
 
 def create(services: Services, tenant_id: str, request: JobRequest, header: JobHeaders) -> str:
     """Create a conversation with its first turn; returns the conversation's id. Raises what `submit` raises."""
 
-    def store_turn(session: Session, job_id: str) -> None:
+    def store_turn(session: Session, job_id: str) -> str:
         conversation_id = ledger.open_conversation(session, tenant_id, request.description or "")
-        ledger.add_turn(session, conversation_id, None, job_id, request.description or "")
+        return ledger.add_turn(session, conversation_id, None, job_id, request.description or "")
 
-    job_id = _submit(services, tenant_id, request, header, ConversationContext("new conversation", (), store_turn))
+    turn_id = _add_turn(services, tenant_id, request, header, ConversationContext("new conversation", (), store_turn))
     with services.database.read() as session:
-        return _turn_of(session, job_id).conversation_id
+        return _found(session, tenant_id, turn_id).conversation_id
 
 
 def add_message(
-    services: Services, tenant_id: str, conversation_id: str, request: JobRequest, after: str | None, header: JobHeaders
+    services: Services,
+    tenant_id: str,
+    conversation_id: str,
+    request: JobRequest,
+    after: str | None,
+    header: JobHeaders,
+    *,
+    from_words: bool = False,
 ) -> str:
     """Add a message after the turn `after`, or after the newest turn; returns the new turn's id.
+
+    Without an image of its own it starts from the earlier turn's, unless `from_words`.
 
     Raises NotFound if `after` is not a turn of this conversation, and what `submit` raises.
     """
     with services.database.read() as session:
         queries.conversation(session, tenant_id, conversation_id)
         turns = queries.turns(session, conversation_id)
-    parent = after or (turns[-1][0].id if turns else None)
+        parent = after or (turns[-1][0].id if turns else None)
+        start = None if from_words else _start_picture(session, turns, parent)
     # `place` holds only what the client sent: the newest turn may be this message, from an earlier try.
-    place = f"{conversation_id} after {after or 'the newest'}"
+    place = f"{conversation_id} after {after or 'the newest'}{FROM_WORDS if from_words else ''}"
     context = _context(tenant_id, conversation_id, place, turns, parent, request.description or "")
-    return _add_turn(services, tenant_id, request, header, context)
+    return _add_turn(services, tenant_id, request, header, replace(context, start=start))
 
 
 def edit_turn(
-    services: Services, tenant_id: str, conversation_id: str, request: JobRequest, turn_id: str, header: JobHeaders
+    services: Services,
+    tenant_id: str,
+    conversation_id: str,
+    request: JobRequest,
+    turn_id: str,
+    header: JobHeaders,
+    *,
+    from_words: bool = False,
 ) -> str:
     """Add a new version of an earlier turn beside it; returns the new turn's id.
+
+    Without an image of its own it starts from that turn's, unless `from_words`.
 
     Raises NotFound if the turn is not in this conversation, and what `submit` raises.
     """
     with services.database.read() as session:
         queries.conversation(session, tenant_id, conversation_id)
         turns = queries.turns(session, conversation_id)
-    edited = next((turn for turn, _ in turns if turn.id == turn_id), None)
-    if edited is None:
-        raise NotFound(f"There is no turn {turn_id} in this conversation.")
-    place = f"{conversation_id} instead of {turn_id}"
+        edited = next((turn for turn, _ in turns if turn.id == turn_id), None)
+        if edited is None:
+            raise NotFound(f"There is no turn {turn_id} in this conversation.")
+        start = None if from_words else _start_picture(session, turns, turn_id)
+    place = f"{conversation_id} instead of {turn_id}{FROM_WORDS if from_words else ''}"
     context = _context(tenant_id, conversation_id, place, turns, edited.parent_id, request.description or "")
-    return _add_turn(services, tenant_id, request, header, context)
+    return _add_turn(services, tenant_id, request, header, replace(context, start=start))
 
 
 def conditions_of(job: Job) -> Conditions | None:
@@ -81,21 +109,51 @@ def _context(
 ) -> ConversationContext:
     past = _path(turns, parent)
 
-    def store_turn(session: Session, job_id: str) -> None:
-        queries.conversation(session, tenant_id, conversation_id)  # it may have been deleted since
-        ledger.add_turn(session, conversation_id, parent, job_id, message)
+    def store_turn(session: Session, job_id: str) -> str:
+        row = queries.conversation(session, tenant_id, conversation_id)  # it may have been deleted since
+        if turns and all(turn.job_id == ledger.NO_JOB for turn, _ in turns) and job_id != ledger.NO_JOB:
+            _retitle(session, row, turns[0][0].text, message)
+        return ledger.add_turn(session, conversation_id, parent, job_id, message)
 
     history = tuple(_turn(turn, job) for turn, job in past[-MAX_HISTORY_TURNS:])
     model = past[-1][1].model if past and past[-1][1] is not None else None
     return ConversationContext(place, history, store_turn, model)
 
 
+def _retitle(session: Session, row: Conversation, first: str, message: str) -> None:
+    """Title a conversation that began with small talk with its first description, unless it was renamed."""
+    if row.title == ledger.title_of(first):
+        ledger.rename_conversation(session, row.id, ledger.title_of(message))
+
+
+def _start_picture(session: Session, turns: TurnRows, turn_id: str | None) -> StartPicture | None:
+    """What a turn starts from; None if it starts from words, or its input is no longer kept. Raises NotFound."""
+    path = _path(turns, turn_id)
+    job = path[-1][1] if path else None
+    spec = None if job is None else JobSpec.read(job.spec)
+    if job is None or spec is None or spec.image is None or not queries.keeps_inputs(session, job.id):
+        return None
+    return StartPicture(spec.image, spec.strength)
+
+
 def _add_turn(
     services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, context: ConversationContext
 ) -> str:
+    """Store a message with its job, or without one if it is small talk; returns the turn's id."""
+    if request.image is None and small_talk.read(request.description or "") is not None:
+        return _add_small_talk(services, tenant_id, request, header, context)
     job_id = _submit(services, tenant_id, request, header, context)
     with services.database.read() as session:
         return _turn_of(session, job_id).id
+
+
+def _add_small_talk(
+    services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, context: ConversationContext
+) -> str:
+    services.catalogue.get(request.model or context.model)
+    repeat = repeat_of(header, f"{context.place} {request.model_dump_json()}")
+    kind = Kind(lambda session: context.store_turn(session, ledger.NO_JOB) or "", str, _found)
+    return create_once(services, tenant_id, repeat, kind)
 
 
 def _submit(
@@ -103,6 +161,14 @@ def _submit(
 ) -> str:
     key, tries = header.idempotency_key, header.x_stainless_retry_count
     return submit(services, tenant_id, request, key, tries, context).job_id
+
+
+def _found(session: Session, tenant_id: str, turn_id: str) -> ConversationTurn:
+    """A turn that was stored. Raises Gone if its conversation has been deleted."""
+    try:
+        return queries.turn(session, tenant_id, turn_id)
+    except NotFound as error:
+        raise Gone from error
 
 
 def _turn_of(session: Session, job_id: str) -> ConversationTurn:
@@ -114,7 +180,10 @@ def _turn_of(session: Session, job_id: str) -> ConversationTurn:
 
 
 def _path(turns: TurnRows, last: str | None) -> list[tuple[ConversationTurn, Job | None]]:
-    """The turns from the first to `last`, along the parents. Raises NotFound if `last` is not among `turns`."""
+    """The turns from the first to `last`, along the parents, without small talk.
+
+    Raises NotFound if `last` is not among `turns`.
+    """
     by_id = {turn.id: (turn, job) for turn, job in turns}
     path: list[tuple[ConversationTurn, Job | None]] = []
     while last is not None:
@@ -122,7 +191,7 @@ def _path(turns: TurnRows, last: str | None) -> list[tuple[ConversationTurn, Job
             raise NotFound(f"There is no turn {last} in this conversation.")
         path.append(by_id[last])
         last = by_id[last][0].parent_id
-    return path[::-1]
+    return [pair for pair in reversed(path) if pair[0].job_id != ledger.NO_JOB]
 
 
 def _turn(turn: ConversationTurn, job: Job | None) -> Turn:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from werkzeug.datastructures import Headers
 
 
-class CreateHeaders(BaseModel):
+class JobHeaders(BaseModel):
     """The headers of a request that creates a resource."""
 
     idempotency_key: str | None = Field(
@@ -18,17 +18,12 @@ class CreateHeaders(BaseModel):
         description="A unique string of your choice. Repeating the same request with the same key within 24 hours "
         "returns the first result and creates nothing.",
     )
-
-
-class JobHeaders(CreateHeaders):
-    """The headers of a request that creates one job."""
-
     # Sent by clients that Stainless generates, the openai package among them.
     x_stainless_retry_count: int | None = Field(
         default=None,
         ge=0,
-        description="The number of this try, 0 for the first. Without an idempotency key, a retry returns the job that "
-        "an equal request made within the last two minutes.",
+        description="The number of this try, 0 for the first. Without an idempotency key, a retry returns the "
+        "result of an equal request within the last two minutes.",
     )
 
     @classmethod

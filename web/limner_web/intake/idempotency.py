@@ -1,9 +1,9 @@
-"""Idempotency of single jobs: the same request sent again returns the job that it made the first time."""
+"""Idempotency: the same request sent again returns what it made the first time, and makes nothing."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger, queries
-from limner_shared.db.ledger import Submission
+from limner_shared.db.ledger import Known, Submission
 from limner_shared.errors import Gone, NotFound
 from limner_web.intake.headers import JobHeaders
 from limner_web.services import Services
@@ -77,36 +77,65 @@ class Kind(Generic[T]):
     """Called with the tenant and the id; raises NotFound."""
 
 
-def create_once(
-    services: Services, tenant_id: str, repeat: Repeat, kind: Kind[T], *, second_attempt: bool = False
-) -> T | str:
+def create_once(services: Services, tenant_id: str, repeat: Repeat, kind: Kind[T]) -> T | str:
     """Return what `kind.create` returns, or the id of the resource that the same request has made before.
 
     Equal requests wait for each other on a lock, so concurrent ones see the job of the first. Raises
     IdempotencyConflict if the key was used for another request, Gone if the earlier resource was deleted, and what
     `kind.create` raises.
     """
+
+    def attempt(session: Session) -> T | str:
+        known = find_result(session, tenant_id, repeat)
+        if known is not None:
+            _require(session, tenant_id, known.resource_id, kind)
+            return known.resource_id
+        made = kind.create(session)
+        store_result(session, tenant_id, repeat, Known(kind.id_of(made)))
+        return made
+
+    return _attempt_twice(services, attempt)
+
+
+def answer_once(
+    services: Services, tenant_id: str, repeat: Repeat, act: Callable[[Session], Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """Return the answer of `act`, or the one that the same request got before: for what makes or changes many things.
+
+    Raises IdempotencyConflict, and what `act` raises.
+    """
+
+    def attempt(session: Session) -> Mapping[str, Any]:
+        known = find_result(session, tenant_id, repeat)
+        if known is not None and known.answer is not None:
+            return known.answer
+        answer = act(session)
+        store_result(session, tenant_id, repeat, Known("", answer))
+        return answer
+
+    return _attempt_twice(services, attempt)
+
+
+def _attempt_twice(services: Services, attempt: Callable[[Session], T], *, is_second: bool = False) -> T:
     try:
         with services.database.write() as session:
-            if repeat.stored_key is None:
-                return kind.create(session)
-            ledger.lock_key(session, tenant_id, repeat.stored_key)
-            known = _find(session, tenant_id, repeat)
-            if known is not None:
-                _require(session, tenant_id, known, kind)
-                return known
-            made = kind.create(session)
-            _store(session, tenant_id, repeat, kind.id_of(made))
-            return made
+            return attempt(session)
     except IntegrityError:
         # Either something that the job refers to was deleted meanwhile, or a process of an earlier release, which takes
         # no lock, has stored the same key. A second attempt sees either.
-        if second_attempt:
+        if is_second:
             raise
-        return create_once(services, tenant_id, repeat, kind, second_attempt=True)
+        return _attempt_twice(services, attempt, is_second=True)
 
 
-def _find(session: Session, tenant_id: str, repeat: Repeat) -> str | None:
+def find_result(session: Session, tenant_id: str, repeat: Repeat) -> Known | None:
+    """What the same request has made before, or None. Others that look for it wait until this transaction ends.
+
+    Raises IdempotencyConflict.
+    """
+    if repeat.stored_key is None:
+        return None
+    ledger.lock_key(session, tenant_id, repeat.stored_key)
     if repeat.key is not None:
         return ledger.find_idempotency_key(session, tenant_id, repeat.key, repeat.digest)
     if repeat.retry_count:
@@ -115,7 +144,9 @@ def _find(session: Session, tenant_id: str, repeat: Repeat) -> str | None:
         if known is not None or not repeat.waits:
             return known
         earlier = ledger.find_idempotency_key(session, tenant_id, key, repeat.digest)
-        return earlier if earlier is not None and queries.ended_after(session, earlier, RETRY_SECONDS) else None
+        if earlier is None or not queries.ended_after(session, earlier.resource_id, RETRY_SECONDS):
+            return None
+        return earlier
     # A first try is a new request, unless its own retry has overtaken it.
     known = ledger.find_idempotency_key(session, tenant_id, repeat.overtaken_key, repeat.digest, OVERTAKEN_SECONDS)
     if known is not None:
@@ -123,11 +154,14 @@ def _find(session: Session, tenant_id: str, repeat: Repeat) -> str | None:
     return known
 
 
-def _store(session: Session, tenant_id: str, repeat: Repeat, job_id: str) -> None:
+def store_result(session: Session, tenant_id: str, repeat: Repeat, result: Known) -> None:
+    """Store what this request has made, for the same request later."""
+    if repeat.stored_key is None:
+        return
     counted = repeat.key is None
-    ledger.store_idempotency_key(session, tenant_id, repeat.stored_key or "", repeat.digest, job_id, replace=counted)
+    ledger.store_idempotency_key(session, tenant_id, repeat.stored_key, repeat.digest, result, replace=counted)
     if counted and repeat.retry_count:
-        ledger.store_idempotency_key(session, tenant_id, repeat.overtaken_key, repeat.digest, job_id, replace=True)
+        ledger.store_idempotency_key(session, tenant_id, repeat.overtaken_key, repeat.digest, result, replace=True)
 
 
 def _require(session: Session, tenant_id: str, resource_id: str, kind: Kind[Any]) -> None:

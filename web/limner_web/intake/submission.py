@@ -40,6 +40,14 @@ upgrade has the same one."""
 
 
 @dataclass(frozen=True, slots=True)
+class StartPicture:
+    """The stored input that an earlier turn starts from."""
+
+    digest: str
+    strength: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationContext:
     """The conversation that a job belongs to."""
 
@@ -48,12 +56,15 @@ class ConversationContext:
     if the conversation has grown meanwhile."""
     history: tuple[Turn, ...]
     """The turns before this one, oldest first."""
-    store_turn: Callable[[Session, str], None]
-    """Called with the session and the id of the new job, in the transaction that creates the job."""
+    store_turn: Callable[[Session, str], str | None]
+    """Called with the session and the id of the new job, in the transaction that creates the job; returns the id of the
+    stored turn, if one is stored."""
     model: str | None = None
     """The model to use if the request names none."""
     waits: bool = False
     """Whether the request waits for the job's end."""
+    start: StartPicture | None = None
+    """What the job starts from if the request has no image and its model can start from one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +121,19 @@ def submit(
     return Accepted(outcome.job_id, stored=ledger.as_stored(outcome.rows[0]), ahead=outcome.ahead)
 
 
-def replay(services: Services, tenant_id: str, job_id: str) -> str:
+def replay(services: Services, tenant_id: str, job_id: str, repeat: Repeat) -> str:
     """Queue a job that makes the same bytes as an earlier job, and return its id.
 
-    Raises NotFound, InvalidState if the earlier job's prompt or images are not all there, or TooManyRequests.
+    Raises NotFound, InvalidState if the earlier job's prompt or images are not all there, TooManyRequests,
+    IdempotencyConflict or Gone.
     """
-    with services.database.write() as session:
+
+    def submit_replay(session: Session) -> Submission:
         row = queries.job(session, tenant_id, job_id)
         images = queries.images(session, [job_id])[job_id]
+        has_inputs = queries.keeps_inputs(session, job_id)
         card = services.catalogue.get(row.model)
-        spec = _replay_spec(row, images)
+        spec = _replay_spec(row, images, has_inputs=has_inputs)
         retries = int(card.max_retries.default)
         new_job = NewJob(
             spec,
@@ -129,9 +143,13 @@ def replay(services: Services, tenant_id: str, job_id: str) -> str:
             max_retries=retries,
             traceparent=tracing.current_traceparent(),
         )
-        submission = _queue(services, session, tenant_id, new_job)
-    _announce(services, submission)
-    return submission.changes[0].id
+        return _queue(services, session, tenant_id, new_job)
+
+    outcome = submit_once(services, tenant_id, repeat, submit_replay)
+    if isinstance(outcome, str):
+        return outcome
+    _announce(services, outcome)
+    return outcome.job_id
 
 
 def _new_job(
@@ -144,12 +162,16 @@ def _new_job(
     """The job of a request, with its input pictures stored. Raises InvalidRequest."""
     if context is not None and request.model is None:
         request = request.model_copy(update={"model": context.model})
+    start = None if context is None else context.start
+    if start is not None and request.image is None and "image-to-image" in services.catalogue.get(request.model).tasks:
+        strength = start.strength if request.strength is None else request.strength
+        request = request.model_copy(update={"image": start.digest, "strength": strength})
     card, spec = services.catalogue.resolve(request)
-    start, retries = start_time(request, time.time()), retry_limit(card, request)
+    not_before, retries = start_time(request, time.time()), retry_limit(card, request)
     webhook = job_webhook(services.targets, request) if webhook is None else webhook
     if context is not None:
         spec = spec.model_copy(update={"history": context.history})
-    spec = admit(services, tenant_id, spec)
+    spec = admit(services, tenant_id, spec, kept=None if start is None else start.digest)
     cost = card.cost(spec)
     return NewJob(
         spec,
@@ -158,7 +180,7 @@ def _new_job(
         request.metadata,
         expires_in=request.expires_in,
         small=cost <= card.small_cost,
-        not_before=start,
+        not_before=not_before,
         max_retries=retries,
         webhook=webhook,
         unique=None if request.unique is None else UniqueHold(request.unique),
@@ -191,7 +213,7 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _replay_spec(row: Job, images: list[Image]) -> JobSpec:
+def _replay_spec(row: Job, images: list[Image], *, has_inputs: bool) -> JobSpec:
     """The spec of a replay. Raises InvalidState if something that made the images is missing."""
     spec = JobSpec.read(row.spec)
     if spec is None:
@@ -201,6 +223,9 @@ def _replay_spec(row: Job, images: list[Image]) -> JobSpec:
         raise InvalidState(message, state=row.state)
     if len(images) < spec.n:
         raise InvalidState("Only a job whose images are all stored can be replayed.", state=row.state)
+    if spec.image is not None and not has_inputs:
+        message = "The picture that the job starts from was deleted, so the job cannot be replayed."
+        raise InvalidState(message, state=row.state)
     return replay_spec(spec, [image.receipt for image in images])
 
 

@@ -23,6 +23,8 @@ from limner_web.services import Services
 
 EndpointPath = Literal["/v1/images/generations", "/v1/images/edits", "/v1/responses"]
 OUTPUT: Final = TypeAdapter(Output)
+TEXTS: Final = ("negative_prompt",)
+"""Parameters of the tool that are not kept with a line: they are deleted with the job's texts, and a line is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class LineCall:
     """Gives an error for the job request the names that the call's parameters have."""
     turns: tuple[Turn, ...] = ()
     """The earlier turns of its conversation, the oldest first."""
+    items: list[dict[str, Any]] | None = None
+    """The input items to store with its job, if it is a response that is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,9 @@ def _response(services: Services, tenant_id: str, body: dict[str, Any]) -> LineC
     if given.background:
         raise refuse("background", "a response in the background of a batch", "false")
     call = read_call(services, tenant_id, given)
-    form = call.mark.model_dump(mode="json") | {"warning": call.order.warning}
-    return LineCall(call.request, form, partial(in_response_terms, services, body=given), call.turns)
+    tool = {name: value for name, value in call.mark.tool.items() if name not in TEXTS}
+    form = call.mark.model_copy(update={"tool": tool}).model_dump(mode="json") | {"warning": call.order.warning}
+    return LineCall(call.request, form, partial(in_response_terms, services, body=given), call.turns, call.items)
 
 
 def _refuse_stream() -> InvalidRequest:
@@ -87,7 +92,8 @@ def _image_answer(
 def _response_answer(
     services: Services, form: Mapping[str, Any], finished: Finished, _address: Address, encode: Encode
 ) -> dict[str, Any]:
-    return finished_response(services, Mark.model_validate(form), finished, encode)
+    mark = Mark.read(finished.job.metadata) or Mark.model_validate(form)
+    return finished_response(services, mark, finished, encode)
 
 
 ENDPOINTS: Final[Mapping[str, Endpoint]] = {

@@ -72,7 +72,7 @@ class BatchReader(BulkReader):
         call = ENDPOINTS[self._endpoint].read(self._services, self._tenant_id, line.body)
         self._terms = call.terms
         if not self._bad:  # after a bad line, nothing is stored any more
-            self._beside[number] = NewLine(number, line.custom_id, call.form)
+            self._beside[number] = NewLine(number, line.custom_id, call.form, call.items)
         return Requested(call.request, call.turns)
 
     def _bad_line(self, number: int, error: LimnerError) -> BadLine:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from flask import Response, request, stream_with_context
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import DATABASE_AWAY, is_full
 from limner_shared.domain.conditions import Turn
@@ -26,14 +27,20 @@ KEEPALIVE: Final = ": keepalive\n\n"
 """A comment, which clients ignore and which keeps proxies from closing the connection."""
 
 
-def submit(services: Services, job_request: JobRequest, place: str, history: tuple[Turn, ...] = ()) -> str:
+def submit(
+    services: Services,
+    job_request: JobRequest,
+    place: str,
+    history: tuple[Turn, ...] = (),
+    store: Callable[[Session, str], None] = lambda _session, _job_id: None,
+) -> str:
     """Queue the job of a call and return its id; a repeated call gets the job of its first try.
 
-    `place` is what the call says beside `job_request`, so that only equal calls count as repeated. Raises what
-    `submission.submit` raises.
+    `place` is what the call says beside `job_request`, so that only equal calls count as repeated. `store` is called
+    with the new job's id in the transaction that creates it. Raises what `submission.submit` raises.
     """
     header = JobHeaders.read(request.headers)
-    context = submission.ConversationContext(place, history, lambda _session, _job: None, waits=True)
+    context = submission.ConversationContext(place, history, store, waits=True)
     key, retries = header.idempotency_key, header.x_stainless_retry_count
     return submission.submit(services, tenant_id(), job_request, key, retries, context).job_id
 

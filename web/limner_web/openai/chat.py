@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 
@@ -13,10 +14,12 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
 from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
+from limner_shared.domain.conversation_views import ReplyView
+from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
-from limner_web import waiting
+from limner_web import small_talk, waiting
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations
 from limner_web.limits import MAX_HISTORY_TURNS
@@ -24,11 +27,14 @@ from limner_web.openai.calls import KEEPALIVE, event, event_stream, submit, with
 from limner_web.problems import renamed
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
+from limner_web.view_builders import accepted_languages
 
 bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
 
 CALLED: Final = {"description": "messages"}
 """OpenAI's name of our field."""
+CHUNK: Final = "chat.completion.chunk"
+DONE: Final = "data: [DONE]\n\n"
 _IMAGE_URL: Final = re.compile(r"/api/v1/images/(img_[0-9a-z]+)")
 
 
@@ -66,10 +72,16 @@ class ChatRequest(BaseModel):
 
 @bp.post("/chat/completions")
 def create_chat_completion() -> Response:
-    """Make the image that the last message asks for, taking the earlier messages into account."""
+    """Make the image that the last message asks for, taking the earlier messages into account; answer small talk in
+    words.
+    """
     services = get_services()
     body = ChatRequest.model_validate(request.get_json())
     card, warning = services.model_names.resolve(body.model)
+    talk = small_talk.read(_last_text(body))
+    if talk is not None:
+        said = small_talk.answer(talk, card, accepted_languages())
+        return with_warning(_said(body, card.name, said), warning)
     caller = waiting.Caller.of_request()
     job_id = _submit(services, body, card.name if body.model else None)
     release_request_slot(services.limiter)
@@ -82,12 +94,10 @@ def create_chat_completion() -> Response:
 
 
 def _submit(services: Services, body: ChatRequest, model: str | None) -> str:
-    *before, last = body.messages
-    if last.role != "user" or not last.text.strip():
-        raise InvalidRequest("messages: the last message must have the role `user` and contain text.", field="messages")
+    before, text = body.messages[:-1], _last_text(body)
     chosen = body.model_dump(include={"n", "seed"}, exclude_none=True) | {"model": model}
     try:
-        job_request = JobRequest.model_validate({"description": last.text} | chosen)
+        job_request = JobRequest.model_validate({"description": text} | chosen)
     except ValidationError as error:
         raise renamed(error, CALLED) from error
     with services.database.read() as session:
@@ -96,11 +106,28 @@ def _submit(services: Services, body: ChatRequest, model: str | None) -> str:
     return submit(services, job_request, f"chat {messages}", tuple(history))
 
 
+def _last_text(body: ChatRequest) -> str:
+    last = body.messages[-1]
+    if last.role != "user" or not last.text.strip():
+        raise InvalidRequest("messages: the last message must have the role `user` and contain text.", field="messages")
+    return last.text
+
+
+def _said(body: ChatRequest, model: str, said: ReplyView) -> Response:
+    """The answer in words. It has no job."""
+    examples = "\n".join(f"- {example}" for example in said.examples)
+    content = f"{said.text}\n\n{examples}"
+    envelope = {"id": f"chatcmpl-{new_id('chat')}", "created": int(time.time()), "model": model}
+    if body.stream:
+        return event_stream([*_deltas(envelope | {"object": CHUNK}, content), DONE])
+    return jsonify(_finished(envelope | {"object": "chat.completion"}, content))
+
+
 def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:
     """The user's messages as turns, with the conditions of the images that the assistant's answers link to."""
     turns: list[Turn] = []
     for message in messages:
-        if message.role == "user" and message.text.strip():
+        if message.role == "user" and message.text.strip() and small_talk.read(message.text) is None:
             turns.append(Turn(text=message.text[:MAX_DESCRIPTION]))
         found = _IMAGE_URL.search(message.text) if message.role == "assistant" else None
         if found and turns:
@@ -123,12 +150,17 @@ def _plain(text: str) -> str:
 
 
 def _completion(job: JobView, origin: str) -> dict[str, Any]:
-    message = {"role": "assistant", "content": _content(job, origin), "refusal": None}
-    return _envelope(job, "chat.completion") | {
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
-        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    return _finished(_envelope(job, "chat.completion"), _content(job, origin)) | {
         "images": [{"id": image.id, "url": f"{origin}{image.url}", "seed": image.seed} for image in job.images],
         "revised_prompt": job.revised_prompt,
+    }
+
+
+def _finished(envelope: dict[str, Any], content: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": content, "refusal": None}
+    return envelope | {
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
     }
 
 
@@ -144,11 +176,17 @@ def _chunks(views: Iterator[JobView], origin: str) -> Iterator[str]:
         if not job.status.terminal:
             yield KEEPALIVE
     if job is not None:
-        for delta, reason in (
-            ({"role": "assistant", "content": ""}, None),
-            ({"content": _content(waiting.require_success(job), origin)}, None),
-            ({}, "stop"),
-        ):
-            choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
-            yield event(_envelope(job, "chat.completion.chunk") | {"choices": [choice]})
-    yield "data: [DONE]\n\n"
+        content = _content(waiting.require_success(job), origin)
+        yield from _deltas(_envelope(job, CHUNK), content)
+    yield DONE
+
+
+def _deltas(envelope: dict[str, Any], content: str) -> Iterator[str]:
+    """The events of an answer: its role, its whole content, its end."""
+    deltas: Sequence[tuple[dict[str, str], str | None]] = (
+        ({"role": "assistant", "content": ""}, None),
+        ({"content": content}, None),
+        ({}, "stop"),
+    )
+    for delta, reason in deltas:
+        yield event(envelope | {"choices": [{"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}]})

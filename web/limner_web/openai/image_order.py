@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from limner_shared.domain.card_fields import Quality, nearest_size, refuse
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobRequest, Task
 from limner_shared.errors import InvalidRequest
 from limner_web.model_names import ModelNames
+from limner_web.problems import renamed
 
 Size = tuple[int, int]
 
@@ -22,6 +23,8 @@ NATIVE: Final = (
     *("adapters", "metadata", "priority", "expires_in", "max_retries", "reproducible", "provenance"),
 )
 """Parameters with the name and the meaning of the same field of a job request."""
+CALLED: Final = {"description": "prompt"}
+"""What a field of the job request is called in the call, where the name differs: with `interpret`."""
 EDIT_ONLY: Final = ("image", "mask", "strength")
 EDIT_TASKS: Final[dict[str, Task]] = {"image": "image-to-image", "mask": "inpainting"}
 """What a model must be able to do for each input image."""
@@ -149,7 +152,10 @@ def read_order(
         partial_images=options.partial_images or 0,
         warning=warning,
     )
-    return ImageOrder(JobRequest.model_validate(fields), output, card)
+    try:
+        return ImageOrder(JobRequest.model_validate(fields), output, card)
+    except ValidationError as error:
+        raise renamed(error, CALLED) from error
 
 
 def in_openai_terms(error: InvalidRequest, names: ModelNames) -> InvalidRequest:
@@ -163,7 +169,7 @@ def in_openai_terms(error: InvalidRequest, names: ModelNames) -> InvalidRequest:
         able = [name for name, card in names.names.items() if EDIT_TASKS[field] in card.tasks]
         message = f"{error.message} Models with {EDIT_TASKS[field]}: {', '.join(able) or 'none here'}."
         return InvalidRequest(message, **error.details)
-    return error
+    return renamed(error, CALLED)
 
 
 def _unknown(name: str) -> InvalidRequest:

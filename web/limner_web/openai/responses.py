@@ -9,8 +9,9 @@ from typing import Any, Final
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.orm import Session
 
-from limner_shared.db import ledger
+from limner_shared.db import ledger, queries, response_inputs
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
@@ -20,7 +21,8 @@ from limner_web.intake.cancellation import cancel_job
 from limner_web.openai import image_answer, response_answer
 from limner_web.openai.calls import event_stream, submit, with_warning
 from limner_web.openai.response_answer import Mark
-from limner_web.openai.response_call import ResponseCall, read_call
+from limner_web.openai.response_call import ResponseCall, earlier_jobs, read_call
+from limner_web.openai.response_items import ItemsQuery, input_items, page
 from limner_web.openai.response_request import in_response_terms, read_body
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
@@ -66,6 +68,18 @@ def get_response(response_id: str) -> Response:
     return jsonify(_object(services, *_stored(services, response_id)))
 
 
+@bp.get("/<id:response_id>/input_items")
+def list_input_items(response_id: str) -> Response:
+    """List the items that a response was created from, with those of the responses that it continues."""
+    query = ItemsQuery.read(request.args)
+    services = get_services()
+    job, mark = _stored(services, response_id)
+    with services.database.read() as session:
+        row = queries.job(session, tenant_id(), job.id)
+        items = input_items(session, row, earlier_jobs(session, tenant_id(), mark.previous))
+    return jsonify(page(services, items, query))
+
+
 @bp.delete("/<id:response_id>")
 def delete_response(response_id: str) -> Response:
     """Delete a response that has ended: its job and pictures."""
@@ -90,10 +104,15 @@ def cancel_response(response_id: str) -> Response:
 
 def _submit(services: Services, call: ResponseCall) -> str:
     """Queue the job of a response and return its id; a repeated call gets the job of its first try."""
+
+    def store(session: Session, job_id: str) -> None:
+        if call.items is not None:
+            response_inputs.add_inputs(session, {job_id: call.items})
+
     data = request.get_data()
     digest = services.storage.call(_sha256, data) if len(data) > HASHED_ON_THREAD_BYTES else _sha256(data)
     try:
-        return submit(services, call.request, f"response {digest}", call.turns)
+        return submit(services, call.request, f"response {digest}", call.turns, store)
     except InvalidRequest as error:
         raise in_response_terms(services, error, call.order.body) from error
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-ROLES: Final = ("subject", "asking", "number", "size", "style", "negative")
-"""What the picture shows; how the person asks, why, and thanks; and words that name a condition."""
+ROLES: Final = ("subject", "asking", "number", "size", "style", "negative", "left out")
+"""What the picture shows; how the person asks, why, and thanks; words that name a condition; and, within those that
+leave something out, the thing itself."""
 
 
 class WordTagger(nn.Module):

@@ -19,6 +19,7 @@ from limner_shared.metrics.exposition import at_scrape
 from limner_shared.operator_port import serve_metrics
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
+from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import EXIT_CODE, Supervisor
 from limner_worker.engine.attempt_trace import stage_of
@@ -47,10 +48,8 @@ from limner_worker.stages.safety import SafetyStage
 
 log = get_logger(__name__)
 
-LAST_SECONDS: Final = 5.0
-"""Time limit for handing jobs back when the process must end."""
-PREPARED_AT_ONCE: Final = 4
-"""Threads that read input images and checkpoints."""
+LAST_SECONDS: Final = 5.0  # time limit for handing jobs back when the process must end
+PREPARED_AT_ONCE: Final = 4  # threads that read input images and checkpoints
 
 
 class WorkerService:
@@ -213,8 +212,8 @@ class WorkerService:
             self._checkpoints.load(job)
             stage_of([job.trace], "prepare", started)
         except (StorageFailed, StorageFull) as error:
-            log.warning("could not read an input, handing the job back", job=job.id, reason=error.reason)
-            self._admission.store.failed(error.reason)
+            log.warning("could not read an input, handing the job back", job=job.id, reason=reason_of(error))
+            self._admission.store.failed(reason_of(error))
             if self._held.finish(job):
                 self._publisher.hand_back([job])
         except LimnerError as error:

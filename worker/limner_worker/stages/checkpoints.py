@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import Blobs
+from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun, Row
@@ -54,7 +55,7 @@ class CheckpointStore:
         try:
             self._blobs.store_checkpoint(name, data)
         except (StorageFailed, StorageFull) as error:
-            about = {"job": name.rpartition("-")[0], "image": name, "error": error.code, "reason": error.reason}
+            about = {"job": name.rpartition("-")[0], "image": name, "error": error.code, "reason": reason_of(error)}
             log.warning("could not store a checkpoint", **about)
 
     def _take(self, name: str) -> bytes | None:

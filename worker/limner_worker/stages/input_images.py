@@ -8,8 +8,9 @@ from contextlib import suppress
 import numpy as np
 from PIL import Image
 
-from limner_shared.errors import DamagedInput, ObjectLost, ObjectUnreadable, StorageFailed
+from limner_shared.errors import DamagedInput, StorageFailed
 from limner_shared.storage.blobs import Blobs, input_key
+from limner_shared.storage.lost_objects import ObjectLost, ObjectUnreadable
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
@@ -48,7 +49,7 @@ def _read(blobs: Blobs, digest: str) -> Picture:
 
 
 def _bytes(blobs: Blobs, digest: str) -> bytes:
-    # An object can be unreadable for ever, such as one that the bucket archived. A job that waits for it must not keep
+    # An object may never be readable again, such as one that the bucket archived. A job that waits for it must not keep
     # the others waiting.
     with suppress(StorageFailed):
         return blobs.get_input(digest)

@@ -11,6 +11,7 @@ from limner_shared.circuit_breaker import Breaker
 from limner_shared.db.ledger import Result
 from limner_shared.errors import LimnerError, StorageFailed, StorageFull
 from limner_shared.storage.blobs import Blobs
+from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.deduplication import deduplication_keys
@@ -87,9 +88,9 @@ class PictureStorage:
             try:
                 self._blobs.put_all([picture for each in group for picture in each.pictures])
             except (StorageFull, StorageFailed) as error:
-                self._breaker.failed(error.reason)
+                self._breaker.failed(reason_of(error))
                 jobs = [each.job.id for each in group]
-                log.warning("could not store pictures", jobs=jobs, error=error.code, reason=error.reason)
+                log.warning("could not store pictures", jobs=jobs, error=error.code, reason=reason_of(error))
                 if self._breaker.failing_seconds > STORE_PATIENCE_SECONDS or self._closing.wait(RETRY_SECONDS):
                     return [replace(each.outcome, result=None, charged=False) for each in group]
             except Exception:

@@ -118,6 +118,28 @@ def rotate(
     return Rotation(made, ends_at)
 
 
+def repeat_rotation(session: Session, key_id: str, *, actor: str = audit.OPERATOR) -> Rotation:
+    """Give the key that has replaced this one another secret, because the answer with its secret was lost.
+
+    Raises NotFound if the key is not valid, and InvalidState if the key that replaced it was used.
+    """
+    columns = (ApiKey.tenant_id, ApiKey.expires_at, ApiKey.replaced_by)
+    old = session.execute(select(*columns).where(ApiKey.id == key_id, _is_valid())).first()
+    if old is None or old.replaced_by is None or old.expires_at is None:
+        raise NotFound(f"There is no valid key {key_id} that was replaced.")
+    secret = _new_secret()
+    unused = (ApiKey.id == old.replaced_by) & ApiKey.last_used_at.is_(None) & _is_valid()
+    changed = update(ApiKey).where(unused).values(digest=_digest(secret)).returning(ApiKey.scopes, ApiKey.expires_at)
+    new = session.execute(changed, execution_options=NO_SYNC).first()
+    if new is None:
+        message = f"The key {key_id} was already replaced by {old.replaced_by}, which was used or revoked."
+        raise InvalidState(message, replaced_by=old.replaced_by)
+    detail = {"replaced_by": old.replaced_by, "repeated": True}
+    audit.record(session, old.tenant_id, actor, Action.KEY_ROTATED, key_id, detail)
+    made = NewKey(old.replaced_by, _key(old.replaced_by, secret), read_scopes(new.scopes), new.expires_at)
+    return Rotation(made, old.expires_at)
+
+
 def revoke(session: Session, lookup: str, *, tenant_id: str | None = None, actor: str = audit.OPERATOR) -> None:
     """Revoke a key. Raises NotFound if it is unknown, revoked or not of `tenant_id`, where that is given."""
     statement = update(ApiKey).where(ApiKey.id == lookup, ApiKey.revoked_at.is_(None)).values(revoked_at=now())
@@ -199,11 +221,11 @@ def record_expired(session: Session, limit: int) -> int:
 def _insert(
     session: Session, cell: str, tenant_id: str, label: str, scopes: frozenset[Scope], expires_at: float | None
 ) -> NewKey:
-    lookup, secret = cells.key_id_prefix(cell) + secrets.token_hex(6), secrets.token_hex(20)  # 160 random bits
+    lookup, secret = cells.key_id_prefix(cell) + secrets.token_hex(6), _new_secret()
     values: dict[str, Any] = {"id": lookup, "tenant_id": tenant_id, "label": label, "digest": _digest(secret)}
     values |= {"scopes": store_scopes(scopes), "expires_at": expires_at}
     session.execute(insert(ApiKey).values(created_at=now(), **values))
-    return NewKey(lookup, f"{cells.KEY_PREFIX}_{lookup}_{secret}_{_checksum(lookup, secret)}", scopes, expires_at)
+    return NewKey(lookup, _key(lookup, secret), scopes, expires_at)
 
 
 def _is_valid() -> ColumnElement[bool]:
@@ -212,6 +234,14 @@ def _is_valid() -> ColumnElement[bool]:
 
 def _clock(session: Session) -> float:
     return session.scalar(select(now())) or 0.0
+
+
+def _new_secret() -> str:
+    return secrets.token_hex(20)  # 160 random bits
+
+
+def _key(lookup: str, secret: str) -> str:
+    return f"{cells.KEY_PREFIX}_{lookup}_{secret}_{_checksum(lookup, secret)}"
 
 
 def _digest(secret: str) -> str:

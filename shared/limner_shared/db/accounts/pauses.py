@@ -1,9 +1,9 @@
-"""Pausing and resuming the queue of a model, a tenant, or a worker; each change is recorded in the audit log."""
+"""Pausing and resuming the queue of a model, a tenant (also by itself) or a worker; each change is in the audit log."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -19,6 +19,9 @@ from limner_shared.domain.access import Expiry
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.pauses import DRAIN_SECONDS, MAX_PAUSE_SECONDS, PauseKind
 from limner_shared.errors import InvalidRequest, NotFound
+
+TENANT_KINDS: Final = (PauseKind.TENANT, PauseKind.OWN)
+"""The kinds whose subject is a tenant."""
 
 
 def pause(
@@ -48,6 +51,14 @@ def resume(session: Session, pause_id: str, *, actor: str) -> None:
     if row is None:
         raise NotFound(f"There is no pause {pause_id}.")
     _lift(session, row, actor)
+
+
+def resume_own(session: Session, tenant_id: str, *, actor: str) -> None:
+    """End the pause that a tenant made of its own queue, if there is one; the operator's remains."""
+    own = (Pause.kind == PauseKind.OWN) & (Pause.subject == tenant_id)
+    row = session.scalar(select(Pause).where(own).with_for_update())
+    if row is not None:
+        _lift(session, row, actor)
 
 
 def find(session: Session, kind: PauseKind, subject: str) -> str:
@@ -85,7 +96,7 @@ def tenant_named(session: Session, name: str) -> str:
 
 def tenant_names(session: Session, rows: Sequence[Pause]) -> dict[str, str]:
     """The names of the tenants that these pauses stop, by id."""
-    ids = [row.subject for row in rows if row.kind == PauseKind.TENANT]
+    ids = [row.subject for row in rows if row.kind in TENANT_KINDS]
     return {row[0]: row[1] for row in session.execute(select(Tenant.id, Tenant.name).where(Tenant.id.in_(ids)))}
 
 
@@ -106,7 +117,7 @@ def _lift(session: Session, row: Pause, actor: str) -> None:
 
 def _record(session: Session, row: Pause, actor: str, action: Action, detail: dict[str, Any]) -> None:
     """Record a change: of a tenant's pause in its own log, of all others in the operator's."""
-    tenant_id = row.subject if row.kind == PauseKind.TENANT else LOCAL_TENANT
+    tenant_id = row.subject if row.kind in TENANT_KINDS else LOCAL_TENANT
     if tenant_id == LOCAL_TENANT:
         ensure_tenant(session, LOCAL_TENANT, LOCAL_NAME)
     audit.record(session, tenant_id, actor, action, row.id, {row.kind: row.subject, **detail})

@@ -2,12 +2,12 @@
 (`Database.write`). Each state change is a conditional update: a late or duplicate call changes nothing, and its result
 says so.
 
-intake: submission, limits and idempotency keys · outlook: what decides how a new job is queued · unique: keys of unique
-jobs · bulks: many jobs at once · release: to Redis · attempts: a worker's claims and results · scheduling: jobs that
-wait for a time, and retries · termination: cancellation, expiry, lost workers, retries of dead letters · retention:
-what is deleted, and when · deletion: what its owner deletes · order: the place in the queue · erasure: what a deletion
-removes · labels: favourites and tags · search_index: the words by which jobs are found · conversations: conversations
-and turns.
+intake: submission and limits · idempotency: keys of repeated requests · outlook: what decides how a new job is queued ·
+unique: keys of unique jobs · bulks: many jobs at once · release: to Redis · attempts: a worker's claims and results ·
+scheduling: jobs that wait for a time, and retries · termination: cancellation, expiry, lost workers, retries of dead
+letters · retention: what is deleted, and when · deletion: what its owner deletes · order: the place in the queue ·
+erasure: what a deletion removes · labels: favourites and tags · search_index: the words by which jobs are found ·
+conversations: conversations and turns.
 """
 
 from limner_shared.db.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew
@@ -31,24 +31,28 @@ from limner_shared.db.ledger.bulks import (
     unswept_bulks,
 )
 from limner_shared.db.ledger.conversations import (
+    NO_JOB,
     add_turn,
-    drop_conversation,
     open_conversation,
     rename_conversation,
+    title_of,
 )
-from limner_shared.db.ledger.deletion import delete_image, delete_job
+from limner_shared.db.ledger.deletion import delete_conversation, delete_image, delete_job
+from limner_shared.db.ledger.idempotency import (
+    Known,
+    delete_idempotency_key,
+    delete_old_idempotency_keys,
+    find_idempotency_key,
+    lock_key,
+    read_idempotency_key,
+    store_idempotency_key,
+)
 from limner_shared.db.ledger.intake import (
     LOCAL_NAME,
     LOCAL_TENANT,
     as_stored,
-    delete_idempotency_key,
-    delete_old_idempotency_keys,
     ensure_tenant,
-    find_idempotency_key,
-    lock_key,
-    read_idempotency_key,
     reserve_quota,
-    store_idempotency_key,
     submit,
 )
 from limner_shared.db.ledger.labels import add_label, remove_label
@@ -83,9 +87,11 @@ from limner_shared.db.ledger.unique import hold_unique_keys
 __all__ = [
     "LOCAL_NAME",
     "LOCAL_TENANT",
+    "NO_JOB",
     "AttemptKey",
     "Change",
     "Claim",
+    "Known",
     "NewImage",
     "NewJob",
     "Released",
@@ -102,12 +108,12 @@ __all__ = [
     "claim",
     "claim_next",
     "collect_garbage",
+    "delete_conversation",
     "delete_idempotency_key",
     "delete_image",
     "delete_job",
     "delete_old_idempotency_keys",
     "drop_bulk",
-    "drop_conversation",
     "ensure_tenant",
     "expire",
     "fail",
@@ -151,6 +157,7 @@ __all__ = [
     "store_idempotency_key",
     "submit",
     "sweep_bulk",
+    "title_of",
     "touch_bulk",
     "unmark_garbage",
     "unmark_inputs",

@@ -15,17 +15,24 @@ from limner_shared.errors import InvalidRequest
 
 MAX_TURNS: Final = 500
 TITLE_CHARS: Final = 80
+NO_JOB: Final = ""
+"""The job of a message that is answered in words."""
 
 
 def open_conversation(session: Session, tenant_id: str, first_message: str) -> str:
     """Create a conversation, titled with the first message; returns its id."""
-    title = " ".join(first_message.split())
-    title = title if len(title) <= TITLE_CHARS else f"{title[: TITLE_CHARS - 1]}…"
+    title = title_of(first_message)
     moment = session.scalar(select(now())) or 0.0
     row = Conversation(id=new_id("conv"), tenant_id=tenant_id, title=title, created_at=moment, touched_at=moment)
     session.add(row)
     session.flush()
     return row.id
+
+
+def title_of(message: str) -> str:
+    """The title that a message gives to its conversation."""
+    title = " ".join(message.split())
+    return title if len(title) <= TITLE_CHARS else f"{title[: TITLE_CHARS - 1]}…"
 
 
 def rename_conversation(session: Session, conversation_id: str, title: str) -> None:
@@ -35,7 +42,7 @@ def rename_conversation(session: Session, conversation_id: str, title: str) -> N
 
 
 def add_turn(session: Session, conversation_id: str, parent_id: str | None, job_id: str, text: str) -> str:
-    """Add a message and its job; returns the turn's id. Raises InvalidRequest beyond MAX_TURNS."""
+    """Add a message and its job, or NO_JOB; returns the turn's id. Raises InvalidRequest beyond MAX_TURNS."""
     count = session.scalar(select(func.count()).where(ConversationTurn.conversation_id == conversation_id)) or 0
     if count >= MAX_TURNS:
         raise InvalidRequest(f"A conversation has at most {MAX_TURNS} turns: start a new one.", field="message")
@@ -55,10 +62,14 @@ def add_turn(session: Session, conversation_id: str, parent_id: str | None, job_
     return turn.id
 
 
+def lock_conversation(session: Session, conversation_id: str) -> None:
+    """Wait for a transaction that is adding a turn; a later one finds the conversation as this one leaves it."""
+    session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
+
+
 def drop_conversation(session: Session, conversation_id: str) -> None:
     """Delete a conversation with its turns; the jobs are kept."""
-    # The lock waits for a transaction that is adding a turn; a later one finds no conversation.
-    session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
+    lock_conversation(session, conversation_id)
     session.execute(
         delete(ConversationTurn).where(ConversationTurn.conversation_id == conversation_id), execution_options=NO_SYNC
     )

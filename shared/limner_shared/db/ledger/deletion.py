@@ -1,4 +1,4 @@
-"""Deletion of a job or an image by its owner.
+"""Deletion of a job, an image or a conversation by its owner.
 
 Idempotency keys remain, so that a late repetition of the request that made the job does not make it again.
 """
@@ -9,12 +9,13 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
-from limner_shared.db.ledger.blob_deletion import schedule_blob_deletion
-from limner_shared.db.ledger.erasure import delete_jobs, lock_for_deletion
+from limner_shared.db.ledger.blob_deletion import give_up_inputs, schedule_blob_deletion
+from limner_shared.db.ledger.conversations import drop_conversation, lock_conversation
+from limner_shared.db.ledger.erasure import delete_jobs, lock_for_deletion, mark_history_due
 from limner_shared.db.ledger.types import Change, record
 from limner_shared.db.library_tables import Label
 from limner_shared.db.many_rows import NO_SYNC
-from limner_shared.db.tables import Image, Job
+from limner_shared.db.tables import ConversationTurn, Image, Input, Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.errors import InvalidState, NotFound
 
@@ -46,6 +47,20 @@ def delete_image(session: Session, tenant_id: str, image_id: str) -> Change:
     session.execute(delete(Label).where(of_image), execution_options=NO_SYNC)
     record(session, "image_deleted", [row.id], {"image": image_id})
     return changed(session, row)
+
+
+def delete_conversation(session: Session, conversation_id: str) -> None:
+    """Delete a conversation with its turns and the pictures that they start from; its jobs and their images are kept.
+
+    A job that has not ended keeps its input until then.
+    """
+    lock_conversation(session, conversation_id)
+    turns = select(ConversationTurn.job_id).where(ConversationTurn.conversation_id == conversation_id)
+    started = select(Job.id, Job.finished_at).where(Job.id.in_(turns), Job.id.in_(select(Input.job_id)))
+    rows = session.execute(started).all()
+    give_up_inputs(session, [row.id for row in rows if row.finished_at is not None])
+    mark_history_due(session, [row.id for row in rows if row.finished_at is None])
+    drop_conversation(session, conversation_id)
 
 
 def lock_job(session: Session, tenant_id: str, job_id: str) -> Job:

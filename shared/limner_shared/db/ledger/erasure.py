@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, delete, null, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.ledger.blob_deletion import give_up_inputs, schedule_blob_deletion
-from limner_shared.db.ledger.conversations import drop_conversation
+from limner_shared.db.ledger.conversations import drop_conversation, title_of
 from limner_shared.db.ledger.types import lock
 from limner_shared.db.library_tables import Label
 from limner_shared.db.many_rows import NO_SYNC
@@ -34,7 +34,8 @@ class Forgotten(IntFlag):
     IMAGES = 1
     PROMPT = 2
     HISTORY_DUE = 4
-    """The earlier messages in its spec must be deleted as soon as it has ended."""
+    """The earlier messages in its spec, and the input of a deleted conversation, must be deleted as soon as it has
+    ended."""
 
 
 def lock_for_deletion(session: Session, ids: Sequence[str]) -> list[str]:
@@ -83,7 +84,9 @@ def _blank_receipts(session: Session, ids: Sequence[str]) -> None:
 def blank_turns(session: Session, ids: Sequence[str]) -> None:
     """Blank these jobs' turns, and the copies of them in the specs of later turns' jobs."""
     turns = session.execute(
-        select(ConversationTurn.conversation_id, ConversationTurn.parent_id).where(ConversationTurn.job_id.in_(ids))
+        select(ConversationTurn.conversation_id, ConversationTurn.parent_id, ConversationTurn.text, Conversation.title)
+        .join(Conversation, Conversation.id == ConversationTurn.conversation_id)
+        .where(ConversationTurn.job_id.in_(ids))
     ).all()
     if not turns:
         return
@@ -91,7 +94,7 @@ def blank_turns(session: Session, ids: Sequence[str]) -> None:
         update(ConversationTurn).where(ConversationTurn.job_id.in_(ids)).values(text=WITHOUT_PROMPT),
         execution_options=NO_SYNC,
     )
-    titled = {turn.conversation_id for turn in turns if turn.parent_id is None}
+    titled = {each.conversation_id for each in turns if each.parent_id is None or title_of(each.text) == each.title}
     blank = update(Conversation).where(Conversation.id.in_(titled)).values(title=WITHOUT_PROMPT)
     session.execute(blank, execution_options=NO_SYNC)
     others = (
@@ -101,10 +104,13 @@ def blank_turns(session: Session, ids: Sequence[str]) -> None:
     )
     told = [row for row in session.execute(others).all() if _has_history(row.spec)]
     write_specs(session, {row.id: row.spec for row in told if row.finished_at is not None}, {"history": []})
-    # A job needs the earlier messages until it has ended.
+    mark_history_due(session, [row.id for row in told if row.finished_at is None])
+
+
+def mark_history_due(session: Session, ids: Sequence[str]) -> None:
+    """Mark jobs that need what their conversation gave them until they have ended."""
     due = {"forgotten": Job.forgotten.op("|")(int(Forgotten.HISTORY_DUE))}
-    waiting = Job.id.in_([row.id for row in told if row.finished_at is None])
-    session.execute(update(Job).where(waiting).values(due), execution_options=NO_SYNC)
+    session.execute(update(Job).where(Job.id.in_(ids)).values(due), execution_options=NO_SYNC)
 
 
 def _has_history(spec: object) -> bool:

@@ -1,4 +1,4 @@
-"""Submission: jobs, the tenants' limits, and idempotency keys."""
+"""Submission: jobs, and the tenants' limits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import case, delete, func, insert, select, update
+from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db import pause_queries, queries, release_queries
@@ -17,11 +17,11 @@ from limner_shared.db.ledger.outlook import Outlook, look_out
 from limner_shared.db.ledger.search_index import add_words
 from limner_shared.db.ledger.types import Change, NewJob, Released, Submission
 from limner_shared.db.many_rows import NO_SYNC, insert_many
-from limner_shared.db.tables import IdempotencyKey, Input, Job, Tenant, Usage
+from limner_shared.db.tables import Input, Job, Tenant, Usage
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobState, Lane, Priority
 from limner_shared.domain.pauses import Paused
-from limner_shared.errors import IdempotencyConflict, TooManyRequests
+from limner_shared.errors import TooManyRequests
 
 LOCAL_TENANT: Final = "tenant_local"
 """The tenant of all requests while keys are not required, and the operator's own."""
@@ -112,63 +112,6 @@ def refund(session: Session, tenant_id: str, jobs: Iterable[tuple[float, int]]) 
         mine = (Usage.tenant_id == tenant_id) & (Usage.day == day)
         left = case((Usage.cost > cost, Usage.cost - cost), else_=0)
         session.execute(update(Usage).where(mine).values(cost=left), execution_options=NO_SYNC)
-
-
-def lock_key(session: Session, tenant_id: str, key: str) -> None:
-    """Lock an idempotency key until this transaction ends: others that find or store it wait.
-
-    SQLite's write transactions exclude one another anyway.
-    """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{tenant_id} {key}", 0))))
-
-
-def store_idempotency_key(
-    session: Session, tenant_id: str, key: str, digest: str, resource_id: str, *, replace: bool = False
-) -> None:
-    """Store the resource that an idempotency key created, in the same transaction. A second row for a key cannot
-    commit.
-
-    `replace` deletes the key's earlier row.
-    """
-    if replace:
-        delete_idempotency_key(session, tenant_id, key)
-    values = {"tenant_id": tenant_id, "key": key, "digest": digest, "resource_id": resource_id}
-    session.execute(insert(IdempotencyKey).values(created_at=now(), **values))
-
-
-def find_idempotency_key(
-    session: Session, tenant_id: str, key: str, digest: str, seconds: float | None = None
-) -> str | None:
-    """The id of the resource that this key created for the same request, or None if there is none or it is older than
-    `seconds`.
-
-    Raises IdempotencyConflict if the key was used for a different request.
-    """
-    found = session.get(IdempotencyKey, (tenant_id, key))
-    if found is not None and found.digest != digest:
-        raise IdempotencyConflict
-    if found is None or (seconds is not None and found.created_at < (session.scalar(select(now())) or 0) - seconds):
-        return None
-    return found.resource_id
-
-
-def read_idempotency_key(session: Session, tenant_id: str, key: str) -> tuple[str, str] | None:
-    """The resource id and the request digest of a key, or None if it is unknown."""
-    found = session.get(IdempotencyKey, (tenant_id, key))
-    return None if found is None else (found.resource_id, found.digest)
-
-
-def delete_idempotency_key(session: Session, tenant_id: str, key: str) -> None:
-    """Delete a key if it exists."""
-    same = (IdempotencyKey.tenant_id == tenant_id) & (IdempotencyKey.key == key)
-    session.execute(delete(IdempotencyKey).where(same), execution_options=NO_SYNC)
-
-
-def delete_old_idempotency_keys(session: Session, seconds: float) -> None:
-    """Delete the idempotency keys that are older than `seconds`."""
-    old = IdempotencyKey.created_at < now() - seconds
-    session.execute(delete(IdempotencyKey).where(old), execution_options=NO_SYNC)
 
 
 def _lane_at_once(

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, select, text, union_all, update
+from sqlalchemy import ColumnElement, delete, exists, select, text, union_all, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.blob_deletion import give_up_inputs
+from limner_shared.db.ledger.conversations import NO_JOB, drop_conversation
 from limner_shared.db.ledger.erasure import (
     Forgotten,
     blank,
@@ -26,7 +27,7 @@ from limner_shared.db.ledger.erasure import (
 )
 from limner_shared.db.ledger.types import lock
 from limner_shared.db.many_rows import NO_SYNC
-from limner_shared.db.tables import FINISHED, HISTORY_DUE, Job, Tenant, Usage
+from limner_shared.db.tables import FINISHED, HISTORY_DUE, Conversation, ConversationTurn, Job, Tenant, Usage
 
 DAY: Final = 86400.0
 USAGE_DAYS: Final = 92
@@ -58,14 +59,15 @@ def forget_prompts(session: Session, limit: int) -> int:
 
 def forget_jobs(session: Session, limit: int) -> int:
     """Delete jobs that ended before their tenant's job retention period, with everything derived from them: images,
-    events, idempotency keys, texts in conversations; and bulks and conversations without jobs.
+    events, idempotency keys, texts in conversations; and bulks and conversations without jobs. Conversations of small
+    talk alone are deleted after the same time.
     """
     done = 0
     for tenant, old in _tenants(session, Tenant.keep_jobs_days):
         ids = _due(session, tenant, range(2 * Forgotten.HISTORY_DUE), old, limit - done)
         if ids:
             delete_jobs(session, ids, with_keys=True)
-        done += len(ids)
+        done += len(ids) + _forget_conversations(session, tenant, old, limit - done)
     return done
 
 
@@ -103,6 +105,20 @@ def _due(session: Session, tenant: str, marks: Sequence[int], old: ColumnElement
     return lock_for_deletion(session, session.scalars(union_all(*each).limit(limit)).all())
 
 
+def _forget_conversations(session: Session, tenant: str, old: ColumnElement[float], limit: int) -> int:
+    """Delete a tenant's conversations that have had no message since, and none that made a job: no job's deletion
+    reaches them.
+    """
+    if limit <= 0:
+        return 0
+    made = exists().where(ConversationTurn.conversation_id == Conversation.id, ConversationTurn.job_id != NO_JOB)
+    silent = select(Conversation.id).where(Conversation.tenant_id == tenant, Conversation.touched_at < old, ~made)
+    ids = session.scalars(silent.order_by(Conversation.id).limit(limit).with_for_update(skip_locked=True)).all()
+    for conversation_id in ids:
+        drop_conversation(session, conversation_id)
+    return len(ids)
+
+
 def _mark(session: Session, ids: Sequence[str], flag: Forgotten) -> None:
     """Set a mark and increase the version, since the job looks different from now on."""
     if ids:
@@ -111,10 +127,14 @@ def _mark(session: Session, ids: Sequence[str], flag: Forgotten) -> None:
 
 
 def _forget_histories(session: Session, limit: int) -> int:
-    """Delete the history of jobs that had not ended when an earlier message was deleted, and now have."""
+    """Delete the history of jobs that had not ended when an earlier message was deleted, and now have; also the inputs
+    of those whose conversation was deleted.
+    """
     ids = lock(session, select(Job.id).where(text(HISTORY_DUE)).order_by(Job.id).limit(max(0, limit)))
     write_specs(session, specs(session, ids), {"history": []})
     if ids:
+        remaining = set(session.scalars(select(ConversationTurn.job_id).where(ConversationTurn.job_id.in_(ids))))
+        give_up_inputs(session, [job_id for job_id in ids if job_id not in remaining])
         kept = {"forgotten": Job.forgotten.op("&")(~int(Forgotten.HISTORY_DUE))}
         session.execute(update(Job).where(Job.id.in_(ids)).values(kept), execution_options=NO_SYNC)
     return len(ids)

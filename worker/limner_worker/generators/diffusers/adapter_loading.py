@@ -23,6 +23,9 @@ USUAL_NAME: Final = "pytorch_lora_weights.safetensors"
 MARKS: Final = (".lora_A.", ".lora_down.", ".lora.down.", "_lora.down.")
 """What the names of a layer's first matrix have in common, in the formats that diffusers reads."""
 
+IP_ADAPTER_MARKS: Final = ("ip_adapter", "image_proj.")
+"""What names of the layers of an IP-Adapter contain, also in one file with a LoRA."""
+
 
 def load_adapter(pipeline: Any, name: str, source: Source) -> str:
     """Load a LoRA adapter from a folder or a hub; return the SHA-256 of its weights in hex. Raises CardError."""
@@ -31,14 +34,20 @@ def load_adapter(pipeline: Any, name: str, source: Source) -> str:
     folder = locate(source) if source.hub is None else adapter_files(source)
     check_files(folder)
     file = _weights(folder)
+    with safe_open(file, "pt") as tensors:
+        keys = list(tensors.keys())
+    if any(mark in key for key in keys for mark in IP_ADAPTER_MARKS):
+        raise AdapterMismatch(
+            f"the adapter {name} is an IP-Adapter, which needs a picture of its own, and requests cannot give one: "
+            "only LoRA adapters are supported"
+        )
     try:
         pipeline.load_lora_weights(str(folder), weight_name=file.name, adapter_name=name, use_safetensors=True)
     except torch.OutOfMemoryError:
         raise
     except (AttributeError, KeyError, RuntimeError, ValueError) as error:
         raise AdapterMismatch(f"the adapter {name} does not fit this {type(pipeline).__name__}: {error}") from error
-    with safe_open(file, "pt") as tensors:
-        layers = sum(any(mark in key for mark in MARKS) for key in tensors.keys())  # noqa: SIM118 - not a dictionary
+    layers = sum(any(mark in key for mark in MARKS) for key in keys)
     fitting = _layers(pipeline, name)
     if not fitting:
         raise AdapterMismatch(

@@ -26,6 +26,13 @@ NOTHING: Final = " "
 """The negative prompt of a request without one, for pipelines that have guidance only with one. The examples of
 Qwen-Image use it."""
 FULL_STRENGTH: Final = 1.0
+STEPS: Final = "num_inference_steps"
+ENGINES: Final = frozenset(
+    {"prompt", "image", "mask_image", "width", "height", "generator", "output_type", "return_dict"}
+)
+"""Arguments that each request or the engine gives, so that a card must not."""
+IP_ADAPTER: Final = "ip_adapter"
+"""Part of the names of arguments for the pictures of an IP-Adapter, of which a pipeline without one may ignore some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +41,41 @@ class CallArguments:
 
     pipeline: str
     takes: frozenset[str]
-    """The names of the call's arguments."""
+    """The names of the call's arguments, without those that the card fixes."""
     guidance: str | None
     """The argument for the request's guidance; None if a guider of the pipeline has it, or nothing does."""
     guided: bool
     """Whether guiders of the pipeline take the guidance."""
-
     fixed: Mapping[str, Any]
-    """The card's own arguments, which replace the request's."""
+    """The card's own arguments, which requests cannot change."""
 
     @classmethod
     def of(cls, pipeline: Any, card: ModelCard) -> CallArguments:
         """Return what a pipeline's call takes. Raises ValueError if the card allows what it would ignore."""
-        takes = frozenset(inspect.signature(pipeline.__call__).parameters)
-        guidance, fixed = _guidance(pipeline, takes), dict(card.options.get("arguments", {}))
-        found = cls(type(pipeline).__name__, takes, guidance, guidance is None and bool(_guiders(pipeline)), fixed)
-        found._check(card)
+        parameters = frozenset(inspect.signature(pipeline.__call__).parameters)
+        fixed, name = dict(card.options.get("arguments", {})), type(pipeline).__name__
+        if unknown := card.options.keys() - {"arguments"}:
+            raise ValueError(f"options: {', '.join(sorted(unknown))}: this family has `arguments` only")
+        _check_fixed(fixed, parameters, name)
+        guidance, takes = _guidance(pipeline, parameters), parameters - fixed.keys()
+        guided = guidance is None and bool(_guiders(pipeline))
+        found = cls(name, takes, guidance if guidance in takes else None, guided, fixed)
+        found._check(card, learned=TRUE_GUIDANCE in parameters and guidance != TRUE_GUIDANCE)
         return found
 
-    def _check(self, card: ModelCard) -> None:
-        # With guidance that the denoiser has learned, negative prompts have an effect only beside the other kind.
-        learned = TRUE_GUIDANCE in self.takes and self.guidance != TRUE_GUIDANCE and TRUE_GUIDANCE not in self.fixed
-        if card.takes_negative_prompts and ("negative_prompt" not in self.takes or learned):
+    def _check(self, card: ModelCard, *, learned: bool) -> None:
+        """`learned`: with guidance that the denoiser has learned, negative prompts need the other kind beside it."""
+        for field, argument in {"prompts": "prompt", "seeds": "generator"}.items():
+            if argument not in self.takes:
+                raise ValueError(f"{self.pipeline} takes no {field}, which every request gives")
+        no_effect = learned and TRUE_GUIDANCE not in self.fixed
+        if card.takes_negative_prompts and ("negative_prompt" not in self.takes or no_effect):
             raise ValueError(f"{self.pipeline} ignores negative prompts: set negative_prompts = false")
-        limits = card.guidance
-        if self.guidance is None and not self.guided and limits.min < limits.max:
-            raise ValueError(f"{self.pipeline} ignores guidance: set min, max and default of guidance to one number")
+        taken = {"guidance": self.guidance is not None or self.guided, "steps": STEPS in self.takes}
+        for field, limits in {"guidance": card.guidance, "steps": card.steps}.items():
+            if limits.min < limits.max and not taken[field]:
+                ignored = f"{self.pipeline} with this card's arguments ignores {field}"
+                raise ValueError(f"{ignored}: set min, max and default of {field} to one number")
 
     def given(self, task: ImageTask) -> dict[str, Any]:
         """Return the arguments of a request. Raises GenerationFailed for a field that the pipeline would ignore."""
@@ -72,7 +88,7 @@ class CallArguments:
             "width": spec.width,
             "height": spec.height,
             "max_area": spec.width * spec.height,  # some draw this area, whatever width and height are
-            "num_inference_steps": spec.steps,
+            STEPS: spec.steps,
             self.guidance: spec.guidance,
             "guidance_rescale": spec.guidance_rescale,
             "generator": torch.Generator("cpu").manual_seed(task.seed),
@@ -100,6 +116,17 @@ class CallArguments:
         for field, asked in ignored.items():
             if asked and field not in self.takes:
                 raise GenerationFailed(f"{field}: this model ({self.pipeline}) does not take it.")
+
+
+def _check_fixed(fixed: Mapping[str, Any], parameters: frozenset[str], pipeline: str) -> None:
+    """Raise ValueError for an argument of the card that the call would ignore, or that is not the card's to give."""
+    for name in fixed:
+        if IP_ADAPTER in name:
+            raise ValueError(f"options.arguments: {name} needs an IP-Adapter and its picture, which are not supported")
+        if name in ENGINES:
+            raise ValueError(f"options.arguments: {name} is given by requests or the engine: leave it out")
+        if name not in parameters:  # some calls take any name, and ignore what they do not know
+            raise ValueError(f"options.arguments: {pipeline} takes no {name}")
 
 
 def _guidance(pipeline: Any, takes: frozenset[str]) -> str | None:

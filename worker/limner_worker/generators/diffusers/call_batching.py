@@ -8,6 +8,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final, cast
 
 import torch
@@ -46,6 +47,18 @@ ALONE_IF_ENCODER: Final = ALONE | {"shared"}
 TEXT_MULTIPLE: Final = 64
 """Texts with a mask are padded to a multiple of this number of tokens, so that few lengths remain and a row's result
 depends on its own length only."""
+
+
+class Kind(Enum):
+    """The purpose of a suspended call."""
+
+    ENCODE = "encode"
+    DENOISE = "denoise"
+    DECODE = "decode"
+    SCHEDULE = "schedule"
+    """A step of the scheduler, which may be made together with those of other images."""
+    PAUSE = "pause"
+    """No call but the end of a step, for a pipeline without a known denoiser, whose calls are not shared."""
 
 
 @dataclass(eq=False, slots=True)

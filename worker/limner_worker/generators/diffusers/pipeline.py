@@ -18,14 +18,14 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import ImageTask, Padding, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
-from limner_worker.generators.diffusers.call_batching import UnknownLayout, content, join, split
+from limner_worker.generators.diffusers.call_batching import Kind, UnknownLayout, content, join, split
 from limner_worker.generators.diffusers.encoded_prompts import EncodedPrompts
 from limner_worker.generators.diffusers.joint_steps import may_join, step_jointly
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
 from limner_worker.generators.diffusers.output_pictures import picture_of, to_picture
 from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline, scheduler_key
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, SharedModules
-from limner_worker.generators.diffusers.suspended_run import Kind, SuspendedRun, tap
+from limner_worker.generators.diffusers.suspended_run import SuspendedRun, tap
 from limner_worker.generators.diffusers.text_outputs import TextOutputs
 from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache, SharedEmbeddingCache
 from limner_worker.networks.weights import weights_size

@@ -28,7 +28,25 @@ DIFFUSIONS: Final = (LCMScheduler, TCDScheduler, SASolverScheduler)
 those that diffusers lists, those for LoRAs that reduce the number of steps."""
 CONTROLS: Final = ("controlnet", "adapter")
 """Components that need an additional picture, which requests cannot give."""
+NEEDED: Final = {
+    "control_image": "it draws after a control picture, which requests cannot give",
+    "gligen_boxes": "it puts phrases into boxes, which requests cannot give: load the weights with "
+    "StableDiffusionPipeline, or give gligen_phrases and gligen_boxes for all requests in options.arguments",
+    "image_latents": "it edits after a mask and latents that its other methods make: load the weights with "
+    "StableDiffusionInpaintPipeline",
+    "source_embeds": "it edits from one text's embeddings to another's, which requests cannot give: load the weights "
+    "with StableDiffusionImg2ImgPipeline",
+}
+"""Arguments of calls without which a pipeline draws nothing, although they have a default; why a card is refused."""
+COPIED: Final = (
+    "the pipeline copies its scheduler for parts of a picture, so its steps cannot be counted or joined with those of "
+    "other pictures: load the weights with StableDiffusionPipeline"
+)
+PARALLEL: Final = "batch_step_no_noise"
+"""The method of schedulers that make several steps of a picture at once."""
 TRIAL_STEPS: Final = 3
+FEW: Final = range(1, 9)
+"""Steps that are tried to say what a scheduler takes instead."""
 
 
 def check(pipeline: Any, card: ModelCard) -> None:
@@ -38,6 +56,7 @@ def check(pipeline: Any, card: ModelCard) -> None:
             raise ValueError(f"its {name} needs a control picture, which requests cannot give")
         if isinstance(value, BaseGuidance) and type(value).prepare_models is not BaseGuidance.prepare_models:
             raise ValueError(f"the {name} {type(value).__name__} changes the denoiser's layers, which images share")
+    _check_call(pipeline, card)
     processor = getattr(getattr(pipeline, "image_processor", None), "config", None)
     factor = int(getattr(processor, "vae_scale_factor", None) or getattr(pipeline, "vae_scale_factor", 1))
     wrong = [f"{width}x{height}" for width, height in card.sizes if width % factor or height % factor]
@@ -47,6 +66,18 @@ def check(pipeline: Any, card: ModelCard) -> None:
     _check_scheduler(type(pipeline.scheduler), config, (card.steps.min, card.steps.max))
     for cls in schedulers(pipeline, card).values():
         _check_scheduler(cls, config, (card.steps.default,))
+
+
+def _check_call(pipeline: Any, card: ModelCard) -> None:
+    parameters = inspect.signature(pipeline.__call__).parameters
+    for name, reason in NEEDED.items():
+        if name in parameters and name not in card.options.get("arguments", {}):
+            raise ValueError(reason)
+    if "parallel" in parameters and not hasattr(pipeline.scheduler, PARALLEL):
+        raise ValueError(
+            "it makes several steps of a picture at once, which its scheduler cannot: name DDIMParallelScheduler in "
+            "scheduler_config.json, or load the weights with StableDiffusionPipeline"
+        )
 
 
 def schedulers(pipeline: Any, card: ModelCard) -> dict[str, Any]:
@@ -86,6 +117,10 @@ def _check_scheduler(cls: Any, config: Any, all_steps: Sequence[float]) -> None:
         except ImportError as error:
             raise ValueError(f"the scheduler {cls.__name__} needs a package: {_first_line(error)}") from error
         except Exception as error:
+            only = [few for few in FEW if _takes(cls, config, few)]
+            if len(only) == 1:
+                one = f"the scheduler {cls.__name__} takes {only[0]} steps only"
+                raise ValueError(f"{one}: set min, max and default of steps to {only[0]}") from error
             raise ValueError(f"the scheduler {cls.__name__} refuses {steps:g} steps: {error}") from error
     try:
         same = torch.equal(_trial(cls, config, 0), _trial(cls, config, 1))
@@ -93,6 +128,14 @@ def _check_scheduler(cls: Any, config: Any, all_steps: Sequence[float]) -> None:
         return
     if not same:
         raise ValueError(f"the scheduler {cls.__name__} draws noise that the seed does not determine")
+
+
+def _takes(cls: Any, config: Any, steps: int) -> bool:
+    try:
+        set_steps(cls.from_config(config), steps)
+    except Exception:  # noqa: BLE001 - a scheduler may raise anything for a number that it does not take
+        return False
+    return True
 
 
 def set_steps(scheduler: Any, steps: int) -> None:

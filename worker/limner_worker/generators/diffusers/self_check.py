@@ -7,6 +7,7 @@ image at a time. A pipeline that fails, or whose batches never give the pictures
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Sequence
@@ -23,9 +24,10 @@ from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
 from limner_worker.generators.base import ImageTask
+from limner_worker.generators.diffusers.call_batching import Kind
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
 from limner_worker.generators.diffusers.pipeline_checks import explain
-from limner_worker.generators.diffusers.suspended_run import Kind
+from limner_worker.generators.diffusers.pipeline_loading import INPUTS
 
 log = get_logger(__name__)
 
@@ -79,11 +81,19 @@ def _check_all_tasks(generator: DiffusersPipeline) -> list[str]:
                 expected = [generator.draw_alone(each) for each in _tasks(card, task)]
         except Exception as error:
             _reraise_device_fault(error)
-            raise CardError(f"{card.name}: {task} does not work with this pipeline: {explain(error)}") from error
+            hint = _hint(task, generator.pipeline)
+            raise CardError(f"{card.name}: {task} does not work with this pipeline: {explain(error)}{hint}") from error
         _check_sizes(card, task, expected)
         needed |= _check_task(generator, task, expected, needed)
     _check_schedulers(generator)
     return sorted(needed)
+
+
+def _hint(task: Task, pipeline: Any) -> str:
+    """Return what to change if the pipeline failed because it needs an input that the task does not give."""
+    takes = inspect.signature(pipeline.__call__).parameters.keys()
+    missing = [name for name in ("image", "mask_image") if name in takes - INPUTS.get(task, set())]
+    return f" (it takes {' and '.join(missing)}: if it needs them, leave {task} out of tasks)" if missing else ""
 
 
 def _check_sizes(card: ModelCard, task: Task, pictures: Sequence[Pixels]) -> None:

@@ -12,7 +12,6 @@ import dataclasses
 import functools
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
-from enum import Enum
 from typing import Any, Final
 
 import numpy as np
@@ -24,29 +23,17 @@ from torch import Tensor
 
 from limner_shared.errors import GenerationFailed
 from limner_worker.generators.base import ImageTask
-from limner_worker.generators.diffusers.call_batching import Call, Digests, Signature
+from limner_worker.generators.diffusers.call_batching import Call, Digests, Kind, Signature
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
 from limner_worker.generators.diffusers.encoded_prompts import forget
 from limner_worker.generators.diffusers.host_times import HostTimes
 from limner_worker.generators.diffusers.joint_steps import Joining, ScheduledStep
 from limner_worker.generators.diffusers.output_pictures import picture_of
-from limner_worker.generators.diffusers.pipeline_checks import signature_of, takes_generator
+from limner_worker.generators.diffusers.pipeline_checks import COPIED, signature_of, takes_generator
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, Changes, SharedModules
 
 UNWINDINGS: Final = 3
 """The attempts to end a run: a pipeline that calls a module while it cleans up is suspended again."""
-
-
-class Kind(Enum):
-    """The purpose of a suspended call."""
-
-    ENCODE = "encode"
-    DENOISE = "denoise"
-    DECODE = "decode"
-    SCHEDULE = "schedule"
-    """A step of the scheduler, which may be made together with those of other images."""
-    PAUSE = "pause"
-    """No call but the end of a step, for a pipeline without a known denoiser, whose calls are not shared."""
 
 
 class _RunGreenlet(greenlet):
@@ -116,6 +103,10 @@ class SuspendedRun:
         self._tap_scheduler()
         self._run = _RunGreenlet(functools.partial(self._draw, arguments))
         self._run.image = self
+
+    def __deepcopy__(self, _: object) -> SuspendedRun:
+        """Refuse a copy of the scheduler with its counted steps, as Panorama makes for each part of a picture."""
+        raise GenerationFailed(COPIED)
 
     def _draw(self, arguments: Mapping[str, Any], _: Any) -> Any:
         return picture_of(self._pipe(**arguments))

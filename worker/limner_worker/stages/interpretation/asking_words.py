@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Final
@@ -32,22 +32,31 @@ _ENDS: Final = ",.;:!?…，。、！？；： "
 
 @dataclass(frozen=True)
 class Tagged:
-    """A text, and for each character how likely it belongs to words of asking."""
+    """A text, and for each character how likely it belongs to words of asking, or to those that leave something out."""
 
     text: str
     asking: Sequence[float]
+    leaving: Sequence[float] = ()
+    """How likely it belongs to words that leave something out; empty if that is not known."""
+    left_out: Sequence[float] = ()
+    """How likely it belongs to a thing to leave out."""
+
+    @property
+    def asking_nothing(self) -> Tagged:
+        """The same text, in which no word asks."""
+        return replace(self, asking=[0.0] * len(self.text))
 
 
-def without_asking(tagged: Tagged, language: Language) -> str:
-    """Return a text without its words of asking; the text itself if no word would remain.
+def without_asking(tagged: Tagged, language: Language, away: Sequence[tuple[int, int]] = ()) -> str:
+    """Return a text without its words of asking, and without the spans `away`; the text if no word would remain.
 
     The runs are the likeliest ones (Viterbi 1967). Words that say how a picture is made ("portrait") are never of them.
     In a language whose words have no spaces, characters are judged.
     """
-    unspaced = language.unspaced and not HANGUL.search(tagged.text)
-    tagged = _with_media(tagged, language)
-    units = [match.span() for match in (_CHARACTERS if unspaced else _UNITS).finditer(tagged.text)]
-    dropped = _runs([_mean(tagged, span) for span in units])
+    unspaced = _is_unspaced(tagged.text, language)
+    tagged = _marked(tagged, language, away)
+    units = units_of(tagged.text, language)
+    dropped = _runs([mean_of(tagged.text, tagged.asking, span) for span in units])
     if not unspaced:
         dropped = _closed(dropped, [tagged.text[start:end] for start, end in units])
     spans: list[tuple[int, int]] = []
@@ -88,14 +97,17 @@ def merged(before: Conditions, after: Conditions, tagged: Tagged) -> Conditions:
 def _asks(thing: str, tagged: Tagged) -> bool:
     """Return whether the words of a thing certainly ask, where the text has them."""
     start = tagged.text.find(thing)
-    return start >= 0 and _mean(tagged, (start, start + len(thing))) > CERTAIN
+    return start >= 0 and mean_of(tagged.text, tagged.asking, (start, start + len(thing))) > CERTAIN
 
 
-def _with_media(tagged: Tagged, language: Language) -> Tagged:
+def _marked(tagged: Tagged, language: Language, away: Sequence[tuple[int, int]]) -> Tagged:
+    """Return the text with words for how a picture is made as surely not of asking, and those to take away as of it."""
     asking = list(tagged.asking)
     for match in _media(language).finditer(tagged.text):
         asking[match.start() : match.end()] = [0.0] * len(match.group())
-    return Tagged(tagged.text, asking)
+    for start, end in away:
+        asking[start:end] = [1.0] * (end - start)
+    return replace(tagged, asking=asking)
 
 
 @cache
@@ -104,10 +116,24 @@ def _media(language: Language) -> Pattern:
     return expression(rf"(?<!\w)(?:{any_('|'.join([*map(re.escape, media), *media.values()]))})(?!\w)")
 
 
-def _mean(tagged: Tagged, span: tuple[int, int]) -> float:
-    """Return the mean over the letters and digits of a unit, or over all of it if it has none."""
-    places = [at for at in range(*span) if tagged.text[at].isalnum()] or list(range(*span))
-    return sum(tagged.asking[at] for at in places) / len(places)
+def _is_unspaced(text: str, language: Language) -> bool:
+    return language.unspaced and not HANGUL.search(text)
+
+
+def units_of(text: str, language: Language) -> list[tuple[int, int]]:
+    """Return where the words of a text are, or its characters if its language has no spaces between words."""
+    return characters_of(text) if _is_unspaced(text, language) else [match.span() for match in _UNITS.finditer(text)]
+
+
+def characters_of(text: str) -> list[tuple[int, int]]:
+    """Return where the characters of a text are, without its spaces."""
+    return [match.span() for match in _CHARACTERS.finditer(text)]
+
+
+def mean_of(text: str, shares: Sequence[float], span: tuple[int, int]) -> float:
+    """Return the mean of shares over the letters and digits of a span, or over all of it if it has none."""
+    places = [at for at in range(*span) if text[at].isalnum()] or list(range(*span))
+    return sum(shares[at] for at in places) / len(places)
 
 
 def _runs(asking: Sequence[float]) -> list[bool]:

@@ -14,7 +14,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import MAX_TEXT, Conditions, Interpretation
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.telemetry import get_logger
-from limner_worker.stages.interpretation import patterns, rules
+from limner_worker.stages.interpretation import leaving_out, patterns, rules
 from limner_worker.stages.interpretation.asking_words import Tagged, merged, without_asking
 from limner_worker.stages.interpretation.client import ChatClient, LanguageError
 from limner_worker.stages.interpretation.language_detection import language_or_fallback
@@ -134,13 +134,23 @@ def _by_rules(request: Request) -> Interpretation:
 
 
 def _shortened(request: Request, found: Conditions, tagged: Tagged) -> Conditions:
-    """Return the conditions of the text without its words of asking, if that says more."""
-    language = language_or_fallback(request.text)
-    rest = without_asking(tagged, language)
-    if rest == request.text:
+    """Return the conditions of the text without its words of asking, if that says more, and all that it leaves out."""
+    language, card = language_or_fallback(request.text), request.card
+    clauses = leaving_out.clauses(tagged, language)
+    spans = [each.span for each in clauses]
+    rest = without_asking(tagged, language, spans)
+    if rest == request.text:  # it would not say more
         return found
-    card = request.card
-    return merged(found, rules.interpret(rest, card.styles, (), card.sizes, language.code), tagged)
+
+    def read(text: str) -> Conditions:
+        return rules.interpret(text, card.styles, (), card.sizes, language.code)
+
+    if clauses:  # the rules may have taken too much for what is left out
+        drawn = read(without_asking(tagged.asking_nothing, language, spans)).prompt
+        if not leaving_out.named_in(drawn, found):
+            found = found.model_copy(update={"prompt": drawn})
+    found = merged(found, read(rest), tagged)
+    return leaving_out.completed(found, clauses, tagged) if clauses else found
 
 
 def _messages(request: Request) -> list[dict[str, str]]:

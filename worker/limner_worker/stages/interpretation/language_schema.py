@@ -54,6 +54,10 @@ class Connectives(Table):
     """Words before a place ("on"), which end a list of things to leave out."""
     thing_ends: Regex = ""
     """Words that end the name of a thing to leave out."""
+    doubled: Regex = ""
+    """A negation of leaving out ("not without"), by which nothing is left out."""
+    idle: Regex = ""
+    """Things that a courtesy denies and no picture has: "no hurry"."""
     links: Regex = ""
     """Words that join a refinement to the one before."""
     and_: Regex = Field(default="", alias="and")

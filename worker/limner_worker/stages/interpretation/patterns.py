@@ -43,10 +43,19 @@ class RequestPatterns:
     seed: tuple[Pattern, ...]
     size: tuple[Pattern, ...]
     without: tuple[Pattern, ...]
+    joined_first: Pattern
+    """A word that joins, at the beginning of a text."""
+    doubled: Pattern
+    """A negation of leaving out: "not without"."""
+    idle: Pattern
+    another: Pattern
+    """What begins another thing to draw, after things without an article: "and a" of "without windows and a tree"."""
     speech: Pattern
     lists: Pattern
     determiners: Pattern
     indefinite: Pattern
+    article: Pattern
+    """An indefinite article."""
     article_last: Pattern
     """An indefinite article at the end of a text."""
     joined_twice: Pattern
@@ -62,6 +71,7 @@ def patterns_for(language: Language) -> RequestPatterns:
     requests = language.requests
     polite = tuple(rf"{source}\s*{_STOPS}" for source in thanks(language))
     tails = tuple(rf"{source}\s*{_STOPS}" for source in requests.tails)
+    and_ = any_(language.connectives.and_)
     adding = "|".join(map(re.escape, language.additions)) or "(?!)"
     return RequestPatterns(
         lead_ins=_beginning(beginnings(language)),
@@ -76,10 +86,15 @@ def patterns_for(language: Language) -> RequestPatterns:
         seed=compiled(_seed(language, adding)),
         size=compiled(_size(language)),
         without=compiled(_filled(source, language) for source in requests.without),
+        doubled=expression(_whole(any_(language.connectives.doubled), language)),
+        idle=expression(any_(language.connectives.idle)),
+        another=expression(rf"(?:\s(?:{and_})|,(?:\s(?:{and_}))?)\s+(?=(?:{any_(language.connectives.indefinite)})\s)"),
+        joined_first=expression(rf"^\W*(?:{and_})\s"),
         speech=expression(rf"(?<!\w)({any_(requests.speech)})\W*$"),
         lists=expression(separators(language)),
-        determiners=expression(rf"^({any_(language.connectives.determiners)})(?!\w)\s*"),
+        determiners=expression(rf"^({any_(language.connectives.determiners)})(?:(?<=['’])|(?!\w))\s*"),
         indefinite=expression(rf"({any_(language.connectives.indefinite)})"),
+        article=expression(rf"(?<!\w)(?:{any_(language.connectives.indefinite)})(?!\w)"),
         article_last=expression(rf"(?<!\w)(?:{any_(language.connectives.indefinite)})$"),
         joined_twice=compiled([rf"(?<!\w)({any_(language.connectives.and_)}) (?P<last>({adding})(?!\w))"])[0],
         dangling=expression(dangling(language)),
@@ -90,6 +105,11 @@ def patterns_for(language: Language) -> RequestPatterns:
 
 def _beginning(patterns: Iterable[str]) -> tuple[Pattern, ...]:
     return compiled(rf"^[\s¿¡,.:;!]*(?:{source})[\s,:!.，：！]*" for source in patterns)
+
+
+def _whole(source: str, language: Language) -> str:
+    """Return a pattern of whole words, if the language has spaces between words on all sides."""
+    return source if language.unspaced else rf"(?<!\w)(?:{source})"
 
 
 def _filled(source: str, language: Language) -> str:

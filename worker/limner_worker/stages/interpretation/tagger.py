@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -19,7 +19,7 @@ from limner_worker.stages.interpretation.asking_words import Tagged
 log = get_logger(__name__)
 
 WEIGHTS: Final = SHIPPED / "limner-text" / "tagger.safetensors"
-_ASKING: Final = ROLES.index("asking")
+_ASKING, _NEGATIVE, _LEFT_OUT = (ROLES.index(role) for role in ("asking", "negative", "left out"))
 
 
 class TaggerError(RuntimeError):
@@ -65,10 +65,13 @@ class Tagger:
         read = self._states(texts)
         lengths = torch.tensor([max(1, len(pieces)) for pieces, _ in read])
         states = pad_sequence([states if len(states) else torch.zeros(1, 384) for _, states in read], batch_first=True)
-        shares = self._network(states, lengths).softmax(-1)[..., _ASKING]
-        for text, (pieces, _), row in zip(texts, read, shares, strict=True):
-            asking = [0.0] * len(text)
-            for piece, share in zip(pieces, row.tolist(), strict=False):
-                asking[piece.start : piece.end] = [share] * (piece.end - piece.start)
-            found.append(Tagged(text, asking))
+        shares = self._network(states, lengths).softmax(-1)
+        left_out = shares[..., _LEFT_OUT]
+        wanted = torch.stack([shares[..., _ASKING], shares[..., _NEGATIVE] + left_out, left_out], -1)
+        for text, (pieces, _), rows in zip(texts, read, wanted, strict=True):
+            of_roles = [[0.0] * len(text) for _ in range(wanted.shape[-1])]
+            for piece, row in zip(pieces, cast("Any", rows).tolist(), strict=False):
+                for role, share in zip(of_roles, row, strict=True):
+                    role[piece.start : piece.end] = [share] * (piece.end - piece.start)
+            found.append(Tagged(text, *of_roles))
         return found

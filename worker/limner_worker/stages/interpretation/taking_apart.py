@@ -128,21 +128,39 @@ def _leave_out(found: Found, patterns: RequestPatterns) -> None:
     def is_meant(match: re.Match[str]) -> bool:
         before = _beside(found.text, match)
         quoted = any(start < match.start() < end for start, end in quotes)
-        return not (quoted or patterns.article_last.search(before) or patterns.speech.search(before))
+        said = patterns.article_last.search(before) or patterns.speech.search(before)
+        return not (quoted or said or is_doubled(found.text, match.span(), patterns))
 
     for _ in range(MOST_LEFT_OUT):
         quotes[:] = [each.span() for each in _QUOTES.finditer(found.text)]
-        match = _cut(found, patterns.without, is_meant)
+        match = _cut(found, patterns.without, is_meant, lambda match: begins_another(match.group(), patterns))
         if match is None:
             break
-        for thing in patterns.lists.split(match["what"]):
+        length = begins_another(match.group(), patterns) - (match.start("what") - match.start())
+        for thing in patterns.lists.split(match["what"][:length]):
             again = next((each for pattern in patterns.without if (each := pattern.match(thing.strip()))), None)
             name = thing if again is None else again["what"]
             plain = tidy(patterns.determiners.sub("", name.strip(), count=1)) or tidy(name)
-            if plain and plain not in found.negative:
+            if plain and plain not in found.negative and not patterns.idle.fullmatch(plain):
                 found.negative.append(plain)
     if found.negative:
-        found.text = patterns.joined_twice.sub(r"\g<last>", found.text)
+        found.text = patterns.joined_first.sub("", patterns.joined_twice.sub(r"\g<last>", found.text))
+
+
+def is_doubled(text: str, span: tuple[int, int], patterns: RequestPatterns) -> bool:
+    """Return whether words that leave something out are themselves negated: "not without a hat"."""
+    return any(each.start() < span[1] and each.end() > span[0] for each in patterns.doubled.finditer(text))
+
+
+def begins_another(clause: str, patterns: RequestPatterns) -> int:
+    """Return where another thing to draw begins within words that leave something out; their length if none does.
+
+    It has an indefinite article, and none has one before: "without windows and a tree".
+    """
+    match = patterns.another.search(clause)
+    if match is None or patterns.article.search(clause[: match.start()]):
+        return len(clause)
+    return match.start()
 
 
 def _beside(text: str, match: re.Match[str]) -> str:
@@ -167,14 +185,21 @@ def _always(_: re.Match[str]) -> bool:
     return True
 
 
+def _whole(match: re.Match[str]) -> int:
+    return len(match.group())
+
+
 def _cut(
-    found: Found, patterns: Iterable[Pattern], accepted: Callable[[re.Match[str]], bool] = _always
+    found: Found,
+    patterns: Iterable[Pattern],
+    accepted: Callable[[re.Match[str]], bool] = _always,
+    length: Callable[[re.Match[str]], int] = _whole,
 ) -> re.Match[str] | None:
-    """Remove the first accepted match of the first pattern that has one from the text; return the match."""
+    """Remove the first accepted match of the first pattern that has one, or a `length` of it; return the match."""
     for pattern in patterns:
         for match in pattern.finditer(found.text):
             if match.group().strip() and accepted(match):
-                rest = found.text[match.end() :].lstrip(" -")
+                rest = found.text[match.start() + length(match) :].lstrip(" -")
                 found.text = joined(found.text[: match.start()].rstrip(), rest)
                 return match
     return None

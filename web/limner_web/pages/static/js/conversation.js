@@ -1,4 +1,5 @@
 // The conversation page: sends messages to the native API and shows each with its pictures.
+import { attachedFields, goOnFrom, inputUrl, setUpAttaching, showAttached } from "./attach.js";
 import { call, getJson, pictureUrl, send } from "./api.js";
 import { dock } from "./dock.js";
 import { $, $$, el, icon } from "./dom.js";
@@ -35,11 +36,15 @@ function pathTo(turn) {
   return path;
 }
 
+// Small talk has no job: the next message goes on from the one before.
+const lastJob = () => shown.findLast(({ job }) => job)?.job;
+
 function choose(turn) {
   shown = turn ? pathTo(lastBelow(turn)) : [];
   $("#greeting").hidden = shown.length > 0;
   $("#turns").replaceChildren(...shown.map((each) => render(each)));
   pick(null);
+  goOnFrom(lastJob());
   keepPlace();
   followShown();
 }
@@ -61,6 +66,7 @@ function render(turn) {
     element.id = turn.id;
     element.lang = "";
     $(".message p", element).textContent = turn.message;
+    showBrought(element, turn);
     $(".edit", element).onclick = () => edit(turn);
     $(".again", element).onclick = () => tryAction(() => post("again", { after: turn.id }));
     $(".cancel", element).onclick = () => tryAction(async () => put(await send("POST", `jobs/${entry.job.id}/cancel`)));
@@ -74,8 +80,18 @@ function render(turn) {
     $(name, element).disabled = !versions[place + step];
     $(name, element).onclick = () => choose(versions[place + step]);
   }
+  if (!turn.job) renderWords(element, turn);
   if (turn.job && (!entry.job || turn.job.version >= entry.job.version)) renderReply(entry, turn.job);
   return element;
+}
+
+// The picture that the message brought; one that it only goes on from was shown with an earlier message.
+function showBrought(element, { parent, job }) {
+  const before = pathTo(conversation.turns.find((each) => each.id === parent)).findLast((each) => each.job)?.job;
+  const image = $(".brought", element);
+  image.onerror = () => { image.hidden = true; };
+  image.hidden = !job?.image || job.image === before?.image;
+  if (!image.hidden) image.src = inputUrl(job);
 }
 
 function statusText(job) {
@@ -84,6 +100,16 @@ function statusText(job) {
 }
 
 const downloads = (job, image) => ["png", "webp", "jpeg"].map((format) => el("a", { href: pictureUrl(image, format), download: fileName(job, image, format) }, formatName(format)));
+
+// A message that asks for no picture is answered in words, with examples to click.
+function renderWords(element, { reply }) {
+  $(".reply", element).className = "reply words";
+  $(".reply", element).lang = reply?.language ?? "";
+  $(".presentation", element).textContent = reply?.text ?? t("Its picture was deleted.");
+  $(".understood", element).replaceChildren(...(reply?.examples ?? []).map((text) => el("button", { type: "button", className: "chip", onclick: () => tryAction(() => post(text, attachedFields())) }, text)));
+  $(".understood", element).ariaLabel = t("Examples");
+  for (const name of [".pictures", ".state", ".again", ".cancel"]) $(name, element).hidden = true;
+}
 
 function renderReply(entry, job) {
   const { element } = entry;
@@ -123,6 +149,7 @@ function showPictures({ element, turn }, job) {
 function pick(choice) {
   picked = choice;
   for (const each of $$("#turns .choice")) each.setAttribute("aria-pressed", choice?.turn === each.closest(".turn").id && choice.seed === Number(each.dataset.seed));
+  if (choice) goOnFrom(shown.find((turn) => turn.id === choice.turn)?.job);
   message.placeholder = choice ? t("What should change in the chosen picture?") : form.dataset.placeholder;
   if (choice) message.focus();
 }
@@ -146,7 +173,7 @@ const tryAction = (action) => action().then(() => { $("#problem").hidden = true;
 
 // `place` says after which turn the message comes, or instead of which, and may have fields that override its words.
 async function post(text, { after, instead, ...given } = {}) {
-  const fields = { message: text, model: form.elements.model?.value, ...given };
+  const fields = { message: text, model: form.elements.model.value, ...given };
   if (!conversation) {
     conversation = await send("POST", "conversations", fields);
     history.pushState(null, "", `#${conversation.id}`);
@@ -161,6 +188,8 @@ async function post(text, { after, instead, ...given } = {}) {
     choose(turn);
   }
   $("#turns").lastElementChild.scrollIntoView({ block: "end", behavior: "smooth" });
+  const { reply } = shown.at(-1);
+  if (reply) $("#live").textContent = reply.text;
 }
 
 // Where the message in the field goes, and from which picture.
@@ -171,6 +200,7 @@ function placeOf() {
 
 function edit(turn) {
   editing = turn;
+  goOnFrom(turn.job);
   message.value = turn.message;
   form.classList.add("editing");
   message.focus();
@@ -178,6 +208,7 @@ function edit(turn) {
 
 function resetForm() {
   editing = null;
+  goOnFrom(lastJob());
   message.value = "";
   message.style.removeProperty("height");
   form.classList.remove("editing");
@@ -185,7 +216,7 @@ function resetForm() {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (message.value.trim()) tryAction(() => post(message.value, placeOf()).then(resetForm));
+  if (message.value.trim()) tryAction(() => post(message.value, { ...placeOf(), ...attachedFields() }).then(resetForm));
 });
 message.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); form.requestSubmit(); }
@@ -193,7 +224,7 @@ message.addEventListener("keydown", (event) => {
   else if (event.key === "Escape") pick(null);
 });
 $("#greeting").addEventListener("click", ({ target }) => {
-  if (target.classList.contains("chip")) tryAction(() => post(target.textContent));
+  if (target.classList.contains("chip")) tryAction(() => post(target.textContent, attachedFields()));
 });
 
 // --- the conversations -----------------------------------------------------------------------------------------
@@ -207,10 +238,11 @@ async function open() {
   const [id, last] = location.hash.slice(1).split("/");
   resetForm();
   conversation = id ? await getJson(`conversations/${id}`) : null;
-  if (conversation && form.elements.model) form.elements.model.value = conversation.turns.at(-1)?.job?.model || form.elements.model.value;
+  if (conversation) form.elements.model.value = conversation.turns.findLast(({ job }) => job)?.job.model || form.elements.model.value;
   choose(conversation?.turns.find((each) => each.id === last) ?? conversation?.turns.at(-1));
   await listTalks();
   foldTalks();
+  showAttached();
   message.focus();
 }
 
@@ -236,6 +268,7 @@ setInterval(() => {
   for (const { id, job } of shown) if (job?.status === "running" && entries.get(id)) showPreview(entries.get(id)).catch(() => {});
 }, 1000);
 
+setUpAttaching($(".thread"));
 dock($("#compose"));
 tryAction(open);
 follow({ onUnknown: () => false });

@@ -5,9 +5,8 @@ import { $, button, el } from "./dom.js";
 import { showHistory } from "./history.js";
 import { number, t, tn } from "./i18n.js";
 import { attempt, toast } from "./toast.js";
-import { count, duration, pauseWords } from "./words.js";
+import { count, duration, PAUSE_TIMES, pauseEnd, pauseWords } from "./words.js";
 
-const TIMES = [["", t("until I resume it")], [900, t("for 15 minutes")], [3600, t("for an hour")], [14_400, t("for four hours")], [86_400, t("for a day")]];
 const GIB = 2 ** 30;
 let isOperator = true; // until the service refuses
 
@@ -58,10 +57,9 @@ function lanesOf(lanes) {
 
 async function pause(queue) {
   const reason = el("input", { name: "reason", maxLength: 200, placeholder: t("new weights"), autocomplete: "off", autofocus: true });
-  const answer = await ask(t("Pause %(name)s?", { name: queue.title }), { text: t("Running jobs end. Jobs that wait keep their places, and new ones are still accepted."), fields: [field(t("Reason, shown to those who wait"), reason), field(t("How long"), choice("seconds", TIMES))], yes: t("Pause it") });
+  const answer = await ask(t("Pause %(name)s?", { name: queue.title }), { text: t("Running jobs end. Jobs that wait keep their places, and new ones are still accepted."), fields: [field(t("Reason, shown to those who wait"), reason), field(t("How long"), choice("seconds", PAUSE_TIMES))], yes: t("Pause it") });
   if (!answer) return;
-  const seconds = Number(answer.get("seconds"));
-  const until = seconds ? new Date(Date.now() + seconds * 1000).toISOString() : null;
+  const until = pauseEnd(answer.get("seconds"));
   await attempt(async () => {
     await send("POST", "pauses", { model: queue.model, reason: answer.get("reason").trim() || null, until });
     toast(t("%(name)s is paused", { name: queue.title }));

@@ -8,6 +8,7 @@ import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
 import { showFleet } from "./operator.js";
 import { openMenu } from "./menu.js";
+import { showOwnPause } from "./own-pause.js";
 import { attempt, toast } from "./toast.js";
 import { why } from "./why.js";
 import { count, ended, facts, status } from "./words.js";
@@ -124,7 +125,7 @@ function showHealth(health) {
 
 async function tick() {
   try {
-    await Promise.all([load(), showFleet()]);
+    await Promise.all([load(), showFleet(), showOwnPause()]);
     $("#problem").hidden = true;
   } catch (error) {
     if (error.status === undefined) throw error;

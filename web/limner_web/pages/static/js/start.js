@@ -5,11 +5,9 @@ import { acceptPictures, hasPictures } from "./drag.js";
 import { form, modelChosen, models, chooseModel } from "./form.js";
 import { number, t } from "./i18n.js";
 import { forgetMask, paintMask } from "./mask.js";
+import { fileOf, readPicture } from "./picture-file.js";
 import { attempt, toast } from "./toast.js";
 
-const MOST_BYTES = 9_000_000; // the service takes 10 MB
-const LONGEST = 2048; // pixels, of a picture that has to be made smaller
-const KINDS = ["image/png", "image/jpeg", "image/webp"];
 const START = "started_from"; // as in actions.js
 let picture = null; // {image: id or data URL, url, id}
 let mask = null; // a data URL
@@ -64,37 +62,10 @@ export function startFrom({ id, ...image }) {
   $(".start", form).scrollIntoView({ block: "nearest" });
 }
 
-const asDataUrl = (blob) => new Promise((resolve, reject) => {
-  const reader = new FileReader();
-  reader.onload = () => resolve(reader.result);
-  reader.onerror = () => reject(reader.error);
-  reader.readAsDataURL(blob);
-});
-
-// The file as the service takes it: of another kind or too large, it is made again, smaller.
-async function readable(file) {
-  if (KINDS.includes(file.type) && file.size <= MOST_BYTES) return file;
-  const bitmap = await createImageBitmap(file);
-  const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
-  const canvas = Object.assign(document.createElement("canvas"), { width: Math.round(bitmap.width * scale), height: Math.round(bitmap.height * scale) });
-  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve) => { canvas.toBlob(resolve, "image/webp", 0.95); });
-}
-
 async function take(file) {
-  if (!file) return;
-  const url = URL.createObjectURL(file);
-  try {
-    const probe = Object.assign(new Image(), { src: url });
-    await probe.decode();
-    set({ image: await asDataUrl(await readable(file)), url, id: null });
-  } catch {
-    URL.revokeObjectURL(url);
-    toast(t("“%(name)s” is not a picture that this browser can read.", { name: file.name }), { bad: true, seconds: 8 });
-  }
+  const read = file && await readPicture(file);
+  if (read) set({ ...read, id: null });
 }
-
-const fileOf = (transfer) => [...(transfer?.files ?? [])].find(({ type }) => type.startsWith("image/"));
 
 async function paint() {
   const painted = await paintMask(picture.url);

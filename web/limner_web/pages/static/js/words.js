@@ -50,10 +50,14 @@ export function status(job, now = Date.now()) {
 }
 
 // What is paused, why, and until when.
-export function pauseWords({ what, reason, until }) {
-  const words = what === "model" ? t("The operator has paused this model") : t("The operator has paused your jobs");
+export function pauseWords({ what, own, reason, until }) {
+  const words = own ? t("You have paused your queue") : what === "model" ? t("The operator has paused this model") : t("The operator has paused your jobs");
   return [`${words}${reason ? `: ${reason}` : ""}`, until && t("until %(time)s", { time: dateTime(until) })].filter(Boolean).join(", ");
 }
+
+// How long a pause may last, in seconds, and its end.
+export const PAUSE_TIMES = [["", t("until I resume it")], [900, t("for 15 minutes")], [3600, t("for an hour")], [14_400, t("for four hours")], [86_400, t("for a day")]];
+export const pauseEnd = (seconds) => (Number(seconds) ? new Date(Date.now() + seconds * 1000).toISOString() : null);
 
 function timeLeft(job, now) {
   const { done, total } = job.progress;

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import errno
+from enum import StrEnum
 from typing import Final
 
-from limner_shared.errors import StorageFailed, StorageFull, StorageReason
+from limner_shared.errors import StorageFailed, StorageFull
+
+
+class StorageReason(StrEnum):
+    """Why a call of the picture store failed, as metrics, log lines and problem documents name it."""
+
+    FULL = "full"
+    DENIED = "denied"
+    CLOCK = "clock"
+    NO_BUCKET = "no_bucket"
+    BUSY = "busy"
+    SERVER = "server"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    CUT = "cut"
+    OTHER = "other"
+
 
 SENTENCES: Final = {
     StorageReason.DENIED: "it refuses the credentials or the rights of this service",
@@ -58,7 +75,11 @@ HINTS: Final[dict[StorageReason, tuple[str, ...]]] = {
 
 
 def reason_of(error: BaseException) -> StorageReason:
-    """The reason of an error of obstore or the operating system."""
+    """The reason of an error of obstore, the operating system, or this service."""
+    if isinstance(error, StorageFull):
+        return StorageReason.FULL
+    if isinstance(error, StorageFailed):
+        return StorageReason(error.details.get("reason", StorageReason.OTHER))
     number, text = getattr(error, "errno", None), str(error)
     if number in FULL_ERRORS:
         return StorageReason.FULL

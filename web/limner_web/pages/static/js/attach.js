@@ -1,0 +1,99 @@
+// The picture that the next message starts from: one that is brought with it, or that of the message before.
+import { api } from "./api.js";
+import { $, $$ } from "./dom.js";
+import { acceptPictures, hasPictures } from "./drag.js";
+import { number, t } from "./i18n.js";
+import { fileOf, readPicture } from "./picture-file.js";
+import { toast } from "./toast.js";
+
+const form = $("#compose");
+const area = $(".attached", form);
+const { model, strength } = form.elements;
+const FROM_WORDS = "none";
+let earlier = null; // {url, strength}: what the message before starts from
+let picture = null; // `earlier`, or {image, url, width, height}
+
+const chosen = () => model.selectedOptions[0];
+const isAble = (option) => "starts" in option.dataset;
+
+function show() {
+  const image = $("img", area);
+  $(".attach", form).hidden = ![...model.options].some(isAble);
+  area.hidden = !picture || !isAble(chosen());
+  if (picture && image.getAttribute("src") !== picture.url) image.src = picture.url;
+  form.elements.strength_shown.value = number(Number(strength.value), { minimumFractionDigits: 2 });
+}
+
+function set(next) {
+  if (picture?.url.startsWith("blob:")) URL.revokeObjectURL(picture.url);
+  picture = next;
+  strength.value = next?.strength ?? strength.defaultValue;
+  show();
+}
+
+// The size of the model whose shape is the picture's; the first of several.
+function sizeOf({ width, height }) {
+  if (!width) return {};
+  const sizes = chosen().dataset.sizes.split(" ").map((size) => size.split("x").map(Number));
+  const distance = ([wide, high]) => Math.abs(Math.log((wide * height) / (high * width)));
+  const [wide, high] = sizes.reduce((best, size) => (distance(size) < distance(best) - 1e-6 ? size : best));
+  return { width: wide, height: high };
+}
+
+// What the message says of its picture.
+export function attachedFields() {
+  if (!isAble(chosen())) return {};
+  if (!picture) return earlier ? { image: FROM_WORDS } : {};
+  const fields = { strength: Number(strength.value) };
+  return picture.image ? { ...fields, image: picture.image, ...sizeOf(picture) } : fields;
+}
+
+export const inputUrl = ({ id }) => `${api}/jobs/${id}/input`;
+
+// The next message goes on from this job, and starts from what it starts from.
+export function goOnFrom(job) {
+  earlier = job?.image ? { url: inputUrl(job), strength: job.strength } : null;
+  set(earlier);
+}
+
+export const showAttached = show;
+
+function bring(next) {
+  const able = [...model.options].find(isAble);
+  if (!isAble(chosen())) {
+    model.value = able.value;
+    toast(t("%(model)s can start from a picture, so it is chosen now.", { model: able.textContent }));
+  }
+  set(next);
+}
+
+async function take(file) {
+  const read = file && await readPicture(file);
+  if (read) bring(read);
+}
+
+function listenForFiles(thread) {
+  $(".attach input", form).addEventListener("change", ({ target }) => { take(target.files[0]).then(() => { target.value = ""; form.elements.message.focus(); }); });
+  for (const name of ["dragover", "dragleave", "drop"]) thread.addEventListener(name, (event) => {
+    if (!event.dataTransfer?.types.includes("Files") || hasPictures(event)) return;
+    event.preventDefault();
+    thread.classList.toggle("over", name === "dragover");
+    if (name === "drop") take(fileOf(event.dataTransfer) ?? event.dataTransfer.files[0]);
+  });
+  acceptPictures(thread, ([id]) => bring({ image: id, url: `${api}/images/${id}` }));
+  document.addEventListener("paste", (event) => {
+    const file = fileOf(event.clipboardData);
+    if (!file) return;
+    event.preventDefault();
+    take(file);
+  });
+}
+
+export function setUpAttaching(thread) {
+  $("button", area).onclick = () => { set(null); form.elements.message.focus(); };
+  $("img", area).addEventListener("error", () => { if (picture === earlier) goOnFrom(null); });
+  model.addEventListener("change", show);
+  strength.addEventListener("input", show);
+  if ($$("option[data-starts]", model).length) listenForFiles(thread);
+  show();
+}

@@ -1,0 +1,40 @@
+// Picture files that a page takes: chosen, dropped or pasted.
+import { t } from "./i18n.js";
+import { toast } from "./toast.js";
+
+const MOST_BYTES = 9_000_000; // the service takes 10 MB
+const LONGEST = 2048; // pixels, of a picture that has to be made smaller
+const KINDS = ["image/png", "image/jpeg", "image/webp"];
+
+const asDataUrl = (blob) => new Promise((resolve, reject) => {
+  const reader = new FileReader();
+  reader.onload = () => resolve(reader.result);
+  reader.onerror = () => reject(reader.error);
+  reader.readAsDataURL(blob);
+});
+
+// The file as the service takes it: of another kind or too large, it is made again, smaller.
+async function readable(file) {
+  if (KINDS.includes(file.type) && file.size <= MOST_BYTES) return file;
+  const bitmap = await createImageBitmap(file);
+  const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
+  const canvas = Object.assign(document.createElement("canvas"), { width: Math.round(bitmap.width * scale), height: Math.round(bitmap.height * scale) });
+  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  return new Promise((resolve) => { canvas.toBlob(resolve, "image/webp", 0.95); });
+}
+
+export const fileOf = (transfer) => [...(transfer?.files ?? [])].find(({ type }) => type.startsWith("image/"));
+
+// The file as {image, url, width, height}: its `data:` URL, and one to show it; null if the browser cannot read it.
+export async function readPicture(file) {
+  const url = URL.createObjectURL(file);
+  try {
+    const probe = Object.assign(new Image(), { src: url });
+    await probe.decode();
+    return { image: await asDataUrl(await readable(file)), url, width: probe.naturalWidth, height: probe.naturalHeight };
+  } catch {
+    URL.revokeObjectURL(url);
+    toast(t("“%(name)s” is not a picture that this browser can read.", { name: file.name }), { bad: true, seconds: 8 });
+    return null;
+  }
+}

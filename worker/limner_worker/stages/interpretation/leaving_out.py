@@ -1,0 +1,119 @@
+"""What a tagger holds for things to leave out, where the rules do not know the words that say so. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from limner_shared.domain.conditions import Conditions
+from limner_worker.stages.interpretation.asking_words import Tagged, characters_of, mean_of, units_of
+from limner_worker.stages.interpretation.language_schema import Language
+from limner_worker.stages.interpretation.patterns import RequestPatterns, patterns_for
+from limner_worker.stages.interpretation.taking_apart import begins_another, is_doubled
+from limner_worker.stages.interpretation.texts import WIDE, tidy
+
+POSSIBLE: Final = 0.1
+"""How likely the words beside those that likely leave something out must do so too (hysteresis)."""
+LIKELY: Final = 0.5
+SURE: Final = 0.8
+"""How likely a thing must be one to leave out: the rules found it nowhere, and it may be what to draw."""
+_BETWEEN: Final = ", "
+"""What stands between the things of conditions."""
+
+
+@dataclass(frozen=True)
+class Clause:
+    """Words that leave things out, by their place in a text."""
+
+    span: tuple[int, int]
+    things: tuple[str, ...]
+
+
+def clauses(tagged: Tagged, language: Language) -> list[Clause]:
+    """Return the runs of words that leave something out and surely name it, from left to right.
+
+    What somebody says leaves nothing out ("a sign that says no dogs"), nor does what is negated ("not without a hat").
+    """
+    # Korean has spaces, but its particles stand at the words.
+    units = characters_of(tagged.text) if language.unspaced else units_of(tagged.text, language)
+    patterns = patterns_for(language)
+    found: list[Clause] = []
+    for start, until in _runs(tagged.text, tagged.leaving, units, POSSIBLE):
+        end = start + begins_another(tagged.text[start:until], patterns)
+        if not start and (joins := patterns.joined_first.match(tagged.text[end:until])):
+            end += joins.end()
+        inside = [unit for unit in units if start <= unit[0] and unit[1] <= end]
+        named = _runs(tagged.text, tagged.left_out, inside)
+        sure = [span for span in named if mean_of(tagged.text, tagged.left_out, span) >= SURE]
+        things = [_plain(tagged.text[first:last], language) for first, last in sure]
+        things = [thing for thing in things if thing and not patterns.idle.fullmatch(thing)]
+        says_so = sum(last - first for first, last in sure) < sum(last - first for first, last in inside)
+        if things and says_so and not _is_said(tagged.text, (start, end), patterns):
+            found.append(Clause((start, end), tuple(things)))
+    return found
+
+
+def named_in(prompt: str, conditions: Conditions) -> bool:
+    """Return whether a prompt has a thing that the conditions leave out."""
+    return any(_is_part(thing, prompt) for thing in _things(conditions))
+
+
+def completed(conditions: Conditions, found: Sequence[Clause], tagged: Tagged) -> Conditions:
+    """Return conditions that leave out the clauses' things too, and the rules' things without what is none of them."""
+    said = [thing for each in found for thing in each.things]
+    things = [_trimmed(thing, said, tagged) for thing in _things(conditions)]
+    things = [thing for thing in things if thing in said or not any(_is_part(thing, of) for of in said)]
+    things += [thing for thing in said if not any(_is_part(thing, of) for of in things)]
+    return conditions.model_copy(update={"negative_prompt": _BETWEEN.join(dict.fromkeys(things))})
+
+
+def _runs(
+    text: str, shares: Sequence[float], units: Sequence[tuple[int, int]], least: float = LIKELY
+) -> list[tuple[int, int]]:
+    """Return the runs of units of which each has a role with at least a small share, and one likely has it."""
+    if not shares:
+        return []
+    found: list[tuple[int, int]] = []
+    for may, some in groupby(units, key=lambda unit: mean_of(text, shares, unit) > least):
+        run = list(some)
+        if may and any(mean_of(text, shares, unit) > LIKELY for unit in run):
+            found.append((run[0][0], run[-1][1]))
+    return found
+
+
+def _is_said(text: str, span: tuple[int, int], patterns: RequestPatterns) -> bool:
+    """Return whether somebody says the words, or they are negated: both leave nothing out."""
+    return patterns.speech.search(text[: span[0]]) is not None or is_doubled(text, span, patterns)
+
+
+def _trimmed(thing: str, said: Sequence[str], tagged: Tagged) -> str:
+    """Return a thing of the rules as the tagger has it, if it is the beginning or the end: "wires" of "wires in it"."""
+    start = tagged.text.lower().find(thing.lower())
+    for each in said:
+        begins = thing.lower().startswith(f"{each.lower()} ")
+        if start < 0 or not (begins or thing.lower().endswith(f" {each.lower()}")):
+            continue
+        cut = len(thing) - len(each)
+        other = (start + len(each), start + len(thing)) if begins else (start, start + cut)
+        left_out, leaving, asking = (
+            mean_of(tagged.text, shares, other) for shares in (tagged.left_out, tagged.leaving, tagged.asking)
+        )
+        if left_out < 1 - SURE and leaving + asking > LIKELY:
+            return each
+    return thing
+
+
+def _things(conditions: Conditions) -> list[str]:
+    return [thing for thing in conditions.negative_prompt.split(_BETWEEN) if thing]
+
+
+def _is_part(thing: str, of: str) -> bool:
+    """Return whether the words of a thing are in another one, or its characters if it has no spaces between words."""
+    part, whole = thing.lower(), of.lower()
+    return part in whole if part >= WIDE else f" {part} " in f" {whole} "
+
+
+def _plain(words: str, language: Language) -> str:
+    return tidy(patterns_for(language).determiners.sub("", tidy(words), count=1))
