@@ -21,7 +21,7 @@ from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
-from limner_shared import metrics
+from limner_shared import errors, metrics
 from limner_shared.db.engine import upgrade
 from limner_shared.delivery_settings import DeliverySettings
 from limner_shared.domain.cards import ModelCard
@@ -232,7 +232,7 @@ def error_reference() -> str:
     """Every stable error code with its HTTP status, whether a retry can help, and its default message."""
     lines = table_head("code", "status", "retry can help", "meaning")
     for error in sorted(LimnerError.__subclasses__(), key=lambda each: (each.status, each.code)):
-        if error.__module__ == LimnerError.__module__:
+        if error.__module__.startswith(errors.__name__):
             lines.append(row(f"`{error.code}`", error.status, "yes" if error.retryable else "no", error().message))
     return "\n".join(lines)
 

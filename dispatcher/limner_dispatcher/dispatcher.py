@@ -76,9 +76,7 @@ class Dispatcher:
     ) -> None:
         """`redis` must return bytes, so that any content of a list or channel can be read."""
         self.owner = new_owner()
-        self._settings = settings
-        self._database = database
-        self._redis = redis
+        self._settings, self._database, self._redis = settings, database, redis
         self._wakeup = WakeUp(redis)
         self._supervisor = Supervisor(end_process)
         # A web process that cannot reach Redis notifies through PostgreSQL; the hint ends this process's wait.

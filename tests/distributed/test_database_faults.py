@@ -17,13 +17,13 @@ from limner_client.local.embedded_valkey import free_port
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
-from tests.distributed.null_services import assert_all_correct, null_service, postgresql, sqlite
+from tests.distributed.null_services import assert_all_correct, null_service, postgresql, redis_server, sqlite
 from tests.distributed.proxy import Proxy
 from tests.processes import Service, eventually
 from tests.small_disks import fill, needs_root, small_disk
 
 pytestmark = pytest.mark.long
-__all__ = ["null_service"]
+__all__ = ["null_service", "redis_server"]
 
 
 @postgresql

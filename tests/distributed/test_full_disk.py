@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -71,27 +71,32 @@ def test_limner_up_outlasts_a_full_disk_of_database_redis_pictures_and_logs(tmp_
     quick = {"LIMNER_LEASE_SECONDS": "6", "LIMNER_HEARTBEAT_SECONDS": "1"}
     # What `limner up` prints goes to a file on the same disk.
     with small_disk(tmp_path / "disk", megabytes=300) as disk, limner_up(disk / "data", port, **settings | quick):
-        ballast = disk / "ballast"
-        with kept_full(ballast) as fill_it, watched(port) as service:
-            outlasts(service, fill_it, free=ballast.unlink)
+        full = FullDisk(disk / "ballast")
+        with watched(port) as service:
+            outlasts(service, full.fill, full.free)
             with closing(sqlite3.connect(disk / "data" / "limner.db")) as database:
                 assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
                 states = set(database.execute("SELECT losses FROM jobs").fetchall())
         assert states == {(0,)}
 
 
-@contextmanager
-def kept_full(ballast: Path) -> Iterator[Callable[[], None]]:
-    """A function that fills the disk, and keeps it full of what others give back, until the ballast is deleted."""
-    ended = threading.Event()
+class FullDisk:
+    """Keeps a disk full of what others give back, until it is freed."""
 
-    def keep() -> None:
-        while ballast.exists() and not ended.wait(0.05):
-            fill(ballast)
+    def __init__(self, ballast: Path) -> None:
+        self._ballast = ballast
+        self._ended = threading.Event()
+        self._filler = threading.Thread(target=self._keep, daemon=True)
 
-    def begin() -> None:
-        fill(ballast)
-        threading.Thread(target=keep, daemon=True).start()
+    def fill(self) -> None:
+        fill(self._ballast)
+        self._filler.start()
 
-    yield begin
-    ended.set()
+    def free(self) -> None:
+        self._ended.set()
+        self._filler.join()
+        self._ballast.unlink()
+
+    def _keep(self) -> None:
+        while not self._ended.wait(0.05):
+            fill(self._ballast)

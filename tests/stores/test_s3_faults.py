@@ -14,10 +14,9 @@ import pytest
 from obstore.store import S3Store
 
 from limner_client.operations.blob_copy import copy_store
-from limner_shared.errors import StorageFailed, StorageFull
+from limner_shared.errors import ObjectLost, StorageFailed, StorageFull
 from limner_shared.storage import object_store
 from limner_shared.storage.blobs import Blobs, picture_key
-from limner_shared.storage.lost_objects import ObjectLost
 from limner_shared.storage_failures import StorageReason, reason_of
 from tests.stores.programs import Server
 from tests.stores.s3_faults import Fault, FaultyS3

@@ -10,9 +10,8 @@ from obstore.exceptions import GenericError
 from PIL import Image
 
 from limner_shared import metrics
-from limner_shared.errors import StorageFailed
+from limner_shared.errors import ObjectLost, StorageFailed
 from limner_shared.storage.blobs import Blobs, picture_key
-from limner_shared.storage.lost_objects import ObjectLost
 from limner_shared.storage.object_store import Store
 from limner_shared.storage_failures import StorageReason, reason_of
 

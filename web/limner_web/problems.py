@@ -21,12 +21,12 @@ from limner_shared.errors import (
     InvalidRequest,
     LimnerError,
     ModerationBlocked,
+    ObjectLost,
     Overloaded,
     ServiceUnavailable,
     StorageFailed,
     StorageFull,
 )
-from limner_shared.storage.lost_objects import ObjectLost
 from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger
 

@@ -12,10 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from limner_client.local.findings import Check, State
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Image
-from limner_shared.errors import LimnerError, StorageFailed, StorageFull
+from limner_shared.errors import LimnerError, ObjectLost, StorageFailed, StorageFull
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
-from limner_shared.storage.lost_objects import ObjectLost
 from limner_shared.storage_failures import ADVICE, reason_of
 
 SAMPLE: Final = 20

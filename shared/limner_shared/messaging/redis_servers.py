@@ -46,6 +46,10 @@ REFUSING_WORDS: Final = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED"}
 ConnectionClass = type[Any]
 
 
+class RedisRefuses(RedisConnectionError):
+    """The server answers, and takes no commands, or no writes."""
+
+
 def same(connection_class: ConnectionClass) -> ConnectionClass:
     """Return the class unchanged."""
     return connection_class
@@ -136,7 +140,7 @@ def _leaving(kind: ConnectionClass) -> ConnectionClass:
                 if not refuses_everyone(error):
                     raise
                 self.disconnect()
-                raise RedisConnectionError(f"Redis refuses commands: {error}") from error
+                raise RedisRefuses(f"Redis refuses commands: {error}") from error
 
     return Leaving
 

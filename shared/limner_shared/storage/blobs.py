@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from limner_shared.errors import StorageFailed, StorageFull
-from limner_shared.storage.lost_objects import FILE_LOST, Kind, Loss, ObjectLost, is_complete, lost_object
+from limner_shared.errors import ObjectLost, StorageFailed, StorageFull
+from limner_shared.storage.lost_objects import FILE_LOST, Kind, Loss, is_complete, lost_object
 from limner_shared.storage.object_store import Store
 
 CHECKPOINTS: Final = "half-made"

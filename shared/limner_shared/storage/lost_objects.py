@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from limner_shared import metrics
-from limner_shared.errors import LimnerError, NotFound
+from limner_shared.errors import ObjectLost
 
 
 class Kind(StrEnum):
@@ -22,16 +22,6 @@ class Loss(StrEnum):
 
     MISSING = "missing"
     DAMAGED = "damaged"
-
-
-class ObjectLost(NotFound):
-    """The stored bytes are missing, or are not those that were stored."""
-
-
-class ObjectUnreadable(LimnerError):
-    """The picture that this job starts from cannot be read, while others can: send it again."""
-
-    code, title, status, retryable = "object_unreadable", "Object unreadable", 503, True
 
 
 WORDS: Final = {Loss.MISSING: "no longer stored", Loss.DAMAGED: "damaged"}

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from limner_shared.db import pause_queries
 from limner_shared.db.engine import Database, is_current
 from limner_shared.domain.pauses import Paused
+from limner_shared.messaging.redis_servers import RedisRefuses
 from limner_shared.messaging.reports import STORE, DispatcherReport, WorkerReport, read_reports
 from limner_shared.settings import Settings
 from limner_web.serving import cooperative
@@ -112,6 +113,8 @@ class Probe:
         found = replace(health, redis="ok", dispatchers=dispatchers, workers=workers)
         try:
             self._redis.set(WRITTEN, 1, ex=60)
-        except RedisError as error:
-            return replace(found, redis="refuses writes" if isinstance(error, ResponseError) else "away")
+        except (RedisRefuses, ResponseError):
+            return replace(found, redis="refuses writes")
+        except RedisError:
+            return replace(found, redis="away")
         return found

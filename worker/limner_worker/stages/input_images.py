@@ -8,9 +8,8 @@ from contextlib import suppress
 import numpy as np
 from PIL import Image
 
-from limner_shared.errors import DamagedInput, StorageFailed
+from limner_shared.errors import DamagedInput, ObjectLost, ObjectUnreadable, StorageFailed
 from limner_shared.storage.blobs import Blobs, input_key
-from limner_shared.storage.lost_objects import ObjectLost, ObjectUnreadable
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
