@@ -22,7 +22,7 @@ from typing import Any, Final
 import diffusers
 import numpy as np
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from tests.engine import odd_pipelines, pipelines, tiny_pipelines, tiny_pipelines_2, tiny_variants
+from tests.engine import odd_pipelines, pipelines, tiny_pipelines, tiny_pipelines_2, tiny_pipelines_3, tiny_variants
 from tests.engine.pipeline_jobs import FAMILIES, job_of, reference, run
 
 from limner_shared.domain.card_fields import DEFAULT_STRENGTH
@@ -51,6 +51,7 @@ BUILDERS: Final[dict[str, Build]] = {
     "ZImagePipeline": pipelines.z_image,
     **tiny_pipelines.BUILDERS,
     **tiny_pipelines_2.BUILDERS,
+    **tiny_pipelines_3.BUILDERS,
     **tiny_variants.BUILDERS,
 }
 SMALL: Final = {"_auto_resize": False}
@@ -60,6 +61,7 @@ ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "flux_2": {"max_sequence_length": 64, "text_encoder_out_layers": [1]},
     **tiny_pipelines.ARGUMENTS,
     **tiny_pipelines_2.ARGUMENTS,
+    **tiny_pipelines_3.ARGUMENTS,
 } | {name: family.arguments for name, family in FAMILIES.items()}
 """Arguments of the pipeline's call, by the name of the builder whose modules a pipeline has."""
 SIZES: Final = {"kandinsky_5": [(1024, 1024)]} | tiny_pipelines_2.SIZES
@@ -135,9 +137,8 @@ def outcome(name: str, folder: Path) -> Row:
     """Return how a pipeline is supported: the tasks that work, or why it is refused."""
     build = BUILDERS[name]
     base = tiny_variants.BASES.get(name, build.__name__)
-    arguments = ARGUMENTS.get(base, {}) | ARGUMENTS.get(build.__name__, {})
+    options = {"arguments": ARGUMENTS.get(base, {}) | ARGUMENTS.get(build.__name__, {})}
     sizes = SIZES.get(base, [(32, 32), (64, 32)])
-    options = {"arguments": arguments}
     card = odd_pipelines.saved(build, folder, options=options, sizes=sizes, negative_prompts=True)
     refusals: dict[str, str] = {}
     row = Row("")
@@ -159,7 +160,7 @@ def outcome(name: str, folder: Path) -> Row:
 
 
 def own_task(name: str) -> str:
-    """Return the task for which a class is made, by the pictures that its call takes."""
+    """Return the task of a class, by the pictures that its call takes."""
     takes = inspect.signature(getattr(diffusers, name).__call__).parameters
     return TASKS[2] if "mask_image" in takes else TASKS[1] if "image" in takes else TASKS[0]
 
@@ -207,9 +208,8 @@ def without(card: ModelCard, generator: Any) -> list[str]:
 
 def fitting(card: ModelCard, generator: Any) -> tuple[ModelCard, Any]:
     """Return the card with all schedulers of diffusers that it may name, and its generator."""
-    own = type(generator.pipeline.scheduler).__name__
-    names = [name for name in sorted(dir(diffusers)) if name.endswith("Scheduler") and name != own]
-    names = [name for name in names if name not in UNSTABLE.get(card.source.name.rpartition("/")[2], ())]
+    left_out = {type(generator.pipeline.scheduler).__name__, *UNSTABLE.get(card.source.name.rpartition("/")[2], ())}
+    names = [name for name in sorted(dir(diffusers)) if name.endswith("Scheduler") and name not in left_out]
     names = [name for name in names if _fits(generator.pipeline, card.model_copy(update={"schedulers": (name,)}))]
     while names:
         card = card.model_copy(update={"schedulers": tuple(names)})

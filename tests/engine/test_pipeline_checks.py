@@ -85,9 +85,17 @@ class Paradigms(Plain):
     def __call__(self, prompt: str, parallel: int = 10) -> None: ...
 
 
+class Prior(Plain):
+    """A stage of a pipeline, without a scheduler."""
+
+    def __init__(self) -> None:
+        self.scheduler = None
+
+
 @pytest.mark.parametrize(
     ("pipeline", "reason"),
     [
+        (Prior(), "it has no scheduler, or several"),
         (
             Gligen(),
             "puts phrases into boxes, which requests cannot give: load .* or give gligen_phrases and gligen_boxes",

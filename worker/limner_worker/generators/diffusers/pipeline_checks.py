@@ -56,6 +56,10 @@ def check(pipeline: Any, card: ModelCard) -> None:
             raise ValueError(f"its {name} needs a control picture, which requests cannot give")
         if isinstance(value, BaseGuidance) and type(value).prepare_models is not BaseGuidance.prepare_models:
             raise ValueError(f"the {name} {type(value).__name__} changes the denoiser's layers, which images share")
+    if getattr(pipeline, "scheduler", None) is None:
+        raise ValueError(
+            "it has no scheduler, or several: it is a stage of another pipeline, or draws in stages of its own"
+        )
     _check_call(pipeline, card)
     processor = getattr(getattr(pipeline, "image_processor", None), "config", None)
     factor = int(getattr(processor, "vae_scale_factor", None) or getattr(pipeline, "vae_scale_factor", 1))
