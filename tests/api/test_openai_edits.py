@@ -172,3 +172,11 @@ def test_a_form_that_is_cut_off_or_too_large_makes_nothing(app: App, client: Api
     assert answer.status_code in (400, 422)
     assert json.loads(answer.data)["error"]["message"]
     assert rows(app, Job) == 0
+
+
+@pytest.mark.parametrize("path", [EDITS, VARIATIONS])
+def test_a_form_with_a_part_without_a_name_is_refused(app: App, client: ApiClient, path: str):
+    body = b"--x\r\nContent-Disposition: form-data\r\n\r\na boat\r\n--x--\r\n"
+    answer = client.post(path, data=body, content_type="multipart/form-data; boundary=x")
+    assert (answer.status_code, answer.json["error"]["code"]) == (400, "malformed_body")
+    assert rows(app, Job) == 0

@@ -39,11 +39,13 @@ def read_form() -> dict[str, Any]:
     """
     try:
         texts, files = request.form.lists(), request.files.lists()
-        parts: list[tuple[str, list[Any]]] = [*texts, *files]
+        parts: list[tuple[str | None, list[Any]]] = [*texts, *files]
     except BROKEN_BODY as error:
         raise cut_off(0, request.content_length) from error
     fields: dict[str, Any] = {}
     for name, values in parts:
+        if name is None:  # a part whose Content-Disposition names no field
+            raise MalformedBody("A part of the form has no name.")
         if not strict_json.is_storable(name):
             raise MalformedBody("The name of a field has characters that cannot be stored.")
         _add(fields, name, [_value(name, value) for value in values if value != ""])
