@@ -158,4 +158,6 @@ def test_a_tenant_pauses_only_itself_and_cannot_end_the_operators_pause(
 )
 def test_an_invalid_pause_of_ones_own_queue_is_refused(client: ApiClient, body: dict[str, Any]):
     assert client.put(OWN, json=body).status_code == 422
+    assert client.put(OWN, data="null", content_type="application/json").status_code == 400
+    assert client.put(OWN, data="reason=x").status_code == 415
     assert client.get(OWN).json["own"] is None

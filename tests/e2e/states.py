@@ -215,6 +215,10 @@ def _busy(page: Page) -> None:
     expect(page.locator("#hour svg")).to_have_count(3)
 
 
+def _idle(page: Page) -> None:
+    expect(page.locator("#running .nothing")).to_be_visible(timeout=60_000)
+
+
 def _share(page: Page) -> None:
     _menu(page)
     page.get_by_role("menuitem", name="Share a link").click()
@@ -282,6 +286,7 @@ STATES: Final = (
     State("conversation-reply", "/conversation", _said),
     State("bulk", "/bulk", _checked),
     State("queue", "/queue", _busy),
+    State("queue-idle", "/queue", _idle),
     State("queue-why", "/queue", _why),
     State("queue-pause", "/queue", _pause),
     State("grid-plan", "/grid"),

@@ -27,6 +27,7 @@ CHECKED = {
     "gallery-empty",
     "conversation-reply",
     "bulk",
+    "queue-idle",
     "queue",
     "grid-plan",
     "account",

@@ -22,6 +22,7 @@ JSON_PATHS: Final = (
     "/api/v1/webhook_deliveries/redeliver",
     "/api/v1/webhook_secret/rotate",
     "/api/v1/pauses",
+    "/api/v1/pause",
 )
 JSON_FOLDERS: Final = ("/api/v1/conversations/", "/api/v1/webhook_endpoints", "/v1/", "/sdapi/v1/", "/replicate/v1/")
 FORM_PATHS: Final = ("/v1/images/edits", "/v1/images/variations")

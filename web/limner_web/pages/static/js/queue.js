@@ -58,7 +58,7 @@ function draw() {
   const all = [...jobs.values()];
   const running = all.filter((job) => job.status === "running").sort(byAge);
   const waiting = all.filter((job) => job.status === "queued").sort(byAge);
-  fill($("#running"), running.length ? running.map((job) => row(job, cancelButton(job))) : [nothing(t("Nothing runs now."))]);
+  fill($("#running"), running.length ? running.map((job) => row(job, cancelButton(job))) : [el("li", { className: "nothing" }, t("Nothing runs now."))]);
   const groups = Map.groupBy(waiting, (job) => `${job.model}\n${job.priority}`);
   const order = [...groups].sort(([, [a]], [, [b]]) => PRIORITIES.indexOf(a.priority) - PRIORITIES.indexOf(b.priority) || a.model.localeCompare(b.model));
   fill($("#waiting"), order.length ? order.map(([, members]) => group(members)) : [nothing(t("Nothing waits."))]);
