@@ -17,8 +17,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from limner_shared.telemetry import get_logger
@@ -55,11 +56,23 @@ def end_process(name: str, error: BaseException) -> None:
     """
     with _ENDING.lock:  # the first caller does not return
         try:
-            last = threading.Thread(target=_end, args=(name, error), name="end", daemon=True)
-            last.start()
-            last.join(LAST_SECONDS)
+            run_for(LAST_SECONDS, "end", partial(_end, name, error))
         finally:
             os._exit(EXIT_CODE)
+
+
+def run_for(seconds: float, name: str, task: Callable[[], object]) -> None:
+    """Run the last task of a process on a thread of its own, and wait for it for `seconds`.
+
+    Where no thread can be started, for want of memory or of processes, it runs on the calling one.
+    """
+    thread = threading.Thread(target=task, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        task()
+    else:
+        thread.join(seconds)
 
 
 def _end(name: str, error: BaseException) -> None:
@@ -84,21 +97,31 @@ class SupervisedPool:
     """A thread pool whose failures are reported: an exception that leaves a task goes to the supervisor."""
 
     def __init__(self, name: str, workers: int, report: Callable[[str, BaseException], None]) -> None:
+        """One thread is started at once, and the others when they are needed."""
         self._name = name
         self._report = report
+        self._closed = False
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix=name)
+        self._executor.submit(int).result()
 
     def submit(self, task: Callable[..., object], *args: object) -> None:
         """Run a task on one of the threads. Raises RuntimeError after `close`."""
-        self._executor.submit(task, *args).add_done_callback(self._report_failure)
+        try:
+            self._executor.submit(self._run, task, args)
+        except RuntimeError:
+            # No further thread can be started. The task is queued by then, and one of the running threads takes it.
+            if self._closed:
+                raise
 
     def close(self) -> None:
         """Wait until every submitted task has ended."""
+        self._closed = True
         self._executor.shutdown(wait=True)
 
-    def _report_failure(self, future: Future[object]) -> None:
-        error = future.exception()
-        if error is not None:
+    def _run(self, task: Callable[..., object], args: tuple[object, ...]) -> None:
+        try:
+            task(*args)
+        except BaseException as error:  # noqa: BLE001 - every exception that leaves a task must be reported
             self._report(self._name, error)
 
 
@@ -159,13 +182,16 @@ class Supervisor:
         return {each.name: None if (since := each.working_since) is None else now - since for each in self._known()}
 
     def report(self, name: str, error: BaseException) -> None:
-        """Pass a failure to `on_failure`; later failures are only logged."""
-        log.error("thread failed", thread=name, exc_info=error)
-        with self._lock:
-            first = not self._failed.is_set()
-            self._failed.set()
-        if first:
-            self._on_failure(name, error)
+        """Pass a failure to `on_failure`; later failures are only logged. If that fails, the process ends."""
+        try:
+            log.error("thread failed", thread=name, exc_info=error)
+            with self._lock:
+                first = not self._failed.is_set()
+                self._failed.set()
+            if first:
+                self._on_failure(name, error)
+        except BaseException as failure:  # noqa: BLE001 - for example, no memory is left to log or hand back
+            end_process(name, failure)
 
     def _known(self) -> list[_Activity]:
         with self._lock:

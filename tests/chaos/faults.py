@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import httpx
+import psutil
 from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,6 +30,7 @@ from tests.chaos.servers import REFUSALS
 from tests.chaos.surroundings import cut_one_direction, jump_a_clock, run_the_previous_release
 from tests.chaos.webhooks import receiver_fails
 from tests.chaos.world import World, start_faulty_process
+from tests.exhaustion import nothing_more
 
 
 def kill_worker(world: World) -> None:
@@ -87,6 +89,15 @@ def stop_a_process(world: World) -> None:
     process.send_signal(signal.SIGSTOP)
     time.sleep(3 if world.sqlite else world.random.uniform(1, world.service.settings.lease_seconds + 5))
     process.send_signal(signal.SIGCONT)
+
+
+def refuse_memory_or_files(world: World) -> None:
+    """Let a random process have no further memory, and so no further thread, or no further file, for some seconds."""
+    process = world.random_process(world.random.choice(["serve", "dispatcher", "worker"]))
+    what = world.random.choice(["memory", "files"])
+    world.fault_log[-1] += f" ({what} of {process.pid})"
+    with suppress(ProcessLookupError, psutil.NoSuchProcess), nothing_more(process.pid, what):
+        time.sleep(world.random.uniform(1, 8))
 
 
 def outage_longer_than_a_lease(world: World) -> None:
@@ -233,6 +244,7 @@ FAULTS: list[Callable[[World], None]] = [
     break_a_device,
     move_a_clock,
     stop_a_process,
+    refuse_memory_or_files,
     damage_specs,
     damage_inputs,
     garbage_on_channels,

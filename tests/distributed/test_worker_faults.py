@@ -17,6 +17,7 @@ from limner_shared.storage.blobs import CHECKPOINTS, INPUTS, Blobs
 from limner_shared.threads import EXIT_CODE
 from tests.distributed.null_services import assert_all_correct, null_service, redis_server
 from tests.distributed.test_faults import start_faulty_worker
+from tests.exhaustion import nothing_more
 from tests.processes import Service, eventually
 from tests.redis_clients import redis_at
 
@@ -127,3 +128,23 @@ def test_claiming_a_job_again_drops_the_earlier_attempt_and_frees_its_slot(null_
         assert all(job.attempt == 2 for job in null_service.wait(ids))
     assert null_service.logs().count("claimed again") == 3
     assert_all_correct(null_service, [*all_ids, *null_service.submit(12)])
+
+
+@postgresql
+@pytest.mark.parametrize("what", ["memory", "files"])
+def test_a_worker_that_gets_no_memory_or_files_for_a_while_loses_no_job(null_service: Any, what: str):
+    null_service.start("dispatcher")
+    worker = null_service.start("worker")
+    eventually(lambda: null_service.ready_workers() == 1, 60)
+    ids = null_service.submit(200)
+    eventually(lambda: {job.state for job in null_service.jobs(ids)} != {"queued"}, 30)
+    with nothing_more(worker.pid, what):
+
+        def has_met_it() -> bool:
+            ended = worker.poll() is not None or all(job.finished_at for job in null_service.jobs(ids))
+            return ended or "could not store pictures" in null_service.logs()
+
+        eventually(has_met_it, 60)
+    if worker.poll() is not None:
+        null_service.start("worker")
+    assert_all_correct(null_service, ids)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from limner_shared.threads import Supervisor
+import pytest
+
+from limner_shared import threads
+from limner_shared.threads import Supervisor, run_for
 
 
 def test_an_unhandled_exception_is_reported_once_with_the_thread_name() -> None:
@@ -65,3 +68,58 @@ def test_a_thread_is_stalled_if_a_unit_of_work_exceeds_its_limit() -> None:
     assert supervisor.activity() == {"commit": None}
     end.set()
     thread.join()
+
+
+@pytest.fixture
+def no_further_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads cannot be started, as at a limit of memory or of processes."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_pool_tasks_run_on_the_started_threads_if_no_further_one_can_be_started(request: pytest.FixtureRequest) -> None:
+    done: list[int] = []
+    pool = Supervisor().pool("store", 4)
+    blocked = threading.Event()
+    pool.submit(blocked.wait)
+    request.getfixturevalue("no_further_thread")
+    for number in range(3):
+        pool.submit(done.append, number)
+    blocked.set()
+    pool.close()
+    assert done == [0, 1, 2]
+
+
+def test_a_closed_pool_takes_no_task() -> None:
+    pool = Supervisor().pool("store", 1)
+    pool.close()
+    with pytest.raises(RuntimeError):
+        pool.submit(int)
+
+
+@pytest.mark.usefixtures("no_further_thread")
+def test_the_last_task_of_a_process_runs_on_its_own_thread_if_no_other_can_be_started() -> None:
+    ran_on: list[threading.Thread] = []
+    run_for(1.0, "end", lambda: ran_on.append(threading.current_thread()))
+    assert ran_on == [threading.current_thread()]
+
+
+def test_the_process_ends_if_the_failure_of_a_thread_cannot_be_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[tuple[str, str]] = []
+
+    def end(name: str, error: BaseException) -> None:
+        ended.append((name, repr(error)))
+
+    monkeypatch.setattr(threads, "end_process", end)
+
+    def report(_name: str, _error: BaseException) -> None:
+        raise MemoryError
+
+    def fail() -> None:
+        raise ValueError("broken")
+
+    Supervisor(report).start("engine", fail).join()
+    assert ended == [("engine", "MemoryError()")]

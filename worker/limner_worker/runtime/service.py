@@ -21,7 +21,7 @@ from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger, job_ids
-from limner_shared.threads import EXIT_CODE, Supervisor
+from limner_shared.threads import EXIT_CODE, LAST_SECONDS, Supervisor, run_for
 from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
@@ -48,7 +48,6 @@ from limner_worker.stages.safety import SafetyStage
 
 log = get_logger(__name__)
 
-LAST_SECONDS: Final = 5.0  # time limit for handing jobs back when the process must end
 PREPARED_AT_ONCE: Final = 4  # threads that read input images and checkpoints
 
 
@@ -293,7 +292,9 @@ class WorkerService:
         two losses, and only losses while it runs alone count against it.
         """
         with self._end_lock:  # the first caller does not return
-            log.critical("ending this worker", reason=reason, suspects=sorted(key.job_id for key in suspects))
-            self._threads.start("hand-back", lambda: self._hand_back(self._held.all(), suspects)).join(LAST_SECONDS)
-            trace_export.close()
-            os._exit(EXIT_CODE)  # a hanging thread would block any other exit
+            try:
+                log.critical("ending this worker", reason=reason, suspects=sorted(key.job_id for key in suspects))
+                run_for(LAST_SECONDS, "hand-back", lambda: self._hand_back(self._held.all(), suspects))
+                trace_export.close()
+            finally:
+                os._exit(EXIT_CODE)  # a hanging thread would block any other exit
