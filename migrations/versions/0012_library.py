@@ -5,7 +5,7 @@ version's retention leaves behind when it deletes a prompt or an image are delet
 words of jobs that were there before, or that the previous release inserts.
 
 Revision: 0012
-Revises: 0010
+Revises: 0011
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Safe while the previous release is running. Its dispatchers and workers ignore p
 is paused. Its web processes refuse a request with `unique`.
 
 Revision: 0013
-Revises: 0010
+Revises: 0012
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Uploaded files: one new table, which earlier versions do not use.
 
-Revision: 0015
-Revises: 0010
+Revision: 0014
+Revises: 0013
 """
 
 from __future__ import annotations

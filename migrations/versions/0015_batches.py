@@ -2,8 +2,8 @@
 
 Safe while the previous release is running: it makes no batches, and its rows of files have no batch.
 
-Revision: 0016
-Revises: 0015
+Revision: 0015
+Revises: 0014
 """
 
 from __future__ import annotations

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from limner_shared.db import engine as db
@@ -47,6 +51,14 @@ def test_the_schema_can_be_downgraded_and_upgraded_again(empty_database_url: str
     db.upgrade(database_url)
     assert db.is_current(opened, database_url)
     opened.dispose()
+
+
+def test_each_migration_names_itself_and_the_one_before_it():
+    for script in ScriptDirectory(Path(__file__).parents[2] / "migrations").walk_revisions():
+        assert re.findall(r"^Revis(?:ion|es): (\w+)", script.longdoc, re.MULTILINE) == [
+            script.revision,
+            script.down_revision or "nothing",
+        ]
 
 
 def test_upgrading_twice_changes_nothing(database: Database, database_url: str):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import FlowTransformer, sinusoid
 from limner_worker.networks.upscaler import Upscaler
-from limner_worker.networks.weights import WeightsError, load_module, read_config, save_module
+from limner_worker.networks.weights import WeightsError, load_module, save_module
 
 STYLES = ("ink", "oil")
 
@@ -145,7 +145,7 @@ def test_saved_weights_are_loaded_as_float32(tmp_path: Path) -> None:
     save_module(network, path, network.config)
     loaded = load_module(FlowTransformer, path)
     assert loaded.styles == STYLES
-    assert read_config(path) == network.config
+    assert loaded.config == network.config
     assert not loaded.training
     for name, value in loaded.state_dict().items():
         assert value.dtype == torch.float32

@@ -25,10 +25,10 @@ START_SECONDS: Final = 30.0  # includes loading a large append-only file
 STOP_SECONDS: Final = 10.0
 
 
-def free_port(host: str = HOST) -> int:
+def free_port() -> int:
     """Return an unused TCP port."""
     with socket.socket() as probe:
-        probe.bind((host, 0))
+        probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
 

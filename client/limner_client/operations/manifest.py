@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, cast
 
 from pydantic import BaseModel, ValidationError
 
-from limner_client.operations.database_dump import DUMPS, POSTGRESQL
+from limner_client.operations.database_dump import DUMPS
 from limner_shared.errors import ConfigurationError
 from limner_shared.storage.blobs import FILES, INPUTS
 
@@ -119,8 +119,3 @@ def read_objects(folder: Path) -> Iterator[StoredObject]:
                     f"{folder / OBJECTS} names an object outside the picture store; do not use it."
                 )
             yield found
-
-
-def is_postgresql(manifest: Manifest) -> bool:
-    """Whether the dump is PostgreSQL's."""
-    return manifest.database == POSTGRESQL

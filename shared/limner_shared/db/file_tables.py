@@ -22,7 +22,7 @@ class StoredFile(Base):
     name: Mapped[str] = mapped_column(String(255))
     purpose: Mapped[str] = mapped_column(String(40))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    parts: Mapped[int]  # stored in this many parts (`storage.file_parts`)
+    parts: Mapped[int]  # stored in this many parts (`Blobs.put_file_part`)
     created_at: Mapped[float]
     expires_at: Mapped[float]
     batch_id: Mapped[str | None] = mapped_column(String(40))  # the batch whose output it is

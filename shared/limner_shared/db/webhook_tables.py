@@ -1,5 +1,5 @@
 """The tables of webhooks. An event is written in the transaction of the state change, with a delivery for each of its
-receivers (`ledger.outbox`).
+receivers (`db.webhooks.outbox`).
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class ListQuery(BaseModel):
 def list_entries(query: ListQuery) -> AuditLog:
     """List the audit log.
 
-    Returns the changes of the tenant's keys and limits, newest first. Needs the scope `admin`.
+    Returns the changes of keys, limits, pauses and webhook endpoints, newest first. Needs the scope `admin`.
     """
     before = None if query.cursor is None else int(query.cursor)
     with get_services().database.read() as session:

@@ -104,24 +104,23 @@ class Discriminator(nn.Module):
     A picture's features cost one pass, and can then be compared with any number of texts.
     """
 
-    def __init__(self, styles: int = 4, text_width: int = 384, widths: Sequence[int] = (96, 192, 256)) -> None:
+    def __init__(self, styles: int) -> None:
         super().__init__()
-        first, second, third = widths
         self.body = nn.Sequential(
             nn.PixelUnshuffle(4),
-            nn.Conv2d(48, first, 3, padding=1),
+            nn.Conv2d(48, 96, 3, padding=1),
             nn.LeakyReLU(0.2),
-            nn.Conv2d(first, second, 4, stride=2, padding=1),
-            PlainBlock(second),
-            nn.Conv2d(second, third, 4, stride=2, padding=1),
-            PlainBlock(third),
+            nn.Conv2d(96, 192, 4, stride=2, padding=1),
+            PlainBlock(192),
+            nn.Conv2d(192, 256, 4, stride=2, padding=1),
+            PlainBlock(256),
             nn.LeakyReLU(0.2),
-            nn.Conv2d(third, 512, 4),
+            nn.Conv2d(256, 512, 4),
             nn.Flatten(),
             nn.LeakyReLU(0.2),
         )
         self.real = nn.Linear(512, 1)
-        self.text = nn.Linear(text_width, 512)
+        self.text = nn.Linear(384, 512)
         self.style = nn.Embedding(styles + 1, 512)
 
     def look(self, pictures: Tensor) -> Tensor:

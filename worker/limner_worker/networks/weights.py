@@ -35,25 +35,10 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
         temporary.unlink(missing_ok=True)
 
 
-def save_module(
-    module: nn.Module, path: Path, config: Mapping[str, object], tensors: dict[str, Tensor] | None = None
-) -> None:
-    """Store `module` as float16 with `config`, its constructor's arguments.
-
-    `tensors`, with the same names, replaces the module's own state, for example by a training's averaged weights.
-    """
-    state = module.state_dict() if tensors is None else tensors
-    half_precision = {name: value.detach().to("cpu", torch.float16) for name, value in state.items()}
+def save_module(module: nn.Module, path: Path, config: Mapping[str, object]) -> None:
+    """Store `module` as float16 with `config`, its constructor's arguments."""
+    half_precision = {name: value.detach().to("cpu", torch.float16) for name, value in module.state_dict().items()}
     write_tensors(path, half_precision, {"network": type(module).__name__, "config": json.dumps(dict(config))})
-
-
-def read_config(path: Path) -> dict[str, object]:
-    """Read the constructor's arguments without reading the weights.
-
-    Raises:
-        WeightsError: the file is missing or is not a weights file of Limner.
-    """
-    return _read_header(path)[1]
 
 
 def load_module(kind: type[Module], path: Path) -> Module:

@@ -1,4 +1,4 @@
-"""The audit log: who changed which key, tenant or pause, and when. Entries are written in the change's transaction."""
+"""The audit log: who changed which key, tenant, pause or webhook endpoint; written in the transaction of the change."""
 
 from __future__ import annotations
 
