@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,8 +17,9 @@ from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.builtin.scenes.reading import SceneReader
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
 from limner_worker.languages import expression
-from limner_worker.stages.interpretation.rules import interpret
-from limner_worker.stages.interpretation.taking_apart import MOST_LEFT_OUT
+from limner_worker.stages.interpretation import rules
+from limner_worker.stages.interpretation.rules import READ_BEFORE, interpret
+from limner_worker.stages.interpretation.taking_apart import MOST_LEFT_OUT, Found, taken_apart
 
 TEXT = Path(limner_worker.__file__).parent / "models" / "limner-text"
 REQUESTS = Path(__file__).parent.parent / "data" / "requests.jsonl"
@@ -54,6 +56,20 @@ def test_a_repeated_phrase_is_read_at_once(repeated: tuple[str, str, str], histo
         assert interpret(text, STYLES, history, SIZES).prompt
 
 
+def test_only_the_newest_messages_of_a_long_conversation_are_read(monkeypatch: pytest.MonkeyPatch):
+    read: list[str] = []
+
+    def note(text: str, *others: Any, **options: Any) -> Found:
+        read.append(text)
+        return taken_apart(text, *others, **options)
+
+    monkeypatch.setattr(rules, "taken_apart", note)
+    history = [Turn(text=f"{number}: a {'very ' * 200}large cat") for number in range(20)]
+    assert interpret("now a dog", STYLES, history, SIZES).prompt == "a dog"
+    assert sum(len(text) for text in dict.fromkeys(read)) <= READ_BEFORE + len("now a dog")
+    assert any(text.startswith("19: ") for text in read)
+
+
 def test_descriptions_in_every_language_are_read_at_once_when_repeated():
     rows = [json.loads(line) for line in REQUESTS.read_text("utf-8").splitlines()][::12]
     for row in rows:
@@ -72,7 +88,7 @@ def test_a_prompt_that_is_full_stays_within_its_limit():
 
 
 @pytest.mark.parametrize("text", ["&" * 160, "+" * 80, "猫、" * 80, "猫と" * 40, "cat," * 40])
-def test_a_prompt_of_joins_alone_is_not_taken_apart_in_every_way(text: str):
+def test_a_prompt_of_conjunctions_alone_is_looked_up_a_few_times(text: str):
     looked_up: list[str] = []
     encoder = TextEncoder(TEXT)
 

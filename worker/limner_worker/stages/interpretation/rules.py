@@ -18,6 +18,10 @@ READ: Final = 1500
 """The characters that are searched, with emoji in words; the rest is appended to the prompt. Bounds the time for any
 text."""
 
+READ_BEFORE: Final = 3000
+"""The characters that are read of earlier messages whose conditions are not known: all messages of a client that keeps
+the conversation itself. The newest count."""
+
 LONGEST_ELSEWHERE: Final = 80
 """The most characters of a message that is also read by the rules of languages that it is probably not in."""
 
@@ -37,10 +41,20 @@ def interpret(
     model = Model(tuple(styles), tuple(sizes))
     previous: list[Conditions] = []
     codes: list[str | None] = []
-    for turn in history:
+    for turn in _recent(history):
         previous.append(turn.conditions or _one(turn.text, model, previous, codes))
         codes.append(language_of(turn.text))
     return _one(text, model, previous, codes, code)
+
+
+def _recent(history: Sequence[Turn]) -> Sequence[Turn]:
+    """Return the newest turns that may be read."""
+    unread = 0
+    for place in range(len(history) - 1, -1, -1):
+        unread += len(history[place].text) if history[place].conditions is None else 0
+        if unread > READ_BEFORE:
+            return history[place + 1 :]
+    return history
 
 
 def _one(
