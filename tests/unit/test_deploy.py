@@ -23,9 +23,9 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".pyc")
 DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
 SERVICE_FIELDS = {
-    "build", "cap_drop", "command", "depends_on", "deploy", "env_file", "environment", "healthcheck", "image", "init",
+    "build", "cap_add", "cap_drop", "command", "depends_on", "deploy", "env_file", "environment", "healthcheck", "image", "init",
     "mem_limit", "pids_limit", "ports", "profiles", "read_only", "restart", "security_opt", "stop_grace_period",
-    "tmpfs", "volumes",
+    "tmpfs", "user", "volumes",
 }  # fmt: skip
 OBSERVABILITY = {"prometheus", "grafana", "jaeger"}
 
@@ -115,10 +115,13 @@ def test_redis_is_persistent_and_evicts_nothing(compose: dict[str, Any]) -> None
     assert "PASSWORD" not in script, "other processes can read arguments"
 
 
-def test_services_have_a_read_only_root_and_limits(compose: dict[str, Any]) -> None:
+def test_services_have_a_read_only_root_limits_and_no_capabilities(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         assert {"mem_limit", "pids_limit"} <= set(service), name
         assert name == "postgres" or (service["read_only"] and service["tmpfs"]), name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+    assert compose["services"]["redis"]["user"] == "valkey"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,11 @@ from limner_shared.domain.webhooks import JobEventType, WebhookUrl
 
 MAX_SEED: Final = 2**32 - 1
 SPEC_VERSION: Final = 1
-"""The newest version of the specs that this code writes. A worker leaves specs of a newer version to newer workers."""
+"""The newest version of the specs that this code writes. A worker leaves specs of a newer version to newer workers.
+
+Raise it with a field that changes pictures, and store it in the specs that use the field: an earlier worker ignores
+fields that it does not know.
+"""
 MAX_METADATA_BYTES: Final = 4096
 MAX_IMAGE_CHARS: Final = 14_000_000
 """The length of a `data:` URL of a 10 MB picture."""
