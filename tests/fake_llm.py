@@ -25,6 +25,8 @@ class FakeLLM:
         self.answer: Callable[[dict[str, Any]], Answer] = answer
         self.asked: list[dict[str, Any]] = []
         self.closing = threading.Event()
+        self.keys: set[str] | None = None
+        """The API keys that it accepts; None: any, or none."""
         self.trickle = 0.0
         """Delay before each byte of an answer, in seconds; 0 sends the answer at once."""
         server = self
@@ -33,7 +35,9 @@ class FakeLLM:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 server.asked.append(body)
-                found = server.answer(body)
+                key = self.headers.get("Authorization", "").removeprefix("Bearer ")
+                refused = server.keys is not None and key not in server.keys
+                found = (401, b'{"error": "invalid_api_key"}') if refused else server.answer(body)
                 status, content = found if isinstance(found, tuple) else (200, completion(found))
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))

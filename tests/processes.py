@@ -44,6 +44,14 @@ def environment(settings: Settings) -> dict[str, str]:
     return outer | settings.variables
 
 
+def responds(port: int) -> bool:
+    """Whether a web server of this machine responds."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
 @dataclass
 class Service:
     """Worker and dispatcher processes that use one database; jobs are submitted through the ledger."""
@@ -79,10 +87,7 @@ class Service:
         return process
 
     def web_responds(self) -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.settings.port}/healthz", trust_env=False).is_success
-        except httpx.TransportError:
-            return False
+        return responds(self.settings.port)
 
     def start_workers(self, count: int = 1, *arguments: str, **options: Any) -> list[subprocess.Popen[bytes]]:
         """Start workers and wait until they report that they are ready."""

@@ -106,9 +106,6 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     cell: str = Field(default="", pattern=f"^({CELL_PATTERN})?$")
     """The name of this installation behind a front door with several of them: lower-case letters and digits. New keys
     and links begin with it."""
-    signing_key: str = Field(default="", repr=False)
-    """The secret that signs links to images; empty: a random one, kept in the database. A new one ends all links. Web
-    servers and dispatchers need the same one."""
     web_workers: int = Field(default=2, ge=1)
     """Web processes; each serves thousands of connections."""
     web_shutdown_seconds: int = Field(default=60, ge=1, le=3600)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
@@ -30,6 +30,8 @@ class Provider:
     published: list[RSAKey] = field(default_factory=list[RSAKey])
     claims: dict[str, Any] = field(default_factory=dict[str, Any])
     header: dict[str, str] = field(default_factory=lambda: {"alg": "RS256", "kid": "one"})
+    secrets: set[str] = field(default_factory=lambda: {SECRET})
+    """The secrets that the client may use."""
     codes: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     token: Callable[[dict[str, Any]], str] | None = None
     """Makes the ID token of its claims, instead of `key`."""
@@ -47,9 +49,9 @@ class Provider:
 
     def exchange(self, form: dict[str, str], authorization: str) -> tuple[int, dict[str, Any]]:
         """The token endpoint's answer. A code works once."""
-        basic = base64.b64encode(f"{CLIENT}:s3cret%2F%2B".encode()).decode()
+        accepted = {base64.b64encode(f"{CLIENT}:{quote(each, safe='')}".encode()).decode() for each in self.secrets}
         asked = self.codes.pop(form.get("code", ""), None)
-        if authorization != f"Basic {basic}":
+        if authorization.removeprefix("Basic ") not in accepted:
             return 401, {"error": "invalid_client"}
         challenge = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).rstrip(b"=")
         if (

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -68,6 +69,26 @@ def test_an_expired_forged_or_foreign_link_is_refused(
     monkeypatch.setattr(signed_links.time, "time", lambda: until)
     assert (client.get(token).status_code, client.get(token).json["code"]) == (410, "link_expired")
     assert client.get(f"{image['url']}/link?expires_in=604801").status_code == 422
+
+
+def test_while_the_signing_key_is_replaced_each_server_accepts_the_links_of_all(
+    client: ApiClient, app: App, make_app: Callable[..., App]
+):
+    image = drawn(client, app)
+    steps = (
+        make_app(signing_key="old"),
+        make_app(signing_key="old", accepted_signing_keys=("next",)),
+        make_app(signing_key="next", accepted_signing_keys=("old",)),
+        make_app(signing_key="next"),
+    )
+    servers = [each.test_client() for each in steps]
+
+    def accepts(server: ApiClient, maker: ApiClient) -> bool:
+        return server.get(path(maker.get(f"{image['url']}/link").json["url"])).status_code == 200
+
+    for before, after in pairwise(servers):
+        assert all(accepts(server, maker) for server in (before, after) for maker in (before, after))
+    assert not accepts(servers[-1], servers[0])
 
 
 def test_a_rendition_is_made_once_and_deleted_with_its_image(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -21,14 +21,22 @@ from tests.stores.programs import Server
 KEYS: Final = {"AWS_ACCESS_KEY_ID": "limner", "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-test"}
 
 
+def allow(*pairs: Mapping[str, str]) -> dict[str, Any]:
+    """The server's configuration: one user with these pairs of keys."""
+    credentials = [
+        {"accessKey": keys["AWS_ACCESS_KEY_ID"], "secretKey": keys["AWS_SECRET_ACCESS_KEY"]} for keys in pairs
+    ]
+    return {
+        "identities": [{"name": "limner", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}]
+    }
+
+
 @pytest.fixture
 def seaweedfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A SeaweedFS with the bucket `pictures`, and the variables for it."""
     weed = programs.required(programs.SEAWEEDFS)
-    credentials = {"accessKey": KEYS["AWS_ACCESS_KEY_ID"], "secretKey": KEYS["AWS_SECRET_ACCESS_KEY"]}
-    identity = {"name": "limner", "credentials": [credentials], "actions": ["Admin", "Read", "Write", "List"]}
     config = tmp_path / "s3.json"
-    config.write_text(json.dumps({"identities": [identity]}))
+    config.write_text(json.dumps(allow(KEYS)))
     ports = [free_port() for _ in range(4)]
     master, volume, filer, s3 = ports
     (tmp_path / "data").mkdir(exist_ok=True)

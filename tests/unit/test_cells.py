@@ -98,7 +98,7 @@ def test_a_cells_keys_and_links_begin_with_its_name_and_older_ones_go_on_working
         rotated = keys.rotate(session, keys.authenticate(session, old).key_id, cell="eu1").new
         assert keys.authenticate(session, rotated.key).key_id == rotated.id
         assert rotated.id.startswith("eu1-")
-    before, cell = SignedLinks("secret", database), SignedLinks("secret", database, "eu1")
+    before, cell = (SignedLinks(Settings(signing_key="secret", cell=name), database) for name in ("", "eu1"))
     (plain, _), (named, _) = before.make("img_1", 60), cell.make("img_1", 60)
     assert named.startswith("/images/eu1~")
     for path in (plain, named):

@@ -58,11 +58,18 @@ def test_keys_of_the_service_are_redacted_by_their_form(database: Database, cell
 def test_of_a_secret_setting_only_whether_it_is_set_is_shown() -> None:
     settings = Settings(
         llm_key="hidden77",
+        accepted_signing_keys=("hidden44", "hidden55"),
         redis_url="redis://:hidden88@cache:6379/1",
         llm_url="http://u:hidden99@llm/v1?token=hidden66",
     )
-    shown = Redaction(settings, {}).settings(settings)
-    assert (shown["LIMNER_LLM_KEY"], shown["LIMNER_SIGNING_KEY"]) == ("set", "not set")
+    redact = Redaction(settings, {})
+    assert redact("the keys hidden44 and hidden55") == f"the keys {REDACTED} and {REDACTED}"
+    shown = redact.settings(settings)
+    assert [shown[f"LIMNER_{name}"] for name in ("LLM_KEY", "ACCEPTED_SIGNING_KEYS", "SIGNING_KEY")] == [
+        "set",
+        "set",
+        "not set",
+    ]
     assert shown["LIMNER_REDIS_URL"] == f"redis://{REDACTED}@cache:6379/1"
     assert shown["LIMNER_LLM_URL"] == f"http://{REDACTED}@llm/v1?token={REDACTED}"
     assert shown["LIMNER_SLOTS"] == 16

@@ -39,6 +39,7 @@ from limner_shared.db.webhook_tables import WebhookDelivery, WebhookSecret
 from limner_shared.db.webhooks import endpoints
 from limner_shared.domain.webhooks import GIVE_UP_SECONDS, EventType
 from limner_shared.metrics import exposition
+from limner_shared.settings import Settings
 
 __all__ = ["make_duty", "new_job"]
 
@@ -113,7 +114,7 @@ def test_the_webhook_of_a_prediction_has_an_event_of_its_own_and_links_that_outl
     assert (told["id"], told["status"], told["input"]["prompt"]) == (job_id, "succeeded", "a secret apple")
     [url] = told["output"]
     assert url.startswith("https://pictures.example/images/")
-    image_id, seconds = SignedLinks("", database).read(url.rpartition("/")[2])
+    image_id, seconds = SignedLinks(Settings(), database).read(url.rpartition("/")[2])
     assert image_id.startswith("img_")
     assert seconds > GIVE_UP_SECONDS
 

@@ -19,6 +19,7 @@ from limner_shared.db.tables import Leader
 from limner_shared.db.webhook_tables import WebhookDelivery
 from limner_shared.db.webhooks import deliveries
 from limner_shared.domain.cards import Catalogue
+from limner_shared.settings import Settings
 
 __all__ = ["make_duty", "new_job"]
 
@@ -82,7 +83,8 @@ def test_a_delivery_whose_dispatcher_died_is_sent_again_and_the_late_result_chan
         key = rows(database)[0].receiver
         with database.write() as session:
             [lost] = deliveries.claim(session, key, 1, 60)
-            deliveries.store_bodies(session, Bodies("", catalogue, SignedLinks("", database)).make(session, [lost]))
+            bodies = Bodies("", catalogue, SignedLinks(Settings(), database))
+            deliveries.store_bodies(session, bodies.make(session, [lost]))
         deliveries_duty = make_duty()
         deliveries_duty.round()
         assert shop.requests == []

@@ -99,7 +99,7 @@ def build(settings: Settings) -> Services:
         moderation=Moderation(settings, database, pillow),
         renditions=Renditions(blobs, storage, pillow, PictureSigner.of(settings)),
         delivery=Delivery(settings, blobs, storage),
-        links=SignedLinks(settings.signing_key, database, settings.cell),
+        links=SignedLinks(settings, database),
         vectors=VectorCache(database),
         listener=listener,
         watches=Watches(listener, database, supervisor),

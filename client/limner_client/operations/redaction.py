@@ -60,11 +60,10 @@ class Redaction:
 def _secrets(settings: Settings, environment: Mapping[str, str]) -> Iterator[str]:
     """The values that must not be shown."""
     for name, value in settings.model_dump(mode="json").items():
-        if not isinstance(value, str):
-            continue
         if Settings.model_fields[name].repr is False:
-            yield value
-        yield from _in_url(value)
+            yield from [value] if isinstance(value, str) else value or ()
+        if isinstance(value, str):
+            yield from _in_url(value)
     for name, value in environment.items():
         if SECRET_NAME.search(name) and value.lower() not in NOT_SECRET and not value.isdecimal():
             yield value

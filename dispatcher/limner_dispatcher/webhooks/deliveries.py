@@ -56,7 +56,7 @@ class Deliveries:
         self._database = database
         self._leadership = leadership
         self._isolation = isolation
-        links = SignedLinks(settings.signing_key, database, settings.cell)
+        links = SignedLinks(settings, database)
         self._bodies = Bodies(settings.public_url, catalogue, links)
         self._sender = Sender(Targets.parse(settings.webhook_internal_targets), settings.webhook_timeout_seconds)
         self._pacing = Pacing(SLOTS, settings.webhook_concurrency, settings.webhook_rate)

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from limner_shared.db.accounts.secrets import shared_secret
+from limner_shared.db.accounts.secrets import signing_keys
 from limner_shared.db.engine import Database
 from limner_shared.domain import cells
 from limner_shared.errors import InvalidLink, LinkExpired
+from limner_shared.settings import Settings
 
 MAX_SECONDS: Final = 7 * 86_400
 FOLDER: Final = "/images"
@@ -24,16 +25,15 @@ PURPOSE: Final = "image link"
 class SignedLinks:
     """Makes and reads the tokens of links."""
 
-    def __init__(self, key: str, database: Database, cell: str = "") -> None:
-        """An empty `key` means the one that the database keeps. Links begin with the name of their `cell`."""
-        self._prefix = cells.link_prefix(cell)
-        self._key = key
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._prefix = cells.link_prefix(settings.cell)
+        self._settings = settings
         self._database = database
         self._lock = threading.Lock()
         self._serializer: URLSafeSerializer | None = None
 
     def prepare(self) -> None:
-        """Read the key, if it was not read yet; `make` and `read` do it too, but not within a transaction."""
+        """Read the keys, if they were not read yet; `make` and `read` do it too, but not within a transaction."""
         self._ready()
 
     def make(self, image_id: str, seconds: int) -> tuple[str, float]:
@@ -59,9 +59,6 @@ class SignedLinks:
     def _ready(self) -> URLSafeSerializer:
         with self._lock:
             if self._serializer is None:
-                key = self._key
-                if not key:
-                    with self._database.write() as session:
-                        key = shared_secret(session, PURPOSE)
-                self._serializer = URLSafeSerializer(key, salt=PURPOSE)
+                keys = signing_keys(self._settings, self._database, PURPOSE)
+                self._serializer = URLSafeSerializer(keys, salt=PURPOSE)
             return self._serializer

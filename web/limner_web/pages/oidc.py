@@ -13,7 +13,7 @@ from flask import Response, make_response, redirect, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from limner_shared.db.accounts import keys
-from limner_shared.db.accounts.secrets import shared_secret
+from limner_shared.db.accounts.secrets import signing_keys
 from limner_shared.domain.access import Expiry
 from limner_shared.domain.sign_in_grants import SCOPES, grant_for
 from limner_shared.errors import NotFound
@@ -134,11 +134,7 @@ def _begun(services: Services) -> tuple[Attempt, str] | None:
 
 
 def _serializer(services: Services) -> URLSafeTimedSerializer:
-    key = services.settings.signing_key
-    if not key:
-        with services.database.write() as session:
-            key = shared_secret(session, PURPOSE)
-    return URLSafeTimedSerializer(key, salt=PURPOSE)
+    return URLSafeTimedSerializer(signing_keys(services.settings, services.database, PURPOSE), salt=PURPOSE)
 
 
 def _provider() -> tuple[Services, IdentityProvider]:
