@@ -12,7 +12,13 @@ from flask import Flask, Response, g, json, render_template, request
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestedRangeNotSatisfiable, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestedRangeNotSatisfiable,
+    RequestEntityTooLarge,
+)
 
 from limner_shared.db.engine import DATABASE_AWAY, is_full
 from limner_shared.errors import (
@@ -49,6 +55,7 @@ OPENAI_TYPES: Final[dict[int, str]] = {
 """The types of OpenAI's errors that do not follow from the first digit of the status."""
 SERVER_ERRORS: Final = HTTPStatus.INTERNAL_SERVER_ERROR
 EMPTY_TEXT: Final = "Describe the picture you want."
+MAX_PATH_CHARS: Final = 200
 
 
 def install(app: Flask) -> None:
@@ -155,12 +162,22 @@ def _apiflask(error: HTTPError) -> Response:
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
     code = HTTP_CODES.get(status, "http_error")
-    answer = document(status, code, error.name, error.description or error.name)
+    answer = document(status, code, error.name, _told(error))
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         answer.headers["Allow"] = ", ".join(error.valid_methods)
     if isinstance(error, RequestedRangeNotSatisfiable) and error.length is not None:
         answer.headers["Content-Range"] = f"bytes */{error.length}"
     return answer
+
+
+def _told(error: HTTPException) -> str:
+    """What is wrong. A request that no route takes is named, because a client's program does not show its calls."""
+    called = f"{request.method} {request.path[:MAX_PATH_CHARS]}"
+    if isinstance(error, MethodNotAllowed):
+        return f"This service has no {called}; it has {', '.join(sorted(error.valid_methods or ()))} of this path."
+    if isinstance(error, NotFound):
+        return f"This service has no {called}. Its documentation lists the calls of each API that it has."
+    return error.description or error.name
 
 
 def _database(error: DBAPIError) -> Response:

@@ -93,9 +93,20 @@ def list_upscalers() -> Response:
 
 @bp.get("/latent-upscale-modes")
 @bp.get("/sd-vae", endpoint="list_vaes")
+@bp.get("/face-restorers", endpoint="list_face_restorers")
+@bp.get("/realesrgan-models", endpoint="list_realesrgan_models")
+@bp.get("/hypernetworks", endpoint="list_hypernetworks")
 def list_nothing() -> Response:
-    """List nothing: there are no latent upscalers, and a model's autoencoder is part of it."""
+    """List nothing: pictures are not upscaled or repaired, and a model's autoencoder is part of it. Some clients do not
+    start without these lists.
+    """
     return jsonify([])
+
+
+@bp.get("/embeddings")
+def list_embeddings() -> Response:
+    """List no embeddings: no word of a prompt stands for one."""
+    return jsonify({"loaded": {}, "skipped": {}})
 
 
 @bp.get("/loras")
