@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final, cast
+from urllib.parse import quote
 
 from apiflask.exceptions import HTTPError
 from flask import Flask, Response, g, json, render_template, request
@@ -94,6 +95,8 @@ def document(status: int, code: str, title: str, detail: str, more: dict[str, An
         return _openai(status, code, detail, more or {})
     if request.path.startswith("/sdapi/"):
         return Response(json.dumps({"detail": detail, "code": code} | (more or {})), status, mimetype=JSON)
+    if request.path.startswith("/hf/"):
+        return Response(json.dumps({"error": detail, "code": code} | (more or {})), status, mimetype=JSON)
     if _wants_page():
         page = render_template("error.html", status=status, code=code, title=title, detail=detail)
         return Response(page, status, content_type="text/html; charset=utf-8")
@@ -144,9 +147,9 @@ def from_validation(error: ValidationError, names: Mapping[str, str] = MappingPr
     errors: list[dict[str, str]] = []
     parts: list[str] = []
     for found in error.errors():
-        field = ".".join(map(str, found["loc"]))
-        field = names.get(field.partition(".")[0], field)
-        empty = found["type"] == "string_too_short" and field in TEXT_FIELDS
+        own = ".".join(map(str, found["loc"]))
+        field = names.get(own.partition(".")[0], own)
+        empty = found["type"] == "string_too_short" and own in TEXT_FIELDS
         errors.append({"field": field, "message": EMPTY_TEXT if empty else found["msg"]})
         parts.append(EMPTY_TEXT if empty else f"{field or 'body'}: {found['msg']}")
     return InvalidRequest("; ".join(parts), errors=errors)
@@ -172,7 +175,7 @@ def _http(error: HTTPException) -> Response:
 
 def _told(error: HTTPException) -> str:
     """What is wrong. A request that no route takes is named, because a client's program does not show its calls."""
-    called = f"{request.method} {request.path[:MAX_PATH_CHARS]}"
+    called = f"{request.method} {quote(request.path[:MAX_PATH_CHARS], errors='replace')}"
     if isinstance(error, MethodNotAllowed):
         return f"This service has no {called}; it has {', '.join(sorted(error.valid_methods or ()))} of this path."
     if isinstance(error, NotFound):

@@ -26,6 +26,7 @@ from limner_web.limits import MAX_IMAGE_BYTES
 from limner_web.problems import renamed
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
+from limner_web.warning_header import with_warning
 
 bp = APIBlueprint("a1111", __name__, url_prefix="/sdapi/v1", enable_openapi=False)
 
@@ -200,12 +201,8 @@ def _answer(services: Services, asked: parameters.Generation, job: JobView, body
         files.append(stored)
     answer = Response(json.dumps(generation_answer(asked, job, texts, files, body)), mimetype="application/json")
     for warning in asked.warnings:
-        answer.headers.add("Warning", f'299 - "{_header_text(warning)}"')
+        with_warning(answer, warning)
     return answer
-
-
-def _header_text(text: str) -> str:
-    return "".join(char if char.isascii() and char.isprintable() and char not in '"\\' else "?" for char in text)
 
 
 def _options(services: Services) -> options.Options:

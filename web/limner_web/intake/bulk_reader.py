@@ -22,7 +22,7 @@ from limner_web.intake.scheduling import retry_limit, start_time
 from limner_web.intake.webhooks import job_webhook
 from limner_web.limits import MAX_BULK_ERRORS, MAX_BULK_LINE_BYTES
 from limner_web.problems import from_validation
-from limner_web.request_checks import BROKEN_BODY, cut_off
+from limner_web.request_bodies import BROKEN_BODY, cut_off
 
 READ_BYTES: Final = 64 << 10
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
