@@ -136,7 +136,7 @@ class Route:
 
     prepare: Callable[[World], Send]
     told: str = "id"
-    """The member of the answer by which two answers tell of the same."""
+    """The member of the answer, or the header of a file, by which two answers tell of the same."""
     apart: str = ""
     """A table to which a repeated call may add a row."""
 
@@ -176,6 +176,12 @@ def form(path: str, name: str, **fields: str) -> Callable[[World], Send]:
 def rotated_key(world: World) -> Send:
     key = make_key(world.app.extensions["limner"].database, "ours")
     return lambda headers: world.protected.test_client().post("/api/v1/keys/rotate", json={}, headers=headers | key)
+
+
+def hugging_face(world: World) -> Send:
+    """A call whose answer is a file: the job that its header names tells of it."""
+    sent = {"inputs": world.words, "parameters": SIZE}
+    return lambda headers: world.app.test_client().post("/hf/models/canvas", json=sent, headers=headers)
 
 
 def batch(world: World) -> dict[str, Any]:
@@ -262,6 +268,7 @@ MAKING: Final[dict[str, Route]] = {
         "/replicate/v1/deployments/limner/canvas/predictions", body=prediction
     ),
     "/replicate/v1/files": Route(form("/replicate/v1/files", "content", purpose="")),
+    "/hf/models/<path:model>": Route(hugging_face, "X-Limner-Job"),
     "/sdapi/v1/txt2img": post("/sdapi/v1/txt2img", "info", lambda world: {"prompt": world.words} | SIZE),
     "/sdapi/v1/img2img": post(
         "/sdapi/v1/img2img",

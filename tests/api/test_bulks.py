@@ -81,6 +81,14 @@ def test_a_line_with_a_time_too_far_ahead_is_refused(client: ApiClient):
     ]
 
 
+def test_a_byte_order_mark_and_ends_of_lines_as_windows_has_them_are_read(client: ApiClient, app: App):
+    """As PowerShell and some editors write a text in UTF-8."""
+    answer = post(client, b"\xef\xbb\xbf" + lines({"prompt": "one"}, {"prompt": "two"}).replace(b"\n", b"\r\n"))
+    assert (answer.status_code, rows(app, Job)) == (202, 2), answer.text
+    refused = post(client, lines({"prompt": "one"}) + b"\xef\xbb\xbf" + lines({"prompt": "two"}))
+    assert (refused.status_code, refused.json["errors"][0]["line"]) == (422, 2)
+
+
 def test_errors_name_the_invalid_lines_and_nothing_is_queued(client: ApiClient, app: App):
     data = lines({"prompt": "fine"}, {"prompt": ""}) + b"not json\n" + lines(["x"], {"prompt": "x", "steps": 999})
     answer = post(client, data)

@@ -107,6 +107,7 @@ CHANGES = [
     ("POST", "/sdapi/v1/options"),
     ("POST", "/sdapi/v1/interrupt"),
     ("POST", "/sdapi/v1/png-info"),
+    ("POST", "/hf/models/limner-gan"),
     ("POST", "/draw"),
     ("POST", "/session"),
     ("POST", "/session/end"),

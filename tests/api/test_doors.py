@@ -90,6 +90,20 @@ def test_a_route_that_does_not_exist_has_an_error_in_the_doors_form(client: ApiC
     assert code_of(client.get(path)) in ("not_found", "method_not_allowed")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "told"),
+    [
+        ("POST", "/replicate/v1/trainings", "This service has no POST /replicate/v1/trainings."),
+        ("POST", "/replicate/v1/models", "has no POST /replicate/v1/models; it has GET, HEAD, OPTIONS of this path."),
+        ("GET", "/sdapi/v1/memory", "This service has no GET /sdapi/v1/memory."),
+        ("POST", "/v1/embeddings", "This service has no POST /v1/embeddings."),
+        ("GET", "/v1/x%00%ED%A0%80", "This service has no GET /v1/x%00%"),
+    ],
+)
+def test_a_call_that_a_door_does_not_have_is_refused_by_its_name(client: ApiClient, method: str, path: str, told: str):
+    assert told in client.open(path, method=method, json={}).text
+
+
 def test_redis_away_is_no_server_error_of_ours(make_app: Callable[..., App]):
     client = make_app(redis_url="redis://127.0.0.1:1/0").test_client()
     assert client.get("/sdapi/v1/options").status_code == 200
@@ -119,6 +133,7 @@ def test_every_route_of_every_door_needs_a_key_where_keys_are_required(make_app:
     [
         ("/sdapi/v1/txt2img", {"prompt": "x"}, {}),
         (ROUTES[-2], {"input": {"prompt": "x"}}, {"Prefer": "wait"}),
+        ("/hf/models/limner-flow", {"inputs": "x"}, {}),
     ],
 )
 def test_a_call_that_waits_takes_no_place_of_other_requests(

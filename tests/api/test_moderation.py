@@ -45,13 +45,14 @@ DOORS = [
     ("/v1/chat/completions", chat(BLOCKED)),
     ("/sdapi/v1/txt2img", {"prompt": BLOCKED}),
     ("/replicate/v1/models/limner/limner-flow/predictions", {"input": {"prompt": BLOCKED}}),
+    ("/hf/models/limner-flow", {"inputs": BLOCKED}),
 ]
 
 
 def code(answer: Answer) -> str:
     """The error's code, where the door's form has it."""
     body: dict[str, Any] = answer.get_json()
-    return body["error"]["code"] if "error" in body else body["code"]
+    return body["code"] if "code" in body else body["error"]["code"]
 
 
 @pytest.mark.parametrize(("path", "body"), DOORS, ids=[path for path, _ in DOORS])

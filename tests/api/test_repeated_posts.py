@@ -44,7 +44,7 @@ def world(request: pytest.FixtureRequest, valkey: str, tmp_path_factory: pytest.
 
 def told(answer: Answer, member: str) -> tuple[int, Any]:
     assert answer.status_code < 300, answer.text
-    return answer.status_code, answer.json[member]
+    return answer.status_code, answer.json[member] if answer.is_json else answer.headers[member]
 
 
 @pytest.mark.parametrize("route", sorted(MAKING))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.tables import Bulk, Job
 from tests.api.test_bulks import lines
 from tests.processes import Service
@@ -64,6 +65,35 @@ def test_a_chunked_bulk_without_its_final_chunk_is_refused_and_can_be_repeated(s
     assert rows(server) == (0, 0)
     status, bulk = send_and_close(server, CHUNKED + chunk(LINES) + b"0\r\n\r\n")
     assert (status, bulk["total"]) == (202, 100)
+
+
+def form(path: str, *parts: tuple[str, str]) -> tuple[str, bytes]:
+    """The head of a request with a form, without its length, and the form. A part is a disposition and a value."""
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    texts = (f"--b\r\nContent-Disposition: form-data; {name}\r\n\r\n{value}\r\n" for name, value in parts)
+    return head, ("".join(texts) + "--b--\r\n").encode()
+
+
+FILE = 'name="file"; filename="a.jsonl"', LINES.decode()
+FORMS = {
+    "a file": form("/v1/files", ('name="purpose"', "batch"), FILE),
+    "an edit": form("/v1/images/edits", ('name="prompt"', "x"), ('name="image"; filename="a.png"', "x" * 999)),
+    "an input": form("/replicate/v1/files", ('name="content"; filename="a.png"', "x" * 999), ('name="metadata"', "{}")),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_that_is_cut_off_is_refused_as_such_and_stores_nothing(server: Service, name: str):
+    """Also where a part is missing and the rest would be a whole form, and where nothing but the end is missing."""
+    head, whole = FORMS[name]
+    size = len(whole)
+    declared = [(kept, size) for kept in (0, 1, size // 3, size - 100, size - 7, size - 1)]
+    without_end = [(kept, kept) for kept in (size // 3, size - 100, size - 7)]
+    for kept, length in declared + without_end:
+        status, body = send_and_close(server, f"{head}Content-Length: {length}\r\n\r\n".encode() + whole[:kept])
+        assert (status, body.get("error", body)["code"]) == (400, "malformed_body"), (kept, length, body)
+    with server.database.read() as session:
+        assert session.scalars(select(StoredFile.id)).all() == []
 
 
 def test_the_last_line_needs_no_newline(server: Service):

@@ -61,6 +61,8 @@ def test_models_options_and_lists_are_readable(api: Any):
     assert (api.util_get_sampler_names(), api.util_get_scheduler_names()) == (["Automatic"], ["automatic"])
     assert [upscaler["name"] for upscaler in api.get_upscalers()] == ["None"]
     assert api.get_latent_upscale_modes() == api.get_sd_vae() == api.get_loras() == []
+    assert api.get_face_restorers() == api.get_realesrgan_models() == api.get_hypernetworks() == []
+    assert api.get_embeddings() == {"loaded": {}, "skipped": {}}
     assert "noto" in [style["name"] for style in api.get_prompt_styles()]
     api.util_wait_for_ready(check_interval=0.1)
     assert api.interrupt() == {}

@@ -41,6 +41,7 @@ from limner_web.api import (
     webhook_endpoints,
     webhook_secret,
 )
+from limner_web.hugging_face import routes as hugging_face
 from limner_web.openai import batches, chat, responses
 from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
@@ -89,6 +90,7 @@ MODULES: Final = (
     responses,
     openai_moderations,
     a1111,
+    hugging_face,
     replicate,
     replicate_webhook_secret,
     pages,

@@ -22,7 +22,7 @@ from limner_web.serving.operator_port import is_operator
 from limner_web.strict_json import is_printable_ascii
 
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
-DOORS: Final = ("/v1/", "/sdapi/", "/replicate/")
+DOORS: Final = ("/v1/", "/sdapi/", "/replicate/", "/hf/")
 """The paths of clients that were written for other services."""
 PROTECTED: Final = ("/api/", *DOORS)
 BASIC: Final = ("/sdapi/",)

@@ -1,17 +1,30 @@
-"""Converts stored pictures to the formats and sizes in which clients get them."""
+"""The formats and sizes in which clients get pictures: which one they accept, and the conversion to it."""
 
 from __future__ import annotations
 
 import io
 from typing import Final, Literal
 
+from flask import request
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
+
+from limner_shared.errors import NotAcceptable
 
 Format = Literal["png", "webp", "jpeg"]
 MEDIA_TYPES: Final[dict[str, str]] = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 DEFAULT_QUALITY: Final = 92
 XMP_KEY: Final = "XML:com.adobe.xmp"
+
+
+def accepted_format() -> str:
+    """The format that the request's `Accept` header prefers, PNG without one. Raises NotAcceptable."""
+    if not request.accept_mimetypes:
+        return "png"
+    best = request.accept_mimetypes.best_match(list(MEDIA_TYPES.values()))
+    if best is None:
+        raise NotAcceptable(f"Accept one of {', '.join(MEDIA_TYPES.values())}.")
+    return next(kind for kind, media_type in MEDIA_TYPES.items() if media_type == best)
 
 
 def convert(

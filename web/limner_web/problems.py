@@ -6,13 +6,20 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final, cast
+from urllib.parse import quote
 
 from apiflask.exceptions import HTTPError
 from flask import Flask, Response, g, json, render_template, request
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestedRangeNotSatisfiable, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestedRangeNotSatisfiable,
+    RequestEntityTooLarge,
+)
 
 from limner_shared.db.engine import DATABASE_AWAY, is_full
 from limner_shared.errors import (
@@ -49,6 +56,7 @@ OPENAI_TYPES: Final[dict[int, str]] = {
 """The types of OpenAI's errors that do not follow from the first digit of the status."""
 SERVER_ERRORS: Final = HTTPStatus.INTERNAL_SERVER_ERROR
 EMPTY_TEXT: Final = "Describe the picture you want."
+MAX_PATH_CHARS: Final = 200
 
 
 def install(app: Flask) -> None:
@@ -87,6 +95,8 @@ def document(status: int, code: str, title: str, detail: str, more: dict[str, An
         return _openai(status, code, detail, more or {})
     if request.path.startswith("/sdapi/"):
         return Response(json.dumps({"detail": detail, "code": code} | (more or {})), status, mimetype=JSON)
+    if request.path.startswith("/hf/"):
+        return Response(json.dumps({"error": detail, "code": code} | (more or {})), status, mimetype=JSON)
     if _wants_page():
         page = render_template("error.html", status=status, code=code, title=title, detail=detail)
         return Response(page, status, content_type="text/html; charset=utf-8")
@@ -137,9 +147,9 @@ def from_validation(error: ValidationError, names: Mapping[str, str] = MappingPr
     errors: list[dict[str, str]] = []
     parts: list[str] = []
     for found in error.errors():
-        field = ".".join(map(str, found["loc"]))
-        field = names.get(field.partition(".")[0], field)
-        empty = found["type"] == "string_too_short" and field in TEXT_FIELDS
+        own = ".".join(map(str, found["loc"]))
+        field = names.get(own.partition(".")[0], own)
+        empty = found["type"] == "string_too_short" and own in TEXT_FIELDS
         errors.append({"field": field, "message": EMPTY_TEXT if empty else found["msg"]})
         parts.append(EMPTY_TEXT if empty else f"{field or 'body'}: {found['msg']}")
     return InvalidRequest("; ".join(parts), errors=errors)
@@ -155,12 +165,22 @@ def _apiflask(error: HTTPError) -> Response:
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
     code = HTTP_CODES.get(status, "http_error")
-    answer = document(status, code, error.name, error.description or error.name)
+    answer = document(status, code, error.name, _told(error))
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         answer.headers["Allow"] = ", ".join(error.valid_methods)
     if isinstance(error, RequestedRangeNotSatisfiable) and error.length is not None:
         answer.headers["Content-Range"] = f"bytes */{error.length}"
     return answer
+
+
+def _told(error: HTTPException) -> str:
+    """What is wrong. A request that no route takes is named, because a client's program does not show its calls."""
+    called = f"{request.method} {quote(request.path[:MAX_PATH_CHARS], errors='replace')}"
+    if isinstance(error, MethodNotAllowed):
+        return f"This service has no {called}; it has {', '.join(sorted(error.valid_methods or ()))} of this path."
+    if isinstance(error, NotFound):
+        return f"This service has no {called}. Its documentation lists the calls of each API that it has."
+    return error.description or error.name
 
 
 def _database(error: DBAPIError) -> Response:

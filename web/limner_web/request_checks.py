@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from flask import Flask, request
-from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import ClientDisconnected
 from werkzeug.routing import BaseConverter
 
 from limner_shared.errors import InvalidRequest, MalformedBody, NotFound, UnsupportedMediaType
 from limner_shared.settings import CELL_PATTERN
 from limner_web import strict_json
+from limner_web.request_bodies import BROKEN_BODY, StrictRequest, cut_off
 from limner_web.services import get_services
 
 JSON_PATHS: Final = (
@@ -24,7 +23,10 @@ JSON_PATHS: Final = (
     "/api/v1/pauses",
     "/api/v1/pause",
 )
-JSON_FOLDERS: Final = ("/api/v1/conversations/", "/api/v1/webhook_endpoints", "/v1/", "/sdapi/v1/", "/replicate/v1/")
+JSON_FOLDERS: Final = (
+    *("/api/v1/conversations/", "/api/v1/webhook_endpoints"),
+    *("/v1/", "/sdapi/v1/", "/replicate/v1/", "/hf/"),
+)
 FORM_PATHS: Final = ("/v1/images/edits", "/v1/images/variations")
 """Paths that take a form with files as well."""
 UPLOAD_PATH: Final = "/v1/files"
@@ -34,8 +36,6 @@ OTHER_BODIES: Final = ("/sdapi/v1/interrupt", "/cancel", "/replicate/v1/files")
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")
 ID_PATTERN: Final = "[a-z]+_[0-9a-z]{1,32}"
 KEY_ID_PATTERN: Final = f"(?:{CELL_PATTERN}-)?[0-9a-f]{{12}}"
-BROKEN_BODY: Final = (OSError, ParseException, ClientDisconnected)
-"""The errors of reading a body whose connection or chunked framing ends early."""
 
 
 class IdConverter(BaseConverter):
@@ -52,16 +52,11 @@ class KeyIdConverter(BaseConverter):
 
 def install(app: Flask) -> None:
     """Install the checks. They run after `auth` has identified the tenant."""
+    app.request_class = StrictRequest
     app.url_map.converters |= {"id": IdConverter, "key_id": KeyIdConverter}
     app.json = strict_json.StrictJson(app)
     app.before_request(_check_text)
     app.before_request(_check_body)
-
-
-def cut_off(read: int, declared: int | None) -> MalformedBody:
-    """The error for a body that ended early, in bytes."""
-    of = "" if declared is None else f" of {declared}"
-    return MalformedBody(f"The body was cut off after {read}{of} bytes. Send it again.")
 
 
 def _check_text() -> None:

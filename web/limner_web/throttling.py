@@ -27,7 +27,7 @@ ALWAYS_ANSWERED: Final = ("/healthz", "/readyz", "/metrics", "/metrics/targets")
 WAITING: Final = ("/v1/chat/completions", "/v1/responses", "/sdapi/v1/txt2img", "/sdapi/v1/img2img")
 REPLICATE: Final = "/replicate/v1/"
 WEBHOOK_TEST: Final = "/test"  # of an endpoint: it waits for the answer
-OPENAI_IMAGES: Final = "/v1/images/"
+PICTURES: Final = ("/v1/images/", "/hf/")
 UPLOADS: Final = ("/api/v1/bulks", "/v1/files", "/replicate/v1/files")
 DOWNLOADS: Final = ("/results", "/content", "/stream")
 JOB: Final = "/api/v1/jobs/"
@@ -210,7 +210,7 @@ def _kinds() -> tuple[str, ...]:
     if (
         path in WAITING
         or path.endswith(WEBHOOK_TEST)
-        or path.startswith(OPENAI_IMAGES)
+        or path.startswith(PICTURES)
         or (path.startswith(REPLICATE) and "wait" in request.headers.get("Prefer", ""))
         or (path.startswith(JOB) and "wait" in request.args)
     ):

@@ -14,7 +14,7 @@ from limner_shared.domain.cells import KEY_PREFIX, key_prefix, link_prefix
 from limner_shared.errors import ServiceUnavailable
 
 RETRY_SECONDS: Final = 5
-CLIENT_PATHS: Final = "/api/ /v1/ /sdapi/ /replicate/"
+CLIENT_PATHS: Final = "/api/ /v1/ /sdapi/ /replicate/ /hf/"
 """The paths whose clients send the key in a header."""
 GENERAL: Final = """\
 # Made by `limner cells config`: change the cells' file, not this one.

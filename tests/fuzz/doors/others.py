@@ -1,4 +1,4 @@
-"""The operations of the doors of Replicate and A1111, and bodies that are none."""
+"""The operations of the doors of Replicate, A1111 and Hugging Face, and bodies that are none."""
 
 from __future__ import annotations
 
@@ -83,7 +83,16 @@ PATHS: Final = (
     *("/v1/files", "/v1/batches", "/v1/moderations", "/v1/webhook_endpoints", "/replicate/v1/predictions"),
     *("/replicate/v1/files", "/replicate/v1/deployments/limner/limner-gan/predictions", "/sdapi/v1/txt2img"),
     *("/sdapi/v1/img2img", "/sdapi/v1/options", "/sdapi/v1/png-info", "/sdapi/v1/interrupt", "/draw", "/session"),
-    *("/session/end", "/language", "/v1/", "/sdapi/v1/x", "/replicate/v1/models/%00/x", "/images/x", "/static/../x"),
+    *(
+        "/hf/models/limner-gan",
+        "/session/end",
+        "/language",
+        "/v1/",
+        "/sdapi/v1/x",
+        "/replicate/v1/models/%00/x",
+        "/images/x",
+        "/static/../x",
+    ),
 )
 
 
@@ -200,6 +209,30 @@ def a1111_reads(draw: st.DrawFn) -> Request:
 
 
 @st.composite
+def hugging_face(draw: st.DrawFn) -> Request:
+    usual: dict[str, st.SearchStrategy[Any]] = {
+        "width": st.sampled_from((256, 64, 512)),
+        "height": st.sampled_from((256, 64)),
+        "num_inference_steps": st.integers(1, 4),
+        "guidance_scale": st.floats(0, 3),
+        "seed": st.integers(0, 9),
+        "negative_prompt": values.prompts,
+        "style": st.sampled_from(("flat", "x")),
+        "strength": st.floats(-1, 2),
+        "target_size": st.fixed_dictionaries({"width": st.integers(), "height": st.integers()}),
+        "prompt": values.prompts,
+    }
+    encoded = [data_url(each).partition(",")[2] for each in (*GOOD_PICTURES, *BAD_PICTURES)]
+    given = {"inputs": st.one_of(values.prompts, st.sampled_from(encoded)), "parameters": bodies(usual, ())}
+    body = draw(bodies(given, ("inputs",)))
+    models = st.sampled_from(("limner-gan", "limner-flow", "dall-e-3", "x/y", "%00", "../gan", ""))
+    accepts = st.sampled_from(("image/png", "image/jpeg", "image/webp", "*/*", "text/html", "x", ";q=x"))
+    headers = draw(st.fixed_dictionaries({}, optional={"Accept": accepts}))
+    needs = ("inputs", "prompt", "model", "image", "width", "height", "target_size")
+    return Request("POST", f"/hf/models/{draw(models)}", body, headers=headers, makes_job=True, needs=needs)
+
+
+@st.composite
 def raw_bodies(draw: st.DrawFn) -> Request:
     """Bodies and headers that no client sends, to every route."""
     headers = dict(draw(st.lists(st.sampled_from(HEADERS), max_size=2)))
@@ -216,5 +249,6 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "a1111 generations": a1111_generations(),
     "a1111 options and files": a1111_others(),
     "a1111 reads": a1111_reads(),
+    "hugging face": hugging_face(),
     "bodies that are none": raw_bodies(),
 }

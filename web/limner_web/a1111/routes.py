@@ -26,6 +26,7 @@ from limner_web.limits import MAX_IMAGE_BYTES
 from limner_web.problems import renamed
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
+from limner_web.warning_header import with_warning
 
 bp = APIBlueprint("a1111", __name__, url_prefix="/sdapi/v1", enable_openapi=False)
 
@@ -93,9 +94,20 @@ def list_upscalers() -> Response:
 
 @bp.get("/latent-upscale-modes")
 @bp.get("/sd-vae", endpoint="list_vaes")
+@bp.get("/face-restorers", endpoint="list_face_restorers")
+@bp.get("/realesrgan-models", endpoint="list_realesrgan_models")
+@bp.get("/hypernetworks", endpoint="list_hypernetworks")
 def list_nothing() -> Response:
-    """List nothing: there are no latent upscalers, and a model's autoencoder is part of it."""
+    """List nothing: pictures are not upscaled or repaired, and a model's autoencoder is part of it. Some clients do not
+    start without these lists.
+    """
     return jsonify([])
+
+
+@bp.get("/embeddings")
+def list_embeddings() -> Response:
+    """List no embeddings: no word of a prompt stands for one."""
+    return jsonify({"loaded": {}, "skipped": {}})
 
 
 @bp.get("/loras")
@@ -189,12 +201,8 @@ def _answer(services: Services, asked: parameters.Generation, job: JobView, body
         files.append(stored)
     answer = Response(json.dumps(generation_answer(asked, job, texts, files, body)), mimetype="application/json")
     for warning in asked.warnings:
-        answer.headers.add("Warning", f'299 - "{_header_text(warning)}"')
+        with_warning(answer, warning)
     return answer
-
-
-def _header_text(text: str) -> str:
-    return "".join(char if char.isascii() and char.isprintable() and char not in '"\\' else "?" for char in text)
 
 
 def _options(services: Services) -> options.Options:

@@ -14,10 +14,9 @@ from limner_shared.db import ledger, queries
 from limner_shared.db.signed_links import ANSWER_SECONDS, FOLDER, MAX_SECONDS
 from limner_shared.db.tables import Image
 from limner_shared.domain.views import ImageLink
-from limner_shared.errors import NotAcceptable
 from limner_web.auth import tenant_id
 from limner_web.delivery import Target
-from limner_web.picture_formats import MEDIA_TYPES, Format
+from limner_web.picture_formats import MEDIA_TYPES, Format, accepted_format
 from limner_web.renditions import Rendition
 from limner_web.services import get_services
 from limner_web.view_builders import moment
@@ -125,7 +124,7 @@ def delete_image(image_id: str) -> str:
 def _answer(row: Image, query: ImageQuery, caching: str, left: float) -> Response:
     services = get_services()
     width = None if query.width is None or int(query.width) >= row.width else int(query.width)
-    rendition = Rendition(query.format or _accepted(), width)
+    rendition = Rendition(query.format or accepted_format(), width)
     answer = Response(mimetype=MEDIA_TYPES[rendition.kind])
     answer.set_etag(f"{row.sha256}-{rendition.name}")
     answer.headers["Cache-Control"] = caching
@@ -156,12 +155,3 @@ def _redirect(target: Target) -> Response:
     answer.headers["Cache-Control"] = f"private, max-age={target.seconds // 2}"  # the URL works when it is used
     answer.vary.update(("Accept", "Sec-Fetch-Mode"))
     return answer
-
-
-def _accepted() -> str:
-    if not request.accept_mimetypes:
-        return "png"
-    best = request.accept_mimetypes.best_match(list(MEDIA_TYPES.values()))
-    if best is None:
-        raise NotAcceptable(f"Accept one of {', '.join(MEDIA_TYPES.values())}.")
-    return next(kind for kind, media_type in MEDIA_TYPES.items() if media_type == best)

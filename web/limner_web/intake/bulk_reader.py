@@ -22,9 +22,11 @@ from limner_web.intake.scheduling import retry_limit, start_time
 from limner_web.intake.webhooks import job_webhook
 from limner_web.limits import MAX_BULK_ERRORS, MAX_BULK_LINE_BYTES
 from limner_web.problems import from_validation
-from limner_web.request_checks import BROKEN_BODY, cut_off
+from limner_web.request_bodies import BROKEN_BODY, cut_off
 
 READ_BYTES: Final = 64 << 10
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+"""What some programs for Windows begin a text in UTF-8 with; it says nothing."""
 YIELD_LINES: Final = 50
 """Lines that are checked before other greenlets may run."""
 
@@ -159,11 +161,11 @@ class BulkReader:
                 if place:  # a line has ended
                     number += 1
                     if line.strip():
-                        yield number, bytes(line)
+                        yield number, _without_mark(number, line)
                     line.clear()
                 line += part[: self._max_line_bytes + 1 - len(line)]  # enough to see that the line is too long
         if line.strip():
-            yield number + 1, bytes(line)
+            yield number + 1, _without_mark(number + 1, line)
 
     def _request(self, number: int, text: bytes) -> Requested:
         """What a line asks for. Raises BadLine, ValidationError, or a LimnerError."""
@@ -201,3 +203,7 @@ class BulkReader:
             webhook=webhook,
             unique=None if request.unique is None else UniqueHold(request.unique),
         )
+
+
+def _without_mark(number: int, line: bytearray) -> bytes:
+    return bytes(line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line)

@@ -56,13 +56,6 @@ def event_stream(events: Iterable[str]) -> Response:
     return Response(stream, mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-def with_warning(answer: Response, warning: str | None) -> Response:
-    """The response with a `Warning` header (RFC 7234, code 299) if there is a warning, which must be ASCII."""
-    if warning is not None:
-        answer.headers["Warning"] = '299 limner "{}"'.format(warning.replace("\\", "").replace('"', "'"))
-    return answer
-
-
 def _with_error_event(events: Iterable[str]) -> Iterator[str]:
     try:
         yield from events

@@ -23,11 +23,12 @@ from limner_web import small_talk, waiting
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations
 from limner_web.limits import MAX_HISTORY_TURNS
-from limner_web.openai.calls import KEEPALIVE, event, event_stream, submit, with_warning
+from limner_web.openai.calls import KEEPALIVE, event, event_stream, submit
 from limner_web.problems import renamed
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
 from limner_web.view_builders import accepted_languages
+from limner_web.warning_header import with_warning
 
 bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
 

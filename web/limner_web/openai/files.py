@@ -19,7 +19,6 @@ from limner_web.auth import tenant_id
 from limner_web.intake import uploads
 from limner_web.intake.headers import JobHeaders
 from limner_web.openai import batch_output
-from limner_web.request_checks import BROKEN_BODY, cut_off
 from limner_web.services import Services, get_services
 from limner_web.serving.downloads import download
 
@@ -113,10 +112,7 @@ def _form() -> tuple[FileStorage, UploadFields]:
     """The file and the other fields of an upload. Raises UnsupportedMediaType, InvalidRequest or MalformedBody."""
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType("Send a form with `Content-Type: multipart/form-data`, with `file` and `purpose`.")
-    try:
-        found, fields = request.files.to_dict(flat=False), request.form.to_dict()
-    except BROKEN_BODY as error:
-        raise cut_off(0, request.content_length) from error
+    found, fields = request.files.to_dict(flat=False), request.form.to_dict()
     sent = found.pop("file", [])
     for name in found:
         raise InvalidRequest(f"{name[:80]}: send the file as `file`.", field=name[:80])

@@ -18,7 +18,6 @@ from limner_web import strict_json
 from limner_web.input_images import DATA_URL, size_of, transparent_area
 from limner_web.intake.uploads import read_image
 from limner_web.openai.image_order import Size
-from limner_web.request_checks import BROKEN_BODY, cut_off
 from limner_web.services import Services
 
 AS_JSON: Final = frozenset(
@@ -37,11 +36,7 @@ def read_form() -> dict[str, Any]:
 
     Raises InvalidRequest, which names the field, or MalformedBody.
     """
-    try:
-        texts, files = request.form.lists(), request.files.lists()
-        parts: list[tuple[str | None, list[Any]]] = [*texts, *files]
-    except BROKEN_BODY as error:
-        raise cut_off(0, request.content_length) from error
+    parts: list[tuple[str | None, list[Any]]] = [*request.form.lists(), *request.files.lists()]
     fields: dict[str, Any] = {}
     for name, values in parts:
         if name is None:  # a part whose Content-Disposition names no field

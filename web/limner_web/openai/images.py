@@ -12,13 +12,14 @@ from limner_shared.errors import InvalidRequest
 from limner_web import waiting
 from limner_web.auth import tenant_id
 from limner_web.openai import image_answer
-from limner_web.openai.calls import event_stream, submit, with_warning
+from limner_web.openai.calls import event_stream, submit
 from limner_web.openai.image_answer import Call
 from limner_web.openai.image_edits import read_edit, read_variation
 from limner_web.openai.image_inputs import read_form
 from limner_web.openai.image_order import ImageOrder, in_openai_terms, read_order
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
+from limner_web.warning_header import with_warning
 
 bp = APIBlueprint("openai_images", __name__, url_prefix="/v1/images", enable_openapi=False)
 

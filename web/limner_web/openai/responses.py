@@ -19,13 +19,14 @@ from limner_web import waiting
 from limner_web.auth import tenant_id
 from limner_web.intake.cancellation import cancel_job
 from limner_web.openai import image_answer, response_answer
-from limner_web.openai.calls import event_stream, submit, with_warning
+from limner_web.openai.calls import event_stream, submit
 from limner_web.openai.response_answer import Mark
 from limner_web.openai.response_call import ResponseCall, earlier_jobs, read_call
 from limner_web.openai.response_items import ItemsQuery, input_items, page
 from limner_web.openai.response_request import in_response_terms, read_body
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
+from limner_web.warning_header import with_warning
 
 bp = APIBlueprint("openai_responses", __name__, url_prefix="/v1/responses", enable_openapi=False)
 

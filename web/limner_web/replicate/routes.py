@@ -27,7 +27,7 @@ from limner_web.intake.webhooks import prediction_webhook
 from limner_web.problems import renamed
 from limner_web.replicate import files, inputs, models, streaming
 from limner_web.replicate.outputs import outputs
-from limner_web.request_checks import BROKEN_BODY, ID_PATTERN, cut_off
+from limner_web.request_checks import ID_PATTERN
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
@@ -161,12 +161,9 @@ def get_deployment(owner: str, name: str) -> Response:
 def upload_file() -> Response:
     """Upload a file to use as an input within 24 hours."""
     services = get_services()
-    try:
-        content = request.files.get("content")
-        part = request.files.get("metadata")  # the client for Node sends a file, the one for Python a field
-        sent = request.form.get("metadata", "") if part is None else part.read()
-    except BROKEN_BODY as error:
-        raise cut_off(0, request.content_length) from error
+    content = request.files.get("content")
+    part = request.files.get("metadata")  # the client for Node sends a file, the one for Python a field
+    sent = request.form.get("metadata", "") if part is None else part.read()
     metadata = strict_json.loads_field("metadata", sent or "{}")
     if content is None:
         raise InvalidRequest("content: send the file in the multipart field `content`.", field="content")

@@ -1,0 +1,1 @@
+"""Hugging Face's inference calls under `/hf`, for its official clients."""

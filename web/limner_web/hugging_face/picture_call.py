@@ -1,0 +1,116 @@
+"""What a client of Hugging Face sends for a picture, turned into our request."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from limner_shared.domain.card_fields import nearest_size, refuse
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.jobs import JobRequest
+from limner_shared.errors import InvalidRequest
+from limner_web.input_images import size_of
+from limner_web.problems import renamed
+from limner_web.services import Services
+
+CALLED: Final = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
+"""What the client calls our fields, where the names differ in both tasks."""
+OF_TEXT: Final = CALLED | {"prompt": "inputs"}
+OF_PICTURE: Final = CALLED | {"image": "inputs", "width": "target_size", "height": "target_size"}
+
+
+class TargetSize(BaseModel):
+    """The size of a picture that starts from another one, in pixels."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    width: int
+    height: int
+
+
+class Parameters(BaseModel):
+    """The parameters beside the inputs; those that have no meaning for a task are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: str | None = None
+    """Makes the call image-to-image: its inputs are a picture."""
+    negative_prompt: str | None = None
+    width: int | None = None
+    height: int | None = None
+    target_size: TargetSize | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    scheduler: str | None = None
+    seed: int | None = None
+    style: str | None = None
+    strength: float | None = None
+
+
+class PictureCall(BaseModel):
+    """The body of a call."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: str
+    parameters: Parameters = Parameters()
+
+
+@dataclass(frozen=True, slots=True)
+class PictureOrder:
+    """A call, read: the job request, and the client's names of its fields."""
+
+    request: JobRequest
+    names: dict[str, str]
+
+
+def read_order(services: Services, call: PictureCall, card: ModelCard) -> PictureOrder:
+    """Read a call. Raises InvalidRequest, which names the parameter."""
+    given = call.parameters
+    is_edit = given.prompt is not None
+    _refuse_combinations(given, is_edit=is_edit)
+    fields: dict[str, Any] = {
+        "model": card.name,
+        "negative_prompt": given.negative_prompt,
+        "steps": given.num_inference_steps,
+        "guidance": given.guidance_scale,
+        "scheduler": given.scheduler,
+        "seed": given.seed,
+        "style": given.style,
+    }
+    if is_edit:
+        width, height = _target(services, call, card)
+        image = f"data:image/png;base64,{call.inputs}"  # the real type is read from the data
+        fields |= {"prompt": given.prompt, "image": image, "strength": given.strength}
+    else:
+        width, height = given.width, given.height
+        fields["prompt"] = call.inputs
+    fields |= {"width": width, "height": height}
+    names = OF_PICTURE if is_edit else OF_TEXT
+    try:
+        request = JobRequest.model_validate({name: value for name, value in fields.items() if value is not None})
+    except ValidationError as error:
+        raise renamed(error, names) from error
+    return PictureOrder(request, names)
+
+
+def _refuse_combinations(given: Parameters, *, is_edit: bool) -> None:
+    for name in ("width", "height") if is_edit else ("target_size", "strength"):
+        if getattr(given, name) is not None:
+            allowed = "target_size" if is_edit else "a picture as inputs, and a prompt among the parameters"
+            raise refuse(f"parameters.{name}", f"{name} in this task", allowed)
+
+
+def _target(services: Services, call: PictureCall, card: ModelCard) -> tuple[int, int]:
+    """The size asked for, or the model's size that is nearest to the picture."""
+    asked = call.parameters.target_size
+    if asked is not None:
+        return asked.width, asked.height
+    try:
+        data = base64.b64decode(call.inputs, validate=True)
+    except ValueError as error:  # also of text that is not ASCII
+        raise InvalidRequest("inputs: send the picture in base64.", field="inputs") from error
+    return nearest_size(card.sizes, *services.pillow.call(size_of, data, "inputs"))

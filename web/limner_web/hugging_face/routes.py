@@ -1,0 +1,63 @@
+"""The route of Hugging Face's inference calls: the body names a picture, and the answer is its file."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from apiflask import APIBlueprint
+from flask import Response, request
+
+from limner_shared.domain.views import ImageView, JobView
+from limner_shared.errors import InvalidRequest, NotFound
+from limner_web import waiting
+from limner_web.auth import tenant_id
+from limner_web.hugging_face.picture_call import PictureCall, read_order
+from limner_web.intake import submission
+from limner_web.intake.headers import JobHeaders
+from limner_web.picture_formats import MEDIA_TYPES, accepted_format
+from limner_web.problems import renamed
+from limner_web.renditions import Rendition
+from limner_web.services import Services, get_services
+from limner_web.throttling import release_request_slot
+from limner_web.warning_header import with_warning
+
+bp = APIBlueprint("hugging_face", __name__, url_prefix="/hf", enable_openapi=False)
+
+JOB_HEADER: Final = "X-Limner-Job"
+SEED_HEADER: Final = "X-Limner-Seed"
+"""What the file itself cannot say to the client."""
+
+
+@bp.post("/models/<path:model>")
+def create_picture(model: str) -> Response:
+    """Make a picture of a text, or of a picture and a prompt, and answer with its file.
+
+    A client that hangs up does not cancel the job, unless it has asked for that.
+    """
+    services, kind, caller = get_services(), accepted_format(), waiting.Caller.of_request()
+    card, warning = services.model_names.resolve(model)
+    order = read_order(services, PictureCall.model_validate(request.get_json()), card)
+    header = JobHeaders.read(request.headers)
+    key, retries = header.idempotency_key, header.x_stainless_retry_count
+    try:
+        job_id = submission.submit(services, tenant_id(), order.request, key, retries).job_id
+    except InvalidRequest as error:
+        raise renamed(error, order.names) from error
+    release_request_slot(services.limiter)
+    *_, job = waiting.watch(services, tenant_id(), job_id, caller)
+    return with_warning(_file(services, waiting.require_success(job), kind), warning)
+
+
+def _file(services: Services, job: JobView, kind: str) -> Response:
+    if not job.images:
+        raise NotFound("The picture was deleted.")
+    [image] = job.images
+    answer = Response(_bytes(services, image, kind), mimetype=MEDIA_TYPES[kind])
+    answer.headers |= {JOB_HEADER: job.id, SEED_HEADER: str(image.seed), "Cache-Control": "no-store"}
+    return answer
+
+
+def _bytes(services: Services, image: ImageView, kind: str) -> bytes:
+    if MEDIA_TYPES[kind] == image.media_type:
+        return waiting.picture(services, image)
+    return services.renditions.get(image.sha256, Rendition(kind))
