@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.states import photo
+from tests.e2e.states import PHONE, photo
 from tests.processes import eventually
 
 
@@ -111,3 +111,13 @@ def test_small_talk_is_answered_in_words_with_examples_to_click(open_page: Calla
     page.reload()
     expect(reply).to_be_visible()
     expect(page.get_by_role("link", name="eine Rakete")).to_be_visible()  # the conversation's title
+
+
+def test_on_a_phone_a_new_conversation_is_seen_from_its_top(open_page: Callable[..., Page]):
+    page = open_page("/conversation", **PHONE)
+    new, header = page.get_by_role("button", name="New conversation"), page.locator(".top")
+    top, end = new.bounding_box(), header.bounding_box()
+    assert top is not None
+    assert end is not None
+    assert top["y"] >= end["y"] + end["height"]
+    assert page.evaluate("document.documentElement.scrollHeight - innerHeight") == 0  # nothing to scroll to

@@ -6,11 +6,14 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
 from limner_client.client import Client
 from tests.e2e.bulks import SMALL, draw_bulk
+from tests.e2e.running import draw
+from tests.e2e.states import PHONE
 from tests.processes import eventually
 
 
@@ -86,6 +89,40 @@ def test_each_tag_is_a_board_of_the_gallery(service: int, open_page: Callable[..
     assert page.url.endswith("?tag=foxes")
     boards.get_by_role("button", name="All pictures").click()
     expect(page.locator("#number")).not_to_have_text("1 picture")
+
+
+def test_pictures_are_separated_by_where_they_were_asked_for(service: int, open_page: Callable[..., Page]):
+    draw(service, "a kiwi alone", **SMALL)
+    draw_bulk(service, {"prompt": "a kiwi of a bulk"})
+    with httpx.Client(base_url=f"http://127.0.0.1:{service}/api/v1") as client:
+        message = SMALL | {"message": "a kiwi that was talked about"}
+        job = client.post("/conversations", json=message).json()["turns"][0]["job"]["id"]
+        eventually(lambda: client.get(f"/jobs/{job}").json()["status"] == "succeeded", 120)
+    page = open_page("/gallery?q=kiwi")
+    expect(page.locator("#number")).to_have_text("3 pictures")
+    bulks = page.get_by_role("combobox", name="Bulk", exact=True)
+    expect(bulks).to_be_hidden()
+    for origin, prompt in (
+        ("Drawn alone", "alone"),
+        ("From bulks", "of a bulk"),
+        ("From conversations", "talked about"),
+    ):
+        page.get_by_label("Origin").select_option(origin)
+        expect(page.locator("#number")).to_have_text("1 picture")
+        expect(page.locator(".cell .over")).to_contain_text(prompt)
+        expect(bulks).to_be_visible(visible=origin == "From bulks")
+    page.reload()
+    expect(page.get_by_label("Origin")).to_have_value("conversation")
+    expect(page.locator("#number")).to_have_text("1 picture")
+
+
+def test_on_a_phone_every_row_of_filters_is_full(open_page: Callable[..., Page]):
+    page = open_page("/gallery", **PHONE)
+    ends = "all => all.filter((each) => each.checkVisibility()).map((each) => each.getBoundingClientRect().right)"
+    for origin in ("All origins", "From bulks"):
+        page.get_by_label("Origin").select_option(origin)
+        rights = page.locator("#filters > label").evaluate_all(ends)
+        assert rights[-1] == max(rights)
 
 
 def test_an_empty_gallery_says_what_to_do(open_page: Callable[..., Page]):

@@ -2,13 +2,22 @@
 import { $, $$, el } from "./dom.js";
 import { number } from "./i18n.js";
 
+const [LEAST, MOST] = [-1, 2];
 const area = () => $("#ask .adapters");
 const weights = () => $$("input", area());
 
+const partOf = (weight) => (weight - LEAST) / (MOST - LEAST);
+
 function field(name) {
-  const shown = el("output", {}, number(0));
-  const input = el("input", { type: "range", min: -1, max: 2, step: 0.05, value: 0, ariaLabel: name, data: { adapter: name } });
-  input.addEventListener("input", () => { shown.value = number(Number(input.value)); });
+  const shown = el("output");
+  const input = el("input", { type: "range", className: "signed", min: LEAST, max: MOST, step: 0.05, value: 0, ariaLabel: name, data: { adapter: name } });
+  const show = () => {
+    shown.value = number(Number(input.value));
+    input.style.setProperty("--at", partOf(input.value));
+  };
+  input.style.setProperty("--zero", partOf(0));
+  input.addEventListener("input", show);
+  show();
   return el("label", { className: "field" }, el("span", {}, el("span", {}, name), " ", shown), input);
 }
 

@@ -124,6 +124,7 @@ function renderReply(entry, job) {
   if (job.progress) bar.value = job.progress.done / job.progress.total;
   $(".cancel", element).hidden = ended(job);
   $(".again", element).hidden = job.status !== "succeeded";
+  Object.assign($(".remix", element), { hidden: !job.interpretation, href: `/?remix=${job.id}` });
   $(".presentation", element).textContent = job.presentation || "";
   if (shortcomings(job).length) $(".presentation", element).append(" ", modelsLink(job));
   if (isNew || isUnderstood) showUnderstood(entry, job);

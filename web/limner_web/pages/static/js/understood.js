@@ -1,6 +1,6 @@
 // How a message was understood, as chips below its picture: each can be corrected, and only that changes.
 import { getJson } from "./api.js";
-import { el, icon } from "./dom.js";
+import { el } from "./dom.js";
 import { number, t } from "./i18n.js";
 import { openMenu } from "./menu.js";
 import { attempt } from "./toast.js";
@@ -56,7 +56,6 @@ export function understoodChips(job, { correct, reword }) {
     job.image && chip(t("Start picture"), asPercent(job.strength), offer("start"), MENU),
     chip(t("Size"), sizeWords(job.width, job.height), offer("size"), MENU),
     chip(t("Pictures"), job.n, offer("n"), MENU),
-    el("a", { className: "chip", href: `/?remix=${job.id}` }, icon("remix"), t("Remix in the studio")),
     job.interpretation.fallback && el("span", { className: "quiet" }, job.interpretation.fallback),
   ].filter(Boolean);
 }
