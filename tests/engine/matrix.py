@@ -14,7 +14,7 @@ import inspect
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +22,9 @@ from typing import Any, Final
 import diffusers
 import numpy as np
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from tests.engine import odd_pipelines, pipelines, tiny_pipelines, tiny_pipelines_2, tiny_pipelines_3, tiny_variants
-from tests.engine.pipeline_jobs import FAMILIES, job_of, reference, run
+from tests.engine import odd_pipelines, tiny_variants
+from tests.engine.pipeline_jobs import job_of, reference, run
+from tests.engine.tiny_builders import ARGUMENTS, BUILDERS, NOT_BUILT, SIZES, UNSTABLE
 
 from limner_shared.domain.card_fields import DEFAULT_STRENGTH
 from limner_shared.domain.cards import ModelCard
@@ -33,41 +34,7 @@ from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.diffusers import pipeline_checks
 from limner_worker.generators.registry import load
 
-Build = Callable[[Path], Any]
-
 TABLE: Final = Path("docs/pipelines.md")
-BUILDERS: Final[dict[str, Build]] = {
-    "Flux2KleinPipeline": tiny_pipelines.flux_2,
-    "FluxPipeline": pipelines.flux,
-    "HunyuanImagePipeline": odd_pipelines.hunyuan_image,
-    "Kandinsky5T2IPipeline": odd_pipelines.kandinsky_5,
-    "KandinskyV22CombinedPipeline": tiny_pipelines.kandinsky_22,
-    "LDMTextToImagePipeline": odd_pipelines.latent_diffusion,
-    "PixArtSigmaPipeline": pipelines.pixart,
-    "QwenImagePipeline": pipelines.qwen_image,
-    "StableDiffusion3Pipeline": pipelines.stable_diffusion_3,
-    "StableDiffusionPipeline": pipelines.stable_diffusion,
-    "StableDiffusionXLPipeline": pipelines.stable_diffusion_xl,
-    "ZImagePipeline": pipelines.z_image,
-    **tiny_pipelines.BUILDERS,
-    **tiny_pipelines_2.BUILDERS,
-    **tiny_pipelines_3.BUILDERS,
-    **tiny_variants.BUILDERS,
-}
-SMALL: Final = {"_auto_resize": False}
-ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
-    "FluxKontextInpaintPipeline": SMALL,
-    "FluxKontextPipeline": SMALL,
-    "flux_2": {"max_sequence_length": 64, "text_encoder_out_layers": [1]},
-    **tiny_pipelines.ARGUMENTS,
-    **tiny_pipelines_2.ARGUMENTS,
-    **tiny_pipelines_3.ARGUMENTS,
-} | {name: family.arguments for name, family in FAMILIES.items()}
-"""Arguments of the pipeline's call, by the name of the builder whose modules a pipeline has."""
-SIZES: Final = {"kandinsky_5": [(1024, 1024)]} | tiny_pipelines_2.SIZES
-UNSTABLE: Final = {"kandinsky_22": ("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler")}
-"""Schedulers with which random weights amplify rounding, by builder: a batch of two by diffusers itself differs from
-single pictures by 17/255 there."""
 TASKS: Final = ("text-to-image", "image-to-image", "inpainting")
 NOT_HERE: Final = re.compile("video|audio|frame")
 """Arguments of pipelines that draw no picture."""
@@ -285,40 +252,6 @@ def support_of(name: str) -> Row:
             return outcome(name, Path(folder))
         except Exception as error:  # noqa: BLE001 - one class must not end the others
             return Row(f"**error**: {type(error).__name__}: {shortened(str(error))}")
-
-
-_IMAGE_PROCESSOR = "its image processor needs torchvision, and more files than the tests write"
-_NOT_FOUND = "diffusers does not find the class of a module that it has saved itself"
-_TINY = "its text encoder expects more tokens than a tiny one has"
-NOT_BUILT: Final[dict[str, str]] = {
-    "BriaFiboPipeline": _TINY,
-    "CogView4ControlPipeline": _TINY,
-    "CogView4Pipeline": _TINY,
-    "GlmImagePipeline": _IMAGE_PROCESSOR,
-    "HunyuanDiTPAGPipeline": _TINY,
-    "HunyuanDiTPipeline": _TINY,
-    "IFImg2ImgPipeline": "it draws the first of several stages only",
-    "IFInpaintingPipeline": "it draws the first of several stages only",
-    "IFPipeline": "it draws the first of several stages only",
-    "Kandinsky3Img2ImgPipeline": _TINY,
-    "Kandinsky3Pipeline": _TINY,
-    "Ideogram4Pipeline": "its text encoder is made for one checkpoint",
-    "KandinskyCombinedPipeline": "its tokenizer cannot be built without sentencepiece",
-    "LuminaPipeline": "its random weights give values that are not finite",
-    "PixArtSigmaPAGPipeline": "its default layers are not in a tiny denoiser",
-    "PRXPipeline": "its text encoder cannot be built from a configuration",
-    "StableCascadeCombinedPipeline": _NOT_FOUND,
-    "StableDiffusion3PAGImg2ImgPipeline": "its default layers are not in a tiny denoiser",
-    "StableDiffusion3PAGPipeline": "its default layers are not in a tiny denoiser",
-    "StableDiffusionControlNetXSPipeline": "its modules cannot be loaded after they were saved",
-    "StableDiffusionGLIGENTextImagePipeline": "its modules are made for one checkpoint",
-    "StableDiffusionInpaintPipelineLegacy": "deprecated; its modules are those of StableDiffusionInpaintPipeline",
-    "StableDiffusionXLControlNetXSPipeline": "its modules cannot be loaded after they were saved",
-    "WuerstchenCombinedPipeline": _NOT_FOUND,
-    "ZImageControlNetInpaintPipeline": "its control network is made for one checkpoint",
-    "ZImageOmniPipeline": _IMAGE_PROCESSOR,
-}
-"""Classes without a tiny pipeline in the tests that works, and why."""
 
 
 def main() -> int:

@@ -211,7 +211,7 @@ def reference(card: ModelCard, job: JobRun) -> np.ndarray:
     pipe.set_progress_bar_config(disable=True)
     more: dict[str, Any] = dict(card.options.get("arguments", {}))
     if task.image is not None:
-        more |= {"image": Image.fromarray(task.image), "strength": spec.strength}
+        more |= {"image": Image.fromarray(task.image), "strength": strength_of(pipe, spec)}
     if task.mask is not None:
         more["mask_image"] = Image.fromarray(task.mask)
     if spec.negative_prompt:
@@ -228,6 +228,12 @@ def reference(card: ModelCard, job: JobRun) -> np.ndarray:
         prompt=spec.prompt, generator=generator, **{name: value for name, value in more.items() if name in takes}
     )
     return next(iter(output.values()))[0]
+
+
+def strength_of(pipe: Any, spec: JobSpec) -> float | None:
+    """Return a request's strength, with which flow matching leaves out at least one step."""
+    flow = type(pipe.scheduler).__name__.startswith(("FlowMatch", "SCM")) and spec.task == "image-to-image"
+    return min(spec.strength or 0, 0.999 - 1 / spec.steps) if flow else spec.strength
 
 
 def guided(pipe: Any, spec: JobSpec) -> dict[str, Any]:

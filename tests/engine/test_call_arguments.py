@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from diffusers.guiders.classifier_free_guidance import ClassifierFreeGuidance
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from tests.engine.odd_pipelines import card as card_for
 
 from limner_shared.domain.cards import ModelCard
@@ -172,3 +174,26 @@ def test_a_picture_of_another_size_than_asked_for_fails():
     assert to_picture(np.zeros((32, 64, 3), np.float32), spec).shape == (32, 64, 3)
     with pytest.raises(GenerationFailed, match="32×64 pixels instead of 64×32"):
         to_picture(np.zeros((64, 32, 3), np.float32), spec)
+
+
+class Editing:
+    """A pipeline that starts from a picture with noise."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self.scheduler = scheduler
+
+    def __call__(
+        self, prompt: str, guidance_scale: float, image: Any, strength: float, num_inference_steps: int, generator: Any
+    ) -> None: ...
+
+
+@pytest.mark.parametrize("steps", range(2, 60))
+def test_flow_matching_leaves_out_a_step_for_any_strength_below_one(steps: int):
+    about = card(tasks=("image-to-image",), negative_prompts=False, steps={"min": 1, "max": 99, "default": 9})
+    flow = Editing(FlowMatchEulerDiscreteScheduler())
+    for asked in (0.5, 0.8, 0.999):
+        strength = given(flow, about, image="0" * 64, strength=asked, steps=steps)["strength"]
+        assert max(1, int(steps - steps * asked)) == int(steps - steps * strength)
+    assert given(flow, about, image="0" * 64, strength=1.0, steps=steps)["strength"] == 1.0
+    other = Editing(DDIMScheduler())
+    assert given(other, about, image="0" * 64, strength=0.999, steps=steps)["strength"] == 0.999

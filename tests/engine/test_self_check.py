@@ -82,18 +82,19 @@ def test_the_result_is_stored_for_the_same_weights_and_card(tmp_path: Path, monk
 
     monkeypatch.setattr(DiffusersPipeline, "draw_alone", counted)
     load(card, settings(tmp_path))
-    assert len(drawn) == 2
+    once = len(drawn)
+    assert once >= 2
     load(card, settings(tmp_path))
-    assert len(drawn) == 2
+    assert len(drawn) == once
     [file] = (tmp_path / "cache/checks").iterdir()
     file.write_text("{")
     load(card, settings(tmp_path))
-    assert len(drawn) == 4, "a damaged file was used"
+    assert len(drawn) == 2 * once, "a damaged file was used"
     pipe: Any = cast("Any", diffusers.DiffusionPipeline).from_pretrained(str(card.source.folder))
     pipe.unet.conv_in.weight.data += 0.01
     pipe.save_pretrained(str(card.source.folder), safe_serialization=True)
     load(card, settings(tmp_path))
-    assert len(drawn) == 6, "the result for other weights was used"
+    assert len(drawn) == 3 * once, "the result for other weights was used"
 
 
 def needs_a_picture(folder: Path) -> Any:

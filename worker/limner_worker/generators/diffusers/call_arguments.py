@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 import torch
 from diffusers.guiders.guider_utils import BaseGuidance
+from diffusers.schedulers.scheduling_scm import SCMScheduler
 from PIL import Image
 
 from limner_shared.domain.card_fields import DEFAULT_STRENGTH
@@ -18,6 +19,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import GenerationFailed
 from limner_worker.generators.base import ImageTask
+from limner_worker.generators.diffusers.pipeline_checks import FLOWS
 
 GUIDANCE: Final = ("guidance_scale", "prior_guidance_scale")
 TRUE_GUIDANCE: Final = "true_cfg_scale"
@@ -26,6 +28,9 @@ NOTHING: Final = " "
 """The negative prompt of a request without one, for pipelines that have guidance only with one. The examples of
 Qwen-Image use it."""
 FULL_STRENGTH: Final = 1.0
+ROUNDING: Final = 1e-9
+"""More than what floating-point numbers lose of the number of steps."""
+FROM_NOISE: Final = (*FLOWS, SCMScheduler)
 STEPS: Final = "num_inference_steps"
 ENGINES: Final = frozenset(
     {"prompt", "image", "mask_image", "width", "height", "generator", "output_type", "return_dict"}
@@ -48,6 +53,8 @@ class CallArguments:
     """Whether guiders of the pipeline take the guidance."""
     fixed: Mapping[str, Any]
     """The card's own arguments, which requests cannot change."""
+    from_noise: bool
+    """Whether a schedule from its beginning starts from noise alone, as those of flow matching do."""
 
     @classmethod
     def of(cls, pipeline: Any, card: ModelCard) -> CallArguments:
@@ -59,7 +66,8 @@ class CallArguments:
         _check_fixed(fixed, parameters, name)
         guidance, takes = _guidance(pipeline, parameters), parameters - fixed.keys()
         guided = guidance is None and bool(_guiders(pipeline))
-        found = cls(name, takes, guidance if guidance in takes else None, guided, fixed)
+        from_noise = isinstance(getattr(pipeline, "scheduler", None), FROM_NOISE)
+        found = cls(name, takes, guidance if guidance in takes else None, guided, fixed, from_noise)
         found._check(card, learned=TRUE_GUIDANCE in parameters and guidance != TRUE_GUIDANCE)
         return found
 
@@ -95,7 +103,7 @@ class CallArguments:
             "output_type": "np",
             "image": None if task.image is None else Image.fromarray(task.image),
             "mask_image": None if task.mask is None else Image.fromarray(task.mask),
-            "strength": spec.strength,
+            "strength": self._strength(spec),
         }
         arguments: dict[str, Any] = {
             name: value for name, value in given.items() if name in self.takes and value is not None
@@ -103,6 +111,22 @@ class CallArguments:
         if "guidance_schedule" in self.takes:  # its default, which excludes the request's guidance
             arguments["guidance_schedule"] = None
         return {**arguments, **self.fixed}
+
+    def _strength(self, spec: JobSpec) -> float | None:
+        """The strength of a request; below 1 it leaves out at least one step.
+
+        Otherwise 0.8 of four steps would be all four in pipelines of flow matching, and nothing of the picture is left
+        in the noise from which they start.
+        """
+        strength = spec.strength
+        if (
+            self.from_noise
+            and spec.task == "image-to-image"
+            and spec.steps > 1
+            and strength not in (None, FULL_STRENGTH)
+        ):
+            return min(strength, 1 - (1 + ROUNDING) / spec.steps)
+        return strength
 
     def guide(self, own: Any, spec: JobSpec) -> None:
         """Set the request's guidance in the guiders of an image's own pipeline, if they take it."""

@@ -25,6 +25,7 @@ from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import Kind
+from limner_worker.generators.diffusers.input_effects import InputEffects
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
 from limner_worker.generators.diffusers.pipeline_checks import explain
 from limner_worker.generators.diffusers.pipeline_loading import INPUTS
@@ -34,7 +35,7 @@ log = get_logger(__name__)
 Pixels = NDArray[np.float32]
 """[height, width, 3] in [0, 1]."""
 
-VERSION: Final = 3
+VERSION: Final = 4
 """The version of this check; stored results of other versions are ignored."""
 PROMPTS: Final = ("a red apple", "two blue boats on a quiet sea")
 STEPS: Final = 2
@@ -84,6 +85,7 @@ def _check_all_tasks(generator: DiffusersPipeline) -> list[str]:
             hint = _hint(task, generator.pipeline)
             raise CardError(f"{card.name}: {task} does not work with this pipeline: {explain(error)}{hint}") from error
         _check_sizes(card, task, expected)
+        InputEffects(generator, _tasks(card, task)[0], expected[0]).check()
         needed |= _check_task(generator, task, expected, needed)
     _check_schedulers(generator)
     return sorted(needed)
