@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from limner_shared.domain.cards import Catalogue, ModelCard
-from limner_shared.domain.jobs import NearestName
+from limner_shared.domain.scenes import NearestName
 from limner_worker.generators.builtin.known_names import KNOWN, KnownNames, NameMatch, save_names
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
 from limner_worker.networks.weights import SHIPPED, WeightsError

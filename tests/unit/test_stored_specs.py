@@ -48,6 +48,8 @@ def test_defaults_that_rows_rely_on_have_not_changed():
         "given": [],
         "replay": [],
         "replay_places": [],
+        "candidates": 1,
+        "seeds": [],
     }
 
 
@@ -59,7 +61,8 @@ def test_defaults_that_rows_rely_on_have_not_changed():
         {"adapters": (Adapter(name="ink", weight=0.5),)},
         {"image": "ab" * 32, "mask": "cd" * 32, "strength": 0.0},
         {"reproducible": True, "provenance": True},
-        {"replay": ((1, 2), (3,))},
+        {"replay": ((1, 2), (3,)), "seeds": (5, 9)},
+        {"candidates": 4},
         {"description": "", "given": ("seed",)},
     ],
 )

@@ -81,6 +81,7 @@ def data_url(file: Path | None) -> str | None:
 @click.option("--style", help="One of the model's styles.")
 @click.option("--size", help="WIDTHxHEIGHT, one of the model's sizes.")
 @click.option("--steps", type=int, help="Denoising steps: more are slower and often better.")
+@click.option("--quality", type=click.Choice(["standard", "best"]), help="best: draw candidates and keep the best.")
 @click.option("--guidance", type=float, help="Guidance scale: how closely the image follows the prompt.")
 @click.option("--seed", type=int, help="Random seed: the same seed gives the same image.")
 @click.option("--n", type=int, help="Number of images. Default: 1.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from mcp.server.mcpserver import Context
@@ -86,6 +86,9 @@ class Tools:
         seed: Seed = None,
         steps: Annotated[int | None, Field(ge=1, description="More is slower and often finer.")] = None,
         guidance: Annotated[float | None, Field(description="How strictly the prompt is followed.")] = None,
+        quality: Annotated[
+            Literal["", "best"], Field(description="best: draw several for each picture and keep the best; costs more.")
+        ] = "",
         negative_prompt: Annotated[Text, Field(description="Only if the model takes one.")] = "",
         wait_seconds: Wait = POLL_SECONDS,
     ) -> JobAnswer:
@@ -94,7 +97,7 @@ class Tools:
         Waits for them for a limited time. If they are not finished then, the answer has the job's id: call get_job.
         """
         request = {"prompt": prompt, "model": model, "style": style, "n": n, "seed": seed, "steps": steps}
-        request |= {"guidance": guidance, "negative_prompt": negative_prompt, **_size(size)}
+        request |= {"guidance": guidance, "quality": quality, "negative_prompt": negative_prompt, **_size(size)}
         progress = Progress(ctx)
         return await self._call(ctx, lambda client: _submit(client, request, wait_seconds, progress))
 

@@ -59,6 +59,7 @@ def _view(shown: Shown, stored: dict[str, Any], interpretation: dict[str, Any] |
         version=row.version,
         priority=list(Priority)[row.priority],
         metadata=row.extra,
+        cost=row.cost,
         bulk=row.bulk_id,
         line=row.bulk_line,
         attempts=row.attempt,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from limner_shared.domain.jobs import JobRequest, Task, task_of
+from limner_shared.domain.jobs import Adapter, JobRequest, Task, task_of
 from limner_shared.errors import InvalidRequest
 
 Quality = Literal["low", "medium", "high"]
@@ -116,6 +116,23 @@ def find_size(request: JobRequest, sizes: Sequence[tuple[int, int]]) -> tuple[in
         if width in (size[0], None) and height in (size[1], None):
             return size
     raise refuse("height" if width is None else "width", f"{width}x{height}", list(by_name))
+
+
+def candidates(request: JobRequest, model: str, offered: int) -> int:
+    """How many are drawn for each picture, of which one is kept. Raises InvalidRequest for a model without that."""
+    if request.quality == "best" and offered == 1:
+        raise refuse("quality", f"best with {model}, which has no evaluator to choose by,", ["standard"])
+    return offered if request.quality == "best" else 1
+
+
+def in_order(asked: tuple[Adapter, ...], known: Collection[str]) -> tuple[Adapter, ...]:
+    """The requested adapters, by name. Raises InvalidRequest for one that the card does not have, or that is double."""
+    for adapter in asked:
+        if adapter.name not in known:
+            raise refuse("adapters", repr(adapter.name), list(known) or "none: this model has none")
+    if len({adapter.name for adapter in asked}) < len(asked):
+        raise refuse("adapters", "the same name twice", "each adapter once")
+    return tuple(sorted(asked, key=lambda adapter: adapter.name))
 
 
 def rescale(request: JobRequest, family: str) -> float:

@@ -12,19 +12,22 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from limner_shared.domain.card_fields import QualitySteps, Range, Source, find_size, inputs, refuse, rescale, shown
-from limner_shared.domain.conditions import Conditions, beyond
-from limner_shared.domain.jobs import (
-    MAX_METADATA_BYTES,
-    MAX_SEED,
-    Adapter,
-    JobRequest,
-    JobSpec,
-    NearestName,
-    Task,
+from limner_shared.domain.card_fields import (
+    QualitySteps,
+    Range,
+    Source,
+    candidates,
+    find_size,
+    in_order,
+    inputs,
+    refuse,
+    rescale,
+    shown,
 )
+from limner_shared.domain.conditions import Conditions, beyond
+from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, JobRequest, JobSpec, Task
 from limner_shared.domain.safety import SafetyPolicy
-from limner_shared.domain.scenes import SceneRule
+from limner_shared.domain.scenes import NearestName, SceneRule
 from limner_shared.errors import CardError, NegativePromptUnsupported
 
 CELL: Final = 8
@@ -86,6 +89,9 @@ class ModelCard(BaseModel):
     safety: SafetyPolicy | None = Field(default=None, description="What is done about flagged pictures.")
     negative_prompts: bool = Field(default=True, description="Whether the model can leave out what a request names.")
     max_images: int = Field(default=4, ge=1)
+    candidates: int = Field(
+        default=1, ge=1, le=16, description="How many are drawn for a picture of quality best; 1: no such quality."
+    )
     max_retries: Range = Field(
         default=Range(min=0, max=20, default=5), description="Retries of a job after an error that may pass."
     )
@@ -100,6 +106,8 @@ class ModelCard(BaseModel):
             raise ValueError(f"sizes: {', '.join(wrong)}: a pipeline of diffusers draws multiples of {CELL} pixels")
         if unknown := set(self.styles_by_seed) - set(self.styles):
             raise ValueError(f"styles_by_seed: {', '.join(sorted(unknown))}: not among the card's styles")
+        if self.candidates > 1 and self.text_encoder is None:
+            raise ValueError("candidates: only the built-in families have an evaluator that could choose")
         return self
 
     def tokens(self, width: int, height: int) -> int:
@@ -117,8 +125,8 @@ class ModelCard(BaseModel):
         return int(4 * self.steps.default) * self.tokens(*self.sizes[0])
 
     def cost(self, spec: JobSpec) -> int:
-        """Cost units of a job: steps × tokens × images."""
-        return spec.steps * self.tokens(spec.width, spec.height) * spec.n
+        """Cost units of a job: steps × tokens × images × candidates."""
+        return spec.steps * self.tokens(spec.width, spec.height) * spec.n * spec.candidates
 
     @property
     def takes_negative_prompts(self) -> bool:
@@ -152,11 +160,12 @@ class ModelCard(BaseModel):
             guidance=self._number("guidance", request.guidance, self.guidance),
             seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
             n=int(self._number("n", request.n, Range(min=1, max=self.max_images, default=1))),
+            candidates=candidates(request, self.name, self.candidates),
             guidance_rescale=rescale(request, self.family),
             nearest_name=self.nearest_name,
             scenes=self.scenes,
             scheduler=self._scheduler(request.scheduler),
-            adapters=self._adapters(request.adapters),
+            adapters=in_order(request.adapters, self.adapters),
             **inputs(request, self.name, self.tasks, int(steps)),
             reproducible=request.reproducible,
             provenance=request.provenance,
@@ -220,14 +229,6 @@ class ModelCard(BaseModel):
         if scheduler is not None and scheduler not in self.schedulers:
             raise refuse("scheduler", repr(scheduler), list(self.schedulers) or "none: this model has only its own")
         return scheduler
-
-    def _adapters(self, adapters: tuple[Adapter, ...]) -> tuple[Adapter, ...]:
-        for adapter in adapters:
-            if adapter.name not in self.adapters:
-                raise refuse("adapters", repr(adapter.name), list(self.adapters) or "none: this model has none")
-        if len({adapter.name for adapter in adapters}) < len(adapters):
-            raise refuse("adapters", "the same name twice", "each adapter once")
-        return tuple(sorted(adapters, key=lambda adapter: adapter.name))
 
     def _number(self, field: str, value: float | None, limits: Range) -> float:
         if value is None:

@@ -27,7 +27,7 @@ class EstimateView(BaseModel):
     """What a job would cost, and when it would be finished, if it were submitted now."""
 
     model: str
-    cost: int = Field(description="Cost units: steps × tokens × images.")
+    cost: int = Field(description="Cost units: steps × tokens × images × candidates.")
     cost_left: int | None = Field(description="Cost units that are left today, UTC; null without a daily limit.")
     ahead: int = Field(description="Jobs that would be ahead of it; at most 1000.")
     workers: int | None = Field(description="Workers that serve its model; null if Redis is unavailable.")

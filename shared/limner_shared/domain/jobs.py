@@ -9,18 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic_core import to_jsonable_python
 
 from limner_shared.domain.conditions import Beyond, Description, Turn
-from limner_shared.domain.scenes import Scene, SceneRule
+from limner_shared.domain.scenes import NearestName, Scene, SceneRule
 from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.unique import Unique
 from limner_shared.domain.webhooks import JobEventType, WebhookUrl
 
 MAX_SEED: Final = 2**32 - 1
 SPEC_VERSION: Final = 1
-"""The newest version of the specs that this code writes. A worker leaves specs of a newer version to newer workers.
-
-Raise it with a field that changes pictures, and store it in the specs that use the field: an earlier worker ignores
-fields that it does not know.
+"""The newest version of the specs that this code writes. A worker leaves specs of a newer version to newer workers, and
+ignores fields that it does not know: raise it with a field that changes pictures, and store it where the field is set.
 """
+CANDIDATE_STRIDE: Final = 1024
+"""What separates the seeds of an image's candidates, for each style by seed; a job has fewer images."""
 MAX_METADATA_BYTES: Final = 4096
 MAX_IMAGE_CHARS: Final = 14_000_000
 """The length of a `data:` URL of a 10 MB picture."""
@@ -137,6 +137,11 @@ class JobRequest(BaseModel):
     height: int | None = Field(default=None, strict=True, description="Pixels.")
     size: RequestedName | None = Field(default=None, description="`256x256`, say, instead of `width` and `height`.")
     steps: int | None = Field(default=None, strict=True, description="Denoising steps: more is slower and often finer.")
+    quality: Literal["standard", "best"] = Field(
+        default="standard",
+        description="`best`: draw several candidates for each picture, and keep the one that the model's evaluator "
+        "ranks highest. Costs as many times more; `candidates` of `GET /models` says how many.",
+    )
     guidance: float | None = Field(
         default=None, allow_inf_nan=False, description="How strictly the prompt is followed."
     )
@@ -194,18 +199,6 @@ class JobRequest(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict, description="Your own data, at most 4 KiB as JSON in UTF-8.")
 
 
-class NearestName(BaseModel):
-    """When a prompt is drawn as one of the names that a model knows. All figures are cosines of embeddings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    least: float = Field(ge=-1, le=1, description="A prompt further than this from every name is drawn as it is.")
-    keep: float = Field(ge=-1, le=1, description="A prompt at least this near to a name is drawn as it is.")
-    margin: float = Field(
-        default=0.0, ge=0, le=2, description="By so much may a name that the prompt contains be further than another."
-    )
-
-
 class JobSpec(BaseModel):
     """Everything that a worker needs: all defaults are filled in, all values are within the model card's limits."""
 
@@ -224,6 +217,8 @@ class JobSpec(BaseModel):
     guidance: float
     seed: int
     n: int = 1
+    candidates: int = 1
+    """How many are drawn for each image; the one that the evaluator ranks highest is kept."""
     guidance_rescale: float = 0.0
     dropped_negative: str = ""
     """What a description wanted left out, where the model cannot leave things out."""
@@ -256,6 +251,8 @@ class JobSpec(BaseModel):
     """For each image, the batch sizes of an earlier job's calls, to reproduce its bytes."""
     replay_places: tuple[tuple[int, ...], ...] = ()
     """For each image, its places in these batches, where its device may give another place other bits."""
+    seeds: tuple[int, ...] = ()
+    """Of a replay of the best of candidates, the seed of each image."""
 
     @property
     def task(self) -> Task:
@@ -279,7 +276,12 @@ class JobSpec(BaseModel):
 
     def image_seed(self, index: int) -> int:
         """The seed of image `index`: image k of seed s equals image 0 of seed s + k."""
-        return (self.seed + index) % (MAX_SEED + 1)
+        return self.seeds[index] if self.seeds else (self.seed + index) % (MAX_SEED + 1)
+
+    def candidate_seed(self, index: int, candidate: int) -> int:
+        """The seed of a candidate for image `index`; it is drawn in the image's style."""
+        stride = CANDIDATE_STRIDE * max(1, len(self.styles))
+        return (self.image_seed(index) + candidate * stride) % (MAX_SEED + 1)
 
     def style_for(self, seed: int) -> str | None:
         """The style of the image with this seed. Neighbouring seeds have different styles, so that all are used."""

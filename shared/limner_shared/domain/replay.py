@@ -20,6 +20,8 @@ SCENE: Final = "scene"
 """In a receipt, what the picture was put together from; there is none for a picture that was drawn as a whole."""
 PLACES: Final = "places"
 """The receipt key of a picture's places in its batches; there is none if all are the first or do not matter."""
+CANDIDATES: Final = "candidates"
+"""In a receipt, how many candidates the picture was chosen among; there is none if it was the only one."""
 SHARED_WITH: Final = "shared_with"
 """The receipt key of a picture that was reused: the job that it was generated for."""
 
@@ -46,6 +48,8 @@ def replay_spec(spec: JobSpec, receipts: Sequence[Mapping[str, Any]]) -> JobSpec
     changed: dict[str, Any] = {"replay": sizes, "description": None, "history": (), "given": ()}
     if any(PLACES in receipt for receipt in receipts):
         changed["replay_places"] = tuple(_unfolded(receipt.get(PLACES, [])) for receipt in receipts)
+    if spec.candidates > 1:
+        changed |= {"candidates": 1, "seeds": tuple(int(receipt["seed"]) for receipt in receipts)}
     if not all(STYLE in receipt for receipt in receipts):
         changed["styles"] = ()  # drawn by a worker of a release that ignores this field
     if not all(SCENE in receipt for receipt in receipts):

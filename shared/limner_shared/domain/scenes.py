@@ -1,4 +1,4 @@
-"""Scenes: the things that a prompt asks for, their relations, and a background. No I/O."""
+"""What a prompt is drawn as: a known name, or a scene of things, their relations and a background. No I/O."""
 
 from __future__ import annotations
 
@@ -12,6 +12,18 @@ Surroundings = Literal["night", "sky", "grass"]
 Background = Surroundings | Colour
 MOST_INSTANCES: Final = 12
 """The most instances of things in a scene."""
+
+
+class NearestName(BaseModel):
+    """When a prompt is drawn as one of the names that a model knows. All figures are cosines of embeddings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    least: float = Field(ge=-1, le=1, description="A prompt further than this from every name is drawn as it is.")
+    keep: float = Field(ge=-1, le=1, description="A prompt at least this near to a name is drawn as it is.")
+    margin: float = Field(
+        default=0.0, ge=0, le=2, description="By so much may a name that the prompt contains be further than another."
+    )
 
 
 class SceneRule(BaseModel):

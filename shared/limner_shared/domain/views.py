@@ -99,6 +99,8 @@ class JobView(BaseModel):
     guidance: float
     seed: int
     n: int
+    candidates: int = Field(default=1, description="How many are drawn for each picture, of which the best is kept.")
+    cost: int = Field(default=0, description="Cost units: steps × tokens × pictures × candidates.")
     guidance_rescale: float = 0.0
     scheduler: str | None = None
     adapters: list[Adapter] = Field(default_factory=list[Adapter])
@@ -258,6 +260,9 @@ class ModelView(BaseModel):
     steps: dict[str, float]
     guidance: dict[str, float]
     max_images: int
+    candidates: int = Field(
+        default=1, description="How many are drawn for each picture of quality `best`; 1: it has no such quality."
+    )
     max_prompt_chars: int
     negative_prompts: bool = Field(default=True, description="Whether it takes a `negative_prompt`.")
     max_retries: dict[str, float] = Field(default_factory=dict[str, float], description="Limits of `max_retries`.")

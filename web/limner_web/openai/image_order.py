@@ -44,9 +44,12 @@ QUALITIES: Final[dict[str, Quality]] = {
     "auto": "medium",
     "standard": "medium",
     "hd": "high",
+    "best": "medium",
 }
+"""The steps of each quality that a call may name; `best` is ours, and draws candidates in these steps."""
 URL_NAMES: Final = "dall-e-"
 """Models of this name answer with URLs unless the call says otherwise; all others answer with base64."""
+BEST: Final = "best"
 SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 MAX_SIDE: Final = 2048
 """The largest width and height, in pixels, of a picture that is scaled to the requested size."""
@@ -59,7 +62,7 @@ class ImageOptions(BaseModel):
 
     model: str | None = None
     size: str = "auto"
-    quality: Literal["low", "medium", "high", "auto", "standard", "hd"] | None = None
+    quality: Literal["low", "medium", "high", "auto", "standard", "hd", "best"] | None = None
     background: Literal["transparent", "opaque", "auto"] = "auto"
     output_format: Literal["png", "webp", "jpeg"] = "png"
     output_compression: int | None = Field(default=None, ge=0, le=100, strict=True)
@@ -90,7 +93,7 @@ class Output:
     as_url: bool
     letterbox: Size | None
     """The size to which the picture is scaled; None if it stays as it was made."""
-    quality: Quality | None
+    quality: Quality | Literal["best"] | None
     identifier: str | None
     stream: bool
     partial_images: int
@@ -135,6 +138,8 @@ def read_order(
     quality = None if "steps" in given else QUALITIES[options.quality or "auto"]
     if options.quality is not None and quality is not None:
         fields["steps"] = card.quality.steps(quality, card.steps)
+    if options.quality == BEST:
+        fields["quality"] = BEST
     size, letterbox = _size(options, card, image_size)
     if size is not None:
         fields["width"], fields["height"] = size
@@ -146,7 +151,7 @@ def read_order(
         compression=options.output_compression,
         as_url=_as_url(options),
         letterbox=letterbox,
-        quality=quality,
+        quality=BEST if options.quality == BEST else quality,
         identifier=options.identifier,
         stream=options.stream,
         partial_images=options.partial_images or 0,

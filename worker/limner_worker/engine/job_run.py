@@ -37,7 +37,17 @@ class JobRun:
     def revise(self, claim: Claim) -> None:
         """Replace the claim with one whose spec is complete; only before any work on the rows."""
         self.claim, self.key = claim, claim.key
-        self.rows = [Row(self, index, _task(claim, index)) for index in range(claim.spec.n)]
+        self.rows = [Row(self, index, _task(claim, index)) for index in range(claim.spec.n * claim.spec.candidates)]
+
+    @property
+    def candidates(self) -> list[list[Row]]:
+        """The rows of each image, one or several of which one is kept."""
+        count = self.claim.spec.candidates
+        return [self.rows[start : start + count] for start in range(0, len(self.rows), count)]
+
+    def keep(self, rows: list[Row]) -> None:
+        """Forget all other rows. Only after the engine's work: no batch holds them."""
+        self.rows = rows
 
     @property
     def id(self) -> str:
@@ -52,7 +62,7 @@ class JobRun:
 
 @dataclass(eq=False, slots=True)
 class Row:
-    """One image of a job: a row in each batch that it takes part in."""
+    """One image of a job, or a candidate for one: a row in each batch that it takes part in."""
 
     job: JobRun
     index: int
@@ -93,4 +103,4 @@ def _task(claim: Claim, index: int) -> ImageTask:
     spec = claim.spec
     replay = iter(spec.replay[index]) if index < len(spec.replay) else None
     places = iter(spec.replay_places[index]) if index < len(spec.replay_places) else None
-    return ImageTask(spec, spec.image_seed(index), replay, places)
+    return ImageTask(spec, spec.candidate_seed(*divmod(index, spec.candidates)), replay, places)

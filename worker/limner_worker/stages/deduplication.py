@@ -38,7 +38,7 @@ log = get_logger(__name__)
 
 IGNORED_FIELDS: Final = {
     *("version", "style", "styles", "seed", "n"),
-    *("description", "history", "given", "replay", "replay_places", "scene", "dropped_negative", "beyond"),
+    *("description", "history", "given", "replay", "replay_places", "seeds", "scene", "dropped_negative", "beyond"),
 }
 """Spec fields that do not affect a picture: its own seed and style are hashed, and texts have become conditions."""
 
@@ -66,6 +66,8 @@ def deduplication_keys(claim: Claim, fingerprint: Mapping[str, Any]) -> Keys:
     conditions = spec.model_dump(mode="json", exclude=IGNORED_FIELDS) | {"version": 1}  # as releases before 2 hash it
     if spec.scenes is None:
         del conditions["scenes"]  # as releases before this field hash it
+    if spec.candidates == 1:
+        del conditions["candidates"]  # likewise
     common = {"tenant": claim.tenant_id, "by": fingerprint}
     seeds = [spec.image_seed(index) for index in range(spec.n)]
     specs = [conditions | {"style": spec.style_for(seed)} for seed in seeds]

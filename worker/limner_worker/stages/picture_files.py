@@ -13,20 +13,21 @@ from PIL.PngImagePlugin import PngInfo
 
 from limner_shared.c2pa_signing import Ingredient, PictureSigner
 from limner_shared.db.ledger import NewImage
-from limner_shared.domain.replay import DRAWN_AS, PLACES, SCENE, STYLE, run_lengths
+from limner_shared.domain.replay import CANDIDATES, DRAWN_AS, PLACES, SCENE, STYLE, run_lengths
 from limner_shared.domain.safety import SIGNED
 from limner_shared.errors import GenerationFailed, SigningFailed
 from limner_shared.settings import Settings
 from limner_worker.engine.job_run import JobRun, Row
 from limner_worker.generators.base import Picture
+from limner_worker.stages.choosing import CandidateChoice, PictureEvaluator
 from limner_worker.stages.interpretation.presentation import alt_text
-from limner_worker.stages.picture_vectors import PictureEmbedder, PictureVectors
+from limner_worker.stages.picture_vectors import PictureVectors
 from limner_worker.stages.provenance import PNG_KEY, xmp
 from limner_worker.stages.safety import SafetyStage
 
 
 class PictureEncoder:
-    """Makes the files of finished jobs: judged, encoded and signed, in this order. Safe for several threads.
+    """Makes the files of finished jobs: chosen, judged, encoded and signed, in this order. Safe for several threads.
 
     `vectors` then adds what the pictures are compared by.
     """
@@ -37,32 +38,34 @@ class PictureEncoder:
         signer: PictureSigner | None,
         *,
         signs: bool,
-        embedders: Mapping[str, PictureEmbedder] = MappingProxyType({}),
+        evaluators: Mapping[str, PictureEvaluator] = MappingProxyType({}),
     ) -> None:
         """`signs` is whether pictures are signed whose tenant has no choice of its own.
 
-        `embedders` embed the pictures of some models, by the models' names.
+        `evaluators` know the pictures of some models, by the models' names.
         """
-        self.vectors = PictureVectors(embedders)
+        self.vectors = PictureVectors(evaluators)
+        self._choice = CandidateChoice(evaluators)
         self._safety = safety
         self._signer = signer
         self._signs = signs
 
     @classmethod
     def of(
-        cls, settings: Settings, safety: SafetyStage, embedders: Mapping[str, PictureEmbedder] = MappingProxyType({})
+        cls, settings: Settings, safety: SafetyStage, evaluators: Mapping[str, PictureEvaluator] = MappingProxyType({})
     ) -> PictureEncoder:
         """The encoder that the settings ask for. Raises ConfigurationError for a certificate that cannot sign."""
-        return cls(safety, PictureSigner.of(settings), signs=settings.c2pa == "on", embedders=embedders)
+        return cls(safety, PictureSigner.of(settings), signs=settings.c2pa == "on", evaluators=evaluators)
 
     def encode(self, job: JobRun, fingerprint: Mapping[str, Any]) -> list[tuple[bytes, NewImage]]:
         """Return a job's pictures as PNG, each with its image record, which is true once the bytes are stored.
 
         Raises GenerationFailed if one is missing, ModerationBlocked, SafetyUnavailable or SigningFailed.
         """
-        pictures = [row.picture for row in job.rows if row.picture is not None]
-        if len(pictures) < len(job.rows):
+        if any(row.picture is None for row in job.rows):
             raise GenerationFailed
+        self._choice.settle(job)
+        pictures = [row.picture for row in job.rows if row.picture is not None]
         labels = self._safety.judge(job.claim, pictures)
         encoded = zip(job.rows, pictures, labels, strict=True)
         return [self._encode(job, row, picture, {**fingerprint, **label}) for row, picture, label in encoded]
@@ -110,6 +113,8 @@ def receipt_of(row: Row) -> dict[str, Any]:
         receipt[DRAWN_AS] = row.task.drawn_as
     if row.task.scene is not None:
         receipt[SCENE] = row.task.scene.recorded()
+    if row.task.spec.candidates > 1:
+        receipt[CANDIDATES] = row.task.spec.candidates
     if row.task.spec.scheduler:
         receipt["sampler"] = row.task.spec.scheduler
     return receipt

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from limner_shared.domain.jobs import NearestName
+from limner_shared.domain.scenes import NearestName
 from limner_worker.networks.weights import WeightsError, write_tensors
 
 NAMES: Final = "names.safetensors"

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from limner_shared.domain.jobs import JobSpec, NearestName
-from limner_shared.domain.scenes import Scene, SceneRule
+from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.scenes import NearestName, Scene, SceneRule
 from limner_worker.generators.builtin.known_names import KnownNames, NameMatch
 from limner_worker.generators.builtin.scenes.nouns import Encode
 from limner_worker.generators.builtin.scenes.reading import SceneReader

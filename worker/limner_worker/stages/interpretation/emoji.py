@@ -11,6 +11,8 @@ from typing import Final
 JOINERS: Final = "\u200d\ufe0e\ufe0f"
 TONES: Final = "\U0001f3fb-\U0001f3ff"
 _TONES: Final = "".join(map(chr, range(0x1F3FB, 0x1F400)))
+DENIALS: Final = "🚫⛔❌✖🈲"
+"""Signs by which the emoji or words after them are left out."""
 POLITE: Final = frozenset("🙏😊🙂😀😃😄😁👍👋🥺😍🥰😉✨🤗😅👏💕")
 """Emoji that, after words, express politeness and not content."""
 
@@ -29,28 +31,72 @@ def _pattern() -> re.Pattern[str]:
     return re.compile(rf"(?=[{first}])(?:{'|'.join(map(re.escape, longest))})[{TONES}]?")
 
 
-def spelled(text: str) -> str:
+@cache
+def _denied() -> re.Pattern[str]:
+    """Return a pattern of a sign of negation with the emoji after it, or with the words up to a mark."""
+    each = _pattern().pattern
+    word = r"[^\W\d_]{1,40}"
+    words = rf"(?P<words>{word}(?: {word}){{0,2}})(?=\s*(?:[,.;!?]|$))"
+    return re.compile(rf"[{DENIALS}]\s*(?:(?P<emoji>(?:(?![{DENIALS}]){each}\s*)++)|{words})")
+
+
+def removed(text: str) -> str:
+    """Return the text without emoji: the words that tell its language."""
+    return _tidy(_pattern().sub(" ", _plain(text)))
+
+
+def spelled(text: str, without: str = "without {without}") -> str:
     """Return the text with emoji replaced by words: "🐱🍕" gives "cat face and pizza", "a 🐱" gives "a cat face".
 
-    Emoji that repeat the words around them, or that only greet or thank, are removed.
+    Emoji that repeat the words around them, or that only greet or thank, are removed. `without` is how the text's
+    language leaves something out, and follows the text: "🐱🚫🍕" gives "cat face, without pizza". A sign of negation
+    before all that there is, is itself shown.
     """
-    plain = text.replace("\ufe0f", "").replace("\ufe0e", "")
-    found = [match.group().rstrip(_TONES) for match in _pattern().finditer(plain)]
-    if not found:
+    plain = _plain(text)
+    if not _pattern().search(plain):
         return text
+    shown, things = _denying(plain)
+    return ", ".join([_shown(shown), *(without.replace(": ", " ").replace("{without}", thing) for thing in things)])
+
+
+def _denying(text: str) -> tuple[str, list[str]]:
+    """Return a text without what its signs of negation leave out, and the names of that."""
+    things: list[str] = []
+
+    def leave_out(match: re.Match[str]) -> str:
+        if match["words"] and not text[: match.start()].strip():
+            return match.group()  # the name of a sign
+        found = _pattern().finditer(match["emoji"] or "")
+        things.extend([match["words"]] if match["words"] else [_name(each) for each in found])
+        return " "
+
+    rest = _denied().sub(leave_out, text)
+    return (rest if rest.strip() or not things else text.lstrip()[0]), things
+
+
+def _shown(plain: str) -> str:
+    found = [_name(match) for match in _pattern().finditer(plain)]
     rest = _tidy(_pattern().sub(" ", plain))
     if not any(character.isalnum() for character in rest):
-        return " and ".join(dict.fromkeys(names()[each] for each in found))
+        return " and ".join(dict.fromkeys(found))
 
     def word(match: re.Match[str]) -> str:
         each = match.group().rstrip(_TONES)
-        name = names()[each]
         polite = each in POLITE and not any(character.isalnum() for character in plain[match.end() :])
-        known = polite or name.split()[0] in rest.lower() or each in plain[: match.start()]
-        return " " if known else f" {name} "
+        known = polite or _name(match).split()[0] in rest.lower() or each in plain[: match.start()]
+        return " " if known else f" {_name(match)} "
 
     return _tidy(_pattern().sub(word, plain))
 
 
+def _name(match: re.Match[str]) -> str:
+    return names()[match.group().rstrip(_TONES)]
+
+
+def _plain(text: str) -> str:
+    return text.replace("\ufe0f", "").replace("\ufe0e", "")
+
+
 def _tidy(text: str) -> str:
-    return re.sub(r" +([,.;:!?])", r"\1", " ".join(re.sub(rf"[{JOINERS}{TONES}]", "", text).split()))
+    plain = re.sub(rf"[{JOINERS}{TONES}]", "", text)
+    return re.sub(r" +([,.;:!?])", r"\1", "\n".join(" ".join(line.split()) for line in plain.split("\n")).strip())

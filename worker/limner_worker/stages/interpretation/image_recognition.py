@@ -23,6 +23,7 @@ from limner_worker.generators.builtin.scenes.colouring import from_oklab, to_okl
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.weights import load_module
+from limner_worker.stages.choosing import Likeness
 
 TOWER: Final = "tower.safetensors"
 SIZE: Final = 64
@@ -37,6 +38,9 @@ NEAREST: Final = 5
 
 SAME: Final = 1e-3
 """Cosines this near are equal: a name's stored embedding is rounded to float16."""
+
+SAME_NAME: Final = 0.98
+"""Names this near to each other are one name in two spellings."""
 
 HUES: Final = 8
 """A recoloured thing is compared in this number of hues and in grey: few names are known in every colour."""
@@ -111,15 +115,21 @@ class EvaluatorRecognizer:
         found = zip(best.values.tolist(), best.indices.tolist(), strict=True)
         return [(self._names.names[place], score) for score, place in found if score >= MIN_COSINE]
 
-    @torch.inference_mode()
     def recognises(self, picture: Picture, name: str, *, recoloured: bool) -> bool:
         """Return whether a name is among the nearest to a picture (uint8 [H, W, 3]), in any hue if `recoloured`."""
+        return self.likeness(picture, name, recoloured=recoloured).recognised
+
+    @torch.inference_mode()
+    def likeness(self, picture: Picture, name: str, *, recoloured: bool) -> Likeness:
+        """Return how well a picture (uint8 [H, W, 3]) shows a thing of this name, in any hue if `recoloured`."""
         with self._lock:  # the encoder's engine is not thread-safe
             [asked] = self._encoder.encode([name])
         views = torch.cat([_pixels(each) for each in (hues(picture) if recoloured else [picture])])
         seen = self._tower(views).concept
-        nearer = (seen @ self._names.embeddings.T > (seen @ asked)[:, None] + SAME).sum(1)
-        return int(nearer.min()) < NEAREST
+        names, own = seen @ self._names.embeddings.T, seen @ asked
+        nearer = (names > own[:, None] + SAME).sum(1)
+        others = names[:, self._names.embeddings @ asked < SAME_NAME]
+        return Likeness(int(nearer.min()) < NEAREST, float((own - others.max(1).values).max()))
 
 
 def hues(picture: Picture) -> list[Picture]:

@@ -38,7 +38,7 @@ The new message may change that picture (then keep all that it does not change, 
 
 LONGEST_TAGGED: Final = 600
 """The most characters of a description that the tagger reads; longer ones are no requests in one's own words."""
-_QUOTES: Final = re.compile(r"[\"“”„«»「」]")
+_QUOTES: Final = re.compile(r"[\"“”„«»「」『』《》]")
 """Quoted words are content, whatever they say."""
 TagsWords = Callable[[Sequence[str]], list[Tagged]]
 

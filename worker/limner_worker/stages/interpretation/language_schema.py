@@ -58,6 +58,10 @@ class Connectives(Table):
     """A negation of leaving out ("not without"), by which nothing is left out."""
     idle: Regex = ""
     """Things that a courtesy denies and no picture has: "no hurry"."""
+    fixed: Regex = ""
+    """Things that no picture has either, which make a name with words of leaving out: "Ärzte ohne Grenzen"."""
+    nominative: Regex = ""
+    """Words that cannot be among things to leave out, because those have another case: another thing begins there."""
     links: Regex = ""
     """Words that join a refinement to the one before."""
     and_: Regex = Field(default="", alias="and")

@@ -9,6 +9,7 @@ from typing import Final
 
 from limner_shared.domain.conditions import Conditions
 from limner_worker.stages.interpretation.asking_words import Tagged, characters_of, mean_of, units_of
+from limner_worker.stages.interpretation.fixed_names import is_named
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.patterns import RequestPatterns, patterns_for
 from limner_worker.stages.interpretation.taking_apart import begins_another, is_doubled
@@ -50,7 +51,8 @@ def clauses(tagged: Tagged, language: Language) -> list[Clause]:
         things = [_plain(tagged.text[first:last], language) for first, last in sure]
         things = [thing for thing in things if thing and not patterns.idle.fullmatch(thing)]
         says_so = sum(last - first for first, last in sure) < sum(last - first for first, last in inside)
-        if things and says_so and not _is_said(tagged.text, (start, end), patterns):
+        named_so = any(is_named(tagged.text, (start, end), thing, patterns) for thing in things)
+        if things and says_so and not named_so and not _is_said(tagged.text, (start, end), patterns):
             found.append(Clause((start, end), tuple(things)))
     return found
 
@@ -61,8 +63,11 @@ def named_in(prompt: str, conditions: Conditions) -> bool:
 
 
 def completed(conditions: Conditions, found: Sequence[Clause], tagged: Tagged) -> Conditions:
-    """Return conditions that leave out the clauses' things too, and the rules' things without what is none of them."""
-    said = [thing for each in found for thing in each.things]
+    """Return conditions that leave out the clauses' things too, and the rules' things without what is none of them.
+
+    What the prompt names is not left out: a text such as "no cat" is its own subject.
+    """
+    said = [thing for each in found for thing in each.things if not _is_part(thing, conditions.prompt)]
     things = [_trimmed(thing, said, tagged) for thing in _things(conditions)]
     things = [thing for thing in things if thing in said or not any(_is_part(thing, of) for of in said)]
     things += [thing for thing in said if not any(_is_part(thing, of) for of in things)]

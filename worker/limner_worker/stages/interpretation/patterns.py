@@ -50,6 +50,10 @@ class RequestPatterns:
     idle: Pattern
     another: Pattern
     """What begins another thing to draw, after things without an article: "and a" of "without windows and a tree"."""
+    fixed: Pattern
+    """A thing with which words of leaving out make a name."""
+    titled: Pattern
+    """A word for a title, and the title as far as it goes, at the end of a text."""
     speech: Pattern
     lists: Pattern
     determiners: Pattern
@@ -88,7 +92,9 @@ def patterns_for(language: Language) -> RequestPatterns:
         without=compiled(_filled(source, language) for source in requests.without),
         doubled=expression(_whole(any_(language.connectives.doubled), language)),
         idle=expression(any_(language.connectives.idle)),
-        another=expression(rf"(?:\s(?:{and_})|,(?:\s(?:{and_}))?)\s+(?=(?:{any_(language.connectives.indefinite)})\s)"),
+        another=expression(rf"(?:\s(?:{and_})|,(?:\s(?:{and_}))?)\s+(?={_beginning_another(language)})"),
+        fixed=expression(_whole(any_(language.connectives.fixed), language, ended=True)),
+        titled=expression(_whole(any_(requests.titled), language) + r"[^,.;:!?]*$"),
         joined_first=expression(rf"^\W*(?:{and_})\s"),
         speech=expression(rf"(?<!\w)({any_(requests.speech)})\W*$"),
         lists=expression(separators(language)),
@@ -107,9 +113,17 @@ def _beginning(patterns: Iterable[str]) -> tuple[Pattern, ...]:
     return compiled(rf"^[\s¿¡,.:;!]*(?:{source})[\s,:!.，：！]*" for source in patterns)
 
 
-def _whole(source: str, language: Language) -> str:
-    """Return a pattern of whole words, if the language has spaces between words on all sides."""
-    return source if language.unspaced else rf"(?<!\w)(?:{source})"
+def _whole(source: str, language: Language, *, ended: bool = False) -> str:
+    """Return a pattern of words that begin, and may have to end, where words do in the language."""
+    if language.unspaced:
+        return f"(?:{source})"
+    return rf"(?<!\w)(?:{source})" + (r"(?!\w)" if ended else "")
+
+
+def _beginning_another(language: Language) -> str:
+    """Return a pattern of what begins a thing to draw, and none to leave out."""
+    small = language.connectives
+    return rf"(?:{any_(small.indefinite)})\s|(?:{any_(small.nominative)})(?!\w)"
 
 
 def _filled(source: str, language: Language) -> str:

@@ -44,9 +44,11 @@ class Requests(Table):
     counted: Patterns = ()
     """A number of pictures, as the group `n`, where `Pictures` does not fit."""
     without: Patterns = ()
-    """What to leave out, as the group `what`, which may be a list."""
+    """What to leave out, as the group `what`, which may be a list; a group `kept` before it is of the subject."""
     speech: Regex = ""
     """Words after which a text is quoted ("a sign that says no dogs"); what follows is not left out."""
+    titled: Regex = ""
+    """Words after which the title of a work follows, up to a mark."""
 
 
 class Address(Table):

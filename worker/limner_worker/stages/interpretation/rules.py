@@ -66,9 +66,10 @@ def _one(
 ) -> Conditions:
     """Return the conditions of a text after the pictures and languages of the earlier messages."""
     plain = text.replace("\x00", " ")  # as conditions do, in which a prompt of nothing else would be empty
-    words = emoji.spelled(plain[:READ])
+    own = code or language_of(emoji.removed(plain[:READ]))
+    words = emoji.spelled(plain[:READ], BY_CODE[own or FALLBACK].phrases.without)
     spelled, unread = words[:READ], words[READ:] + plain[READ:]
-    languages = _languages(code or language_of(spelled), codes)
+    languages = _languages(own or language_of(spelled), codes)
     if previous and not unread:
         short = len(spelled) <= LONGEST_ELSEWHERE
         others = [language for language in LANGUAGES if short and language not in languages]

@@ -15,16 +15,16 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database, describe
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import Interpretation
-from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.scenes import Scene
-from limner_shared.errors import ConfigurationError, TooManyRequests
+from limner_shared.errors import CardError, ConfigurationError, TooManyRequests
 from limner_shared.settings import Settings
 from limner_shared.telemetry import concerning, get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture, locate
+from limner_worker.stages.choosing import PictureEvaluator
 from limner_worker.stages.interpretation import presentation
 from limner_worker.stages.interpretation.client import ChatClient, LanguageError
 from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
@@ -35,7 +35,7 @@ UNIT_SECONDS: Final = 600.0
 """The time after which a batch of descriptions counts as stalled; each request to a server has its own timeout."""
 
 
-class ImageRecognizer(Protocol):
+class ImageRecognizer(PictureEvaluator, Protocol):
     """Names what the pictures of a model look like."""
 
     def __call__(self, picture: Picture, prompt: str) -> Sequence[tuple[str, float]]:
@@ -58,10 +58,6 @@ class ImageRecognizer(Protocol):
         """Return the name that is drawn of a spec's prompt, if that is not all of it, and its scene of at most `most`
         rows, if it is not drawn as a whole.
         """
-        ...
-
-    def embed(self, pictures: Sequence[Picture]) -> Sequence[Embedding]:
-        """Return the vector of each picture by which it is compared with others."""
         ...
 
 
@@ -88,13 +84,18 @@ def interpreter_of(settings: Settings, server: ChatClient | None) -> Interpreter
 
 
 def recognizers_of(cards: Mapping[str, ModelCard]) -> dict[str, ImageRecognizer]:
-    """Return the recognizers of the built-in models whose text encoder's folder contains the evaluator."""
+    """Return the recognizers of the built-in models whose text encoder's folder contains the evaluator.
+
+    Raises CardError for a card that offers candidates for its pictures, and has none that could choose.
+    """
     folders = {name: locate(card.text_encoder) for name, card in cards.items() if card.text_encoder is not None}
     if not folders:
         return {}
     from limner_worker.stages.interpretation.image_recognition import TOWER, EvaluatorRecognizer  # noqa: PLC0415 - torch, which not every worker needs
 
     shared = {folder: EvaluatorRecognizer(folder) for folder in set(folders.values()) if (folder / TOWER).is_file()}
+    if blind := [name for name, folder in folders.items() if folder not in shared and cards[name].candidates > 1]:
+        raise CardError(f"{blind[0]}: candidates: no evaluator could choose, as the text encoder has no {TOWER}")
     return {name: shared[folder] for name, folder in folders.items() if folder in shared}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from limner_worker.stages.interpretation.address import without_address
+from limner_worker.stages.interpretation.fixed_names import BESIDE, is_named
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.number_words import number_in
 from limner_worker.stages.interpretation.patterns import RequestPatterns, patterns_for, style_patterns
@@ -20,11 +21,11 @@ MOST: Final = 1000
 ROUNDS: Final = 8
 """The most phrases of asking that are removed one after another."""
 MOST_LEFT_OUT: Final = 16
-"""The most phrases that leave something out; further ones stay in the prompt."""
-BESIDE: Final = 80
-"""The characters before a phrase that are looked at to judge it."""
+"""The most things to leave out; further phrases of a kind stay in the prompt."""
+MOST_REPEATED: Final = 128
+"""The most phrases of one kind that leave something out, repetitions included."""
 _QUOTES: Final = re.compile(
-    r"\"[^\"]{0,200}\"|“[^”]{0,200}”|«[^»]{0,200}»|„[^“]{0,200}“|「[^」]{0,200}」|‘[^’]{0,200}’"
+    r"\"[^\"]{0,200}\"|“[^”]{0,200}”|«[^»]{0,200}»|„[^“]{0,200}“|「[^」]{0,200}」|『[^』]{0,200}』|《[^》]{0,200}》|‘[^’]{0,200}’"
 )
 
 
@@ -60,7 +61,7 @@ def taken_apart(text: str, language: Language, model: Model, *, message: bool = 
     """
     patterns = patterns_for(language)
     asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
-    plain = respelled(squeezed(text), language)
+    plain = respelled(squeezed(_in_one_line(text, patterns)), language)
     asked = plain if message or language.unspaced else without_address(plain, language)
     found = Found(_peeled(asked, asking, patterns.speech), language, said=plain)
     if match := _cut(found, patterns.seed):
@@ -91,6 +92,13 @@ def subject_of(found: Found) -> str:
         _peeled(without_address(tidy(found.text), found.language), phrases, patterns.speech), found.language
     )
     return tidy(patterns.dangling.sub("", f" {text}"))
+
+
+def _in_one_line(text: str, patterns: RequestPatterns) -> str:
+    """Return a text in which a mark precedes the lines that leave something out: their capitals are of no title."""
+    first, *others = text.splitlines() or [""]
+    parts = (f"{', ' if any(each.match(line) for each in patterns.without) else ' '}{line}" for line in others)
+    return "".join((first, *parts))
 
 
 def _peeled(text: str, phrases: Sequence[Pattern], said: Pattern) -> str:
@@ -127,24 +135,37 @@ def _leave_out(found: Found, patterns: RequestPatterns) -> None:
 
     def is_meant(match: re.Match[str]) -> bool:
         before = _beside(found.text, match)
-        quoted = any(start < match.start() < end for start, end in quotes)
+        quoted = any(start < at < end for start, end in quotes for at in match.span())
         said = patterns.article_last.search(before) or patterns.speech.search(before)
-        return not (quoted or said or is_doubled(found.text, match.span(), patterns))
+        named = is_named(found.text, match.span(), match["what"], patterns)
+        return not (quoted or said or named or is_doubled(found.text, match.span(), patterns))
 
-    for _ in range(MOST_LEFT_OUT):
-        quotes[:] = [each.span() for each in _QUOTES.finditer(found.text)]
-        match = _cut(found, patterns.without, is_meant, lambda match: begins_another(match.group(), patterns))
-        if match is None:
-            break
-        length = begins_another(match.group(), patterns) - (match.start("what") - match.start())
-        for thing in patterns.lists.split(match["what"][:length]):
-            again = next((each for pattern in patterns.without if (each := pattern.match(thing.strip()))), None)
-            name = thing if again is None else again["what"]
-            plain = tidy(patterns.determiners.sub("", name.strip(), count=1)) or tidy(name)
-            if plain and plain not in found.negative and not patterns.idle.fullmatch(plain):
-                found.negative.append(plain)
+    for pattern in patterns.without:
+        for _ in range(MOST_REPEATED):
+            quotes[:] = [each.span() for each in _QUOTES.finditer(found.text)]
+            match = _cut(found, [pattern], is_meant, lambda match: begins_another(match.group(), patterns))
+            if match is None or len(found.negative) >= MOST_LEFT_OUT:
+                break
+            found.negative += [each for each in _things(match, patterns) if each not in found.negative]
     if found.negative:
         found.text = patterns.joined_first.sub("", patterns.joined_twice.sub(r"\g<last>", found.text))
+
+
+def _things(match: re.Match[str], patterns: RequestPatterns) -> list[str]:
+    """Return the things that words of leaving out name."""
+    length = begins_another(match.group(), patterns) - (match.start("what") - match.start())
+    things = [name for thing in patterns.lists.split(match["what"][:length]) for name in _names(thing, patterns)]
+    found = [tidy(patterns.determiners.sub("", name.strip(), count=1)) or tidy(name) for name in things]
+    return [each for each in dict.fromkeys(found) if each and not patterns.idle.fullmatch(each)]
+
+
+def _names(thing: str, patterns: RequestPatterns) -> list[str]:
+    """Return a thing to leave out, or those that further words of leaving out within it name."""
+    found = (each for pattern in patterns.without if (each := pattern.search(thing)) is not None)
+    first = min(found, key=lambda match: match.start(), default=None)
+    if first is None:
+        return [thing]
+    return [*filter(str.strip, [thing[: first.start()]]), *_names(first["what"], patterns)]
 
 
 def is_doubled(text: str, span: tuple[int, int], patterns: RequestPatterns) -> bool:
@@ -157,7 +178,7 @@ def begins_another(clause: str, patterns: RequestPatterns) -> int:
 
     It has an indefinite article, and none has one before: "without windows and a tree".
     """
-    match = patterns.another.search(clause)
+    match = patterns.another.search(clause, 1)
     if match is None or patterns.article.search(clause[: match.start()]):
         return len(clause)
     return match.start()
@@ -195,11 +216,15 @@ def _cut(
     accepted: Callable[[re.Match[str]], bool] = _always,
     length: Callable[[re.Match[str]], int] = _whole,
 ) -> re.Match[str] | None:
-    """Remove the first accepted match of the first pattern that has one, or a `length` of it; return the match."""
+    """Remove the first accepted match of the first pattern that has one, or a `length` of it; return the match.
+
+    Its group `kept` stays, if it has one.
+    """
     for pattern in patterns:
         for match in pattern.finditer(found.text):
             if match.group().strip() and accepted(match):
                 rest = found.text[match.start() + length(match) :].lstrip(" -")
-                found.text = joined(found.text[: match.start()].rstrip(), rest)
+                kept = match.groupdict().get("kept") or ""
+                found.text = joined(f"{found.text[: match.start()].rstrip()}{kept}", rest)
                 return match
     return None

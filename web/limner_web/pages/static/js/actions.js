@@ -15,6 +15,7 @@ const KEPT = ["prompt", "negative_prompt", "model", "style", "width", "height", 
 export function requestOf(job) {
   const request = Object.fromEntries(KEPT.map((name) => [name, job[name]]).filter(([, value]) => value !== null && value !== "" && value !== undefined));
   if (!request.guidance_rescale) delete request.guidance_rescale;
+  if (job.candidates > 1) request.quality = "best";
   if (job.adapters?.length) request.adapters = job.adapters;
   if (job.image || job.mask) {
     const start = job.mask ? null : job.metadata?.[START];

@@ -1,0 +1,124 @@
+"""Words and signs that leave something out: which of them are part of a name, and what they leave out."""
+
+from __future__ import annotations
+
+import pytest
+
+from limner_worker.stages.interpretation import emoji
+from limner_worker.stages.interpretation.rules import interpret
+
+
+def read(text: str) -> tuple[str, str]:
+    found = interpret(text, ("3d", "flat"))
+    return found.prompt, found.negative_prompt
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Doctors without borders poster",
+        "an Engineers Without Borders sticker",
+        "the album cover of Songs Without Words",
+        "ein Plakat von Ingenieure ohne Grenzen",
+        "ein Buch mit dem Titel Das Haus ohne Fenster",
+        "un roman intitulé La maison sans fenêtres",
+        "une affiche du film Sans toit ni loi",
+        "un libro titulado El hombre sin sombrero",
+        "um livro com o título A casa sem portas",
+        "la locandina del film Senza pelle",
+        "een boek met de titel Het huis zonder deuren",
+        "книга под названием Дом без окон",
+        "логотип учителей без границ",
+        "封面《没有窗户的房子》",
+        "小説『窓のない家』の表紙",
+        "여행가 국경 없이",
+    ],
+)
+def test_a_name_keeps_its_words_of_leaving_out(text: str) -> None:
+    assert read(text) == (text, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "left_out"),
+    [
+        ("A House Without Windows", "A House", "Windows"),
+        ("a castle. No flags please", "a castle", "flags"),
+        ("a castle\nNo flags", "a castle", "flags"),
+        ("a castle 🏰\nNo flags", "a castle", "flags"),
+        ("A CASTLE WITHOUT FLAGS", "A CASTLE", "FLAGS"),
+        ("ein Haus in Berlin ohne Fenster", "ein Haus in Berlin", "Fenster"),
+        ("ein Schloss\nKeine Fahnen", "ein Schloss", "Fahnen"),
+        ("a dog named Rex without a collar", "a dog named Rex", "collar"),
+    ],
+)
+def test_a_capital_of_a_sentence_or_of_every_word_is_of_no_name(text: str, prompt: str, left_out: str) -> None:
+    assert read(text) == (prompt, left_out)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "left_out"),
+    [
+        ("🐶🚫🐱", "dog face", "cat face"),
+        ("🐶 🐭 ❌ 🐱🧀", "dog face and mouse face", "cat face, cheese wedge"),
+        ("🚫🐱", "prohibited", "cat face"),
+        ("a dog ⛔️ 🐱 in a park.", "a dog in a park", "cat face"),
+        ("a picnic 🚫 ants", "a picnic", "ants"),
+        ("🐱🍕 ohne 🍅", "cat face pizza", "tomato"),
+        ("ein Haus 🚫🌳", "ein Haus", "deciduous tree"),
+        ("собака 🚫🐱", "собака", "cat face"),
+        ("海边的房子🚫⛵", "海边的房子", "sailboat"),
+        ("海辺の家🚫⛵", "海辺の家", "sailboat"),
+        ("바닷가의 집 🚫⛵", "바닷가의 집", "sailboat"),
+        ("🚫 parking sign", "prohibited parking sign", ""),
+    ],
+)
+def test_a_sign_of_negation_leaves_out_what_follows_it(text: str, prompt: str, left_out: str) -> None:
+    assert read(text) == (prompt, left_out)
+
+
+def test_the_words_beside_emoji_tell_the_language() -> None:
+    assert emoji.removed("🐱🍕 ohne 🍅") == "ohne"
+    assert emoji.spelled("🐱") == "cat face"
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "left_out"),
+    [
+        ("公園にいるリードなしの犬", "公園にいる犬", "リード"),
+        ("ベンチに座る帽子のない猫", "ベンチに座る猫", "帽子"),
+        ("川を渡る荷物のないロバ", "川を渡るロバ", "荷物"),
+        ("森の中の窓のない家", "森の中の家", "窓"),
+        ("赤い服を着た人のいない街", "街", "赤い服を着た人"),
+        ("車も人もいない通り", "通り", "車, 人"),
+    ],
+)
+def test_where_a_thing_is_stays_when_a_denial_stands_between(text: str, prompt: str, left_out: str) -> None:
+    assert read(text) == (prompt, left_out)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "left_out"),
+    [
+        ("дом без окон и дерево", "дом и дерево", "окон"),
+        ("дом без окон и большая лодка", "дом и большая лодка", "окон"),
+        ("дом без окон и дверей", "дом", "окон, дверей"),
+        ("девочка без шапки и пальто", "девочка", "шапки, пальто"),
+        ("тарелка супа, только без ложки", "тарелка супа", "ложки"),
+    ],
+)
+def test_a_noun_in_the_nominative_is_drawn(text: str, prompt: str, left_out: str) -> None:
+    assert read(text) == (prompt, left_out)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "left_out"),
+    [
+        ("a dog, " + "no cat, " * 70, "a dog", "cat"),
+        ("a dog " + "no cat " * 70, "a dog", "cat"),
+        ("собака " + "без кошки " * 70, "собака", "кошки"),
+        ("犬、" + "猫なし、" * 70, "犬", "猫"),
+        ("a dog with no cat no mouse", "a dog", "cat, mouse"),
+    ],
+)
+def test_a_thing_that_is_denied_many_times_is_left_out_once(text: str, prompt: str, left_out: str) -> None:
+    assert read(text) == (prompt, left_out)
