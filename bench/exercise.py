@@ -294,7 +294,7 @@ def operate(database: Database) -> None:
         event_queries.missed_events(session, TENANT, newest - 1000, None)
         event_queries.missed_events(session, TENANT, newest - 1000, ["job_none"])
         event_queries.conversation_jobs(session, "conv_none")
-        release_queries.waiting_models(session)
+        release_queries.unserved_models(session, [])
         queries.shares(session, [TENANT, OTHER])
         queries.queued_jobs(session, OTHER, 1000)
         ledger.look_out(session, OTHER, "none", Priority.NORMAL)

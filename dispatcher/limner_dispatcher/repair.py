@@ -143,7 +143,7 @@ class Repairs:
 
     def _fail_unknown(self) -> None:
         fail = partial(_fail_unknown, self._models)
-        self._end(lambda session: bool(set(release_queries.waiting_models(session)) - set(self._models)), fail)
+        self._end(lambda session: bool(release_queries.unserved_models(session, self._models)), fail)
 
     def _delete_old_keys(self) -> None:
         if self._is_due(lambda session: release_queries.has_old_keys(session, IDEMPOTENCY_SECONDS)):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from limner_shared import metrics
 from limner_shared.errors import ObjectLost, StorageFailed
-from limner_shared.storage.blobs import Blobs, picture_key
+from limner_shared.storage.blobs import ASIDE, INPUTS, Blobs, SetAside, picture_key
 from limner_shared.storage.object_store import Store
 from limner_shared.storage_failures import StorageReason, reason_of
 
@@ -74,6 +74,25 @@ def test_bytes_that_were_damaged_on_their_way_are_read_again(tmp_path: Path, mon
 
     monkeypatch.setattr(Store, "get", get)
     assert blobs.get(digest) == b"a whole picture"
+
+
+@pytest.mark.parametrize("folder", ["", INPUTS])
+def test_a_picture_that_is_put_back_between_two_reads_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+):
+    blobs, data = Blobs(tmp_path.as_uri()), b"a whole picture"
+    digest = blobs.put_input(data) if folder else blobs.put(data)
+    assert (blobs.delete_input if folder else blobs.delete)(digest, -1.0)
+    read, blob = Store.get, SetAside(folder, digest)
+
+    def get(store: Store, key: str) -> bytes | None:
+        found = read(store, key)
+        if found is None and not key.startswith(ASIDE):
+            blobs.put_back(blob)
+        return found
+
+    monkeypatch.setattr(Store, "get", get)
+    assert (blobs.get_input if folder else blobs.get)(digest) == data
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])

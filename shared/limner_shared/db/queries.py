@@ -240,10 +240,12 @@ def turn(session: Session, tenant_id: str, turn_id: str) -> ConversationTurn:
 # --- for limits and the dispatcher -------------------------------------------------------------------------
 
 
-def queued_jobs(session: Session, tenant_id: str, limit: int) -> int:
-    """A tenant's number of queued jobs; counting stops at `limit`."""
-    some = select(Job.id).where(Job.tenant_id == tenant_id, text(QUEUED)).limit(limit)
-    return session.scalar(select(func.count()).select_from(some.subquery())) or 0
+def queued_jobs(session: Session, tenant_id: str, limit: int, without: Sequence[str] = ()) -> int:
+    """A tenant's number of queued jobs, `without` those of some bulks; counting stops at `limit`."""
+    some = select(Job.id).where(Job.tenant_id == tenant_id, text(QUEUED))
+    if without:
+        some = some.where(Job.bulk_id.is_(None) | Job.bulk_id.not_in(without))
+    return session.scalar(select(func.count()).select_from(some.limit(limit).subquery())) or 0
 
 
 def in_window(session: Session, model: str) -> dict[Lane, int]:

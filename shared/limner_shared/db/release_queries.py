@@ -4,6 +4,7 @@ Each is a read served by an index, regardless of the number of jobs.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from random import sample
 from typing import Final
@@ -45,10 +46,15 @@ COUNTED: Final = 100_000
 EMPTY: Final = QueueSize(0, 0.0)
 
 
-def waiting_models(session: Session) -> list[str]:
-    """The models with waiting jobs; one index probe each."""
-    models = select(func.min(Job.model).label("model")).where(text(WAITING)).cte("models", recursive=True)
-    following = select(func.min(Job.model)).where(text(WAITING), Job.model > models.c.model).scalar_subquery()
+def unserved_models(session: Session, served: Collection[str]) -> set[str]:
+    """The models that are not `served` and have jobs that wait for their release, or that no worker has claimed."""
+    return ({*_models(session, WAITING)} | {*_models(session, RELEASED)}) - {*served}
+
+
+def _models(session: Session, condition: str) -> list[str]:
+    """The models with queued jobs that meet the condition of a partial index; one probe of it each."""
+    models = select(func.min(Job.model).label("model")).where(text(condition)).cte("models", recursive=True)
+    following = select(func.min(Job.model)).where(text(condition), Job.model > models.c.model).scalar_subquery()
     models = models.union_all(select(following).where(models.c.model.is_not(None)))
     return list(session.scalars(select(models.c.model).where(models.c.model.is_not(None))))
 

@@ -84,16 +84,12 @@ class Blobs:
 
     def _read(self, kind: Kind, key: str, digest: str, message: str) -> bytes:
         for _ in range(2):  # the bytes may have been damaged on their way
-            found = self._get(key)
+            found = read_kept(self._store, key)
             if found is None:
                 raise lost_object(kind, key, Loss.MISSING, message)
             if hashlib.sha256(found).hexdigest() == digest:
                 return found
         raise lost_object(kind, key, Loss.DAMAGED, message)
-
-    def _get(self, key: str) -> bytes | None:
-        found = self._store.get(key)
-        return self._store.get(f"{ASIDE}/{key}") if found is None else found
 
     # --- checkpoints: they have no rows, and each is overwritten repeatedly ---
 
@@ -234,6 +230,13 @@ class Blobs:
             return False
         self._store.delete(key)
         return True
+
+
+def read_kept(store: Store, key: str) -> bytes | None:
+    """The bytes of a picture or an input, also if it is set aside; None if it does not exist. Raises StorageFailed."""
+    # It is read once more in its place, because it may be put back between the first two reads.
+    reads = (store.get(place) for place in (key, f"{ASIDE}/{key}", key))
+    return next((found for found in reads if found is not None), None)
 
 
 def _place(blob: SetAside) -> str:

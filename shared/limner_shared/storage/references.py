@@ -13,7 +13,7 @@ from limner_shared.db import queries
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.ledger import inputs_in_use
 from limner_shared.db.tables import Image, Input
-from limner_shared.storage.blobs import ASIDE, file_of, file_part_key, input_key, picture_key
+from limner_shared.storage.blobs import file_of, file_part_key, input_key, picture_key, read_kept
 from limner_shared.storage.lost_objects import Kind
 from limner_shared.storage.object_store import Store
 
@@ -67,10 +67,7 @@ def named_still(session: Session, some: Sequence[Reference]) -> list[Reference]:
 
 def read_object(store: Store, reference: Reference) -> bytes | None:
     """The bytes of an object, also if it is set aside for deletion; None if it does not exist. Raises StorageFailed."""
-    found = store.get(reference.key)
-    if found is None and reference.kind is not Kind.FILE:
-        found = store.get(f"{ASIDE}/{reference.key}")
-    return store.get(reference.key) if found is None else found  # it may have been put back between the two reads
+    return store.get(reference.key) if reference.kind is Kind.FILE else read_kept(store, reference.key)
 
 
 def _file_part(file_id: str, number: int) -> Reference:

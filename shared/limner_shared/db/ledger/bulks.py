@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.batch_tables import BatchLine
 from limner_shared.db.engine import now
-from limner_shared.db.ledger.intake import refund
+from limner_shared.db.ledger.intake import refund, require_room
 from limner_shared.db.ledger.termination import cancel
 from limner_shared.db.ledger.types import Change, bulk_completed, lock
 from limner_shared.db.many_rows import NO_SYNC
@@ -53,11 +53,14 @@ def seal_bulk(
 ) -> bool:
     """loading → open: the bulk is complete and its jobs may be released. False if it is no longer loading.
 
-    `skipped` and `duplicates` describe the lines that made no job; see `views.SkippedView` and `DuplicatesView`.
+    `skipped` and `duplicates` describe the lines that made no job; see `views.SkippedView` and `DuplicatesView`. Raises
+    TooManyRequests if its tenant's other jobs leave no room for it any more.
     """
     values = {"state": BulkState.OPEN, "total": total, "skipped": skipped or null(), "duplicates": duplicates or null()}
     sealed = _update(session, bulk_id, [BulkState.LOADING], **values)
-    if sealed:  # its jobs may all have ended by now: canceled or expired
+    if sealed:
+        require_room(session, bulk_id)
+        # Its jobs may all have ended by now: canceled or expired.
         emit(session, bulk_completed(session, update(Bulk).where(Bulk.id == bulk_id).values(total=total)))
     return sealed
 

@@ -13,11 +13,13 @@ from sqlalchemy.orm import Session
 from limner_shared.db import pause_queries, queries, release_queries
 from limner_shared.db.engine import insert_new, now
 from limner_shared.db.ledger.counting import count_submission
+from limner_shared.db.ledger.idempotency import lock_key
 from limner_shared.db.ledger.outlook import Outlook, look_out
 from limner_shared.db.ledger.search_index import add_words
 from limner_shared.db.ledger.types import Change, NewJob, Released, Submission
 from limner_shared.db.many_rows import NO_SYNC, insert_many
-from limner_shared.db.tables import Input, Job, Tenant, Usage
+from limner_shared.db.tables import Bulk, Input, Job, Tenant, Usage
+from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobState, Lane, Priority
 from limner_shared.domain.pauses import Paused
@@ -27,6 +29,8 @@ LOCAL_TENANT: Final = "tenant_local"
 """The tenant of all requests while keys are not required, and the operator's own."""
 LOCAL_NAME: Final = "local"
 """Its name."""
+QUEUE_LOCK: Final = "\x01jobs"
+"""The key that a tenant with a limit on queued jobs locks while jobs are counted and added; no client can send it."""
 SOON_SECONDS: Final = 10
 """`retry_after` for a tenant whose queue is full."""
 DAY_SECONDS: Final = 86400
@@ -86,13 +90,14 @@ def reserve_quota(
 ) -> int:
     """Enforce a tenant's limits on queued jobs and on cost units per day, and count these jobs as granted.
 
-    Returns the number of queued jobs including these; passed back as `queued_before`, it saves a count, as an `outlook`
-    saves the look at the limits. Raises TooManyRequests with `retry_after` in seconds.
+    Returns the number of queued jobs including these; passed back as `queued_before`, it saves a count until
+    `require_room`. An `outlook` saves the look at the limits. Raises TooManyRequests with `retry_after` in seconds.
     """
     query = select(Tenant.max_queued, Tenant.cost_per_day).where(Tenant.id == tenant_id)
     tenant = session.execute(query).one_or_none() if outlook is None else outlook
     queued = (queued_before or 0) + jobs
-    if tenant is not None and tenant.max_queued is not None:
+    if jobs and tenant is not None and tenant.max_queued is not None:
+        lock_key(session, tenant_id, QUEUE_LOCK)
         if queued_before is None:
             queued += queries.queued_jobs(session, tenant_id, tenant.max_queued)
         if queued > tenant.max_queued:
@@ -101,6 +106,24 @@ def reserve_quota(
     if tenant is not None and tenant.cost_per_day is not None:
         _charge(session, tenant_id, cost, tenant.cost_per_day)
     return queued
+
+
+def require_room(session: Session, bulk_id: str) -> None:
+    """Enforce the limit on queued jobs for a bulk whose jobs are all stored: others may have queued jobs meanwhile.
+
+    The jobs of bulks that are still loading do not count, so the first one to be complete is accepted. Raises
+    TooManyRequests.
+    """
+    limited = select(Tenant.id, Tenant.max_queued).join(Bulk, Bulk.tenant_id == Tenant.id).where(Bulk.id == bulk_id)
+    tenant = session.execute(limited.where(Tenant.max_queued.is_not(None))).one_or_none()
+    if tenant is None:
+        return
+    lock_key(session, tenant.id, QUEUE_LOCK)
+    loading = (Bulk.tenant_id == tenant.id) & (Bulk.state == BulkState.LOADING) & (Bulk.id != bulk_id)
+    others = session.scalars(select(Bulk.id).where(loading)).all()
+    if queries.queued_jobs(session, tenant.id, tenant.max_queued + 1, without=others) > tenant.max_queued:
+        message = f"At most {tenant.max_queued} jobs may be queued, and others were queued while this bulk was read."
+        raise TooManyRequests(message, limit="max_queued", retry_after=SOON_SECONDS)
 
 
 def refund(session: Session, tenant_id: str, jobs: Iterable[tuple[float, int]]) -> None:

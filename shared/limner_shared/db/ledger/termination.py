@@ -15,7 +15,7 @@ from limner_shared.db.ledger.attempts import requeue
 from limner_shared.db.ledger.counting import DEAD_LETTER, LEASE_LOST
 from limner_shared.db.ledger.intake import reserve_quota, submit
 from limner_shared.db.ledger.types import Change, NewJob, error_values, lock, transition
-from limner_shared.db.tables import DEAD, RUNNING, WAITING, WITH_DEADLINE, Job
+from limner_shared.db.tables import DEAD, RELEASED, RUNNING, WAITING, WITH_DEADLINE, Job
 from limner_shared.domain.jobs import LOSSES_TOGETHER, JobSpec, JobState, Priority, sources
 from limner_shared.errors import DeadlineExceeded, ModelUnavailable, WorkerLost
 
@@ -37,14 +37,16 @@ def expire(session: Session, limit: int) -> list[Change]:
 
 
 def fail_unknown(session: Session, models: Sequence[str], seconds: float, limit: int) -> list[Change]:
-    """queued → failed for jobs of models that are no longer served, unless they were created within the last
-    `seconds`.
+    """queued → failed for jobs of models that are no longer served, unless they were created, or released, within the
+    last `seconds`: a worker that still serves the model may claim them.
     """
-    gone = [model for model in release_queries.waiting_models(session) if model not in models]
+    gone = release_queries.unserved_models(session, models)
     if not gone:
         return []
-    waits = select(Job.id).where(text(WAITING), Job.model.in_(gone), Job.created_at < now() - seconds)
-    some = lock(session, waits.limit(limit))
+    of_gone = select(Job.id).where(Job.model.in_(gone))
+    some = lock(session, of_gone.where(text(WAITING), Job.created_at < now() - seconds).limit(limit))
+    released = of_gone.where(text(RELEASED), Job.released_at < now() - seconds)
+    some += lock(session, released.limit(limit - len(some)))
     error = ModelUnavailable(
         "The job's model is no longer served here: choose another model, or submit the job again later."
     )
