@@ -252,6 +252,13 @@ def test_what_is_no_picture_has_no_parameters(client: ApiClient, image: str):
     assert (answer.status_code, answer.json["code"]) == (422, "invalid_request")
 
 
+def test_the_parameters_of_a_picture_with_too_many_pixels_are_not_read(client: ApiClient):
+    buffer = io.BytesIO()
+    Image.new("1", (9_000, 9_000)).save(buffer, "PNG")  # 12 kB, which reading its parameters would decode
+    answer = client.post("/sdapi/v1/png-info", json={"image": base64.b64encode(buffer.getvalue()).decode()})
+    assert (answer.status_code, "megapixels" in answer.json["detail"]) == (422, True)
+
+
 @pytest.mark.parametrize(
     "text", ["", "a cat", "a cat\nSteps: x", 'a\nNegative prompt: b\nSteps: 4, Model: "x, y", Size: 8x8']
 )

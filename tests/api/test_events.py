@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from sqlalchemy import delete
+from sqlalchemy.orm import Session
 
 from limner_shared.db import event_queries, ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Event
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.messaging.hints import Heard
+from limner_web.api import events as events_module
 from limner_web.updates import tail as tail_module
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
@@ -123,6 +126,41 @@ def test_a_stream_of_a_conversation_follows_its_new_messages(app: App, client: A
         submit(client)
         later = client.post(talk["links"]["messages"], json={"message": "bluer"}).json["job"]["id"]
         assert events.next() == ("job", {"id": later, "status": "queued", "version": 1})
+
+
+def test_the_jobs_of_a_conversation_are_not_read_for_each_job_of_others(
+    app: App, client: ApiClient, monkeypatch: pytest.MonkeyPatch
+):
+    talk = client.post("/api/v1/conversations", json={"message": "a cat"}).json
+    reads: list[str] = []
+    read = event_queries.conversation_jobs
+
+    def counted(session: Session, conversation_id: str) -> list[str]:
+        reads.append(conversation_id)
+        return read(session, conversation_id)
+
+    with follow(app, f"?conversation={talk['id']}") as events:
+        monkeypatch.setattr(event_queries, "conversation_jobs", counted)
+        begun = time.monotonic()
+        for _ in range(20):
+            submit(client)
+        later = client.post(talk["links"]["messages"], json={"message": "bluer"}).json["job"]["id"]
+        assert events.next() == ("job", {"id": later, "status": "queued", "version": 1})
+        assert len(reads) <= 2 + (time.monotonic() - begun) / events_module.READ_SECONDS
+
+
+def test_events_that_wait_for_a_slow_reader_are_sent_again_after_it_reconnects(app: App):
+    jobs = [submit_silently(app) for _ in range(3)]
+    query = f"?jobs={','.join(jobs)}"
+    with follow(app, query) as events:
+        for job_id in jobs:
+            start(app, job_id)
+        app.extensions["limner"].feeds.tail.advance()
+        seen = {events.next()[1]["id"], events.next()[1]["id"]}
+        last_id = events.last_id
+    (missing,) = {*jobs} - seen
+    with follow(app, query, **{"Last-Event-ID": last_id}) as events:
+        events.until(("job", {"id": missing}))
 
 
 def test_a_deletion_is_streamed(app: App, client: ApiClient):

@@ -72,6 +72,21 @@ def test_a_description_is_understood_and_what_is_understood_can_be_drawn(client:
     assert (drawn.get_json()["prompt"], drawn.get_json()["n"]) == (request["prompt"], 2)
 
 
+def test_a_request_that_waits_for_an_interpretation_holds_up_no_other(
+    app: App, client: ApiClient, worker: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[dict[str, int]] = []
+    ask = questions.ask
+
+    def watched(*args: Any) -> questions.Answer | None:
+        held.append(dict(app.extensions["limner"].limiter.held))
+        return ask(*args)
+
+    monkeypatch.setattr(questions, "ask", watched)
+    interpret(client, "a red apple")
+    assert held == [{"requests": 0, "streams": 1}]
+
+
 def test_fields_take_precedence_and_what_is_beyond_the_limits_is_said(client: ApiClient, worker: Answering) -> None:
     told = interpret(client, "99 pictures of cats in flat style, seed 7", style="3d")
     assert (told["request"]["style"], told["request"]["n"], told["request"]["seed"]) == ("3d", 16, 7)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from limner_dispatcher.retention import Cleaner
 from limner_shared.db.engine import Database
@@ -94,6 +97,25 @@ def test_a_repeated_upload_returns_the_first_file_and_another_first_try_a_new_on
     assert upload(client, b"other", count=1).json["id"] != first
     assert upload(client, count=0).json["id"] != first
     assert len(parts(app)) == rows(app, StoredFile) == 3
+
+
+def test_an_upload_whose_commit_is_not_answered_keeps_its_bytes_for_the_retry(
+    client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch
+):
+    write = Database.write
+
+    @contextmanager
+    def unanswered(database: Database) -> Iterator[Session]:
+        with write(database) as session:
+            yield session
+        raise OperationalError("COMMIT", {}, OSError("server closed the connection"))
+
+    monkeypatch.setattr(Database, "write", unanswered)
+    assert upload(client, b"kept", count=0).status_code == 503
+    monkeypatch.undo()
+    file = upload(client, b"kept", count=1).json["id"]
+    assert client.get(f"{FILES}/{file}/content").data == b"kept"
+    assert len(parts(app)) == rows(app, StoredFile) == 1
 
 
 def test_another_tenants_file_is_not_found(make_app: Callable[..., App], database: Database):

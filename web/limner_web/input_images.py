@@ -90,39 +90,8 @@ def read_data_url(value: str, field: str) -> bytes | None:
     return data
 
 
-def fit(data: bytes, field: str, size: tuple[int, int]) -> bytes:
-    """Return an image file as an RGB PNG of `size` (width, height in pixels).
-
-    The image is turned upright as its EXIF data says, its transparency is laid over white, and its center is cropped to
-    the new aspect ratio. Raises InvalidRequest, which names the field.
-    """
-    with _opened(data, field) as picture:
-        fitted = _fit_mask(picture, size) if field == "mask" else _fit_image(picture, size)
-    return _png(fitted)
-
-
-def size_of(data: bytes, field: str) -> tuple[int, int]:
-    """The width and height of an image file in pixels, once it is turned upright. Raises InvalidRequest."""
-    with _opened(data, field) as picture:
-        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS
-        return (picture.height, picture.width) if turned else picture.size
-
-
-def transparent_area(data: bytes, field: str) -> bytes:
-    """Return a mask, as PNG, that is white where an image file is at least half transparent and black elsewhere.
-
-    Raises InvalidRequest, which names the field.
-    """
-    with _opened(data, field) as picture:
-        if not picture.has_transparency_data:
-            raise _refuse(field, "make it transparent where the image may change; this file has no transparency")
-        ImageOps.exif_transpose(picture, in_place=True)
-        alpha = picture.convert("RGBA").getchannel("A")
-    return _png(alpha.point([255] * OPAQUE + [0] * (256 - OPAQUE)))
-
-
 @contextmanager
-def _opened(data: bytes, field: str) -> Generator[Image.Image]:
+def opened(data: bytes, field: str) -> Generator[Image.Image]:
     """Open an image file that can be decoded in bounded memory. Raises InvalidRequest, which names the field."""
     try:
         with Image.open(io.BytesIO(data), formats=tuple(MAX_IMAGE_PIXELS)) as picture:
@@ -136,6 +105,37 @@ def _opened(data: bytes, field: str) -> Generator[Image.Image]:
         raise _refuse(field, f"the data is not an image; send one of {', '.join(MAX_IMAGE_PIXELS)}") from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise on damaged files
         raise _refuse(field, "the image file is damaged") from error
+
+
+def fit(data: bytes, field: str, size: tuple[int, int]) -> bytes:
+    """Return an image file as an RGB PNG of `size` (width, height in pixels).
+
+    The image is turned upright as its EXIF data says, its transparency is laid over white, and its center is cropped to
+    the new aspect ratio. Raises InvalidRequest, which names the field.
+    """
+    with opened(data, field) as picture:
+        fitted = _fit_mask(picture, size) if field == "mask" else _fit_image(picture, size)
+    return _png(fitted)
+
+
+def size_of(data: bytes, field: str) -> tuple[int, int]:
+    """The width and height of an image file in pixels, once it is turned upright. Raises InvalidRequest."""
+    with opened(data, field) as picture:
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS
+        return (picture.height, picture.width) if turned else picture.size
+
+
+def transparent_area(data: bytes, field: str) -> bytes:
+    """Return a mask, as PNG, that is white where an image file is at least half transparent and black elsewhere.
+
+    Raises InvalidRequest, which names the field.
+    """
+    with opened(data, field) as picture:
+        if not picture.has_transparency_data:
+            raise _refuse(field, "make it transparent where the image may change; this file has no transparency")
+        ImageOps.exif_transpose(picture, in_place=True)
+        alpha = picture.convert("RGBA").getchannel("A")
+    return _png(alpha.point([255] * OPAQUE + [0] * (256 - OPAQUE)))
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -24,7 +24,13 @@ from limner_shared.messaging.redis_servers import connection_pool
 from limner_shared.settings import Settings
 
 ALWAYS_ANSWERED: Final = ("/healthz", "/readyz", "/metrics", "/metrics/targets")
-WAITING: Final = ("/v1/chat/completions", "/v1/responses", "/sdapi/v1/txt2img", "/sdapi/v1/img2img")
+WAITING: Final = (
+    "/api/v1/interpret",
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/sdapi/v1/txt2img",
+    "/sdapi/v1/img2img",
+)
 REPLICATE: Final = "/replicate/v1/"
 WEBHOOK_TEST: Final = "/test"  # of an endpoint: it waits for the answer
 PICTURES: Final = ("/v1/images/", "/hf/")

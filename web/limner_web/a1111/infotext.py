@@ -7,12 +7,11 @@ import json
 import re
 from typing import Any, Final
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from limner_shared.domain.views import ImageView, JobView
-from limner_shared.errors import InvalidRequest
-from limner_web.limits import MAX_IMAGE_PIXELS
+from limner_web.input_images import opened
 
 PNG_KEY: Final = "parameters"
 XMP_KEY: Final = "XML:com.adobe.xmp"
@@ -97,15 +96,9 @@ def as_file(stored: bytes, kind: str, text: str | None) -> bytes:
 
 def text_in(file: bytes) -> tuple[str, dict[str, str]]:
     """The parameters text of a picture file, empty if it has none, and its other texts. Raises InvalidRequest."""
-    try:
-        with Image.open(io.BytesIO(file), formats=tuple(MAX_IMAGE_PIXELS)) as picture:
-            texts = {str(name): value for name, value in picture.info.items() if isinstance(value, str)}
-            comment = picture.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidRequest("image: the image has too many megapixels.", field="image") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        message = f"image: the data is not an image; send one of {', '.join(MAX_IMAGE_PIXELS)}."
-        raise InvalidRequest(message, field="image") from error
+    with opened(file, "image") as picture:
+        texts = {str(name): value for name, value in picture.info.items() if isinstance(value, str)}
+        comment = picture.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT)  # decodes a whole PNG
     text = texts.pop(PNG_KEY, "")
     if not text and isinstance(comment, bytes) and comment.startswith(UNICODE):
         text = comment.removeprefix(UNICODE).decode("utf-16-be", errors="replace")

@@ -18,7 +18,7 @@ from limner_shared.domain.jobs import JobState
 from limner_shared.errors import InvalidRequest
 from limner_shared.messaging.hints import Heard
 from limner_web.auth import tenant_id
-from limner_web.limits import MAX_POLLED_JOBS
+from limner_web.limits import EVENT_BACKLOG, MAX_POLLED_JOBS
 from limner_web.request_checks import ID_PATTERN
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
@@ -26,6 +26,8 @@ from limner_web.updates.feed import BULK_SECONDS, EVERYTHING, BulkThrottle, Stre
 from limner_web.updates.patience import HANG_UP_SECONDS
 
 KEEPALIVE_SECONDS: Final = 15
+READ_SECONDS: Final = 1.0
+"""The shortest interval between two reads of a conversation's jobs, for events of jobs that may be new in it."""
 EVENT_TYPES: Final = (
     "`job`: a job has changed (`id`, `status`, `version`). `progress`: steps of a running job (`id`, `progress` with"
     " `done` and `total`). `bulk`: jobs of a bulk have changed (`id`), at most once a second, instead of their own"
@@ -76,8 +78,10 @@ class _Scope:
     conversation: str | None
     jobs: set[str] | None
     """The jobs, if the stream is about some; those of a conversation grow as it does."""
-    strangers: set[str] = field(default_factory=set[str])
-    """Jobs that are known not to be in the conversation."""
+    undecided: list[Heard] = field(default_factory=list[Heard])
+    """Events of jobs that may be new in the conversation, until its jobs are read again."""
+    read_at: float = float("-inf")
+    """When the conversation's jobs were read last, by the monotonic clock."""
 
     @property
     def topics(self) -> Collection[str]:
@@ -91,19 +95,26 @@ class _Scope:
         """Whether the jobs of bulks have their own events."""
         return self.jobs is not None
 
-    def covers(self, database: Database, heard: Heard) -> bool:
-        """Whether an event belongs to the stream."""
+    def select(self, database: Database, heard: Heard | None) -> list[Heard]:
+        """What to send of an event, None for none, and of those that were undecided."""
+        if heard is not None and self._covers(heard):
+            return [heard]
+        if heard is not None and self.conversation is not None and heard.bulk_id is None:
+            self.undecided.append(heard)
+        is_due = time.monotonic() - self.read_at >= READ_SECONDS or len(self.undecided) >= EVENT_BACKLOG
+        if self.conversation is None or not self.undecided or not is_due:
+            return []
+        with database.read() as session:
+            self.jobs = (self.jobs or set()).union(event_queries.conversation_jobs(session, self.conversation))
+        self.read_at = time.monotonic()
+        decided, self.undecided = self.undecided, []
+        return [each for each in decided if self._covers(each)]
+
+    def _covers(self, heard: Heard) -> bool:
+        """Whether an event is known to belong to the stream."""
         if self.bulk is not None:
             return heard.bulk_id == self.bulk
-        if self.jobs is None or heard.id in self.jobs:
-            return True
-        if self.conversation is None or heard.id in self.strangers:
-            return False
-        with database.read() as session:
-            self.jobs.update(event_queries.conversation_jobs(session, self.conversation))
-        if heard.id not in self.jobs:
-            self.strangers.add(heard.id)
-        return heard.id in self.jobs
+        return self.jobs is None or heard.id in self.jobs
 
 
 @bp.get("")
@@ -147,13 +158,17 @@ def _position(text: str | None) -> int | None:
 def _send(services: Services, scope: _Scope, after: int | None, gone: Callable[[], bool]) -> Iterator[str]:
     tail, bulks = services.feeds.tail, BulkThrottle()
     with services.feeds.follow(scope.tenant_id, scope.topics) as stream:
-        yield "retry: 2000\n\n"
         position = tail.position
+        yield "retry: 2000\n\n"
         if after is not None:
             yield from _missed(services.database, scope, after, position)
         sent_at = time.monotonic()
         while not gone():
-            for text in _next(services.database, scope, stream, bulks, tail.position):
+            reached = tail.position
+            # Everything up to there is in the queue or was taken from it; what is not sent yet must be sent again.
+            if stream.queue.empty() and not scope.undecided and not bulks.is_waiting:
+                position = reached
+            for text in _next(services.database, scope, stream, bulks, position):
                 sent_at = time.monotonic()
                 yield text
             if time.monotonic() - sent_at >= KEEPALIVE_SECONDS:
@@ -166,16 +181,16 @@ def _next(database: Database, scope: _Scope, stream: Stream, bulks: BulkThrottle
     if stream.overflowed:
         stream.overflowed = False
         yield format_event(position, "reset", {})
+    soon = bulks.is_waiting or scope.undecided
     try:
-        heard = stream.queue.get(timeout=BULK_SECONDS if bulks.is_waiting else HANG_UP_SECONDS)
+        heard = stream.queue.get(timeout=BULK_SECONDS if soon else HANG_UP_SECONDS)
     except Empty:
-        pass
-    else:
-        if scope.covers(database, heard):
-            if heard.bulk_id is not None and not scope.by_job and not heard.deleted:
-                bulks.changed(heard.bulk_id)
-            else:
-                yield format_event(position, *describe(heard))
+        heard = None
+    for each in scope.select(database, heard):
+        if each.bulk_id is not None and not scope.by_job and not each.deleted:
+            bulks.changed(each.bulk_id)
+        else:
+            yield format_event(position, *describe(each))
     for bulk_id in bulks.ready():
         yield format_event(position, "bulk", {"id": bulk_id})
 

@@ -17,6 +17,7 @@ from limner_shared.messaging import questions
 from limner_shared.messaging.reports import WorkerReport, read_reports
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
+from limner_web.throttling import release_request_slot
 
 bp = APIBlueprint("interpretation", __name__, url_prefix="/api/v1/interpret", tag="Jobs")
 
@@ -53,6 +54,7 @@ def interpret(body: DescriptionRequest) -> UnderstoodView:
     card, spec = services.catalogue.resolve(request)
     try:
         _require_worker(services, card)
+        release_request_slot(services.limiter)
         told = questions.ask(services.hints.redis, spec, WAIT_SECONDS, hang_up_check())
     except RedisError as error:
         message = "Descriptions cannot be interpreted while Redis is unavailable. A prompt can be drawn as it is."

@@ -16,7 +16,7 @@ from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.files import NewFile, Room
 from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.ids import new_id
-from limner_shared.errors import BodyTooLarge, Overloaded, StorageFailed, StorageFull, TooManyRequests
+from limner_shared.errors import BodyTooLarge, LimnerError, Overloaded, StorageFailed, StorageFull, TooManyRequests
 from limner_shared.storage import lost_objects
 from limner_shared.storage.blobs import file_part_key
 from limner_web.intake.headers import JobHeaders
@@ -37,8 +37,10 @@ def store_file(services: Services, tenant_id: str, body: IO[bytes], about: NewFi
     Of `about`, the id, the size, the parts and the SHA-256 are not used. Raises BodyTooLarge, TooManyRequests,
     StorageFull, StorageFailed, or IdempotencyConflict.
     """
-    new, digest = replace(about, id=new_id("file"), size_bytes=0, parts=0), hashlib.sha256()
-    kept = False
+    with services.database.read() as session:
+        left = _room(services, session, tenant_id)
+    _require_room(left, 0)
+    new = _store_parts(services, body, replace(about, id=new_id("file"), size_bytes=0, parts=0), left)
 
     def create(session: Session) -> str:
         ledger.lock_key(session, tenant_id, QUOTA_LOCK)
@@ -46,29 +48,15 @@ def store_file(services: Services, tenant_id: str, body: IO[bytes], about: NewFi
         files.add_file(session, tenant_id, new)
         return new.id
 
-    with services.database.read() as session:
-        left = _room(services, session, tenant_id)
-    _require_room(left, 0)
     try:
-        while data := body.read(PART_BYTES):
-            services.storage.call(services.blobs.put_file_part, new.id, new.parts, data)
-            services.storage.call(digest.update, data)
-            new = replace(new, parts=new.parts + 1, size_bytes=new.size_bytes + len(data))
-            if new.size_bytes > services.settings.max_bulk_bytes:
-                raise BodyTooLarge(f"A file may have at most {services.settings.max_bulk_bytes} bytes.")
-            _require_room(left, new.size_bytes)
-        new = replace(new, sha256=digest.hexdigest())
-        said = f"{new.name} {new.purpose} {new.expires_in} {new.sha256}"
-        if new.metadata is not None:
-            said += json.dumps(new.metadata, sort_keys=True)
-        repeat = Repeat(
-            header.idempotency_key, header.x_stainless_retry_count, hashlib.sha256(said.encode()).hexdigest()
-        )
-        file_id = create_once(services, tenant_id, repeat, Kind(create, str, files.file))
-        kept = file_id == new.id
-    finally:
-        if not kept:
-            delete_bytes(services, new.id, new.parts + 1)
+        file_id = create_once(services, tenant_id, _repeat(new, header), Kind(create, str, files.file))
+    except LimnerError:
+        delete_bytes(services, new.id, new.parts)
+        raise
+    # After any other error the row may exist all the same, because the reply to a COMMIT can be lost. If it does not,
+    # the dispatcher deletes the parts.
+    if file_id != new.id:
+        delete_bytes(services, new.id, new.parts)
     return file_id
 
 
@@ -112,6 +100,34 @@ def delete_bytes(services: Services, file_id: str, parts: int) -> None:
     """Delete a file's parts. If the store fails, the dispatcher deletes them later, because they have no row."""
     with suppress(StorageFailed, StorageFull, Overloaded):
         services.storage.call(services.blobs.delete_file, file_id, parts)
+
+
+def _store_parts(services: Services, body: IO[bytes], new: NewFile, left: Room) -> NewFile:
+    """Store what is read from the body, and return the file with its size, parts and SHA-256.
+
+    After an error nothing is left of it. Raises BodyTooLarge, TooManyRequests, StorageFull or StorageFailed.
+    """
+    digest = hashlib.sha256()
+    try:
+        while data := body.read(PART_BYTES):
+            services.storage.call(services.blobs.put_file_part, new.id, new.parts, data)
+            services.storage.call(digest.update, data)
+            new = replace(new, parts=new.parts + 1, size_bytes=new.size_bytes + len(data))
+            if new.size_bytes > services.settings.max_bulk_bytes:
+                raise BodyTooLarge(f"A file may have at most {services.settings.max_bulk_bytes} bytes.")
+            _require_room(left, new.size_bytes)
+    except BaseException:
+        delete_bytes(services, new.id, new.parts + 1)
+        raise
+    return replace(new, sha256=digest.hexdigest())
+
+
+def _repeat(new: NewFile, header: JobHeaders) -> Repeat:
+    """How a repeated upload is recognized: by its content, name, purpose, life and metadata."""
+    said = f"{new.name} {new.purpose} {new.expires_in} {new.sha256}"
+    if new.metadata is not None:
+        said += json.dumps(new.metadata, sort_keys=True)
+    return Repeat(header.idempotency_key, header.x_stainless_retry_count, hashlib.sha256(said.encode()).hexdigest())
 
 
 def _room(services: Services, session: Session, tenant_id: str) -> Room:
