@@ -23,9 +23,9 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".pyc")
 DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
 SERVICE_FIELDS = {
-    "build", "cap_add", "cap_drop", "command", "depends_on", "deploy", "env_file", "environment", "healthcheck", "image", "init",
-    "mem_limit", "pids_limit", "ports", "profiles", "read_only", "restart", "security_opt", "stop_grace_period",
-    "tmpfs", "user", "volumes",
+    "build", "cap_add", "cap_drop", "command", "depends_on", "deploy", "env_file", "environment", "healthcheck",
+    "image", "init", "mem_limit", "pids_limit", "ports", "profiles", "read_only", "restart", "security_opt",
+    "stop_grace_period", "tmpfs", "user", "volumes",
 }  # fmt: skip
 OBSERVABILITY = {"prometheus", "grafana", "jaeger"}
 

@@ -148,7 +148,9 @@ class ModelCard(BaseModel):
                 allowed="none",
             )
         by_seed = self.styles_by_seed if request.style is None else ()
+        drawn = candidates(request, self.name, self.candidates)
         return JobSpec(
+            version=2 if drawn > 1 else 1,
             prompt=self._prompt(request),
             negative_prompt=self._text("negative_prompt", (request.negative_prompt or "").strip()),
             model=self.name,
@@ -160,7 +162,7 @@ class ModelCard(BaseModel):
             guidance=self._number("guidance", request.guidance, self.guidance),
             seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
             n=int(self._number("n", request.n, Range(min=1, max=self.max_images, default=1))),
-            candidates=candidates(request, self.name, self.candidates),
+            candidates=drawn,
             guidance_rescale=rescale(request, self.family),
             nearest_name=self.nearest_name,
             scenes=self.scenes,

@@ -15,7 +15,7 @@ from limner_shared.domain.unique import Unique
 from limner_shared.domain.webhooks import JobEventType, WebhookUrl
 
 MAX_SEED: Final = 2**32 - 1
-SPEC_VERSION: Final = 1
+SPEC_VERSION: Final = 2
 """The newest version of the specs that this code writes. A worker leaves specs of a newer version to newer workers, and
 ignores fields that it does not know: raise it with a field that changes pictures, and store it where the field is set.
 """
@@ -204,7 +204,7 @@ class JobSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1
     prompt: str
     negative_prompt: str = ""
     model: str
@@ -218,16 +218,14 @@ class JobSpec(BaseModel):
     seed: int
     n: int = 1
     candidates: int = 1
-    """How many are drawn for each image; the one that the evaluator ranks highest is kept."""
+    """How many are drawn for each image; the one that the evaluator ranks highest is kept. Above 1 from version 2 on."""
     guidance_rescale: float = 0.0
     dropped_negative: str = ""
     """What a description wanted left out, where the model cannot leave things out."""
     beyond: Beyond | None = None
     """What a description asked for beyond the model's limits."""
     nearest_name: NearestName | None = None
-    """The model card's rule when the job was accepted; None, as in jobs before there was one, draws every prompt as it
-    is.
-    """
+    """The model card's rule when the job was accepted; None, as in earlier jobs, draws every prompt as it is."""
     scenes: SceneRule | None = None
     """The model card's rule when the job was accepted; None, as in earlier jobs, draws every prompt as a whole."""
     scene: Scene | None = None

@@ -136,10 +136,7 @@ def read_order(
     card, warning = names.resolve(options.model)
     fields = {name: value for name, value in given.items() if name in native} | {"model": card.name}
     quality = None if "steps" in given else QUALITIES[options.quality or "auto"]
-    if options.quality is not None and quality is not None:
-        fields["steps"] = card.quality.steps(quality, card.steps)
-    if options.quality == BEST:
-        fields["quality"] = BEST
+    fields |= _by_quality(options, quality, card)
     size, letterbox = _size(options, card, image_size)
     if size is not None:
         fields["width"], fields["height"] = size
@@ -161,6 +158,14 @@ def read_order(
         return ImageOrder(JobRequest.model_validate(fields), output, card)
     except ValidationError as error:
         raise renamed(error, CALLED) from error
+
+
+def _by_quality(options: ImageOptions, quality: Quality | None, card: ModelCard) -> dict[str, Any]:
+    """The fields of the job request that the call's `quality` stands for; none if it has none."""
+    fields: dict[str, Any] = {"quality": BEST} if options.quality == BEST else {}
+    if options.quality is not None and quality is not None:
+        fields["steps"] = card.quality.steps(quality, card.steps)
+    return fields
 
 
 def in_openai_terms(error: InvalidRequest, names: ModelNames) -> InvalidRequest:
