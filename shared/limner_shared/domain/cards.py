@@ -148,9 +148,8 @@ class ModelCard(BaseModel):
                 allowed="none",
             )
         by_seed = self.styles_by_seed if request.style is None else ()
-        drawn = candidates(request, self.name, self.candidates)
         return JobSpec(
-            version=2 if drawn > 1 else 1,
+            version=2 if (drawn := candidates(request, self.name, self.candidates)) > 1 else 1,
             prompt=self._prompt(request),
             negative_prompt=self._text("negative_prompt", (request.negative_prompt or "").strip()),
             model=self.name,
