@@ -17,6 +17,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from sqlalchemy.exc import DBAPIError
 
 from limner_dispatcher.blob_sweep import BlobSweep
 from limner_dispatcher.duties import Isolation
@@ -166,8 +167,12 @@ class Dispatcher:
     def clean(self) -> float:
         """Delete what is past its retention. Raises NotLeading, and the errors of an unavailable database."""
         if self._cleaner.is_due or self._sweep.is_due:
-            with self._leads[CLEAN_DUTY].write(CLEAN_LEAD_SECONDS):
-                pass
+            try:
+                with self._leads[CLEAN_DUTY].write(CLEAN_LEAD_SECONDS):
+                    pass
+            except DBAPIError as error:
+                self._cleaner.reserve.release_for(error)
+                raise
             with _leader_round(CLEAN_DUTY):
                 self.isolation.run("retention", self._cleaner.clean)
                 self.isolation.run("set aside blobs", self._sweep.purge)

@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
+from limner_dispatcher.reserve import Reserve
 from limner_shared.db import batches, files, ledger
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
@@ -51,6 +52,8 @@ class Cleaner:
         webhook_log_days: float = 30.0,
     ) -> None:
         self._database = database
+        self.reserve = Reserve(database)
+        self._has_new_room = False
         self._blobs = blobs
         self._grace = grace_seconds
         self._input_seconds = input_retention_days * DAY_SECONDS
@@ -64,7 +67,9 @@ class Cleaner:
         return time.monotonic() - self._cleaned_at >= EVERY_SECONDS
 
     def clean(self) -> None:
-        """Run all duties, if due. If one filled its transaction, the next call continues at once."""
+        """Run all duties, if due. If one filled its transaction, or got space from the reserve, the next call continues
+        at once.
+        """
         if not self.is_due:
             return
         duties: list[Callable[[], int]] = [
@@ -83,8 +88,11 @@ class Cleaner:
             lambda: self._run(partial(batches.forget_batches, seconds=self._input_seconds)),
             self._delete_old,
         ]
-        if max(_done(duty) for duty in duties) < ROWS:
+        self._has_new_room = False
+        most = max(self._done(duty) for duty in duties)
+        if most < ROWS and not self._has_new_room:
             self._cleaned_at = time.monotonic()
+            self.reserve.keep()
 
     def _run(self, task: Callable[[Session, int], int]) -> int:
         with self._database.write() as session:
@@ -166,13 +174,14 @@ class Cleaner:
             log.warning("could not delete pictures", reasons=dict(failures))
         return deleted
 
-
-def _done(duty: Callable[[], int]) -> int:
-    """The number of rows that a duty handled; 0 for one that fails, which is retried later and does not stop the
-    others.
-    """
-    try:
-        return duty()
-    except Exception as error:  # noqa: BLE001 - one damaged row must not stop the retention of the others
-        log.error("a duty of retention failed, trying again", error=f"{type(error).__name__}: {error}"[:200])
-        return 0
+    def _done(self, duty: Callable[[], int]) -> int:
+        """The number of rows that a duty handled; 0 for one that fails, which is retried later and does not stop the
+        others.
+        """
+        try:
+            return duty()
+        except Exception as error:  # noqa: BLE001 - one damaged row must not stop the retention of the others
+            if self.reserve.release_for(error):
+                self._has_new_room = True
+            log.error("a duty of retention failed, trying again", error=f"{type(error).__name__}: {error}"[:200])
+            return 0

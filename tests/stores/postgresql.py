@@ -40,12 +40,23 @@ class Postgres:
     def url(self) -> str:
         return f"postgresql://{USER}:{QUOTED}@127.0.0.1:{self.port}/limner"
 
-    def create(self) -> None:
-        """Make an empty cluster with one database."""
+    def create(self, *options: str) -> None:
+        """Make an empty cluster with one database; `options` are initdb's."""
         secret = self.data.with_name(f"{self.data.name}.password")
         secret.write_text(PASSWORD)
         programs.give_to_server(secret)
-        self.run("initdb", "-U", USER, f"--pwfile={secret}", "--auth=scram-sha-256", "-E", "UTF8", "--no-sync", "-N")
+        self.run(
+            "initdb",
+            "-U",
+            USER,
+            f"--pwfile={secret}",
+            "--auth=scram-sha-256",
+            "-E",
+            "UTF8",
+            "--no-sync",
+            "-N",
+            *options,
+        )
         self.configure()
         self.start()
         self.execute("CREATE DATABASE limner", database="postgres")
@@ -55,9 +66,13 @@ class Postgres:
             out.write("\n".join(["", *self.config, ""]))
 
     def start(self) -> None:
+        self.launch()
+        eventually(self.responds, 30)
+
+    def launch(self) -> None:
+        """Start the server, and do not wait for it."""
         command = [self.binaries / "postgres", "-D", self.data]
         self.server = Server(command, self.log, programs.environment(), as_root=False)
-        eventually(self.responds, 30)
 
     def responds(self) -> bool:
         try:
