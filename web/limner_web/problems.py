@@ -179,7 +179,9 @@ def _told(error: HTTPException) -> str:
     if isinstance(error, MethodNotAllowed):
         return f"This service has no {called}; it has {', '.join(sorted(error.valid_methods or ()))} of this path."
     if isinstance(error, NotFound):
-        return f"This service has no {called}. Its documentation lists the calls of each API that it has."
+        return (
+            f"There is nothing at {called}: this service has no such call, or the id in it is none of this service's."
+        )
     return error.description or error.name
 
 

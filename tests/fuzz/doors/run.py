@@ -19,6 +19,7 @@ from sqlalchemy import select
 
 from limner_client.operations.consistency import Check
 from limner_shared.db.batch_tables import Batch
+from limner_web.auth import DOORS
 from tests.fuzz.doors import forms, openai, others
 from tests.fuzz.doors.checks import check, check_alone
 from tests.fuzz.doors.requests import Request, send
@@ -65,7 +66,7 @@ class Door:
         client = made.client
         if request.path == "/mcp":
             client = made.agent
-        elif not request.path.startswith(("/v1", "/replicate", "/sdapi")):
+        elif not request.path.startswith(DOORS):
             client = made.pages
         started = time.monotonic()
         return send(client, request, made.ids), time.monotonic() - started
