@@ -125,6 +125,7 @@ def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> Mod
         default=card.name == default,
         tasks=list(card.tasks),
         sizes=[f"{width}x{height}" for width, height in card.sizes],
+        same_at_every_size=card.same_at_every_size,
         styles=list(card.styles),
         styles_by_seed=list(card.styles_by_seed),
         steps=card.steps.model_dump(),

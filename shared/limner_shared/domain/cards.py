@@ -120,6 +120,11 @@ class ModelCard(BaseModel):
         return max(1, width * height // 4096)
 
     @property
+    def same_at_every_size(self) -> bool:
+        """Whether a seed gives the same picture in every size: the built-in families enlarge it by a network."""
+        return self.family in ("latent-flow", "one-step")
+
+    @property
     def small_cost(self) -> int:
         """The largest cost of an interactive job: four images of the default size with the default number of steps."""
         return int(4 * self.steps.default) * self.tokens(*self.sizes[0])

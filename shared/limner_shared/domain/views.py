@@ -255,6 +255,7 @@ class ModelView(BaseModel):
     default: bool
     tasks: list[str] = Field(default=["text-to-image"], description="It draws from text, from a picture, in a mask.")
     sizes: list[str]
+    same_at_every_size: bool = Field(default=False, description="Whether a seed gives the same picture in every size.")
     styles: list[str]
     styles_by_seed: list[str] = Field(default=[], description="Without a `style`, each picture's seed chooses one.")
     steps: dict[str, float]

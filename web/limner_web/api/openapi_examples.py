@@ -126,6 +126,7 @@ VALUES: Final[dict[str, Any]] = {
     "prompt": "a red apple",
     "receipt": {"device": "cpu", "dtype": "float32", "sampler": "euler", "seed": 7, "buckets": [[1, 8]]},
     "request_headers": {"webhook-id": "evt_01m8bac8n0hjbars23mjb7jykv", "webhook-timestamp": "1795676316"},
+    "same_at_every_size": True,
     "secret": "whsec_bGltbmVyLWV4YW1wbGUtc2VjcmV0",
     "seed": 7,
     "sha256": "20217ba730a54926d024f7362cf582ea242ddf895ae0234e85086ffb11f2a680",

@@ -2,12 +2,15 @@
 import { ApiError, call, getJson, pictureUrl, send } from "./api.js";
 import { t } from "./i18n.js";
 import { put } from "./jobs.js";
+import { modelNamed } from "./model-list.js";
 import { share } from "./share.js";
 import { attempt, toast } from "./toast.js";
 import { fileName, formatName } from "./words.js";
 
 const VARIATIONS = 4;
 const STRENGTH = 0.6;
+const REDRAWN = 0.35; // the strength at which a larger picture keeps to the smaller one
+const SAME_SHAPE = 0.02;
 const START = "started_from"; // in a job's metadata: the id of the picture that it started from
 const KEPT = ["prompt", "negative_prompt", "model", "style", "width", "height", "steps", "guidance", "n", "scheduler", "guidance_rescale"];
 
@@ -43,11 +46,28 @@ export function vary(job, image = job.images[0]) {
   });
 }
 
-let models = null;
+// The model's next larger size of the picture's shape; null where it has none, or could not keep the picture.
+function largerSize(model, { width, height }) {
+  if (!model?.same_at_every_size && !model?.tasks.includes("image-to-image")) return null;
+  const sizes = model.sizes.map((size) => size.split("x").map(Number)).sort(([a], [b]) => a - b);
+  return sizes.find(([wide, high]) => wide > width && Math.abs((wide * height) / (high * width) - 1) < SAME_SHAPE) ?? null;
+}
 
-async function modelNamed(name) {
-  models ??= getJson("models").catch((error) => { models = null; throw error; });
-  return (await models).items.find((model) => model.name === name);
+// Draws a picture in a larger size: by its seed where the model draws the same then; otherwise from the picture.
+function drawLarger(model, job, image, [width, height]) {
+  return attempt(async () => {
+    const isSame = model.same_at_every_size && !job.image;
+    const wanted = { ...requestOf({ ...job, image: null, mask: null }), n: 1, width, height };
+    const made = await submit({ ...wanted, ...(isSame ? { seed: image.seed } : from(image.id, Math.max(REDRAWN, 1 / job.steps))) });
+    toast(isSame ? t("Drawing the same picture in the larger size.") : t("Drawing again from this picture, larger: its details may change."));
+    return made;
+  });
+}
+
+async function largerItem(job, image) {
+  const model = await modelNamed(job.model).catch(() => null); // without it, the menu has its other entries
+  const size = largerSize(model, image);
+  return size && { icon: "expand", text: t("Draw larger: %(size)s", { size: size.join(" × ") }), onClick: () => drawLarger(model, job, image, size) };
 }
 
 // A dead letter is retried as such, so that it is marked as done; another job is submitted again with its seed.
@@ -83,10 +103,11 @@ const copyPicture = (image) => attempt(async () => {
 });
 
 // The menu of one picture, or of a job's first.
-export function menuOf(job, image, more = []) {
+export async function menuOf(job, image, more = []) {
   const downloads = image ? ["png", "webp", "jpeg"].map((format) => ({ icon: "download", text: t("Download %(format)s", { format: formatName(format) }), href: pictureUrl(image, format), download: fileName(job, image, format) })) : [];
   const canCopy = image && window.isSecureContext && navigator.clipboard;
   return [
+    image && await largerItem(job, image),
     ...downloads,
     canCopy && { icon: "copy", text: t("Copy picture"), onClick: () => copyPicture(image) },
     image && { icon: "link", text: t("Share a link …"), onClick: () => share(image) },

@@ -31,7 +31,7 @@ export function makeTile({ onRemix, onEnlarge, organise }) {
   on(".again", again);
   on(".vary", (job) => vary(job));
   on(".remix", onRemix);
-  on(".more", (job, at) => openMenu(at, [...folded(job), ...menuOf(job, job.images[0], ended(job) ? organise(job) : [])]));
+  on(".more", async (job, at) => openMenu(at, [...folded(job), ...await menuOf(job, job.images[0], ended(job) ? organise(job) : [])]));
   return tile;
 }
 

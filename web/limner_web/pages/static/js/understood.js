@@ -1,8 +1,8 @@
 // How a message was understood, as chips below its picture: each can be corrected, and only that changes.
-import { getJson } from "./api.js";
 import { el } from "./dom.js";
 import { number, t } from "./i18n.js";
 import { openMenu } from "./menu.js";
+import { modelNamed } from "./model-list.js";
 import { attempt } from "./toast.js";
 import { count } from "./words.js";
 
@@ -10,12 +10,6 @@ const NUMBERS = [1, 2, 4, 9, 16];
 const STRENGTHS = [0.3, 0.5, 0.8, 1];
 const MENU = { haspopup: "menu" };
 const CHECKED = { true: "check", false: "minus" };
-let models = null;
-
-async function modelNamed(name) {
-  models ??= getJson("models").catch((error) => { models = null; throw error; });
-  return (await models).items.find((model) => model.name === name);
-}
 
 const styleOf = (job) => job.style ?? (job.images.length === 1 ? job.images[0].style : null);
 const sizeWords = (width, height) => `${width} × ${height}`;

@@ -1,0 +1,9 @@
+// The models of the service, asked for once.
+import { getJson } from "./api.js";
+
+let models = null;
+
+export async function modelNamed(name) {
+  models ??= getJson("models").catch((error) => { models = null; throw error; });
+  return (await models).items.find((model) => model.name === name);
+}
