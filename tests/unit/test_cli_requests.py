@@ -39,6 +39,12 @@ def test_generate_sends_the_start_time_and_the_retries(fake_server: FakeServer, 
     assert (sent["not_before"], sent["max_retries"]) == ("2026-12-24T18:00:00Z", 0)
 
 
+def test_generate_sends_the_quality(fake_server: FakeServer, tmp_path: Path) -> None:
+    run("generate", "a boat", "-o", str(tmp_path / "a.png"), "--quality", "best", "--server", fake_server.url)
+    assert json.loads(fake_server.bodies[0]) == {"prompt": "a boat", "quality": "best"}
+    assert run("generate", "a boat", "--quality", "finest", "--server", fake_server.url).exit_code == 2
+
+
 def test_generate_sends_the_input_image(fake_server: FakeServer, tmp_path: Path) -> None:
     start = tmp_path / "start.webp"
     start.write_bytes(b"a picture")

@@ -93,6 +93,7 @@ LOSSES_TOGETHER: Final = 2
 
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 RequestedName = Annotated[str, StringConstraints(max_length=200)]
+JobQuality = Literal["standard", "best"]
 Task = Literal["text-to-image", "image-to-image", "inpainting"]
 
 
@@ -137,7 +138,7 @@ class JobRequest(BaseModel):
     height: int | None = Field(default=None, strict=True, description="Pixels.")
     size: RequestedName | None = Field(default=None, description="`256x256`, say, instead of `width` and `height`.")
     steps: int | None = Field(default=None, strict=True, description="Denoising steps: more is slower and often finer.")
-    quality: Literal["standard", "best"] = Field(
+    quality: JobQuality = Field(
         default="standard",
         description="`best`: draw several candidates for each picture, and keep the one that the model's evaluator "
         "ranks highest. Costs as many times more; `candidates` of `GET /models` says how many.",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.estimate_views import BulkEstimateView, EstimateView
-from limner_shared.domain.jobs import JobRequest, JobSpec, Priority, RequestedName
+from limner_shared.domain.jobs import JobQuality, JobRequest, JobSpec, Priority, RequestedName
 from limner_web.auth import tenant_id
 from limner_web.estimation import estimate, estimate_bulk
 from limner_web.services import get_services
@@ -34,6 +34,7 @@ class CostFields(BaseModel):
     height: int | None = Field(default=None, description="The height, in pixels.")
     steps: int | None = Field(default=None, description="The number of denoising steps.")
     n: int | None = Field(default=None, ge=1, description="The number of images.")
+    quality: JobQuality | None = Field(default=None, description="`best` costs as many times more as it draws.")
 
 
 class EstimateQuery(CostFields):

@@ -4,7 +4,7 @@ import { number, t, tn } from "./i18n.js";
 import { duration, pauseWords } from "./words.js";
 
 const CHANGED_MS = 400; // after the last change
-const FIELDS = ["model", "width", "height", "steps", "n"]; // what the cost depends on
+const FIELDS = ["model", "width", "height", "steps", "n", "quality"]; // what the cost depends on
 const MOST_KINDS = 1000; // in one estimate
 
 function costWords({ cost, cost_left: left }) {
