@@ -23,6 +23,8 @@ def settings(settings: Settings) -> Settings:
 
 def test_each_request_has_one_line_with_its_ids_and_without_its_texts(server: Service, tmp_path: Path):
     with httpx.Client(base_url=f"http://127.0.0.1:{server.settings.port}", trust_env=False) as client:
+        client.get(f"/images/{MARK}.{MARK}", headers={"X-Request-Id": "linked"})
+        client.get(f"/images/{MARK}.{MARK}/", headers={"X-Request-Id": "not-linked"})
         headers = {"X-Request-Id": "mine-1"}
         job = client.post("/api/v1/jobs", json={"prompt": f"a {MARK} apple"}, headers=headers).json()["id"]
         client.get(f"/api/v1/jobs/{job}", headers={"X-Request-Id": "mine-2", "Authorization": f"Bearer lim_{MARK}"})
@@ -43,5 +45,6 @@ def test_each_request_has_one_line_with_its_ids_and_without_its_texts(server: Se
     assert re.fullmatch("[0-9a-f]{32}", listed["request_id"])
     assert bulk["bulk"].startswith("bulk_")
     assert last["request_id"] == refused.json()["request_id"]
+    assert [line["path"] for line in access if str(line["request_id"]).endswith("linked")] == ["/images/…"] * 2
     assert {line["process"] for line in lines} == {"web"}
     assert MARK not in log

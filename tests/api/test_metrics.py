@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
 
 from limner_client.local.embedded_valkey import free_port
-from limner_shared.db.engine import Database
+from limner_shared.db.engine import VERSION_TABLE, Database
 from limner_shared.messaging.reports import WorkerReport, write_report
 from limner_shared.settings import Settings
 from tests.api.clients import ApiClient, App
@@ -132,3 +133,13 @@ def test_counts_survive_the_death_of_all_processes(two_processes: Service):
         os.kill(int(child), signal.SIGKILL)
     eventually(two_processes.web_responds)
     assert counted() == 20
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_migrations_lock_holds_up_no_health_check(client: ApiClient, database: Database):
+    with database.write() as session:
+        session.execute(text(f"LOCK TABLE {VERSION_TABLE} IN ACCESS EXCLUSIVE MODE"))
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json["database"]) == (503, "away")
+    eventually(lambda: client.get("/readyz").status_code == 200)

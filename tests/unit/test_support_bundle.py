@@ -18,6 +18,8 @@ from limner_client.operations import support_bundle
 from limner_client.operations.redaction import REDACTED, Redaction
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
+from limner_shared.db.signed_links import SignedLinks
+from limner_shared.domain.ids import new_id
 from limner_shared.domain.webhooks import new_secret
 from limner_shared.settings import Settings
 
@@ -53,6 +55,13 @@ def test_keys_of_the_service_are_redacted_by_their_form(database: Database, cell
     secret = new_secret()
     shown = Redaction(Settings(), {})(f"{key} {secret} jobs=true model=limner-flow ?limit=20")
     assert shown == f"{REDACTED} {REDACTED} jobs=true model=limner-flow ?limit=20"
+
+
+@pytest.mark.parametrize("cell", ["", "west2"])
+def test_signed_links_are_redacted_by_their_form(database: Database, cell: str) -> None:
+    path, _ = SignedLinks("", database, cell).make(new_id("img"), 60)
+    kept = "/api/v1/images/img_01arz3ndektsv4rrffq69g5fav?format=png /docs/images/gallery.png"
+    assert Redaction(Settings(), {})(f"path={path} {kept}") == f"path=/images/{REDACTED} {kept}"
 
 
 def test_of_a_secret_setting_only_whether_it_is_set_is_shown() -> None:

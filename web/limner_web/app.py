@@ -12,6 +12,7 @@ from typing import Final
 from apiflask import APIFlask
 from flask import Response, g, request
 
+from limner_shared.db import signed_links
 from limner_shared.settings import Settings
 from limner_shared.telemetry import concerns, get_logger
 from limner_web import auth, health, operator, problems, request_checks, throttling
@@ -180,6 +181,11 @@ def _end(headers: Mapping[str, str], response: Response) -> Response:
     if request.path not in throttling.ALWAYS_ANSWERED:  # health checks and scrapes come every few seconds
         ms = round(seconds * 1000, 1)
         route = request.url_rule.rule if request.url_rule is not None else None
-        path = request.path[:LOGGED_PATH_CHARS]
-        log.info("request", method=request.method, path=path, route=route, status=response.status_code, ms=ms)
+        log.info("request", method=request.method, path=_logged_path(), route=route, status=response.status_code, ms=ms)
     return response
+
+
+def _logged_path() -> str:
+    """The path without the token of a signed link, which shows the image to anyone who has it."""
+    folder = f"{signed_links.FOLDER}/"
+    return f"{folder}…" if request.path.startswith(folder) else request.path[:LOGGED_PATH_CHARS]

@@ -20,6 +20,7 @@ NOT_SECRET: Final = frozenset({"true", "false", "none", "null", "require_keys"})
 USERINFO: Final = re.compile(r"(?<=://)[^/\s@\"']+(?=@)")
 PATTERNS: Final = (
     re.compile(r"\blmn_[a-z0-9-]+_[A-Za-z0-9]+(?:_[A-Za-z0-9]+)?"),  # API keys
+    re.compile(r"(?<=/images/)[\w~.-]+\.[\w-]{20,}"),  # tokens of signed links
     re.compile(r"\bwhsec_[A-Za-z0-9+/=]+"),
     re.compile(r"(?<=[Bb]earer )[^\s\"',]+"),
     re.compile(r"(?<=[Bb]asic )[A-Za-z0-9+/=]{8,}"),

@@ -15,7 +15,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import URL, Engine, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -87,22 +87,18 @@ def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
 class Database:
     """A pool of connections. All transactions use `read` or `write`."""
 
-    def __init__(self, url: str, direct_url: str = "", *, limited: bool = True) -> None:
-        """With `direct_url`, `url` leads to a pooler in transaction mode, and `direct_url` to the database itself.
+    def __init__(self, url: str | Engine, direct_url: str = "", *, limited: bool = True) -> None:
+        """`url` may also be an engine of another kind, such as `postgresql_engine.probe_engine`.
+
+        With `direct_url`, `url` leads to a pooler in transaction mode, and `direct_url` to the database itself.
 
         `limited` False is for migrations: to build an index over millions of rows takes longer than the limits allow.
         """
-        parsed = parse(url)
         self._direct: Engine | None = None
-        if parsed.drivername == "sqlite" and direct_url:
-            raise ConfigurationError("LIMNER_DATABASE_DIRECT_URL is for PostgreSQL: leave it empty for SQLite.")
-        if parsed.drivername == "sqlite":
-            self.engine = sqlite_engine(parsed.database)
-        elif direct_url:
-            self.engine = pooled_engine(parsed)
-            self._direct = session_engine(parse(direct_url))
+        if isinstance(url, Engine):
+            self.engine = url
         else:
-            self.engine = session_engine(parsed) if limited else unlimited_engine(parsed)
+            self.engine, self._direct = _engines(parse(url), direct_url, limited=limited)
         self._writing = self.engine.execution_options(limner_write=True)
         self._full_at = float("-inf")
 
@@ -148,6 +144,17 @@ class Database:
         self.engine.dispose()
         if self._direct is not None:
             self._direct.dispose()
+
+
+def _engines(url: URL, direct_url: str, *, limited: bool) -> tuple[Engine, Engine | None]:
+    """The engine of a URL, and the one that passes a pooler by, if there is one. Raises ConfigurationError."""
+    if url.drivername == "sqlite":
+        if direct_url:
+            raise ConfigurationError("LIMNER_DATABASE_DIRECT_URL is for PostgreSQL: leave it empty for SQLite.")
+        return sqlite_engine(url.database), None
+    if direct_url:
+        return pooled_engine(url), session_engine(parse(direct_url))
+    return session_engine(url) if limited else unlimited_engine(url), None
 
 
 @contextmanager

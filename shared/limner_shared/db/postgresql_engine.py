@@ -7,9 +7,10 @@ transaction, no statement is prepared, and what needs a session connects directl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -100,8 +101,22 @@ def pooled_engine(url: URL) -> Engine:
     """An engine whose connections lead to a pooler in transaction mode; each transaction sets its own limits."""
     arguments = {**_client_limits(url), "prepare_threshold": None}
     engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
+    return _checked(_limiting_transactions(engine, TRANSACTION_LIMITS))
+
+
+def probe_engine(url: URL, seconds: int) -> Engine:
+    """An engine for checks of a database or a pooler: each has a connection of its own, and each of its steps ends
+    after some seconds, even if the server is frozen or a migration has locked the table.
+    """
+    limits = {"connect_timeout": seconds, "tcp_user_timeout": seconds * 1000, "prepare_threshold": None}
+    engine = create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=_client_limits(url) | limits)
+    return _limiting_transactions(engine, {"lock_timeout": seconds * 1000, "statement_timeout": seconds * 1000})
+
+
+def _limiting_transactions(engine: Engine, limits: Mapping[str, int]) -> Engine:
+    """Set these limits, in milliseconds, at the begin of each transaction: behind a pooler a session has none."""
     # One message, so that a transaction costs no more round trips than with a session.
-    begin = "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in TRANSACTION_LIMITS.items())])
+    begin = "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in limits.items())])
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: ConnectionPoolEntry) -> None:
@@ -111,7 +126,7 @@ def pooled_engine(url: URL) -> Engine:
     def begin_limited(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
-    return _checked(engine)
+    return engine
 
 
 def _client_limits(url: URL) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Health of the database and Redis, checked on separate connections with short timeouts, at most once a second."""
+"""Health of the database and Redis, checked on separate connections with short time limits, at most once a second."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import Engine, NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared.db import pause_queries
 from limner_shared.db.engine import Database, is_current
+from limner_shared.db.postgresql_engine import parse, probe_engine
 from limner_shared.domain.pauses import Paused
 from limner_shared.messaging.redis_servers import RedisRefuses
 from limner_shared.messaging.reports import STORE, DispatcherReport, WorkerReport, read_reports
@@ -22,16 +23,12 @@ from limner_shared.settings import Settings
 from limner_web.serving import cooperative
 
 FRESH_SECONDS: Final = 1.0
-CONNECT_SECONDS: Final = 2
+STEP_SECONDS: Final = 2
+"""How long opening a connection, a statement or a wait for a lock may take in a check of the database."""
 FULL: Final = "full"
 """The state of a database whose disk is full: it can be read."""
 WRITTEN: Final = "limner:health"
 """The key that is written to see whether Redis takes writes. With a full disk or memory it takes none."""
-TIME_LIMITS: Final[dict[str, dict[str, Any]]] = {
-    # Each check opens a new connection. A frozen server does not accept it, which the timeout detects.
-    "postgresql": {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000},
-    "sqlite": {"timeout": CONNECT_SECONDS},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +70,7 @@ class Probe:
         self._store_trouble = store_trouble
         self._url = settings.resolved_database_url
         self._redis = redis
-        self._database = Database.of(settings)
-        engine = self._database.engine
-        limits = TIME_LIMITS[engine.dialect.name]
-        self._database.engine = create_engine(engine.url, poolclass=NullPool, connect_args=limits)
-        cooperative.install(self._database.engine)
+        self._database = Database(_engine(self._url))
         self._lock = threading.Lock()
         self._health = Health("unknown", "unknown")
         self._checked_at = float("-inf")
@@ -118,3 +111,12 @@ class Probe:
         except RedisError:
             return replace(found, redis="away")
         return found
+
+
+def _engine(url: str) -> Engine:
+    parsed = parse(url)
+    if parsed.drivername != "sqlite":
+        return probe_engine(parsed, STEP_SECONDS)
+    engine = create_engine(parsed, poolclass=NullPool, connect_args={"timeout": STEP_SECONDS})
+    cooperative.install(engine)
+    return engine
