@@ -219,7 +219,7 @@ class JobSpec(BaseModel):
     seed: int
     n: int = 1
     candidates: int = 1
-    """How many are drawn for each image; the one that the evaluator ranks highest is kept. Above 1 from version 2 on."""
+    """How many are drawn for each image, of which the evaluator keeps one. Above 1 from version 2 on."""
     guidance_rescale: float = 0.0
     dropped_negative: str = ""
     """What a description wanted left out, where the model cannot leave things out."""
