@@ -182,15 +182,21 @@ def test_texts_that_look_like_json_and_nulls_are_taken_as_an_agent_means_them(ht
         ("generate_image", {"prompt": "a cat", "size": "512x512"}, "invalid_request: width: 512x512 is not allowed"),
         ("generate_image", {"prompt": ""}, "invalid_request: Describe the picture you want."),
         ("generate_image", {"prompt": "a cat", "model": "none"}, "invalid_request: model: 'none' is not allowed"),
-        ("generate_image", {"prompt": "a cat", "wait_seconds": 31}, "wait_seconds"),
-        ("generate_image", {}, "prompt"),
+        (
+            "generate_image",
+            {"prompt": "a cat", "wait_seconds": 31},
+            "invalid_request: wait_seconds: Input should be less",
+        ),
+        ("generate_image", {}, "invalid_request: prompt: Field required"),
+        ("generate_image", {"prompt": "a cat", "width": 64}, "width: this tool has no such argument; it has prompt, "),
+        ("list_models", {"task": "inpainting"}, "task: this tool has no such argument"),
         (
             "edit_image",
             {"prompt": "a cat", "image": "https://example.com/a.png"},
             "invalid_request: image: give the id",
         ),
         ("get_job", {"job_id": "job_none"}, "not_found: There is no job job_none."),
-        ("get_job", {"job_id": "../keys"}, "job_id"),
+        ("get_job", {"job_id": "../keys"}, "invalid_request: job_id: String should match pattern"),
     ],
 )
 def test_an_error_tells_the_agent_what_to_change(http_origin: str, tool: str, arguments: dict[str, Any], reason: str):

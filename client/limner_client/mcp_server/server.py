@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limner_client.client import Client
+from limner_client.mcp_server.strict_tool import StrictTool
 from limner_client.mcp_server.tools import Connect, Tools
 from limner_shared.settings import is_loopback
 
@@ -30,15 +31,15 @@ INSTRUCTIONS: Final = (
 
 def build(connect: Connect) -> MCPServer:
     """The server with its tools; `connect` makes the client for each call."""
-    server = MCPServer("limner", instructions=INSTRUCTIONS, version=version("limner"), log_level="WARNING")
     tools = Tools(connect)
     reads, draws = ToolAnnotations(read_only_hint=True), ToolAnnotations(destructive_hint=False)
-    server.add_tool(tools.generate_image, annotations=draws)
-    server.add_tool(tools.edit_image, annotations=draws)
-    server.add_tool(tools.get_job, annotations=reads)
-    server.add_tool(tools.search_images, annotations=reads)
-    server.add_tool(tools.list_models, annotations=reads)
-    return server
+    offered = [StrictTool.from_function(each, annotations=draws) for each in (tools.generate_image, tools.edit_image)]
+    offered += [
+        StrictTool.from_function(each, annotations=reads)
+        for each in (tools.get_job, tools.search_images, tools.list_models)
+    ]
+    known = version("limner")
+    return MCPServer("limner", instructions=INSTRUCTIONS, version=known, tools=offered, log_level="WARNING")
 
 
 def serve_stdio(url: str, key: str | None) -> None:
