@@ -188,6 +188,29 @@ def test_a_mask_is_painted_erased_undone_and_sent_with_the_picture(
     expect(page.get_by_role("slider", name="wash")).to_have_value("0.6")
 
 
+def test_a_picture_is_extended_beyond_its_edges_in_another_shape(
+    canvas_port: int, open_page: OpenPage, photo: Path
+) -> None:
+    page = open_page(port=canvas_port)
+    start_from(page, photo)
+    page.get_by_role("combobox", name="Size").select_option("64x64")
+    page.get_by_role("button", name="Extend the picture beyond its edges").click()
+    expect(page.get_by_role("button", name="Change the mask")).to_be_visible()
+    sent = submitted(page)
+    picture, mask = decoded(sent["image"]).convert("RGB"), decoded(sent["mask"]).convert("L")
+    assert (picture.size, mask.size, sent["strength"]) == ((1024, 1024), (1024, 1024), 1)
+    places = ((512, 512), (200, 512), (135, 512), (512, 325), (512, 200), (20, 20))
+    assert [mask.getpixel(place) for place in places] == [0, 0, 255, 255, 255, 255]  # also just within its edges
+    teal = picture.getpixel((512, 200))
+    assert isinstance(teal, tuple)
+    assert all(abs(found - wanted) < 6 for found, wanted in zip(teal, (0, 128, 128), strict=True))
+    page.get_by_role("button", name="Change the mask").click()
+    painter = page.get_by_role("dialog", name="Mask painter")
+    painter.get_by_role("button", name="Undo").click()
+    painter.get_by_role("button", name="Use this mask").click()
+    expect(page.get_by_role("button", name="Paint a mask")).to_be_visible()
+
+
 @pytest.mark.long
 def test_a_mask_is_painted_by_keyboard_alone(canvas_port: int, open_page: OpenPage, photo: Path) -> None:
     page = open_page(port=canvas_port)

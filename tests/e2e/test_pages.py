@@ -16,7 +16,7 @@ from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
-from tests.e2e.bulks import SMALL
+from tests.e2e.bulks import SMALL, draw_bulk
 from tests.e2e.running import limner_up
 from tests.processes import eventually
 from tests.receivers import receiver
@@ -64,6 +64,22 @@ def test_a_bulk_is_paused_resumed_and_canceled(service: int, open_page: Callable
     for name, state in (("Pause", "paused"), ("Resume", "running"), ("Cancel", "canceled")):
         card.get_by_role("button", name=name, exact=True).click()
         expect(card.locator(".badge")).to_have_text(state, timeout=20_000)
+
+
+def test_only_the_failed_jobs_of_a_bulk_are_retried_with_their_seeds(door: str, open_page: Callable[..., Page]):
+    late = {"prompt": "a late fox", "model": "canvas", "steps": 1000, "seed": 5, "expires_in": 1}
+    port = int(door.rpartition(":")[2])
+    bulk = draw_bulk(port, {"prompt": "an early fox"}, late | {"width": 64, "height": 64})
+    page = open_page("/bulk", port=port)
+    card = page.locator(f"#{bulk}")
+    expect(card).to_contain_text("1 done · 1 failed")
+    card.get_by_role("button", name="Retry failed").click()
+    expect(page.get_by_text("1 job queued again")).to_be_visible()
+    with Client(door) as client:
+        newest = client.jobs().items[0]
+        client.cancel(newest.id)
+    assert (newest.prompt, newest.seed, newest.steps) == ("a late fox", 5, 1000)
+    assert newest.bulk not in {None, bulk}
 
 
 def test_the_queue_shows_running_and_waiting_jobs_moves_and_cancels_them(service: int, open_page: Callable[..., Page]):

@@ -47,6 +47,14 @@ export function paintMask(url) {
   }));
 }
 
+// The mask of all but a part, [x, y, width, height] in parts of the whole, of a picture of a size.
+export function maskAround(width, height, part) {
+  const scale = LONGEST / Math.max(width, height);
+  const sides = [Math.round(width * scale), Math.round(height * scale)];
+  strokes.begin({ around: part.map((each, at) => each * sides[at % 2]) });
+  return strokes.exported(...sides);
+}
+
 export const forgetMask = () => { strokes.copy = []; };
 
 // --- what is shown ---------------------------------------------------------------------------------------------------

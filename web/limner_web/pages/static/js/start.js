@@ -2,9 +2,10 @@
 import { pictureUrl } from "./api.js";
 import { $, $$ } from "./dom.js";
 import { acceptPictures, hasPictures } from "./drag.js";
+import { extended } from "./extend.js";
 import { form, modelChosen, models, chooseModel } from "./form.js";
 import { number, t } from "./i18n.js";
-import { forgetMask, paintMask } from "./mask.js";
+import { forgetMask, maskAround, paintMask } from "./mask.js";
 import { fileOf, readPicture } from "./picture-file.js";
 import { attempt, toast } from "./toast.js";
 
@@ -39,6 +40,7 @@ function show() {
   $(".started", form).hidden = !picture;
   $("[data-paint]", form).hidden = !can("inpainting");
   $("[data-paint] span", form).textContent = mask ? t("Change the mask") : t("Paint a mask");
+  $("[data-extend]", form).hidden = Boolean(mask) || !can("inpainting");
   $("[data-unpaint]", form).hidden = !mask || !can("inpainting");
   $("[data-about-mask]", form).textContent = !can("inpainting") ? t("This model changes the whole picture; it cannot fill a mask.") : mask ? t("Only what is painted is drawn again.") : isOnly ? t("This model fills a mask: paint where the picture may change.") : t("Without a mask the whole picture may change.");
   $(".started .masked", form).hidden = !mask || !can("inpainting");
@@ -73,6 +75,16 @@ async function paint() {
   show();
 }
 
+// Has the picture drawn on beyond its edges, in the shape that the form says.
+async function extend() {
+  const [width, height] = form.elements.size.value.split("x").map(Number);
+  const { image, part } = await extended(picture.url, width, height);
+  set({ image, url: image, id: null });
+  mask = maskAround(width, height, part);
+  form.elements.strength.value = 1;
+  show();
+}
+
 function listenForFiles() {
   const drop = $(".start .drop", form);
   $("input", drop).addEventListener("change", ({ target }) => { take(target.files[0]).then(() => { target.value = ""; }); });
@@ -94,6 +106,7 @@ function listenForFiles() {
 export function setUpStart() {
   listenForFiles();
   $("[data-paint]", form).onclick = () => attempt(paint);
+  $("[data-extend]", form).onclick = () => attempt(extend);
   $("[data-unpaint]", form).onclick = () => { mask = null; forgetMask(); show(); };
   $("[data-unstart]", form).onclick = () => { set(null); $(".start input", form).focus(); };
   form.addEventListener("input", show);

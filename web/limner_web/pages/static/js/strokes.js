@@ -3,10 +3,16 @@ export function makeStrokes() {
   let done = [];
   let undone = [];
 
-  function trace(context, { points: [first, ...rest], size, isErasing }, colour) {
+  function trace(context, { points: [first, ...rest] = [], around, size, isErasing }, colour) {
     context.globalCompositeOperation = isErasing ? "destination-out" : "source-over";
     Object.assign(context, { strokeStyle: colour, fillStyle: colour, lineWidth: size, lineCap: "round", lineJoin: "round" });
     context.beginPath();
+    if (around) {
+      context.rect(0, 0, context.canvas.width, context.canvas.height);
+      context.rect(...around);
+      context.fill("evenodd");
+      return;
+    }
     if (rest.length) {
       context.moveTo(first.x, first.y);
       for (const { x, y } of rest) context.lineTo(x, y);
