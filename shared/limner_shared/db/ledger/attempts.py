@@ -141,7 +141,9 @@ def interpreted(
     Raises TooManyRequests if the tenant's cost units for today do not cover the cost beyond what was granted.
     """
     current = _current([AttemptKey(job_id, attempt)])
-    before = session.execute(select(Job.tenant_id, Job.cost).where(current)).one_or_none()
+    # Locked: if the lease were lost after this, the cost and the words would be written all the same.
+    owned = select(Job.tenant_id, Job.cost).where(current).with_for_update(key_share=True)
+    before = session.execute(owned).one_or_none()
     if before is None:
         return False
     if cost > before.cost:

@@ -202,7 +202,7 @@ def lock(session: Session, ids: Select[str]) -> list[str]:
 
 
 def lock_bulks(session: Session, bulk_ids: Iterable[str | None]) -> None:
-    """Lock the bulks of locked jobs, in the order of `transition`, for a transaction that ends them in several of it."""
+    """Lock the bulks of locked jobs, in the order of `transition`: for a transaction that ends them in steps."""
     ids = sorted({bulk_id for bulk_id in bulk_ids if bulk_id is not None})
     if ids:
         bulks = select(Bulk.id).where(Bulk.id.in_(ids)).order_by(Bulk.id)
