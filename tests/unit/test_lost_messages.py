@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 from redis import Redis
-from sqlalchemy import update
+from sqlalchemy import select, update
 from tests.unit.dispatchers import (
     HOUR,
     MINUTE,
@@ -26,11 +26,13 @@ from tests.unit.dispatchers import (
 
 from limner_dispatcher import release
 from limner_dispatcher.dispatcher import Dispatcher
+from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Released
 from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import Lane, Priority
+from limner_shared.domain.pauses import Paused
 from limner_shared.messaging.celery_app import publish, queue_name
 from limner_shared.messaging.redis_queues import jobs_of
 
@@ -183,3 +185,19 @@ def test_a_message_that_moved_up_is_not_treated_as_lost(
     assert messages(redis, Lane.NORMAL) == [[normal[1]], [normal[2]], low]
     tick(dispatcher)
     assert published(redis)[low[0]] == 1
+
+
+@pytest.mark.parametrize("recalled", [True, False])
+def test_a_job_that_was_recalled_or_canceled_is_not_recorded_as_moved_to_another_lane(
+    database: Database, catalogue: Catalogue, recalled: bool
+):
+    ids = submit(database, catalogue, 2)
+    with database.write() as session:
+        ledger.release(session, Lane.LOW, ids)
+        if recalled:
+            ledger.recall(session, MODEL, Paused(frozenset({MODEL})))
+        else:
+            ledger.cancel(session, Job.id.in_(ids))
+        [moved, _] = before = session.execute(select(Job.id, Job.lane, Job.released_at).order_by(Job.id)).all()
+        ledger.promote(session, {moved.id: Lane.NORMAL})
+        assert session.execute(select(Job.id, Job.lane, Job.released_at).order_by(Job.id)).all() == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.clocks import Clock
 
-from limner_dispatcher.webhooks.pacing import FAILURES, PAUSE_SECONDS, Pacing
+from limner_dispatcher.webhooks.pacing import FAILURES, LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, Pacing
 from limner_shared.domain.webhooks import DueReceiver
 
 
@@ -112,3 +112,20 @@ def test_forgetting_idle_receivers_spares_those_that_are_due(clock: Clock, monke
     assert begin(pacing, due("a", "d")) == {"a": 4, "d": 1}
     pacing.ended("d", delivered=True)
     assert begin(pacing, due("b")) == {"b": 1}, "it was forgotten, and is new again"
+
+
+def test_dead_receivers_with_nothing_to_send_are_forgotten_after_the_longest_pause(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("limner_dispatcher.webhooks.pacing.REMEMBERED", 3)
+    pacing = Pacing(64, 4, 100, clock)
+    names = ["dead 1", "dead 2", "dead 3"]
+    for _ in range(FAILURES):
+        begin(pacing, due(*names))
+        for name in names:
+            pacing.ended(name, delivered=False)
+    begin(pacing, due("a"))
+    assert set(names) <= set(pacing._receivers), "forgotten while their circuit breakers may be open"
+    clock.now += LONGEST_PAUSE_SECONDS
+    begin(pacing, due("a", "dead 1"))
+    assert set(pacing._receivers) == {"a", "dead 1"}

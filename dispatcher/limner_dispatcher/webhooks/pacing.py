@@ -31,6 +31,7 @@ class _Receiver:
     breaker: Breaker
     tokens: float
     refilled_at: float
+    """When something was last due for it."""
     in_flight: int = 0
     proven: bool = False
     """Whether its last delivery succeeded."""
@@ -143,11 +144,16 @@ class Pacing:
         receiver.refilled_at = now
 
     def _forget(self, due: Collection[str]) -> None:
-        """Forget idle receivers beyond REMEMBERED, but none of those that are due."""
+        """Forget idle receivers beyond REMEMBERED, but none of those that are due. One that failed is kept only for
+        as long as its circuit breaker may be open: a tenant can name any number of dead hosts.
+        """
         if len(self._receivers) < REMEMBERED:
             return
+        earliest = self._clock() - LONGEST_PAUSE_SECONDS
         self._receivers = {
             name: each
             for name, each in self._receivers.items()
-            if name in due or each.in_flight or each.breaker.state is not BreakerState.CLOSED
+            if name in due
+            or each.in_flight
+            or (each.breaker.state is not BreakerState.CLOSED and each.refilled_at > earliest)
         }

@@ -265,12 +265,7 @@ class Publisher:
         returned = [each.job.key for each in outcomes if each.result is None and not each.charged]
         lost = [each.job.key for each in outcomes if each.result is None and each.charged]
         with self._database.write() as session:
-            changes = ledger.finish(session, [result for result in results if result.error is None])
-            failures = [ledger.fail(session, result) for result in results if result.error is not None]
-            changes += ledger.hand_back(session, returned, "worker cannot do it now") if returned else []
-            if lost:
-                ledger.forfeit(session, lost)
-        return changes + [change for change in failures if change is not None]
+            return ledger.settle(session, results, returned, lost)
 
 
 def _ids(outcomes: Sequence[Outcome]) -> list[str]:

@@ -10,7 +10,17 @@ erasure: what a deletion removes · labels: favourites and tags · search_index:
 conversations: conversations and turns.
 """
 
-from limner_shared.db.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew
+from limner_shared.db.ledger.attempts import (
+    claim,
+    claim_next,
+    fail,
+    finish,
+    forfeit,
+    hand_back,
+    interpreted,
+    renew,
+    settle,
+)
 from limner_shared.db.ledger.blob_deletion import (
     collect_garbage,
     inputs_given_up,
@@ -152,6 +162,7 @@ __all__ = [
     "retry_dead",
     "schedule_blob_deletion",
     "seal_bulk",
+    "settle",
     "stale_bulks",
     "start_due",
     "store_idempotency_key",

@@ -17,7 +17,16 @@ from limner_shared.db.ledger.counting import count_claims
 from limner_shared.db.ledger.intake import reserve_quota
 from limner_shared.db.ledger.scheduling import BACK_TO_QUEUE, retry, start_due
 from limner_shared.db.ledger.search_index import replace_words
-from limner_shared.db.ledger.types import AttemptKey, Change, Claim, Result, error_values, record, transition
+from limner_shared.db.ledger.types import (
+    AttemptKey,
+    Change,
+    Claim,
+    Result,
+    error_values,
+    lock_bulks,
+    record,
+    transition,
+)
 from limner_shared.db.library_tables import ImageEmbedding
 from limner_shared.db.many_rows import among, among_those, insert_many, update_many
 from limner_shared.db.tables import Image, Job, Tenant
@@ -54,11 +63,15 @@ def claim(
     notifies = emit(session, events)
     count_claims(session, rows)
     claims: list[Claim] = []
+    unreadable: list[tuple[Row[*tuple[Any, ...]], ValueError]] = []
     for row in rows:
         try:
             claims.append(_claim(row, notifies=notifies))
         except ValueError as error:
-            _fail_unreadable(session, row.id, row.attempt, error)
+            unreadable.append((row, error))
+    lock_bulks(session, [row.bulk_id for row, _ in unreadable])
+    for row, error in unreadable:
+        _fail_unreadable(session, row.id, row.attempt, error)
     return claims
 
 
@@ -128,7 +141,9 @@ def interpreted(
     Raises TooManyRequests if the tenant's cost units for today do not cover the cost beyond what was granted.
     """
     current = _current([AttemptKey(job_id, attempt)])
-    before = session.execute(select(Job.tenant_id, Job.cost).where(current)).one_or_none()
+    # Locked: if the lease were lost after this, the cost and the words would be written all the same.
+    owned = select(Job.tenant_id, Job.cost).where(current).with_for_update(key_share=True)
+    before = session.execute(owned).one_or_none()
     if before is None:
         return False
     if cost > before.cost:
@@ -167,6 +182,28 @@ def renew(session: Session, attempts: Iterable[AttemptKey], lease_seconds: float
 def forfeit(session: Session, attempts: Iterable[AttemptKey]) -> None:
     """Expire the leases of these attempts now, so that the reaper counts each as a loss without a wait."""
     session.execute(update_many(Job).where(_current(attempts)).values(lease_until=now()))
+
+
+def settle(
+    session: Session,
+    results: Sequence[Result],
+    returned: Sequence[AttemptKey] = (),
+    lost: Sequence[AttemptKey] = (),
+) -> list[Change]:
+    """End attempts with their results, hand back those `returned` and forfeit those `lost`, in one transaction."""
+    succeeded = [result for result in results if result.error is None]
+    failed = [result for result in results if result.error is not None]
+    keys = [*(result.key for result in results), *returned, *lost]
+    if len(keys) > max(1, len(succeeded)):  # several statements: they must not wait for one another's locks
+        jobs = select(Job.bulk_id).where(_current(keys)).order_by(Job.id).with_for_update(key_share=True)
+        lock_bulks(session, session.scalars(jobs))
+    changes = finish(session, succeeded)
+    changes += [change for result in failed if (change := fail(session, result)) is not None]
+    if returned:
+        changes += hand_back(session, returned, "worker cannot do it now")
+    if lost:
+        forfeit(session, lost)
+    return changes
 
 
 def finish(session: Session, results: Sequence[Result]) -> list[Change]:

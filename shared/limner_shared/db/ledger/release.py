@@ -57,12 +57,13 @@ def recall(session: Session, model: str, paused: Paused) -> None:
 
 
 def promote(session: Session, lanes: Mapping[str, Lane]) -> None:
-    """Record the new lanes of jobs whose messages were moved to the ends of other lanes because of their age."""
+    """Record the new lanes of jobs whose messages were moved to the ends of other lanes because of their age. One that
+    was claimed, recalled or ended meanwhile keeps its values: it would count as released.
+    """
     for lane in set(lanes.values()):
-        moved = [job_id for job_id, to in lanes.items() if to == lane]
-        session.execute(
-            update(Job).where(Job.id.in_(moved)).values(lane=lane, released_at=now()), execution_options=NO_SYNC
-        )
+        moved = Job.id.in_([job_id for job_id, to in lanes.items() if to == lane])
+        values = {"lane": lane, "released_at": now()}
+        session.execute(update(Job).where(moved, text(RELEASED)).values(values), execution_options=NO_SYNC)
 
 
 def orphans(session: Session, model: str, limit: int) -> list[str]:

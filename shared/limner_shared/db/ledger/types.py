@@ -201,6 +201,14 @@ def lock(session: Session, ids: Select[str]) -> list[str]:
     return list(session.scalars(ids.with_for_update(skip_locked=True, of=Job)))
 
 
+def lock_bulks(session: Session, bulk_ids: Iterable[str | None]) -> None:
+    """Lock the bulks of locked jobs, in the order of `transition`: for a transaction that ends them in steps."""
+    ids = sorted({bulk_id for bulk_id in bulk_ids if bulk_id is not None})
+    if ids:
+        bulks = select(Bulk.id).where(Bulk.id.in_(ids)).order_by(Bulk.id)
+        session.execute(bulks.with_for_update(key_share=True))
+
+
 def transition(
     session: Session,
     which: ColumnElement[bool],
@@ -231,7 +239,8 @@ def _count_ends(session: Session, ended: Iterable[Any]) -> list[NewEvent]:
     """Update the bulks' counts, after the jobs and in a fixed order, so that no two transactions wait for each other.
     Returns the events of bulks whose last job has ended.
 
-    For the same reason a transaction that ends jobs of several bulks must end all of them in one `transition`.
+    For the same reason a transaction that ends jobs of several bulks must end all of them in one `transition`, or lock
+    the jobs and then their bulks before (`lock_bulks`).
     """
     completed: list[NewEvent] = []
     ends = Counter((row.bulk_id, JobState(row.state)) for row in ended if row.bulk_id)
