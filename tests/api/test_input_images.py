@@ -13,9 +13,11 @@ from typing import Any, cast
 
 import pytest
 from PIL import Image, ImageChops, ImageOps
+from sqlalchemy import select
 
+from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Claim
-from limner_shared.db.tables import Bulk, Job
+from limner_shared.db.tables import Bulk, Job, Tenant
 from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.errors import StorageFailed
 from limner_web.input_images import fit
@@ -24,6 +26,7 @@ from limner_worker.stages.input_images import load_inputs
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import rows
+from tests.api.test_keys import make_key
 
 CARD = """
 name = "painter"
@@ -38,10 +41,16 @@ guidance = { min = 0.0, max = 20.0, default = 7.5 }
 
 
 @pytest.fixture
-def app(make_app: Callable[..., App], tmp_path: Path):
+def models(tmp_path: Path) -> dict[str, Any]:
+    """The settings of a model that starts from images."""
     card = tmp_path / "painter.toml"
     card.write_text(CARD)
-    return make_app(models=(card,), default_model="painter")
+    return {"models": (card,), "default_model": "painter"}
+
+
+@pytest.fixture
+def app(make_app: Callable[..., App], models: dict[str, Any]):
+    return make_app(**models)
 
 
 def data_url(picture: Image.Image, kind: str = "png", **options: Any) -> str:
@@ -140,6 +149,32 @@ def test_an_image_with_too_many_pixels_is_refused_before_decoding(client: ApiCli
     answer = submit(client, image=data_url(Image.new("1", (12_000, 12_000))))
     assert answer.status_code == 422
     assert "megapixels" in answer.json["detail"]
+
+
+def test_a_tenant_with_its_share_of_images_to_read_is_refused_and_others_are_not(
+    make_app: Callable[..., App], models: dict[str, Any], database: Database
+):
+    app = make_app(require_keys=True, tenant_share=0.01, **models)
+    client, mine, other = app.test_client(), make_key(database, "mine"), make_key(database, "other")
+    with database.read() as session:
+        tenant_id = session.scalar(select(Tenant.id).where(Tenant.name == "mine"))
+    url = data_url(Image.new("RGB", (64, 32)))
+    calls: dict[str, dict[str, Any]] = {
+        "/api/v1/jobs": {"prompt": "a boat", "image": url},
+        "/v1/images/edits": {"prompt": "a boat", "image": url},
+        "/v1/moderations": {"input": [{"type": "image_url", "image_url": {"url": url}}]},
+        "/sdapi/v1/png-info": {"image": url},
+    }
+
+    def send(headers: dict[str, str], path: str) -> int:
+        return client.post(path, json=calls[path], headers=headers).status_code
+
+    pillow = app.extensions["limner"].pillow
+    for path in calls:
+        assert pillow.call_for(tenant_id, send, mine, path) == 503, path
+    assert pillow.call_for(tenant_id, send, other, "/sdapi/v1/png-info") == 200
+    assert pillow.call_for(tenant_id, send, other, "/api/v1/jobs") == 202
+    assert send(mine, "/api/v1/jobs") == 202
 
 
 def test_an_image_with_too_many_bytes_is_refused(client: ApiClient):

@@ -1,4 +1,4 @@
-"""Clients poll many jobs at once, and ask why a job waits."""
+"""Clients poll many jobs at once, and ask why a job waits or whether it has ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from bench.statements import recorded
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, update
+from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
@@ -139,6 +140,8 @@ def test_an_explanation_says_what_a_job_waits_for(client: ApiClient, app: App, d
     assert why(first)["reason"] == "running"
     finish(app, claim, png("red"))
     assert (why(first)["reason"], why(first)["message"]) == ("ended", "It has succeeded.")
+    client.post(f"/api/v1/jobs/{second}/cancel")
+    assert (why(second)["reason"], why(second)["message"]) == ("ended", "It has been canceled.")
 
 
 @both_databases
@@ -173,3 +176,19 @@ def test_a_rate_counts_only_the_time_in_which_jobs_ran():
     assert seconds_left(together, 10)[0] == 4
     assert seconds_left(together, 0, elapsed=1.5)[0] == 0.5
     assert seconds_left(together, 0, elapsed=9)[0] == 0
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_job_that_ends_during_its_cancellation_is_said_to_have_ended(
+    client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch
+):
+    job = client.post("/api/v1/jobs", json={"prompt": "x"}).json
+    claim, cancel = start(app, job["id"]), ledger.cancel
+
+    def overtaken(session: Session, condition: ColumnElement[bool]) -> list[ledger.Change]:
+        finish(app, claim, png("red"))
+        return cancel(session, condition)
+
+    monkeypatch.setattr(ledger, "cancel", overtaken)
+    refused = client.post(job["links"]["cancel"])
+    assert (refused.status_code, refused.json["state"]) == (409, "succeeded")

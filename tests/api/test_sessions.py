@@ -99,6 +99,15 @@ def test_the_services_own_pages_can_use_a_session(browser: ApiClient, database: 
     assert browser.post("/api/v1/jobs", json={"prompt": "x"}, headers=headers).status_code == 202
 
 
+def test_the_page_of_a_job_is_shown_only_to_a_key_that_may_read_jobs(browser: ApiClient, database: Database):
+    sign_in(browser, make_key(database, "ours", "submit"))
+    page = browser.post("/draw", data={"prompt": "a secret"}).headers["Location"]
+    answer = browser.get(page)
+    assert (answer.status_code, answer.json["code"]) == (403, "read_scope_required")
+    sign_in(browser, make_key(database, "ours", "read"))
+    assert "a secret" in browser.get(page).text
+
+
 def test_a_session_ends_with_its_key_and_has_its_scopes(browser: ApiClient, database: Database):
     reader = make_key(database, "ours", "read")
     sign_in(browser, reader)

@@ -42,6 +42,8 @@ ADMIN_BLUEPRINTS: Final = (
 OPERATOR_BLUEPRINTS: Final = ("pauses", "fleet", "history", "privacy_settings")
 """What concerns all tenants: only keys of the operator's own tenant may call it."""
 PAGES: Final = ("pages", "plain")
+PAGES_WITH_JOBS: Final = ("plain.job",)
+"""The pages that contain what only some keys may read; the scripts of the others ask the API for it."""
 PUBLIC: Final = (
     "pages.docs",
     "openapi.spec",
@@ -151,7 +153,7 @@ def _identify_page(settings: Settings) -> None:
         scopes = identify_by_key(key)
     except Unauthorized:
         return
-    if request.method not in SAFE_METHODS:
+    if request.method not in SAFE_METHODS or request.endpoint in PAGES_WITH_JOBS:
         _require_scope(scopes)
 
 

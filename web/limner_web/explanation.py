@@ -63,7 +63,7 @@ def _reason(session: Session, row: Job, processes: Processes | None, ahead: int,
     if row.state == JobState.RUNNING:
         return "running", "A worker is running it."
     if row.state != JobState.QUEUED:
-        return "ended", f"It has {row.state}."
+        return "ended", "It has been canceled." if row.state == JobState.CANCELED else f"It has {row.state}."
     if row.not_before is not None:
         return _delayed(session, row)
     held = _held(session, row) or _paused(session, row) or _missing(row, processes)

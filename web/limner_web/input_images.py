@@ -52,7 +52,7 @@ class Inputs:
         stored: dict[str, str] = {}
         for field, value in given.items():
             data = self._kept(value) if value == kept else self._read(tenant_id, field, value)
-            fitted = self._pillow.call(fit, data, field, (spec.width, spec.height))
+            fitted = self._pillow.call_for(tenant_id, fit, data, field, (spec.width, spec.height))
             stored[field] = self._storage.call(self._blobs.put_input, fitted)
         return spec.model_copy(update=stored) if stored else spec
 

@@ -21,7 +21,8 @@ whole server."""
 PILLOW_THREADS: Final = 1
 """One image is decoded at a time, because each may take 200 MB."""
 PILLOW_WAITING: Final = 32
-"""Calls that may wait for the Pillow thread; further calls are refused."""
+"""Calls that may wait for the Pillow thread; further calls are refused, and those for images that one tenant sends
+beyond its share (`tenant_share`)."""
 
 # --- one connection -------------------------------------------------------------------------------------------------
 

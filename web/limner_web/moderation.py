@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from limner_shared import metrics
 from limner_shared.db.accounts import tenants
@@ -54,21 +53,21 @@ class Moderation:
         """The categories of a text by the operator's rules, or else the built-in ones, and by the tenant's terms."""
         return {*self._judged_by.categories([text]), *self._own_rules(tenant_id).categories([text])}
 
-    def scores(self, pictures: Sequence[bytes]) -> list[float]:
-        """The classifier's scores of picture files, 0 to 1. Raises SafetyUnavailable, Overloaded, or ValueError."""
-        return self._pillow.call(self._score, list(pictures))
+    def score(self, tenant_id: str, picture: bytes) -> float:
+        """The classifier's score of a picture file, 0 to 1. Raises SafetyUnavailable, Overloaded, or ValueError."""
+        return self._pillow.call_for(tenant_id, self._score, picture)
 
     def flags(self, score: float) -> bool:
         """Whether a picture with this score is flagged."""
         return score >= self._threshold
 
-    def _score(self, pictures: list[Any]) -> list[float]:
+    def _score(self, picture: bytes) -> float:
         if self._classifier is None:
             try:
                 self._classifier = PictureClassifier.load()
             except ConfigurationError as error:
                 raise SafetyUnavailable(f"This server judges no images: {error.message}") from error
-        return self._classifier.scores(pictures)
+        return self._classifier.scores([picture])[0]
 
     def _own_rules(self, tenant_id: str) -> TextRules:
         known = self._own.get(tenant_id)

@@ -85,7 +85,8 @@ def build(settings: Settings) -> Services:
     catalogue, supervisor = Catalogue.load(settings.models, settings.default_model), Supervisor()
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs = Blobs(settings.resolved_blob_url)
-    storage, pillow = Threads(STORAGE_THREADS, STORAGE_WAITING), Threads(PILLOW_THREADS, PILLOW_WAITING)
+    storage, limiter = Threads(STORAGE_THREADS, STORAGE_WAITING), ConcurrencyLimiter(settings)
+    pillow = Threads(PILLOW_THREADS, PILLOW_WAITING, limiter.tenant_share)
     return Services(
         settings=settings,
         database=database,
@@ -107,7 +108,7 @@ def build(settings: Settings) -> Services:
         feeds=Feeds(listener, database, supervisor),
         probe=Probe(settings, redis, lambda: blobs.trouble, lambda: database.is_full),
         shutdown=Shutdown(),
-        limiter=ConcurrencyLimiter(settings),
+        limiter=limiter,
         request_rate=RequestRate(settings),
         key_usage=KeyUsage(database, supervisor),
         identity_provider=IdentityProvider.of(settings),

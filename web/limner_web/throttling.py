@@ -63,8 +63,8 @@ class ConcurrencyLimiter:
             "bulks": settings.max_bulks,
         }
         # Without keys there is one tenant, whose share is the whole.
-        share = settings.tenant_share if settings.keys_required else 1.0
-        self.shares = {kind: max(1, int(limit * share)) for kind, limit in self.limits.items()}
+        self.tenant_share = settings.tenant_share if settings.keys_required else 1.0
+        self.shares = {kind: max(1, int(limit * self.tenant_share)) for kind, limit in self.limits.items()}
         self.held: Counter[str] = Counter()
         self._held_by_tenant: Counter[tuple[str, str]] = Counter()
 

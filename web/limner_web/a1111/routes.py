@@ -170,7 +170,7 @@ def png_info() -> Response:
         raise InvalidRequest("image: send the picture in base64.", field="image") from error
     if len(file) > MAX_IMAGE_BYTES:
         raise InvalidRequest(f"image: at most {MAX_IMAGE_BYTES // 1_000_000} MB.", field="image")
-    text, others = services.pillow.call(infotext.text_in, file)
+    text, others = services.pillow.call_for(tenant_id(), infotext.text_in, file)
     return jsonify({"info": text, "items": others, "parameters": infotext.parse(text) if text else {}})
 
 

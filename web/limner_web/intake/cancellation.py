@@ -14,8 +14,7 @@ def cancel_job(services: Services, tenant_id: str, job_id: str) -> JobState:
     Raises NotFound.
     """
     with services.database.write() as session:
-        row = queries.job(session, tenant_id, job_id)
-        changes = ledger.cancel(session, Job.id == job_id)
-        state = JobState.CANCELED if changes else JobState(row.state)
+        changes = ledger.cancel(session, (Job.id == job_id) & (Job.tenant_id == tenant_id))
+        state = JobState(queries.job(session, tenant_id, job_id).state)  # read after it: a job may end at any moment
     services.hints.changed(changes)
     return state

@@ -60,10 +60,10 @@ def read_inputs(services: Services, tenant_id: str, fields: dict[str, Any]) -> t
     mask = _source(services, tenant_id, "mask", given.pop("mask", None))
     if mask is not None:
         data = _decoded("mask", mask)
-        mask_size = services.pillow.call(size_of, data, "mask")
+        mask_size = services.pillow.call_for(tenant_id, size_of, data, "mask")
         if size is not None and mask_size != size:
             raise refuse("mask", f"a mask of {_text(mask_size)} for an image of {_text(size)}", MASK_SIZES)
-        mask = _data_url(services.pillow.call(transparent_area, data, "mask"))
+        mask = _data_url(services.pillow.call_for(tenant_id, transparent_area, data, "mask"))
     return given | {"image": image, "mask": mask}, size
 
 
@@ -145,7 +145,7 @@ def _file(services: Services, tenant_id: str, field: str, file_id: Any) -> str:
 def _image_size(services: Services, tenant_id: str, image: str) -> Size | None:
     """The size of an image; None if it is not known, because the image will be refused."""
     if not image.startswith("img_"):
-        return services.pillow.call(size_of, _decoded("image", image), "image")
+        return services.pillow.call_for(tenant_id, size_of, _decoded("image", image), "image")
     try:
         with services.database.read() as session:
             row = queries.image(session, tenant_id, image)

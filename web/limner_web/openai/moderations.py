@@ -88,18 +88,17 @@ def create_moderation() -> Response:
 def _together(services: Services, tenant: str, parts: Sequence[TextPart | ImagePart]) -> dict[str, Any]:
     """One result for inputs of several kinds, as OpenAI gives it."""
     texts = [part.text for part in parts if isinstance(part, TextPart)]
-    pictures = [_picture(services, part.image_url.url) for part in parts if isinstance(part, ImagePart)]
+    pictures = [_picture(services, tenant, part.image_url.url) for part in parts if isinstance(part, ImagePart)]
     found = services.moderation.categories(tenant, "\n".join(texts))
-    scores = services.moderation.scores(pictures) if pictures else []
-    highest = max(scores, default=None)
+    highest = max((services.moderation.score(tenant, picture) for picture in pictures), default=None)
     return _result(found, highest, flagged=highest is not None and services.moderation.flags(highest))
 
 
-def _picture(services: Services, url: str) -> bytes:
+def _picture(services: Services, tenant: str, url: str) -> bytes:
     data = read_data_url(url, "input")
     if data is None:
         raise refuse("input", "an image by its address", "a data URL: data:image/png;base64,… (or jpeg, webp)")
-    services.pillow.call(size_of, data, "input")  # raises InvalidRequest for what is no image, or too large
+    services.pillow.call_for(tenant, size_of, data, "input")  # raises InvalidRequest for what is no image, or too large
     return data
 
 

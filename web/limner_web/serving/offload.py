@@ -6,6 +6,7 @@ PostgreSQL, Redis and DNS do not need this: their clients wait in Python.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -20,14 +21,17 @@ T = TypeVar("T")
 
 class Threads:
     """A pool of `count` native threads. At most `waiting` further calls wait for a thread, or any number if it is None.
+    Of all these calls, `tenant_share` may be one tenant's.
 
     Without gevent, calls run in the caller's thread. A function that runs here must not use a lock that greenlets also
     use, so it must not log.
     """
 
-    def __init__(self, count: int, waiting: int | None = None) -> None:
+    def __init__(self, count: int, waiting: int | None = None, tenant_share: float = 1.0) -> None:
         self._count = count
         self._max_calls = None if waiting is None else count + waiting
+        self._max_of_tenant = None if waiting is None else max(1, int((count + waiting) * tenant_share))
+        self._calls_of_tenant: Counter[str] = Counter()
         self._calls = 0
         self._pool: ThreadPool | None = None
 
@@ -48,6 +52,17 @@ class Threads:
         if outcome[1] is not None:
             raise outcome[1]
         return outcome[0]
+
+    def call_for(self, tenant_id: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`call` a function on what a tenant has sent. Raises Overloaded also if the tenant's share is used up."""
+        if self._max_of_tenant is not None and self._calls_of_tenant[tenant_id] >= self._max_of_tenant:
+            message = f"{self._max_of_tenant} images of this tenant are being read. Try again shortly."
+            raise Overloaded(message, retry_after=2)
+        self._calls_of_tenant[tenant_id] += 1
+        try:
+            return self.call(function, *args, **kwargs)
+        finally:
+            self._calls_of_tenant -= Counter([tenant_id])  # forgets a tenant without calls
 
 
 def _caught(
