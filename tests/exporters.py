@@ -24,5 +24,5 @@ def end_tracing() -> None:
 
 
 def still_tracing() -> set[object]:
-    """What has been begun in this process and not ended: a recorder, and threads that send spans."""
-    return {*exporting_threads(), *({tracing.STATE.recorder} if tracing.enabled() else ())}
+    """What has been begun in this process and not ended: a tracer, and threads that send spans."""
+    return {*exporting_threads(), *({tracing.STATE.tracer} if tracing.enabled() else ())}

@@ -66,7 +66,7 @@ def configure(settings: Settings, process: str) -> None:
 
 def close() -> None:
     """Send the last spans, for FLUSH_SECONDS at most, and trace no more."""
-    provider, STATE.provider, tracing.STATE.recorder = STATE.provider, None, None
+    provider, STATE.provider, tracing.STATE.tracer = STATE.provider, None, None
     if provider is not None:
         supervisor = Supervisor(lambda _name, error: log.warning("the last spans are lost", error=repr(error)[:200]))
         supervisor.start("last spans", provider.shutdown).join(FLUSH_SECONDS)
@@ -88,8 +88,6 @@ def _begin(process: str) -> None:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    from limner_shared.span_recorder import Recorder  # noqa: PLC0415
-
     own = {
         "service.namespace": "limner",
         "service.name": f"limner-{process}",
@@ -100,7 +98,7 @@ def _begin(process: str) -> None:
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # `close` limits the time
     provider.add_span_processor(BatchSpanProcessor(_observed(OTLPSpanExporter())))
     STATE.provider = provider
-    tracing.STATE.recorder = Recorder(provider, installed_version())
+    tracing.STATE.tracer = provider.get_tracer("limner", installed_version())
 
 
 def _observed(exporter: SpanExporter) -> SpanExporter:

@@ -1,8 +1,8 @@
 """Traces: one follows a job through web, dispatcher and worker, with a span for each thing that took time.
 
-Nothing is recorded until `trace_export.configure` has given this process a recorder; until then every function here
-returns at once. What is traced never waits for a collector, and never gets an error of the SDK. No span contains a
-prompt, a description or a file.
+Nothing is recorded until `trace_export.configure` has given this process a tracer; every function here then returns at
+once. What is traced never waits for a collector, and never gets an error of the SDK. No span contains a prompt, a
+description or a file.
 
 A span of another process is named by its `traceparent` (W3C Trace Context), which is stored with the job. A job without
 one is not traced: its request was not sampled, or was served by a process that does not trace.
@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Link, SpanContext
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span as Recording
+    from opentelemetry.trace import Tracer
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Attributes = Mapping[str, str | int | float | bool | None]
@@ -41,78 +43,39 @@ MOST_CALLS: Final = 32
 """Calls of the database in one span that get spans of their own: those of a bulk may be thousands."""
 
 
-class Recorder(Protocol):
-    """What makes this process's spans: `span_recorder.Recorder`, which needs the packages of OpenTelemetry."""
-
-    def child(
-        self, name: str, parent: Span | str, attributes: Attributes | None, kind: Kind, started: int
-    ) -> Span | None:
-        """Begin a span below another one; None if that one is not recorded."""
-        ...
-
-    def request(self, name: str, headers: Mapping[str, str], attributes: Attributes, started: int) -> Span | None:
-        """Begin the span of a request; None if the sampler leaves it out."""
-        ...
-
-    def linked(self, name: str, link: Span | None, attributes: Attributes, started: int) -> Span | None:
-        """Begin the first span of a new trace; None if the sampler leaves it out."""
-        ...
-
-    def ended(self, span: Span, error: str | None, at: int) -> None:
-        """Pass on a span that has ended."""
-        ...
-
-
 class Span:
     """Something that takes time; recorded if `end` is called. Thread-safe."""
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        name: str,
-        context: SpanContext,
-        parent: SpanContext | None,
-        attributes: Attributes | None,
-        kind: Kind,
-        started: int,
-        links: Sequence[Link] = (),
-    ) -> None:
-        self._recorder = recorder
-        self.name = name
-        self.context = context
-        self.parent = parent
-        self.kind: Kind = kind
-        self.started = started
-        self.links = links
-        self.attributes = _present(attributes or {})
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        """The SDK's span."""
+        context = recording.get_span_context()
+        self.trace_id = f"{context.trace_id:032x}"
+        self.traceparent = f"00-{self.trace_id}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+        """Names this span to other processes, and as a parent."""
         self.calls = 0
         self.ended = False
 
-    @property
-    def trace_id(self) -> str:
-        """The trace's id in hex."""
-        return f"{self.context.trace_id:032x}"
-
-    @property
-    def traceparent(self) -> str:
-        """Names this span to other processes, and as a parent."""
-        return f"00-{self.trace_id}-{self.context.span_id:016x}-{int(self.context.trace_flags):02x}"
-
     def annotate(self, attributes: Attributes) -> None:
-        """Add attributes; none after its end."""
-        if not self.ended:
-            self.attributes |= _present(attributes)
+        """Add attributes."""
+        try:
+            self.recording.set_attributes(_present(attributes))
+        except Exception as error:  # noqa: BLE001 - a trace never breaks what it follows
+            _failed(error)
 
     def end(self, error: str | None = None, *, at: int | None = None) -> None:
         """End it now, or at this time (`clock`); `error` is the code of what went wrong. Later calls do nothing."""
         if self.ended:
             return
-        if error is not None:
-            self.annotate({ERROR_TYPE: error})
         self.ended = True
         try:
-            self._recorder.ended(self, error, clock() if at is None else at)
-        except Exception as unexpected:  # noqa: BLE001 - a trace never breaks what it follows
+            if error is not None:
+                from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415 - an optional package
+
+                self.recording.set_attribute(ERROR_TYPE, error)
+                self.recording.set_status(Status(StatusCode.ERROR))
+            self.recording.end(at)
+        except Exception as unexpected:  # noqa: BLE001
             _failed(unexpected)
 
 
@@ -122,9 +85,9 @@ Parent = Span | str | None
 
 @dataclass(slots=True)
 class State:
-    """What records this process's spans, and the traces of the jobs that it works on."""
+    """This process's tracer, and the traces of the jobs that it works on."""
 
-    recorder: Recorder | None = None
+    tracer: Tracer | None = None
     trace_ids: dict[str, str] = field(default_factory=dict[str, str])
     """The trace of each job that this process holds, for its log lines."""
     reported: bool = False
@@ -136,7 +99,7 @@ _CURRENT: Final[ContextVar[Span | None]] = ContextVar("limner_span", default=Non
 
 def enabled() -> bool:
     """Whether this process traces."""
-    return STATE.recorder is not None
+    return STATE.tracer is not None
 
 
 def clock() -> int:
@@ -154,7 +117,7 @@ def current() -> Span | None:
 
     A greenlet inherits it from the one that starts it, and may outlive the request.
     """
-    span = None if STATE.recorder is None else _CURRENT.get()
+    span = None if STATE.tracer is None else _CURRENT.get()
     return None if span is None or span.ended else span
 
 
@@ -188,11 +151,11 @@ def start(
     started: int | None = None,
 ) -> Span | None:
     """Begin a span below another one, now or at `started`; None without a parent, or if it is not recorded."""
-    recorder = STATE.recorder
-    if recorder is None or parent is None:
+    if STATE.tracer is None or parent is None:
         return None
     try:
-        return recorder.child(name, parent, attributes, kind, clock() if started is None else started)
+        context = _context(parent)
+        return None if context is None else _begin(name, context, attributes, kind, started)
     except Exception as error:  # noqa: BLE001 - a trace never breaks what it follows
         return _failed(error)
 
@@ -201,20 +164,27 @@ def start_request(name: str, headers: Mapping[str, str], attributes: Attributes)
     """Begin the span of a request: in the client's trace if its headers (lower-case names) name one, else in a new one.
     None if the sampler leaves it out.
     """
-    if STATE.recorder is None:
+    if STATE.tracer is None:
         return None
     try:
-        return STATE.recorder.request(name, headers, attributes, clock())
+        from opentelemetry.context import Context  # noqa: PLC0415
+        from opentelemetry.propagate import extract  # noqa: PLC0415
+
+        return _begin(name, extract(headers, Context()), attributes, "server", None)
     except Exception as error:  # noqa: BLE001
         return _failed(error)
 
 
 def start_linked(name: str, link: Span | None, attributes: Attributes) -> Span | None:
     """Begin the first span of a new trace that links to another one; None if the sampler leaves it out."""
-    if STATE.recorder is None:
+    if STATE.tracer is None:
         return None
     try:
-        return STATE.recorder.linked(name, link, attributes, clock())
+        from opentelemetry.context import Context  # noqa: PLC0415
+        from opentelemetry.trace import Link  # noqa: PLC0415
+
+        links = () if link is None else (Link(link.recording.get_span_context()),)
+        return _begin(name, Context(), attributes, "producer", None, links)
     except Exception as error:  # noqa: BLE001
         return _failed(error)
 
@@ -230,7 +200,7 @@ def record(
     error: str | None = None,
 ) -> None:
     """Record what began at `started` and has just ended, or ended at `ended`."""
-    if STATE.recorder is None or parent is None:
+    if STATE.tracer is None or parent is None:
         return
     span = start(name, parent, attributes, kind=kind, started=started)
     if span is not None:
@@ -259,6 +229,30 @@ def release(job_id: str) -> None:
 
 
 # --- the SDK's types ---
+
+
+def _begin(
+    name: str, context: Context, attributes: Attributes | None, kind: Kind, started: int | None, links: Any = ()
+) -> Span | None:
+    from opentelemetry.trace import SpanKind  # noqa: PLC0415
+
+    if STATE.tracer is None:
+        return None
+    kind_of = SpanKind[kind.upper()]
+    recording = STATE.tracer.start_span(name, context, kind_of, _present(attributes or {}), links, started)
+    return Span(recording) if recording.is_recording() else None
+
+
+def _context(parent: Span | str) -> Context | None:
+    """The context of a parent; None for a damaged `traceparent`."""
+    from opentelemetry.context import Context  # noqa: PLC0415
+    from opentelemetry.trace import get_current_span, set_span_in_context  # noqa: PLC0415
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
+
+    if isinstance(parent, Span):
+        return set_span_in_context(parent.recording, Context())
+    found = TraceContextTextMapPropagator().extract({TRACEPARENT: parent}, Context())
+    return found if get_current_span(found).get_span_context().is_valid else None
 
 
 def _present(attributes: Attributes) -> dict[str, str | int | float | bool]:

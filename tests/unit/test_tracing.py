@@ -136,6 +136,7 @@ def test_the_stages_of_an_attempt_are_below_it_and_long_runs_of_steps_are_divide
     trace.stepped(0.001, 4)
     trace.stepped(0.001, 4)
     trace.decoded(0.001, 4)
+    trace.publishing()
     trace.stage("store", tracing.clock())
     trace.ended("failed", "generation_failed")
     trace.ended("aborted")
@@ -143,8 +144,8 @@ def test_the_stages_of_an_attempt_are_below_it_and_long_runs_of_steps_are_divide
     ids = {span.span_id: span.name for span in spans}
     below = sorted((ids.get(span.parent_id, "the request"), span.name) for span in spans)
     attempt = "generate_content m"
-    names = ["claim", "decode", "steps", "steps", "store"]
-    assert below == sorted([*((attempt, name) for name in names), ("the request", attempt)])
+    names = ["claim", "decode", "publish", "steps", "steps"]
+    assert below == sorted([*((attempt, name) for name in names), ("publish", "store"), ("the request", attempt)])
     steps = sorted(
         (span.attributes["limner.steps.first"], span.attributes["limner.steps.count"])
         for span in spans

@@ -45,6 +45,7 @@ class AttemptTrace:
         self._span = span
         self._steps: Steps | None = None
         self._first = 1
+        self._publishing: Span | None = None
         tracing.hold(claim.id, span.trace_id)
 
     @classmethod
@@ -63,7 +64,7 @@ class AttemptTrace:
 
     def stage(self, name: str, started: int, attributes: Attributes | None = None) -> None:
         """Record a stage that began at `started` and has just ended."""
-        tracing.record(name, self._span, started, attributes)
+        tracing.record(name, self._publishing or self._span, started, attributes)
 
     def stepped(self, seconds: float, batch_rows: int) -> None:
         """Record a step that has just ended; its batch had `batch_rows` rows."""
@@ -79,11 +80,17 @@ class AttemptTrace:
         self._end_steps(at=tracing.ago(seconds))
         self.stage("decode", tracing.ago(seconds), {BATCH_ROWS: batch_rows})
 
+    def publishing(self) -> None:
+        """Its pictures are there: stages until the end are below a span `publish`."""
+        self._publishing = tracing.start("publish", self._span)
+
     def ended(self, outcome: str, error: str | None = None) -> None:
         """End the attempt: `outcome` is the job's state after it, or what became of it; `error` is an error's code.
         Later calls do nothing.
         """
         self._end_steps()
+        if self._publishing is not None:
+            self._publishing.end(error)
         self._span.annotate({"limner.attempt.outcome": outcome})
         self._span.end(error)
         tracing.release(self._job_id)

@@ -118,6 +118,8 @@ class Publisher:
         """
         for job in jobs:
             job.generated_at = time.perf_counter()
+            if job.trace is not None:
+                job.trace.publishing()
         with self._tasks_lock:
             self._waiting += [(job, fingerprint) for job in jobs]
         for _ in range(0, len(jobs), STORED_AT_ONCE):
