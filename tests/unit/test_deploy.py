@@ -24,8 +24,8 @@ DEPLOY = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() 
 DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
 SERVICE_FIELDS = {
     "build", "cap_add", "cap_drop", "command", "depends_on", "deploy", "env_file", "environment", "healthcheck",
-    "image", "init", "mem_limit", "pids_limit", "ports", "profiles", "read_only", "restart", "security_opt", "stop_grace_period",
-    "tmpfs", "volumes",
+    "image", "init", "mem_limit", "pids_limit", "ports", "profiles", "read_only", "restart", "security_opt",
+    "stop_grace_period", "tmpfs", "volumes",
 }  # fmt: skip
 OBSERVABILITY = {"prometheus", "grafana", "jaeger"}
 
