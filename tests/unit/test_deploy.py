@@ -50,7 +50,7 @@ def pins(file: Path) -> dict[str, str]:
 def test_compose_refers_only_to_services_and_volumes_that_it_defines(compose: dict[str, Any]) -> None:
     services, volumes = compose["services"], compose["volumes"]
     ours = {"redis", "postgres", "migrate", "web", "dispatcher", "worker-gpu", "worker-cpu"}
-    assert set(services) == ours | OBSERVABILITY
+    assert set(services) == ours | OBSERVABILITY | {"caddy"}
     for name, service in services.items():
         assert set(service) <= SERVICE_FIELDS, name
         for needed, how in service.get("depends_on", {}).items():
@@ -97,6 +97,14 @@ def test_monitoring_is_a_profile_on_loopback_that_reads_our_rules_and_dashboard(
     assert str(config).replace(f"web:{port}", "127.0.0.1:9100").replace("/etc/prometheus/", "") == str(alone)
     sources = yaml.safe_load((ROOT / "deploy/monitoring/compose/datasources.yml").read_text())["datasources"]
     assert {source["url"].split("/")[2].split(":")[0] for source in sources} <= OBSERVABILITY
+
+
+def test_https_is_a_profile_whose_proxy_leads_to_the_web_server(compose: dict[str, Any]) -> None:
+    proxy, web = compose["services"]["caddy"], compose["services"]["web"]
+    assert proxy["profiles"] == ["tls"]
+    [upstream] = re.findall(r"\{\$TLS_UPSTREAM:(.*?)\}", (ROOT / "deploy" / "Caddyfile").read_text())
+    assert upstream == f"web:{web['environment']['LIMNER_PORT']}"
+    assert web["ports"] == ["${PUBLISH:-127.0.0.1:8700}:8700"], "plain HTTP stays on this machine"
 
 
 def test_containers_stop_after_the_time_that_their_processes_are_given(compose: dict[str, Any]) -> None:
