@@ -102,6 +102,12 @@ def test_an_unstorable_value_is_refused_in_a_job_and_in_a_bulk_line(client: ApiC
         assert (refused.status_code, refused.json["errors"][0]["line"]) == (422, 2)
 
 
+def test_a_field_without_a_name_is_not_called_by_a_place_in_its_value(client: ApiClient):
+    answer = client.post("/api/v1/jobs", data=body("", NESTED), content_type="application/json")
+    assert (answer.status_code, answer.json["field"]) == (422, None)
+    assert answer.json["detail"].startswith("body: lists and objects may be nested at most")
+
+
 @pytest.mark.parametrize("data", INVALID_JSON.values(), ids=INVALID_JSON.keys())
 def test_invalid_json_is_refused_in_a_job_and_in_a_bulk_line(client: ApiClient, data: Any):
     answer = client.post("/api/v1/jobs", data=data, content_type="application/json")

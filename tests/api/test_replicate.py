@@ -141,6 +141,7 @@ def test_an_input_that_cannot_be_honored_is_refused_by_name(client: ApiClient, a
     answer = client.post(NAMED, json={"input": {"prompt": "a cat", name: value}})
     assert answer.status_code == 422, answer.text
     assert answer.json["detail"].removeprefix("input.").startswith(f"{name}:"), answer.json["detail"]
+    assert ("there is no such field here" in answer.json["detail"]) == (name == "made_up")
     assert rows(app, Job) == 0
 
 

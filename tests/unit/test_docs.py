@@ -26,6 +26,14 @@ from limner_shared.settings import RENAMED, Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+DOORS = {
+    "openai.md": "openai",
+    "replicate.md": "replicate",
+    "a1111.md": "webuiapi",
+    "hugging-face.md": "huggingface_hub",
+    "mcp.md": "mcp",
+}
+"""The page of each door, and the client whose version it names."""
 NAMED = re.compile(r"`((?:shared|web|worker|dispatcher|client|training|migrations)/[\w./]+)`")
 
 
@@ -125,10 +133,13 @@ def test_each_yes_of_the_feature_table_names_a_test_of_the_pages() -> None:
 
 def test_the_guide_of_clients_names_the_versions_that_the_tests_use() -> None:
     named = re.findall(
-        r"^\| \[`(\w+)`\]\(\w+\.md\) \| ([\d.]+) \|", (DOCS / "guides/clients.md").read_text("utf-8"), re.MULTILINE
+        r"^\| \[`(\w+)`\]\([\w-]+\.md\) \| ([\d.]+) \|", (DOCS / "guides/clients.md").read_text("utf-8"), re.MULTILINE
     )
-    assert len(named) == 5
+    assert len(named) == 6
     assert named == [(package, version(package)) for package, _ in named]
+    for guide, package in DOORS.items():
+        tested = f"This page was tested with `{package}` {version(package)}"
+        assert tested in " ".join((DOCS / "guides" / guide).read_text("utf-8").split()), guide
 
 
 def test_the_readme_has_at_most_150_lines_and_the_changelog_names_every_renamed_variable() -> None:

@@ -56,6 +56,7 @@ OPENAI_TYPES: Final[dict[int, str]] = {
 """The types of OpenAI's errors that do not follow from the first digit of the status."""
 SERVER_ERRORS: Final = HTTPStatus.INTERNAL_SERVER_ERROR
 EMPTY_TEXT: Final = "Describe the picture you want."
+UNKNOWN_FIELD: Final = "there is no such field here; leave it out, or check its name"
 MAX_PATH_CHARS: Final = 200
 
 
@@ -150,8 +151,9 @@ def from_validation(error: ValidationError, names: Mapping[str, str] = MappingPr
         own = ".".join(map(str, found["loc"]))
         field = names.get(own.partition(".")[0], own)
         empty = found["type"] == "string_too_short" and own in TEXT_FIELDS
-        errors.append({"field": field, "message": EMPTY_TEXT if empty else found["msg"]})
-        parts.append(EMPTY_TEXT if empty else f"{field or 'body'}: {found['msg']}")
+        message = UNKNOWN_FIELD if found["type"] == "extra_forbidden" else found["msg"]
+        errors.append({"field": field, "message": EMPTY_TEXT if empty else message})
+        parts.append(EMPTY_TEXT if empty else f"{field or 'body'}: {message}")
     return InvalidRequest("; ".join(parts), errors=errors)
 
 

@@ -83,17 +83,20 @@ def _check(value: Any) -> None:
         elif isinstance(current, dict | list):
             if depth == MAX_JSON_DEPTH:
                 raise _too_deep(path.partition(".")[0])
-            open_values += ((name, depth + 1, inner) for name, inner in _members(path, cast("Container", current)))
+            open_values += (
+                (name, depth + 1, inner) for name, inner in _members(path, depth, cast("Container", current))
+            )
 
 
-def _members(path: str, value: Container) -> Iterator[tuple[str, Any]]:
+def _members(path: str, depth: int, value: Container) -> Iterator[tuple[str, Any]]:
+    start = f"{path}." if depth else ""  # a path may be empty below the body: a member's name may be
     if isinstance(value, list):
-        yield from ((f"{path}.{index}".lstrip("."), inner) for index, inner in enumerate(value))
+        yield from ((f"{start}{index}", inner) for index, inner in enumerate(value))
         return
     for name, inner in value.items():
         if not is_storable(name):
             raise refuse_text(path)
-        yield f"{path}.{name}".lstrip("."), inner
+        yield f"{start}{name}", inner
 
 
 def _too_deep(field: str) -> InvalidRequest:
