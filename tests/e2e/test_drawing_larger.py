@@ -61,13 +61,13 @@ def test_a_model_that_enlarges_by_itself_draws_the_same_picture_larger(service: 
 
 def test_a_model_that_starts_from_pictures_draws_again_from_the_smaller_one(door: str, open_page: OpenPage):
     with Client(door) as client:
-        wide, square = (drawn(client, "a boat", model="canvas", size=size) for size in ("64x32", "64x64"))
+        small, large = (drawn(client, "a boat", model="null", size=size) for size in ("8x8", "16x16"))
         page = open_page(port=int(door.rpartition(":")[2]))
-        expect(entry(page, page.locator(f"#{square.id}"))).to_have_count(0)  # the model has no larger square
+        expect(entry(page, page.locator(f"#{large.id}"))).to_have_count(0)
         page.keyboard.press("Escape")
-        page.locator(f"#{wide.id} .mosaic button").click()
+        page.locator(f"#{small.id} .mosaic button").click()
         entry(page, page.get_by_role("dialog", name="Picture viewer")).click()
         expect(page.get_by_text("Drawing again from this picture, larger")).to_be_visible()
-        large = next_of(client, square)
-    assert (large.width, large.height, large.strength) == (128, 64, 0.35)
-    assert large.metadata == {"started_from": wide.images[0].id}
+        again = next_of(client, large)
+    assert (again.width, again.height, again.strength) == (16, 16, 0.35)
+    assert again.metadata == {"started_from": small.images[0].id}
