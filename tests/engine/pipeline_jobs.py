@@ -244,7 +244,8 @@ def guided(pipe: Any, spec: JobSpec) -> dict[str, Any]:
         empty = {"negative_prompt": " "} if spec.guidance > 1 and not spec.negative_prompt else {}
         return {"true_cfg_scale": spec.guidance} | empty
     if "distilled_guidance_scale" in takes:
-        pipe.guider.guidance_scale = pipe.ocr_guider.guidance_scale = spec.guidance
+        for guider in filter(None, (getattr(pipe, name, None) for name in ("guider", "ocr_guider"))):
+            guider.guidance_scale = spec.guidance
     name = "guidance_scale" if "guidance_scale" in takes else "prior_guidance_scale"
     return {name: spec.guidance, "max_area": spec.width * spec.height}
 

@@ -18,7 +18,7 @@ from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import GenerationFailed
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_arguments import CallArguments
-from limner_worker.generators.diffusers.output_pictures import to_picture
+from limner_worker.generators.diffusers.output_pictures import picture_of, to_picture
 
 
 class Plain:
@@ -197,3 +197,9 @@ def test_flow_matching_leaves_out_a_step_for_any_strength_below_one(steps: int):
     assert given(flow, about, image="0" * 64, strength=1.0, steps=steps)["strength"] == 1.0
     other = Editing(DDIMScheduler())
     assert given(other, about, image="0" * 64, strength=0.999, steps=steps)["strength"] == 0.999
+
+
+def test_embeddings_of_three_dimensions_are_no_picture():
+    with pytest.raises(TypeError, match="dict has no picture of height, width and colours"):
+        picture_of({"image_embeddings": np.zeros((1, 16, 24, 24), np.float32)})
+    assert picture_of({"images": np.zeros((1, 32, 32, 3), np.float32)}).shape == (32, 32, 3)

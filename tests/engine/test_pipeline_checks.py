@@ -125,6 +125,13 @@ def test_the_only_number_of_steps_that_a_scheduler_takes_is_named() -> None:
     check(pipeline, odd_pipelines.card(Path("nowhere"), steps=two))
 
 
+def test_the_least_number_of_steps_that_a_scheduler_takes_is_named() -> None:
+    pipeline = Plain(diffusers.UnCLIPScheduler())
+    with pytest.raises(ValueError, match="UnCLIPScheduler takes 2 steps or more: set min of steps to 2"):
+        check(pipeline, odd_pipelines.card(Path("nowhere")))
+    check(pipeline, odd_pipelines.card(Path("nowhere"), steps={"min": 2, "max": 9, "default": 3}))
+
+
 def test_a_pipeline_that_copies_its_scheduler_is_refused_with_what_to_do(tmp_path: Path) -> None:
     panorama = tiny_variants.BUILDERS["StableDiffusionPanoramaPipeline"]
     assert "copies its scheduler for parts of a picture" in refusal(odd_pipelines.saved(panorama, tmp_path))

@@ -177,7 +177,7 @@ def deep_floyd(folder: Path) -> Any:
         unet=d.UNet2DConditionModel(
             sample_size=32, layers_per_block=1, block_out_channels=[32, 64], in_channels=3, out_channels=6,
             down_block_types=["ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"],
-            mid_block_type="UNetMidBlock2DSimpleCrossAttn", cross_attention_dim=16, encoder_hid_dim=16,
+            mid_block_type="UNetMidBlock2DSimpleCrossAttn", cross_attention_dim=32, encoder_hid_dim=16,
             up_block_types=["SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"], attention_head_dim=8,
             addition_embed_type="text", addition_embed_type_num_heads=2, cross_attention_norm="group_norm",
             resnet_time_scale_shift="scale_shift", act_fn="gelu",

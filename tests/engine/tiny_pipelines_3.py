@@ -23,15 +23,15 @@ def _with(base: Callable[[Path], Any], cls: Any, folder: Path, **more: Any) -> A
     return cls(**{name: part for name, part in parts.items() if name in takes})
 
 
-def _config(module: Any, **more: Any) -> dict[str, Any]:
+def config_of(module: Any, **more: Any) -> dict[str, Any]:
     """A module's configuration with changes, also of what it had by default."""
     config = {name: value for name, value in module.config.items() if name != "_use_default_values"}
     return config | more
 
 
 def flux_fill(folder: Path) -> Any:
-    config = _config(pipelines.flux(folder / "0").transformer, in_channels=48, out_channels=16)
-    return _with(pipelines.flux, d.FluxFillPipeline, folder, transformer=d.FluxTransformer2DModel.from_config(config))
+    config = config_of(pipelines.flux(folder / "0").transformer, in_channels=48, out_channels=16)
+    return _with(pipelines.flux, d.FluxFillPipeline, folder, transformer=d.FluxTransformer2DModel.fromconfig_of(config))
 
 
 def pixart_alpha(folder: Path) -> Any:
@@ -44,9 +44,9 @@ def instruct_pix2pix(folder: Path) -> Any:
 
 
 def instruct_pix2pix_xl(folder: Path) -> Any:
-    config = _config(pipelines.stable_diffusion_xl(folder / "0").unet, in_channels=8)
+    config = config_of(pipelines.stable_diffusion_xl(folder / "0").unet, in_channels=8)
     cls = d.StableDiffusionXLInstructPix2PixPipeline
-    return _with(pipelines.stable_diffusion_xl, cls, folder, unet=d.UNet2DConditionModel.from_config(config))
+    return _with(pipelines.stable_diffusion_xl, cls, folder, unet=d.UNet2DConditionModel.fromconfig_of(config))
 
 
 def depth_to_image(folder: Path) -> Any:

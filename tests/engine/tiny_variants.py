@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import diffusers
-from tests.engine import pipelines, tiny_pipelines, tiny_pipelines_2
+from tests.engine import pipelines, tiny_pipelines, tiny_pipelines_2, tiny_pipelines_4
 
 d: Any = diffusers
 Build = Callable[[Path], Any]
@@ -62,6 +62,9 @@ VARIANTS: Final[dict[Build, tuple[str, ...]]] = {
     tiny_pipelines.kandinsky_22: (
         "KandinskyV22Img2ImgCombinedPipeline", "KandinskyV22InpaintCombinedPipeline",
     ),
+    tiny_pipelines.amused: ("AmusedImg2ImgPipeline", "AmusedInpaintPipeline"),
+    tiny_pipelines_4.kandinsky_22_prior: ("KandinskyV22PriorEmb2EmbPipeline",),
+    tiny_pipelines_4.deep_floyd_upscale: ("IFImg2ImgSuperResolutionPipeline", "IFInpaintingSuperResolutionPipeline"),
     tiny_pipelines.kandinsky_3: ("Kandinsky3Img2ImgPipeline",),
     tiny_pipelines_2.sana: ("SanaControlNetPipeline", "SanaPAGPipeline"),
     tiny_pipelines_2.sana_sprint: ("SanaSprintImg2ImgPipeline",),

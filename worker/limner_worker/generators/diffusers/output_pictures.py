@@ -13,13 +13,15 @@ from limner_shared.errors import GenerationFailed
 from limner_worker.generators.base import Picture
 
 COLOUR_DIMENSIONS: Final = 3
+COLOURS: Final = (1, 3, 4)
 
 
 def picture_of(output: Any) -> NDArray[np.float32]:
     """Return the first picture of a pipeline's output, under any name. Raises TypeError if it is not a picture."""
     pictures = next(iter(output.values()))
     picture: Any = cast("Sequence[Any]", pictures)[0] if isinstance(pictures, (list, np.ndarray)) else None
-    if not isinstance(picture, np.ndarray) or picture.ndim != COLOUR_DIMENSIONS:
+    shape: tuple[int, ...] = getattr(picture, "shape", ())
+    if not isinstance(picture, np.ndarray) or len(shape) != COLOUR_DIMENSIONS or shape[-1] not in COLOURS:
         raise TypeError(f"{type(output).__name__} has no picture of height, width and colours")
     return cast("NDArray[np.float32]", picture)
 

@@ -125,6 +125,9 @@ def _check_scheduler(cls: Any, config: Any, all_steps: Sequence[float]) -> None:
             if len(only) == 1:
                 one = f"the scheduler {cls.__name__} takes {only[0]} steps only"
                 raise ValueError(f"{one}: set min, max and default of steps to {only[0]}") from error
+            if only and steps < only[0]:
+                least = f"the scheduler {cls.__name__} takes {only[0]} steps or more"
+                raise ValueError(f"{least}: set min of steps to {only[0]}") from error
             raise ValueError(f"the scheduler {cls.__name__} refuses {steps:g} steps: {error}") from error
     try:
         same = torch.equal(_trial(cls, config, 0), _trial(cls, config, 1))
