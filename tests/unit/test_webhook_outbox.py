@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 from tests.receivers import receiver
 from tests.unit.webhook_duty import TENANT, cancel, endpoint, make_duty, new_job, rows, run_until
 
@@ -15,6 +16,7 @@ from limner_shared.db.engine import Database
 from limner_shared.db.ledger import NewImage, Result
 from limner_shared.db.tables import Job
 from limner_shared.db.webhook_tables import WebhookEvent
+from limner_shared.db.webhooks import deliveries, endpoints
 from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.webhooks import EventType
 from limner_shared.errors import GenerationFailed
@@ -128,3 +130,21 @@ def test_anything_can_emit_events_with_its_own_data(database: Database, make_dut
         run_until(make_duty(), lambda: shop.requests)
         [request] = shop.requests
         assert (request.event["type"], request.event["data"]) == ("batch.completed", {"id": "batch_1"})
+
+
+def test_the_secret_of_a_tenant_is_looked_up_once_for_all_deliveries_that_are_claimed_together(
+    database: Database, new_job: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+):
+    jobs = [new_job("https://shop.example") for _ in range(3)]
+    with database.write() as session:
+        ledger.cancel(session, Job.id.in_(jobs))
+    asked: list[str] = []
+
+    def current_secret(session: Session, owner_id: str) -> str:
+        asked.append(owner_id)
+        return endpoints.current_secret(session, owner_id)
+
+    monkeypatch.setattr(deliveries, "current_secret", current_secret)
+    with database.write() as session:
+        assert len(deliveries.claim(session, rows(database)[0].receiver, 9, 60)) == 3
+    assert asked == [TENANT]

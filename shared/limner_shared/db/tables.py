@@ -11,7 +11,9 @@ from limner_shared.db import batch_tables as batch_tables  # noqa: PLC0414 - the
 from limner_shared.db import file_tables as file_tables  # noqa: PLC0414
 from limner_shared.db import response_tables as response_tables  # noqa: PLC0414
 from limner_shared.db import webhook_tables as webhook_tables  # noqa: PLC0414
-from limner_shared.db.queue_tables import Pause as Pause  # noqa: PLC0414 - one module to import tables from
+from limner_shared.db.account_tables import ApiKey as ApiKey  # noqa: PLC0414 - one module to import tables from
+from limner_shared.db.account_tables import AuditEntry as AuditEntry  # noqa: PLC0414
+from limner_shared.db.queue_tables import Pause as Pause  # noqa: PLC0414
 from limner_shared.db.queue_tables import UniqueKey as UniqueKey  # noqa: PLC0414
 from limner_shared.db.table_base import Base, NullableJson, partial_index
 
@@ -72,41 +74,6 @@ class Leader(Base):
     duty: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(80))
     until: Mapped[float]
-
-
-class ApiKey(Base):
-    """A credential of a tenant. The secret is never stored: `digest` is its SHA-256 in hex."""
-
-    __tablename__ = "api_keys"
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
-    label: Mapped[str] = mapped_column(String(100))
-    digest: Mapped[str] = mapped_column(String(64))
-    scopes: Mapped[str] = mapped_column(String(60), server_default="read submit")  # access.Scope, separated by spaces
-    created_at: Mapped[float]
-    expires_at: Mapped[float | None]
-    expiry_recorded: Mapped[bool] = mapped_column(default=False, server_default=false())  # in the audit log
-    last_used_at: Mapped[float | None]  # at most one write per minute
-    replaced_by: Mapped[str | None] = mapped_column(String(40))  # the key that a rotation made
-    revoked_at: Mapped[float | None]
-
-
-class AuditEntry(Base):
-    """A change of a key or a tenant, without secrets. The database refuses to change or delete an entry.
-
-    `actor` is the id of the key that made the change, or one of `audit`'s names. `subject` is the id of the key,
-    tenant or pause that was changed.
-    """
-
-    __tablename__ = "audit_log"
-    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
-    actor: Mapped[str] = mapped_column(String(40))
-    action: Mapped[str] = mapped_column(String(20))
-    subject: Mapped[str] = mapped_column(String(40))
-    detail: Mapped[dict[str, Any]]
-    created_at: Mapped[float]
-    __table_args__ = (Index(None, "tenant_id", "id"),)
 
 
 class Bulk(Base):

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, delete, insert, not_, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, insert, not_, or_, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
+from limner_shared.db.account_tables import EXPIRING
 from limner_shared.db.accounts import audit
 from limner_shared.db.accounts.audit import Action
 from limner_shared.db.accounts.tenants import find_or_make
@@ -207,7 +208,7 @@ def note_use(session: Session, key_ids: Sequence[str]) -> None:
 
 def record_expired(session: Session, limit: int) -> int:
     """Record the expiry of keys in the audit log, once each. Returns the number of keys, at most `limit`."""
-    due = and_(ApiKey.expires_at <= now(), ApiKey.revoked_at.is_(None), ~ApiKey.expiry_recorded)
+    due = and_(ApiKey.expires_at <= now(), text(EXPIRING))
     some = select(ApiKey.id).where(due).limit(limit)
     statement = update(ApiKey).where(ApiKey.id.in_(some), due).values(expiry_recorded=True)
     returned = statement.returning(ApiKey.id, ApiKey.tenant_id, ApiKey.expires_at, ApiKey.replaced_by)

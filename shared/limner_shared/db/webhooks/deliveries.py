@@ -115,9 +115,8 @@ def claim(session: Session, receiver: str, limit: int, lease_seconds: float) -> 
 
 def _claimed(session: Session, rows: Sequence[WebhookDelivery], urls: Mapping[str, str]) -> list[Claimed]:
     owners = sorted({row.endpoint_id or row.tenant_id for row in rows})
-    for row in rows:
-        if row.endpoint_id is None:
-            current_secret(session, row.tenant_id)  # the first one is made when it is needed
+    for tenant_id in sorted({row.tenant_id for row in rows if row.endpoint_id is None}):
+        current_secret(session, tenant_id)  # the first one is made when it is needed
     secrets = signing_secrets(session, owners) if owners else {}
     wanted = select(WebhookEvent).where(WebhookEvent.id.in_([row.event_id for row in rows]))
     events = {event.id: event for event in session.scalars(wanted)} if rows else {}
