@@ -169,6 +169,23 @@ def test_the_output_is_measured_as_it_is_read(
     assert client.get("/v1/files?purpose=batch_output").json["data"][0]["filename"] == f"{made}_output.jsonl"
 
 
+def test_a_batch_whose_output_cannot_be_made_fails_with_its_counts(
+    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
+):
+    made = create(client, request_line("a"))
+    loader.load_next()
+    finish(app, start(app, job_ids(app)[0]), png("red"))
+
+    def breaks(*_arguments: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr(batch_output, "measure", breaks)
+    assert loader.finish_next()
+    found = batch(client, made)
+    assert (found["status"], found["errors"]["data"][0]["code"]) == ("failed", "internal_error")
+    assert found["request_counts"] == {"total": 1, "completed": 1, "failed": 0}
+
+
 def test_a_deleted_picture_or_job_leaves_its_line(client: ApiClient, app: App, loader: BatchLoader):
     made = create(client, request_line("a"), request_line("b"), request_line("c"))
     loader.load_next()

@@ -176,6 +176,14 @@ def test_a_port_in_use_is_reported_with_its_variable(tmp_path: Path) -> None:
         stack.stop()
 
 
+def test_each_process_has_its_own_time_to_stop_before_it_is_killed(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, shutdown_seconds=20, web_shutdown_seconds=60)
+    stack = Stack(settings, workers=1, log_dir=tmp_path, tell=ignore_output)
+    limits = {service.name: service.stop_seconds for service in stack.services}
+    assert limits["web"] > settings.web_shutdown_seconds
+    assert limits["worker"] > settings.shutdown_seconds
+
+
 def test_a_failed_start_reports_the_reason_and_stops_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

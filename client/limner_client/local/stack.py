@@ -94,7 +94,7 @@ class Stack:
         self.redis_url = settings.redis_url if valkey is None else valkey.url
         self._leaving: list[tuple[Service, float]] = []
         """Workers that stop, and when each is killed."""
-        web = Service("web", _limner("serve"), settings.shutdown_seconds + GRACE_SECONDS)
+        web = Service("web", _limner("serve"), settings.web_shutdown_seconds + GRACE_SECONDS)
         self._workers = [self._worker(number) for number in range(1, workers + 1)]
         if workers == 1:
             self._workers[0].name = "worker"

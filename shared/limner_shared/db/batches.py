@@ -193,10 +193,13 @@ def begin(session: Session, claimed: Batch, bulk_id: str) -> None:
 
 
 def fail(session: Session, claimed: Batch, total: int, errors: Sequence[Mapping[str, Any]]) -> bool:
-    """validating → failed: nothing was queued. False if the batch was taken over or has ended."""
+    """validating → failed: nothing was queued; or finalizing → failed: its output cannot be made.
+
+    False if the batch was taken over or has ended.
+    """
     values = {"total": total, "errors": {"data": [dict(each) for each in errors]}, "ended_at": now()}
-    values |= {"state": BatchState.FAILED, "lease_until": None}
-    failed = _move(session, claimed.id, BatchState.VALIDATING, values, claimed.attempt)
+    values |= {"state": BatchState.FAILED, "lease_until": None} | _counts(session, claimed)
+    failed = _move(session, claimed.id, BatchState(claimed.state), values, claimed.attempt)
     if failed:
         _tell(session, claimed, BatchState.FAILED)
     return failed
@@ -207,9 +210,7 @@ def finish(session: Session, claimed: Batch, output: Output) -> bool:
     outcome = BatchState(claimed.outcome or BatchState.COMPLETED)
     files = {"output": output.results, "error": output.errors}
     ids = {f"{kind}_file_id": new_id("file") for kind, size in files.items() if size}
-    bulk = session.get(Bulk, claimed.bulk_id)
-    counts = {} if bulk is None else counts_of(bulk)
-    values = {"state": outcome, "ended_at": now(), "lease_until": None} | ids | counts
+    values = {"state": outcome, "ended_at": now(), "lease_until": None} | ids | _counts(session, claimed)
     finished = _move(session, claimed.id, BatchState.FINALIZING, values, claimed.attempt)
     if finished:
         for kind, size in files.items():
@@ -219,6 +220,12 @@ def finish(session: Session, claimed: Batch, output: Output) -> bool:
                 add_file(session, claimed.tenant_id, new)
         _tell(session, claimed, outcome)
     return finished
+
+
+def _counts(session: Session, claimed: Batch) -> dict[str, int]:
+    """The last counts of a batch's bulk, which may be deleted before it; none of a batch without one."""
+    bulk = None if claimed.bulk_id is None else session.get(Bulk, claimed.bulk_id)
+    return {} if bulk is None else counts_of(bulk)
 
 
 def counts_of(bulk: Bulk) -> dict[str, int]:

@@ -19,7 +19,7 @@ class BatchState(StrEnum):
     """No more of its jobs start. Once they have ended, its output is measured and it takes the state of its outcome."""
     COMPLETED = "completed"
     FAILED = "failed"
-    """Its file has invalid lines, so nothing was queued."""
+    """Its file has invalid lines, so nothing was queued; or its output cannot be made."""
     EXPIRED = "expired"
     CANCELLED = "cancelled"
 

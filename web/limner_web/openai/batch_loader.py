@@ -38,6 +38,8 @@ RENEW_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 3.0
 """A batch that failed for a reason that passes is tried again after this time."""
 
+UNEXPECTED: Final = "An internal error occurred. The service's log has the details under this batch's id."
+
 
 class BatchLoader:
     """The batches' part of a web process."""
@@ -120,8 +122,7 @@ class BatchLoader:
             raise
         except Exception as error:  # the same file would fail again
             log.exception("a batch failed", batch=claimed.id, exc_info=error)
-            message = "An internal error occurred. The service's log has the details under this batch's id."
-            self._fail(claimed, reader.lines if reader else 0, LimnerError(message))
+            self._fail(claimed, reader.lines if reader else 0, LimnerError(UNEXPECTED))
 
     def _fail(self, claimed: Batch, total: int, error: LimnerError) -> None:
         with self._services.database.write() as session:
@@ -155,6 +156,13 @@ class BatchLoader:
         except LimnerError as error:
             log.warning("a batch's output cannot be measured now", batch=claimed.id, error=error.message)
             self._try_later(claimed)
+            return
+        except DATABASE_AWAY:
+            self._try_later(claimed)
+            raise
+        except Exception as error:  # the same output would fail again
+            log.exception("a batch failed", batch=claimed.id, exc_info=error)
+            self._fail(claimed, claimed.total, LimnerError(UNEXPECTED))
             return
         with self._services.database.write() as session:
             batches.finish(session, claimed, output)
