@@ -37,12 +37,16 @@ def parts(line: str) -> tuple[dict[str, str], str]:
     return variables, line
 
 
-def commands(guide: str) -> list[tuple[str, str]]:
-    """The lines of a guide that a reader would enter, without comments, each with its command."""
+def lines(guide: str) -> list[str]:
+    """The lines of a guide that a reader would enter, without comments."""
     text = (GUIDES / f"{guide}.md").read_text("utf-8")
-    lines = [line for block in BLOCK.findall(text) for line in CONTINUED.sub("", block).splitlines()]
-    entered = [line for each in lines if (line := COMMENT.sub("", each).strip())]
-    return [(line, parts(line)[1]) for line in entered]
+    found = [line for block in BLOCK.findall(text) for line in CONTINUED.sub("", block).splitlines()]
+    return [line for each in found if (line := COMMENT.sub("", each).strip())]
+
+
+def commands(guide: str) -> list[str]:
+    """The commands of a guide, without the variables before them."""
+    return [command for line in lines(guide) if (command := parts(line)[1])]
 
 
 def program(command: str) -> str:
@@ -76,7 +80,8 @@ class Operator:
         with self._service.database.write() as session:
             self.names["KEY_ID"] = keys.create(session, "acme", "a client").split("_")[1]
         self._exported.clear()
-        return {command: self._enter(line) for line, command in commands(guide) if program(command) not in not_run}
+        entered = {line: parts(line)[1] for line in lines(guide)}
+        return {command: self._enter(line) for line, command in entered.items() if program(command) not in not_run}
 
     def _enter(self, line: str) -> str:
         for name, meant in self.names.items():

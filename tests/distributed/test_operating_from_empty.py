@@ -18,7 +18,7 @@ from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.engine import Database
 from limner_shared.messaging.hints import connect
 from limner_shared.settings import Settings
-from tests.distributed.test_guide_commands import GUIDES, commands
+from tests.distributed.guide_operator import GUIDES, commands
 from tests.processes import Service
 
 CARD = Path(__file__).parents[1] / "models" / "null.toml"

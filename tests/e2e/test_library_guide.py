@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from limner_client import Client
 from limner_client.cli.main import cli
-from tests.distributed.test_guide_commands import GUIDES, commands
+from tests.distributed.guide_operator import GUIDES, commands
 from tests.e2e.guides import BLOCK
 
 JOB: Final = "job_01m8av83q74b699dta3m9gmtqa"
