@@ -183,6 +183,22 @@ def test_a_version_is_named_by_its_id_or_its_model(client: ApiClient, app: App):
         assert client.post(PREDICTIONS, json=CAT | {"version": unknown}).status_code == 404
 
 
+def test_a_program_with_another_models_name_built_in_draws_with_the_model_that_an_alias_names(
+    make_app: Callable[..., App],
+):
+    version = "39ed52f2a78e"
+    names = ("black-forest-labs/flux-schnell", "stability-ai/sdxl", version)
+    client = make_app(model_aliases=dict.fromkeys(names, "limner-gan")).test_client()
+    by_name = client.post("/replicate/v1/models/black-forest-labs/flux-schnell/predictions", json=CAT)
+    assert (by_name.status_code, by_name.json["model"]) == (201, "limner/limner-gan")
+    for reference in (names[1], f"{names[1]}:{version}", version):
+        made = client.post(PREDICTIONS, json=CAT | {"version": reference})
+        assert (made.status_code, made.json.get("model")) == (201, "limner/limner-gan"), reference
+    assert client.get("/replicate/v1/models/stability-ai/sdxl").json["name"] == "limner-gan"
+    for unknown in ("limner/stability-ai/sdxl", "someone/limner-gan", "0" * 64):
+        assert client.post(PREDICTIONS, json=CAT | {"version": unknown}).status_code == 404
+
+
 def test_a_list_pages_through_all_predictions(client: ApiClient, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("limner_web.replicate.routes.PAGE", 2)
     ids = [create(client)["id"] for _ in range(5)]

@@ -9,10 +9,11 @@ import re
 from typing import Any, Final
 
 from limner_shared.domain.card_fields import DEFAULT_STRENGTH, Range
-from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import MAX_SEED
 from limner_shared.domain.predictions import OWNER, version_id
 from limner_shared.errors import NotFound
+from limner_web.services import Services
 
 UNDATED: Final = "1970-01-01T00:00:00Z"
 """Cards have no date, but clients require one."""
@@ -21,23 +22,29 @@ COG_VERSION: Final = "0.16.0"
 REFERENCE: Final = re.compile(r"(?P<owner>[^/:]+)/(?P<name>[^/:]+)(?::(?P<version>[^/:]+))?")
 
 
-def find(catalogue: Catalogue, owner: str, name: str) -> ModelCard:
-    """The card of a model or deployment. Raises NotFound."""
-    card = catalogue.cards.get(name)
-    if owner != OWNER or card is None:
-        known = ", ".join(f"{OWNER}/{each}" for each in catalogue.cards)
+def find(services: Services, owner: str, name: str) -> ModelCard:
+    """The card of a model or deployment, by its own name or by an alias with an owner. Raises NotFound."""
+    cards = services.catalogue.cards
+    card = cards.get(name) if owner == OWNER else services.model_names.aliases.get(f"{owner}/{name}")
+    if card is None:
+        known = ", ".join(f"{OWNER}/{each}" for each in cards)
         raise NotFound(f"There is no model {owner}/{name}. Models: {known}.")
     return card
 
 
-def find_version(catalogue: Catalogue, reference: str) -> ModelCard:
-    """The card of a version's id, of `owner/name`, or of `owner/name:id`. Raises NotFound."""
-    named = REFERENCE.fullmatch(reference)
+def find_version(services: Services, reference: str) -> ModelCard:
+    """The card of a version's id, of `owner/name`, or of `owner/name:id`. Raises NotFound.
+
+    An alias leads to its card with any version: a program that has another model's name has its version as well.
+    """
+    catalogue, named = services.catalogue, REFERENCE.fullmatch(reference)
     if named is not None:
-        card = find(catalogue, named["owner"], named["name"])
-        found = card if named["version"] in (None, version_id(card)) else None
+        card = find(services, named["owner"], named["name"])
+        is_current = named["owner"] != OWNER or named["version"] in (None, version_id(card))
+        found = card if is_current else None
     else:
-        found = next((card for card in catalogue.cards.values() if version_id(card) == reference), None)
+        own = (card for card in catalogue.cards.values() if version_id(card) == reference)
+        found = next(own, services.model_names.aliases.get(reference))
     if found is None:
         raise NotFound(
             f"There is no version {reference[:80]!r}: a model's card has changed or is gone. Use the model's"

@@ -63,7 +63,7 @@ def create_prediction() -> Response:
     asked = inputs.NewPrediction.model_validate(request.get_json())
     if asked.version is None:
         raise InvalidRequest("version: name a version or a model.", field="version")
-    return _create(asked, models.find_version(get_services().catalogue, asked.version))
+    return _create(asked, models.find_version(get_services(), asked.version))
 
 
 @bp.post("/models/<owner>/<name>/predictions")
@@ -71,7 +71,7 @@ def create_prediction() -> Response:
 def create_model_prediction(owner: str, name: str) -> Response:
     """Create a prediction of a model or a deployment."""
     asked = inputs.NewPrediction.model_validate(request.get_json())
-    return _create(asked, models.find(get_services().catalogue, owner, name))
+    return _create(asked, models.find(get_services(), owner, name))
 
 
 @bp.get("/predictions")
@@ -127,19 +127,19 @@ def list_models() -> Response:
 def get_model(owner: str, name: str) -> Response:
     """Retrieve a model."""
     services = get_services()
-    return jsonify(models.model_object(models.find(services.catalogue, owner, name), _origin(services)))
+    return jsonify(models.model_object(models.find(services, owner, name), _origin(services)))
 
 
 @bp.get("/models/<owner>/<name>/versions")
 def list_versions(owner: str, name: str) -> Response:
     """List a model's only version."""
-    return _list([models.version_object(models.find(get_services().catalogue, owner, name))])
+    return _list([models.version_object(models.find(get_services(), owner, name))])
 
 
 @bp.get("/models/<owner>/<name>/versions/<version>")
 def get_version(owner: str, name: str, version: str) -> Response:
     """Retrieve a version."""
-    card = models.find(get_services().catalogue, owner, name)
+    card = models.find(get_services(), owner, name)
     if version != version_id(card):
         raise NotFound(f"{owner}/{name} has no version {version[:80]!r}; its version is {version_id(card)}.")
     return jsonify(models.version_object(card))
@@ -154,7 +154,7 @@ def list_deployments() -> Response:
 @bp.get("/deployments/<owner>/<name>")
 def get_deployment(owner: str, name: str) -> Response:
     """Retrieve a deployment."""
-    return jsonify(models.deployment_object(models.find(get_services().catalogue, owner, name)))
+    return jsonify(models.deployment_object(models.find(get_services(), owner, name)))
 
 
 @bp.post("/files")
