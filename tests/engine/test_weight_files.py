@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from structlog.testing import capture_logs
 from tests.engine import odd_pipelines, pipelines
 
@@ -109,6 +109,69 @@ def test_a_pickled_adapter_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "pytorch_lora_weights.bin").write_bytes(b"x")
     card = odd_pipelines.card(folder / "stable_diffusion", adapters={"ink": Source(folder=tmp_path)})
     assert "pytorch_lora_weights.bin" in refused(PickledWeights, card)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_an_adapter_with_weights_that_are_not_finite_is_refused(folder: Path, tmp_path: Path, number: float) -> None:
+    file = tmp_path / "pytorch_lora_weights.safetensors"
+    weights = load_file(folder / "of-stable_diffusion" / file.name)
+    key = min(weights)
+    weights[key][0, 0] = number
+    save_file(weights, file)
+    card = odd_pipelines.card(folder / "stable_diffusion", adapters={"ink": Source(folder=tmp_path)})
+    assert f"the adapter ink has weights that are not finite numbers: {key}" in refused(DamagedWeights, card)
+
+
+def test_a_model_with_weights_that_are_not_finite_is_refused(copied: Path) -> None:
+    weights = load_file(copied / UNET)
+    weights["conv_in.weight"][0] = float("nan")
+    save_file(weights, copied / UNET, {"format": "pt"})
+    with pytest.raises(CardError, match="odd: text-to-image: the picture's numbers are not finite: its weights are"):
+        load(odd_pipelines.card(copied), Settings(device="cpu", cache_dir=copied / "cache"))
+
+
+@pytest.mark.parametrize("lie", [{"data_offsets": [0, 2**60]}, {"data_offsets": [8, 0]}, {"shape": [2**40, 2**40]}])
+def test_a_header_that_lies_about_sizes_is_refused(copied: Path, lie: dict[str, Any]) -> None:
+    data = (copied / UNET).read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header: dict[str, Any] = json.loads(data[8 : 8 + length])
+    header["conv_in.bias"] |= lie
+    changed = json.dumps(header).encode()
+    (copied / UNET).write_bytes(len(changed).to_bytes(8, "little") + changed + data[8 + length :])
+    assert f"{UNET} is damaged" in refused(DamagedWeights, odd_pipelines.card(copied))
+
+
+def test_a_header_longer_than_the_file_is_refused(copied: Path) -> None:
+    data = (copied / UNET).read_bytes()
+    (copied / UNET).write_bytes((2**62).to_bytes(8, "little") + data[8:])
+    assert f"{UNET} is damaged" in refused(DamagedWeights, odd_pipelines.card(copied))
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("unet/config.json", "layers_per_block"),
+        ("text_encoder/config.json", "num_hidden_layers"),
+        ("scheduler/scheduler_config.json", "num_train_timesteps"),
+    ],
+)
+def test_a_number_that_would_take_hours_to_build_is_named(copied: Path, file: str, key: str) -> None:
+    config = json.loads((copied / file).read_text())
+    for count in (10**9, [10**9, 1]):
+        (copied / file).write_text(json.dumps(config | {key: count}))
+        assert f"{file}: {key} is 1000000000" in refused(DamagedWeights, odd_pipelines.card(copied))
+    (copied / file).write_text("{")
+    assert f"{file} is damaged" in refused(DamagedWeights, odd_pipelines.card(copied))
+
+
+def test_links_and_pipes_among_the_weights_do_not_hold_up_a_worker(copied: Path) -> None:
+    os.mkfifo(copied / "unet" / "pipe.safetensors")
+    (copied / "unet" / "zero.safetensors").symlink_to("/dev/zero")
+    (copied / "unet" / "gone.safetensors").symlink_to(copied / "nowhere")
+    (copied / "unet" / "loop").symlink_to(copied)
+    unet = (copied / UNET).rename(copied.parent / "elsewhere.safetensors")
+    (copied / UNET).symlink_to(unet)
+    assert LoadedPipeline.of(odd_pipelines.card(copied), "cpu").weights.keys() >= {UNET}
 
 
 def test_the_other_models_are_served_and_the_log_has_code_and_reason(folder: Path, copied: Path) -> None:

@@ -31,7 +31,7 @@ def config_of(module: Any, **more: Any) -> dict[str, Any]:
 
 def flux_fill(folder: Path) -> Any:
     config = config_of(pipelines.flux(folder / "0").transformer, in_channels=48, out_channels=16)
-    return _with(pipelines.flux, d.FluxFillPipeline, folder, transformer=d.FluxTransformer2DModel.fromconfig_of(config))
+    return _with(pipelines.flux, d.FluxFillPipeline, folder, transformer=d.FluxTransformer2DModel.from_config(config))
 
 
 def pixart_alpha(folder: Path) -> Any:
@@ -46,7 +46,7 @@ def instruct_pix2pix(folder: Path) -> Any:
 def instruct_pix2pix_xl(folder: Path) -> Any:
     config = config_of(pipelines.stable_diffusion_xl(folder / "0").unet, in_channels=8)
     cls = d.StableDiffusionXLInstructPix2PixPipeline
-    return _with(pipelines.stable_diffusion_xl, cls, folder, unet=d.UNet2DConditionModel.fromconfig_of(config))
+    return _with(pipelines.stable_diffusion_xl, cls, folder, unet=d.UNet2DConditionModel.from_config(config))
 
 
 def depth_to_image(folder: Path) -> Any:

@@ -239,3 +239,24 @@ def test_a_card_has_a_default_and_a_limit_of_retries(catalogue: Catalogue):
     assert [retry_limit(own, JobRequest(prompt="x", max_retries=asked)) for asked in (None, 2)] == [1, 2]
     with pytest.raises(InvalidRequest, match="0 to 2"):
         retry_limit(own, JobRequest(prompt="x", max_retries=3))
+
+
+@pytest.mark.parametrize(
+    ("limits", "field"),
+    [
+        ({"steps": {"min": 1, "max": 10**9, "default": 4}}, "steps"),
+        ({"steps": {"min": 0, "max": 9, "default": 4}}, "steps"),
+        ({"guidance": {"min": 0, "max": float("inf"), "default": 4}}, "guidance"),
+        ({"sizes": [(10**6, 64)]}, "sizes"),
+        ({"sizes": [(0, 64)]}, "sizes"),
+        ({"buckets": (1, 10**9)}, "buckets"),
+        ({"buckets": ()}, "buckets"),
+        ({"text_batch": 10**9}, "text_batch"),
+    ],
+)
+def test_a_card_with_absurd_limits_is_refused_with_the_field(catalogue: Catalogue, limits: dict[str, Any], field: str):
+    sound = next(iter(catalogue.cards.values())).model_dump()
+    ModelCard.model_validate(sound)
+    with pytest.raises(ValidationError) as refusal:
+        ModelCard.model_validate(sound | limits)
+    assert {error["loc"][0] for error in refusal.value.errors()} == {field}

@@ -24,6 +24,7 @@ from limner_shared.domain.card_fields import (
     rescale,
     shown,
 )
+from limner_shared.domain.card_limits import BatchSize, Side, StepRange
 from limner_shared.domain.conditions import Conditions, beyond
 from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, JobRequest, JobSpec, Task
 from limner_shared.domain.safety import SafetyPolicy
@@ -63,12 +64,12 @@ class ModelCard(BaseModel):
         pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$",
         description="Default: the worker's own device.",
     )
-    sizes: tuple[tuple[int, int], ...] = Field(min_length=1, description="(width, height); the first is the default.")
+    sizes: tuple[tuple[Side, Side], ...] = Field(min_length=1, description="(width, height); the first is the default.")
     styles: tuple[str, ...] = ()
     styles_by_seed: tuple[str, ...] = Field(
         default=(), description="Styles of which each picture's seed chooses one where a request names none."
     )
-    steps: Range
+    steps: StepRange
     guidance: Range
     quality: QualitySteps = Field(default=QualitySteps(), description="Steps of the qualities of OpenAI's API.")
     sha256: dict[str, str] = Field(default_factory=dict, description="Expected hashes of weight files, by file name.")
@@ -77,7 +78,7 @@ class ModelCard(BaseModel):
         default=(), description="Schedulers that a request may choose instead of the model's own."
     )
     adapters: dict[str, Source] = Field(default_factory=dict, description="LoRA adapters by name.")
-    text_batch: int = Field(default=4, ge=1, description="Texts are always encoded in batches of this size.")
+    text_batch: BatchSize = Field(default=4, description="Texts are always encoded in batches of this size.")
     offload: Literal["none", "model", "sequential"] = "none"
     device_map: Literal["balanced"] | None = Field(
         default=None, description="Of diffusers: distribute a pipeline over several GPUs of a machine."
@@ -97,7 +98,9 @@ class ModelCard(BaseModel):
     )
     max_prompt_chars: int = Field(default=1000, ge=1)
     options: dict[str, Any] = Field(default_factory=dict, description="Options specific to the family.")
-    buckets: tuple[int, ...] = Field(default=(1, 2, 4, 8), description="Batch sizes a forward pass is padded to.")
+    buckets: tuple[BatchSize, ...] = Field(
+        default=(1, 2, 4, 8), min_length=1, description="Batch sizes a forward pass is padded to."
+    )
 
     @model_validator(mode="after")
     def _drawable(self) -> ModelCard:

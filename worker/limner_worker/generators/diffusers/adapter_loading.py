@@ -15,7 +15,7 @@ from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import locate, sha256
 from limner_worker.generators.diffusers.hub_files import adapter_files
 from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
-from limner_worker.generators.model_errors import AdapterMismatch
+from limner_worker.generators.model_errors import AdapterMismatch, DamagedWeights
 
 log = get_logger(__name__)
 
@@ -36,6 +36,9 @@ def load_adapter(pipeline: Any, name: str, source: Source) -> str:
     file = _weights(folder)
     with safe_open(file, "pt") as tensors:
         keys = list(tensors.keys())
+        broken = [key for key in keys if not tensors.get_tensor(key).float().isfinite().all()]
+    if broken:  # one such number makes every picture with the adapter black
+        raise DamagedWeights(f"the adapter {name} has weights that are not finite numbers: {', '.join(broken[:3])}")
     if any(mark in key for key in keys for mark in IP_ADAPTER_MARKS):
         raise AdapterMismatch(
             f"the adapter {name} is an IP-Adapter, which needs a picture of its own, and requests cannot give one: "

@@ -84,7 +84,7 @@ def _check_all_tasks(generator: DiffusersPipeline) -> list[str]:
             _reraise_device_fault(error)
             hint = _hint(task, generator.pipeline)
             raise CardError(f"{card.name}: {task} does not work with this pipeline: {explain(error)}{hint}") from error
-        _check_sizes(card, task, expected)
+        _check_pictures(card, task, expected)
         InputEffects(generator, _tasks(card, task)[0], expected[0]).check()
         needed |= _check_task(generator, task, expected, needed)
     _check_schedulers(generator)
@@ -98,9 +98,14 @@ def _hint(task: Task, pipeline: Any) -> str:
     return f" (it takes {' and '.join(missing)}: if it needs them, leave {task} out of tasks)" if missing else ""
 
 
-def _check_sizes(card: ModelCard, task: Task, pictures: Sequence[Pixels]) -> None:
-    """Raise CardError if the pipeline draws another size than it is asked for, as some do whatever they are given."""
+def _check_pictures(card: ModelCard, task: Task, pictures: Sequence[Pixels]) -> None:
+    """Raise CardError if the pipeline draws another size than it is asked for, as some do whatever they are given, or
+    what is no picture.
+    """
     width, height = _size(card)
+    if not all(np.isfinite(picture).all() for picture in pictures):
+        cause = "its weights are damaged" + (", or need another dtype than float16" if card.dtype == "float16" else "")
+        raise CardError(f"{card.name}: {task}: the picture's numbers are not finite: {cause}")
     for drawn in (picture.shape for picture in pictures):
         if drawn[:2] != (height, width):
             raise CardError(f"{card.name}: {task}: {width}x{height} was asked for, {drawn[1]}x{drawn[0]} was drawn")

@@ -1,15 +1,21 @@
-"""Checks of a folder's weights before they are read: no pickles, nothing cut off, no shard missing."""
+"""Checks of a folder before its weights are read: no pickle, nothing cut off, no shard missing, no absurd number."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from safetensors import SafetensorError, safe_open
 
 from limner_worker.generators.model_errors import DamagedWeights, PickledWeights
 
+CONFIGS: Final = ("config.json", "scheduler_config.json")
+COUNTED: Final = re.compile("layers|blocks|timesteps")
+"""What the names of numbers contain that say how often a part of a model is made."""
+LARGEST_COUNT: Final = 100_000
 PICKLES: Final = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pth"})
 
 
@@ -35,8 +41,32 @@ def check_files(folder: Path) -> None:
         for file in safe:
             _check_weights(file, file.relative_to(folder).as_posix())
         for file in files:
+            if file.name in CONFIGS:
+                _check_config(file, file.relative_to(folder).as_posix())
             if file.name.endswith(".safetensors.index.json"):
                 _check_index(file, file.relative_to(folder).as_posix())
+
+
+def _check_config(file: Path, name: str) -> None:
+    """Refuse a number of layers or of time steps that would take hours or all memory to build."""
+    try:
+        config: Any = json.loads(file.read_bytes())
+    except (ValueError, OSError) as error:
+        raise DamagedWeights(f"{name} is damaged: copy or download it again. ({error})") from error
+    for key, count in _counts(config):
+        if count > LARGEST_COUNT:
+            raise DamagedWeights(f"{name}: {key} is {count}, which no model has: correct it or download it again.")
+
+
+def _counts(config: Any) -> Iterator[tuple[str, int]]:
+    """Yield the whole numbers of a configuration that say how often a part is made, with their names."""
+    if not isinstance(config, dict):
+        return
+    for key, value in cast("dict[str, Any]", config).items():
+        if COUNTED.search(key):
+            numbers = cast("list[Any]", value) if isinstance(value, list) else [value]
+            yield from ((key, number) for number in numbers if type(number) is int)
+        yield from _counts(value)
 
 
 def _check_weights(file: Path, name: str) -> None:
