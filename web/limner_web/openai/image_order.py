@@ -137,9 +137,7 @@ def read_order(
     fields = {name: value for name, value in given.items() if name in native} | {"model": card.name}
     quality = None if "steps" in given else QUALITIES[options.quality or "auto"]
     if options.quality is not None and quality is not None:
-        fields["steps"] = card.quality.steps(quality, card.steps)
-    if options.quality == BEST:
-        fields["quality"] = BEST
+        fields |= {"steps": card.quality.steps(quality, card.steps)} | _candidates(options)
     size, letterbox = _size(options, card, image_size)
     if size is not None:
         fields["width"], fields["height"] = size
@@ -223,6 +221,11 @@ def _size(options: ImageOptions, card: ModelCard, image_size: Size | None) -> tu
     if max(size) > MAX_SIDE:
         raise refuse("fit", f"fit to {options.size}", f"at most {MAX_SIDE} pixels a side")
     return nearest_size(card.sizes, *size), size
+
+
+def _candidates(options: ImageOptions) -> dict[str, str]:
+    """The field of the job request for quality best; none for any other."""
+    return {"quality": BEST} if options.quality == BEST else {}
 
 
 def _metadata(options: ImageOptions, metadata: Any) -> Any:
