@@ -70,7 +70,7 @@ def test_a_model_without_an_evaluator_refuses_quality_best_by_name(catalogue: Ca
     with pytest.raises(InvalidRequest, match=r"quality: best with other, which has no evaluator") as refused:
         card.resolve(JobRequest(prompt="a cat", quality="best"))
     assert refused.value.details == {"field": "quality", "allowed": ["standard"]}
-    with pytest.raises(ValidationError, match=r"no evaluator|have an evaluator"):
+    with pytest.raises(ValidationError, match="only the built-in families have an evaluator"):
         ModelCard.model_validate(card.model_dump() | {"candidates": 4, "text_encoder": None})
 
 
@@ -90,7 +90,7 @@ def test_the_candidates_of_an_image_have_its_style_and_do_not_depend_on_the_othe
     seeds = [[four.candidate_seed(index, number) for number in range(4)] for index in range(4)]
     assert [each[0] for each in seeds] == [four.image_seed(index) for index in range(4)]
     assert len({one for each in seeds for one in each}) == 16
-    if seed + 20_000 < MAX_SEED:  # beyond the last seed the styles start again
+    if seed + 20_000 < MAX_SEED:  # beyond the last seed the styles begin again
         assert all(len({four.style_for(one) for one in each}) == 1 for each in seeds)
     alone = spec_of(catalogue, quality="best", seed=four.image_seed(2))
     assert [alone.candidate_seed(0, number) for number in range(4)] == seeds[2]

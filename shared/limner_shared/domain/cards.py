@@ -60,9 +60,7 @@ class ModelCard(BaseModel):
     preview: Source | None = Field(default=None, description="Of latent-flow: a one-step model for the first previews.")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str | None = Field(
-        default=None,
-        pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$",
-        description="Default: the worker's own device.",
+        default=None, pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$", description="Default: the worker's own device."
     )
     sizes: tuple[tuple[Side, Side], ...] = Field(min_length=1, description="(width, height); the first is the default.")
     styles: tuple[str, ...] = ()
@@ -114,9 +112,8 @@ class ModelCard(BaseModel):
         return self
 
     def tokens(self, width: int, height: int) -> int:
-        """The cost of one step of one image, in units of a 64-pixel square, for fairness and limits.
-
-        The built-in families draw every size on one canvas, so all sizes cost the same as the default.
+        """The cost of one step of one image, in units of a 64-pixel square, for fairness and limits. The built-in
+        families draw every size on one canvas, so all sizes cost the same as the default.
         """
         if self.family != "diffusers":
             width, height = self.sizes[0]

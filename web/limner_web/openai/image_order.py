@@ -136,7 +136,8 @@ def read_order(
     card, warning = names.resolve(options.model)
     fields = {name: value for name, value in given.items() if name in native} | {"model": card.name}
     quality = None if "steps" in given else QUALITIES[options.quality or "auto"]
-    fields |= _by_quality(options, quality, card)
+    if options.quality is not None and quality is not None:
+        fields |= {"steps": card.quality.steps(quality, card.steps)} | _candidates(options)
     size, letterbox = _size(options, card, image_size)
     if size is not None:
         fields["width"], fields["height"] = size
@@ -158,14 +159,6 @@ def read_order(
         return ImageOrder(JobRequest.model_validate(fields), output, card)
     except ValidationError as error:
         raise renamed(error, CALLED) from error
-
-
-def _by_quality(options: ImageOptions, quality: Quality | None, card: ModelCard) -> dict[str, Any]:
-    """The fields of the job request that the call's `quality` stands for; none if it has none."""
-    fields: dict[str, Any] = {"quality": BEST} if options.quality == BEST else {}
-    if options.quality is not None and quality is not None:
-        fields["steps"] = card.quality.steps(quality, card.steps)
-    return fields
 
 
 def in_openai_terms(error: InvalidRequest, names: ModelNames) -> InvalidRequest:
@@ -228,6 +221,11 @@ def _size(options: ImageOptions, card: ModelCard, image_size: Size | None) -> tu
     if max(size) > MAX_SIDE:
         raise refuse("fit", f"fit to {options.size}", f"at most {MAX_SIDE} pixels a side")
     return nearest_size(card.sizes, *size), size
+
+
+def _candidates(options: ImageOptions) -> dict[str, str]:
+    """The field of the job request for quality best; none for any other."""
+    return {"quality": BEST} if options.quality == BEST else {}
 
 
 def _metadata(options: ImageOptions, metadata: Any) -> Any:
