@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from limner_dispatcher.webhooks.network import NameUnresolved, Network, TargetRefused
 from limner_shared.domain.webhook_targets import Targets, is_public, receiver_of
@@ -125,10 +126,12 @@ def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["1.1.1.1", "10.0.0.1"], ["fe80::1%2"], ["::ffff:127.0.0.1"]])
 def test_a_name_that_leads_to_an_internal_address_is_refused(monkeypatch: pytest.MonkeyPatch, addresses: Any):
     names(monkeypatch, *addresses)
-    network = Network(Targets(), 5)
-    with pytest.raises(TargetRefused, match="not an address of the public internet"):
+    network, internal = Network(Targets(), 5), str(ipaddress.ip_address(addresses[-1]))
+    with capture_logs() as logged, pytest.raises(TargetRefused, match="not of the public internet") as refused:
         network.connect_tcp("shop.example", 443)
     assert network.address is None
+    assert internal not in str(refused.value), "the tenant reads this"
+    assert [(line["host"], line["address"]) for line in logged] == [("shop.example", internal)]
 
 
 def test_a_name_is_resolved_once_and_the_connection_goes_to_that_address(monkeypatch: pytest.MonkeyPatch):

@@ -14,6 +14,9 @@ from typing import Any, Final
 import httpcore
 
 from limner_shared.domain.webhook_targets import Address, Targets
+from limner_shared.telemetry import get_logger
+
+log = get_logger(__name__)
 
 MAX_ADDRESSES: Final = 4
 """Addresses of a name that are tried."""
@@ -67,7 +70,9 @@ class Network(httpcore.NetworkBackend):
         addresses = list(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in found))
         refused = [address for address in addresses if not self._targets.allows(host, address)]
         if refused:
-            raise TargetRefused(f"{host} leads to {refused[0]}, which is not an address of the public internet")
+            # For the operator only: to tenants, addresses would tell what names lead to in the internal network.
+            log.warning("a webhook leads to an internal address", host=host, address=str(refused[0]))
+            raise TargetRefused(f"{host} leads to an address that is not of the public internet")
         return addresses[:MAX_ADDRESSES]
 
 
