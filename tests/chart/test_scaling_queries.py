@@ -80,7 +80,8 @@ def test_the_query_for_postgresql_counts_the_jobs_that_no_pause_holds_back(datab
     with database.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
         ledger.submit(session, ledger.LOCAL_TENANT, [ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)])
-    for kind, subject in ((PauseKind.MODEL, "limner-flow"), (PauseKind.TENANT, ledger.LOCAL_TENANT)):
+    of_tenant = [(kind, ledger.LOCAL_TENANT) for kind in (PauseKind.TENANT, PauseKind.OWN)]
+    for kind, subject in ((PauseKind.MODEL, "limner-flow"), *of_tenant):
         with database.write() as session:
             assert seconds() == 10
             row = pauses.pause(session, kind, subject, None, None, actor=audit.OPERATOR)

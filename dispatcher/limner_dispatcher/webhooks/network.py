@@ -14,6 +14,9 @@ from typing import Any, Final
 import httpcore
 
 from limner_shared.domain.webhook_targets import Address, Targets
+from limner_shared.telemetry import get_logger
+
+log = get_logger(__name__)
 
 MAX_ADDRESSES: Final = 4
 """Addresses of a name that are tried."""
@@ -28,7 +31,11 @@ class NameUnresolved(Exception):
 
 
 class Network(httpcore.NetworkBackend):
-    """The network of one request, all of which must end `seconds` from now; `address` is where it is connected."""
+    """The network of one request, which ends `seconds` from now; `address` is where it is connected.
+
+    Only the resolution of the name may last longer: the system's resolver ends it by limits of its own (in glibc 5 s
+    for each try and name server). If no time is left after it, nothing is connected or sent.
+    """
 
     def __init__(self, targets: Targets, seconds: float) -> None:
         self._targets = targets
@@ -67,7 +74,9 @@ class Network(httpcore.NetworkBackend):
         addresses = list(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in found))
         refused = [address for address in addresses if not self._targets.allows(host, address)]
         if refused:
-            raise TargetRefused(f"{host} leads to {refused[0]}, which is not an address of the public internet")
+            # For the operator only: to tenants, addresses would tell what names lead to in the internal network.
+            log.warning("a webhook leads to an internal address", host=host, address=str(refused[0]))
+            raise TargetRefused(f"{host} leads to an address that is not of the public internet")
         return addresses[:MAX_ADDRESSES]
 
 
