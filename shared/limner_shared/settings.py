@@ -129,7 +129,7 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     tenant_share: float = Field(default=0.5, gt=0, le=1)
     """The fraction of each of the three limits above that one tenant may use, where keys are required."""
     upload_seconds: float = Field(default=5.0, gt=0)
-    """Time limit for each 64 KiB of a body; a slower upload is ended with 408."""
+    """Time limit for each 64 KiB of a body; a slower upload is ended with 408. All of a body has an hour."""
 
     release_window: int = Field(default=64, ge=1)
     """Released, unclaimed jobs in Redis for each model and lane; more while workers claim them quickly."""

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
+from limner_shared import metrics
 from limner_shared.db import event_queries, ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Event
@@ -163,6 +164,21 @@ def test_events_that_wait_for_a_slow_reader_are_sent_again_after_it_reconnects(a
         events.until(("job", {"id": missing}))
 
 
+def test_a_stream_that_cannot_begin_is_not_counted(app: App, monkeypatch: pytest.MonkeyPatch):
+    feeds = app.extensions["limner"].feeds
+
+    def breaks(*_arguments: object) -> None:
+        raise KeyError("x")
+
+    for place, name in ((metrics.EVENT_STREAMS, "inc"), (event_queries, "newest_event")):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, breaks)
+            with pytest.raises(KeyError), feeds.follow(ledger.LOCAL_TENANT):
+                pass
+    monkeypatch.setattr(event_queries, "newest_event", breaks)
+    assert not feeds.tail.advance()  # without streams it reads nothing
+
+
 def test_a_deletion_is_streamed(app: App, client: ApiClient):
     job_id = submit(client)
     client.post(f"/api/v1/jobs/{job_id}/cancel")
@@ -218,18 +234,17 @@ def test_an_event_that_is_committed_late_is_delivered_and_the_position_waits_for
     tail = tail_module.Tail(database, services.feeds.tail._supervisor, lambda each: heard.append(each.id))
     tail._started = True  # this test advances it itself
     late, early = submit_silently(app), submit_silently(app)
-    tail.open()
-    with database.write() as slow:
-        ledger.claim(slow, [late], "a worker", 60)  # takes an id, and commits later
-        slow.flush()
-        start(app, early)
+    with tail.followed():
+        with database.write() as slow:
+            ledger.claim(slow, [late], "a worker", 60)  # takes an id, and commits later
+            slow.flush()
+            start(app, early)
+            tail.advance()
+            assert heard == [early]
+            waiting = tail.position
         tail.advance()
-        assert heard == [early]
-        waiting = tail.position
-    tail.advance()
-    assert heard == [early, late]
-    assert tail.position > waiting
-    with database.write() as session:
-        session.execute(delete(Event))
-    tail.advance()
-    tail.close()
+        assert heard == [early, late]
+        assert tail.position > waiting
+        with database.write() as session:
+            session.execute(delete(Event))
+        tail.advance()

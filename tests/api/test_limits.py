@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Response
 
 from limner_shared.db.accounts import keys, tenants
 from limner_shared.db.engine import Database
@@ -138,6 +139,18 @@ def test_a_static_file_returns_its_slot(client: ApiClient):
         with client.get("/static/icon.svg") as answer:
             assert answer.status_code == 200
     assert client.get("/readyz").json["load"]["requests"]["held"] == 0
+
+
+def test_a_request_whose_response_cannot_be_built_returns_its_slot(make_app: Callable[..., App]):
+    app = make_app()
+
+    def breaks(_response: Response) -> Response:
+        raise KeyError("x")
+
+    app.after_request(breaks)
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    assert app.test_client().get("/api/v1/jobs").status_code == 500
+    assert app.extensions["limner"].limiter.held["requests"] == 0
 
 
 def test_an_overloaded_service_refuses_requests_and_reports_it_in_its_probes(make_app: Callable[..., App]):

@@ -1,13 +1,19 @@
-"""What a response costs while its client reads slowly."""
+"""What a response costs while its client reads slowly, and when a body that arrives slowly is given up."""
 
 from __future__ import annotations
 
 import io
 import socket
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
-from limner_web.serving.connection import PIECE_BYTES, SOCKET, with_timeouts
+import pytest
+from tests.clocks import Clock
+
+from limner_shared.errors import RequestTimeout
+from limner_web.serving import connection
+from limner_web.serving.connection import PIECE_BYTES, READ_BYTES, SOCKET, TimedBody, with_timeouts
 
 
 class Body:
@@ -50,3 +56,22 @@ def test_a_large_body_is_sent_in_pieces_so_that_a_slow_steady_reader_is_not_cut_
 def test_a_file_is_left_to_the_server():
     body = SentByTheServer(b"x" * 100_000)
     assert respond(body) is body
+
+
+def test_a_body_that_arrives_steadily_but_slowly_is_ended_after_an_hour(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock()
+    monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=clock), raising=False)
+
+    class Slow(io.BytesIO):
+        """Each read takes four seconds."""
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            clock.now += 4
+            return bytes(size or 0)
+
+    body = TimedBody(Slow(), 5)
+    for _ in range(900):
+        body.read(READ_BYTES)
+        clock.now += 60  # what the server does with it does not count
+    with pytest.raises(RequestTimeout, match="within 3600 s"):
+        body.read(READ_BYTES)

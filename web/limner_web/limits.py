@@ -32,6 +32,9 @@ than half of the connections are used."""
 IDLE_SECONDS: Final = 65.0
 """How long a connection stays open for its next request: longer than load balancers and clients keep theirs (60 s), so
 that the one who sends is the one who closes."""
+BODY_SECONDS: Final = 3600
+"""How long a client may keep a process waiting for one body, all of its pauses together: the largest bulk, of 1 GiB,
+then comes with 300 kB a second. Otherwise a slow sender could hold a bulk's slot for a day."""
 SEND_SECONDS: Final = 60.0
 """How long a client may take for 16 KiB of a response before its connection is closed."""
 MAX_LINE_BYTES: Final = 8190

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 from celery import Celery
 from flask import current_app
@@ -38,6 +38,8 @@ from limner_web.updates.listener import Listener
 from limner_web.updates.unchanged import UnchangedPolls
 from limner_web.updates.watch import Watches
 from limner_web.vector_cache import VectorCache
+
+STORING: Final = "images and files are being stored or read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def build(settings: Settings) -> Services:
     catalogue, supervisor = Catalogue.load(settings.models, settings.default_model), Supervisor()
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs = Blobs(settings.resolved_blob_url)
-    storage, limiter = Threads(STORAGE_THREADS, STORAGE_WAITING), ConcurrencyLimiter(settings)
+    storage, limiter = Threads(STORAGE_THREADS, STORAGE_WAITING, work=STORING), ConcurrencyLimiter(settings)
     pillow = Threads(PILLOW_THREADS, PILLOW_WAITING, limiter.tenant_share)
     return Services(
         settings=settings,

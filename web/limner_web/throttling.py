@@ -165,17 +165,21 @@ def install_concurrency(app: Flask, limiter: ConcurrencyLimiter) -> None:
         if request.path not in ALWAYS_ANSWERED:
             g.slots = limiter.acquire(*_kinds())
 
-    def release(response: Response) -> Response:
-        slots: Slots | None = g.pop("slots", None)
+    def keep(response: Response) -> Response:
         # A file that the server sends itself is no stream of ours: Werkzeug never closes that response.
-        if slots is not None and response.is_streamed and not response.direct_passthrough:
+        if "slots" in g and response.is_streamed and not response.direct_passthrough:
+            slots: Slots = g.pop("slots")
             response.call_on_close(lambda: limiter.release(slots))
-        elif slots is not None:
-            limiter.release(slots)
         return response
 
+    def release(_error: BaseException | None) -> None:
+        slots: Slots | None = g.pop("slots", None)
+        if slots is not None:
+            limiter.release(slots)
+
     app.before_request(acquire)
-    app.after_request(release)
+    app.after_request(keep)
+    app.teardown_request(release)  # also called if the response of a request could not be built
 
 
 def install_tenant_limits(app: Flask, limiter: ConcurrencyLimiter, rate: RequestRate) -> None:

@@ -77,7 +77,7 @@ class VectorCache:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._threads = Threads(1, waiting=32)
+        self._threads = Threads(1, waiting=32, work="searches for similar images are running")
         self._held: OrderedDict[tuple[str, str], _Held] = OrderedDict()
         self._locks: WeakValueDictionary[tuple[str, str], threading.Lock] = WeakValueDictionary()
 

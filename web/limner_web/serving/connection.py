@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final, Protocol, cast
@@ -14,7 +15,7 @@ from flask import request
 from gevent import monkey
 
 from limner_shared.errors import RequestTimeout
-from limner_web.limits import SEND_SECONDS, UNSENT_BYTES
+from limner_web.limits import BODY_SECONDS, SEND_SECONDS, UNSENT_BYTES
 
 READ_BYTES: Final = 64 << 10
 PIECE_BYTES: Final = 16 << 10
@@ -31,11 +32,15 @@ class _Body(Protocol):
 
 
 class TimedBody:
-    """A request body of which each 64 KiB must arrive within `seconds`, which ends silent and very slow senders."""
+    """A request body of which each 64 KiB must arrive within `seconds`, which ends silent and very slow senders.
+
+    All of it must arrive within BODY_SECONDS, of which only the time of waiting for the client counts.
+    """
 
     def __init__(self, body: _Body, seconds: float) -> None:
         self._body = body
         self._seconds = seconds
+        self._waited = 0.0
 
     def read(self, size: int = -1, /) -> bytes:
         """Read `size` bytes, fewer only at the end of the body, or all if `size` is negative. Raises RequestTimeout."""
@@ -47,8 +52,13 @@ class TimedBody:
         return b"".join(parts)
 
     def _read(self, size: int) -> bytes:
+        begun = time.monotonic()
         with gevent.Timeout(self._seconds, RequestTimeout(retry_after=1)):
-            return self._body.read(size)
+            part = self._body.read(size)
+        self._waited += time.monotonic() - begun
+        if self._waited > BODY_SECONDS:
+            raise RequestTimeout(f"A body must arrive within {BODY_SECONDS} s: split it into several.", retry_after=1)
+        return part
 
 
 class _Pieces:

@@ -27,7 +27,16 @@ class Threads:
     use, so it must not log.
     """
 
-    def __init__(self, count: int, waiting: int | None = None, tenant_share: float = 1.0) -> None:
+    def __init__(
+        self,
+        count: int,
+        waiting: int | None = None,
+        tenant_share: float = 1.0,
+        *,
+        work: str = "images are being processed",
+    ) -> None:
+        """`work` is what the calls do, for the message that too many wait."""
+        self._work = work
         self._count = count
         self._max_calls = None if waiting is None else count + waiting
         self._max_of_tenant = None if waiting is None else max(1, int((count + waiting) * tenant_share))
@@ -39,11 +48,11 @@ class Threads:
         """Call a function on a thread while other greenlets run. Raises Overloaded if too many calls wait."""
         if not monkey.is_module_patched("threading"):
             return function(*args, **kwargs)
+        if self._max_calls is not None and self._calls >= self._max_calls:
+            raise Overloaded(f"Too many {self._work}. Try again shortly.", retry_after=2)
         if self._pool is None:
             # Made at the first call, because a pool belongs to the event loop of the process that made it.
             self._pool = ThreadPool(self._count)
-        if self._max_calls is not None and self._calls >= self._max_calls:
-            raise Overloaded("Too many images are being read or stored. Try again shortly.", retry_after=2)
         self._calls += 1
         try:
             outcome = cast("tuple[T, BaseException | None]", self._pool.apply(_caught, (function, args, kwargs)))
@@ -56,7 +65,7 @@ class Threads:
     def call_for(self, tenant_id: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`call` a function on what a tenant has sent. Raises Overloaded also if the tenant's share is used up."""
         if self._max_of_tenant is not None and self._calls_of_tenant[tenant_id] >= self._max_of_tenant:
-            message = f"{self._max_of_tenant} images of this tenant are being read. Try again shortly."
+            message = f"Too many {self._work} for this tenant. Try again shortly."
             raise Overloaded(message, retry_after=2)
         self._calls_of_tenant[tenant_id] += 1
         try:

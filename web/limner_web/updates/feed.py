@@ -100,21 +100,26 @@ class Feeds:
     def follow(self, tenant_id: str, topics: Collection[str] = (EVERYTHING,)) -> Generator[Stream]:
         """Return a stream that receives a tenant's events of these topics from now on."""
         self._listener.start()
-        self.tail.open()
+        with self.tail.followed(), self._added(tenant_id, topics) as stream:
+            metrics.EVENT_STREAMS.inc()
+            try:
+                yield stream
+            finally:
+                metrics.EVENT_STREAMS.inc(-1)
+
+    @contextmanager
+    def _added(self, tenant_id: str, topics: Collection[str]) -> Generator[Stream]:
         stream = Stream()
         with self._lock:
             feed = self._feeds.setdefault(tenant_id, _Feed())
             feed.add(stream, topics)
-        metrics.EVENT_STREAMS.inc()
         try:
             yield stream
         finally:
-            metrics.EVENT_STREAMS.inc(-1)
             with self._lock:
                 feed.remove(stream, topics)
                 if feed.is_empty:
                     self._feeds.pop(tenant_id, None)
-            self.tail.close()
 
     def _deliver(self, heard: Heard) -> None:
         with self._lock:

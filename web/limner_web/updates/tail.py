@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -51,22 +51,30 @@ class Tail:
         missing, read = list(self._missing), self._read or 0
         return min(missing) - 1 if missing else read
 
-    def open(self) -> None:
-        """Count a stream; the first one begins at the newest event. While the database is away, streams have hints."""
+    @contextmanager
+    def followed(self) -> Generator[None]:
+        """Count a stream while it is open: without streams nothing is read. The first one begins at the newest event.
+
+        While the database is away, streams have hints.
+        """
         with self._lock:
             self._streams += 1
+        try:
+            self._start()
+            yield
+        finally:
+            with self._lock:
+                self._streams -= 1
+                if not self._streams:
+                    self._read, self._missing = None, {}
+
+    def _start(self) -> None:
+        with self._lock:
             with suppress(*DATABASE_AWAY, PoolTimeout):
                 self._begin()
             if not self._started:
                 self._started = True
                 self._supervisor.start("event tail", self._run)
-
-    def close(self) -> None:
-        """Uncount a stream; without streams nothing is read."""
-        with self._lock:
-            self._streams -= 1
-            if not self._streams:
-                self._read, self._missing = None, {}
 
     def _run(self) -> None:
         while True:
@@ -109,8 +117,8 @@ class Tail:
 
     def _note(self, ids: list[int]) -> None:
         """Advance over these ids, and remember those between them that are missing."""
-        moment, before = time.monotonic(), self._read or 0
-        for missed in [each for each, at in self._missing.items() if moment - at > MISSING_SECONDS or each in ids]:
+        moment, before, found = time.monotonic(), self._read or 0, set(ids)
+        for missed in [each for each, at in self._missing.items() if moment - at > MISSING_SECONDS or each in found]:
             del self._missing[missed]
         new = sorted(each for each in ids if each > before)
         for each in new:
