@@ -296,5 +296,5 @@ def operate(database: Database) -> None:
         release_queries.unserved_models(session, [])
         queries.shares(session, [TENANT, OTHER])
         queries.queued_jobs(session, OTHER, 1000)
-        ledger.look_out(session, OTHER, "none", Priority.NORMAL)
+        ledger.read_intake_state(session, OTHER, "none", Priority.NORMAL)
         ledger.cancel(session, Job.id == "job_none")

@@ -52,7 +52,7 @@ class ModelState:
     aging: Aging
     shares: dict[Priority, FairShare]
     queues: dict[Priority, WaitingQueues]
-    standing: Mapping[Lane, QueueState]
+    lists: Mapping[Lane, QueueState]
     """The state of its lists at the beginning of this round."""
 
 
@@ -105,8 +105,8 @@ class Releaser:
         )
 
     def _release(self, model: str, state: ModelState) -> float:
-        state.standing, started = {}, tracing.clock()
-        standing = self._redis_queues.look(model)  # raises before any job is marked as released
+        state.lists, started = {}, tracing.clock()
+        lists = self._redis_queues.look(model)  # raises before any job is marked as released
         next_round = float("inf")
         with self._leadership.write() as session:
             paused = pause_queries.paused(session)
@@ -114,7 +114,7 @@ class Releaser:
                 ledger.recall(session, model, paused)
             if model in paused.models:
                 return next_round
-            again = [job for lane in Lane for job in self._lost(session, model, lane, standing[lane])]
+            again = [job for lane in Lane for job in self._lost(session, model, lane, lists[lane])]
             inside = queries.in_window(session, model)
             released: list[Released] = []
             for priority in Priority:
@@ -131,15 +131,15 @@ class Releaser:
             metrics.JOBS_RELEASED_AGAIN.inc(len(again), model=model)
         _trace(model, again + released, started)
         self._publish(model, state, again + released)
-        state.standing = standing
+        state.lists = lists
         return next_round
 
-    def _lost(self, session: Session, model: str, lane: Lane, standing: QueueState) -> list[Released]:
+    def _lost(self, session: Session, model: str, lane: Lane, queue: QueueState) -> list[Released]:
         """Mark the lane's lost jobs as released again: those released before its oldest message and not claimed."""
-        patience = FORGOTTEN_ALONE_SECONDS if lane is Lane.ALONE else FORGOTTEN_SECONDS
-        if standing.length and standing.oldest_at is None:
+        forgotten_after = FORGOTTEN_ALONE_SECONDS if lane is Lane.ALONE else FORGOTTEN_SECONDS
+        if queue.length and queue.oldest_at is None:
             return []  # not Limner's message; the worker discards it
-        newest_lost = now() - patience if standing.oldest_at is None else standing.oldest_at - patience
+        newest_lost = now() - forgotten_after if queue.oldest_at is None else queue.oldest_at - forgotten_after
         return ledger.release_again(session, model, lane, newest_lost)
 
     def _choose(
@@ -174,7 +174,7 @@ class Releaser:
                 publish(self._celery, model, jobs, state.windows[lane].jobs_a_message)
 
     def _move_up(self, model: str, state: ModelState) -> None:
-        oldest = {lane: tuple(found.oldest_jobs) or None for lane, found in state.standing.items()}
+        oldest = {lane: tuple(found.oldest_jobs) or None for lane, found in state.lists.items()}
         for lane in state.aging.starved(oldest, time.monotonic()):
             to = Lane(lane - 1)
             jobs = self._redis_queues.move_up(model, lane, to)

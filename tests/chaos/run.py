@@ -38,7 +38,7 @@ from tests.chaos.world import World
 from tests.processes import Service, eventually
 
 RECOVERED_SECONDS = 12.0
-PATIENCE_SECONDS = 90.0
+END_SECONDS = 90.0
 CARD = Path(__file__).parents[1] / "models" / "null.toml"
 
 
@@ -121,7 +121,7 @@ def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, An
 
 def wait_for_the_end(world: World, accepted: set[str]) -> list[str]:
     """Wait until no job is queued or running; returns a sentence with the number of jobs that did not end."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + END_SECONDS
     left = len(accepted)
     while time.monotonic() < deadline:
         world.restart_dead()
@@ -133,7 +133,7 @@ def wait_for_the_end(world: World, accepted: set[str]) -> list[str]:
         if not left:
             return []
         time.sleep(0.1)
-    return [f"{left} jobs had not ended after {PATIENCE_SECONDS:.0f} s"]
+    return [f"{left} jobs had not ended after {END_SECONDS:.0f} s"]
 
 
 def count_drawn(database: Database) -> int:

@@ -48,7 +48,7 @@ EVENT = "job.canceled"
 TIMEOUT_SECONDS = 2.0
 GRACE_SECONDS = 2 * TIMEOUT_SECONDS
 """What was being sent to an endpoint when it was deleted may arrive for so long."""
-PATIENCE_SECONDS = 120.0
+END_SECONDS = 120.0
 FAILURES = ("killed", "hangs", "refuses", "slow", "closes")
 
 
@@ -193,7 +193,7 @@ def wait_for_deliveries(world: World) -> list[str]:
     """Wait until every delivery has ended; backoffs, and the leases of killed dispatchers, are cut short."""
     is_open = WebhookDelivery.state.in_(("pending", "sending"))
     time.sleep(TIMEOUT_SECONDS)  # what is being sent ends by itself; the other leases are those of killed dispatchers
-    deadline, left, cut = time.monotonic() + PATIENCE_SECONDS, 0, is_open
+    deadline, left, cut = time.monotonic() + END_SECONDS, 0, is_open
     while time.monotonic() < deadline:
         world.restart_dead()
         with world.database.write() as session:
@@ -203,7 +203,7 @@ def wait_for_deliveries(world: World) -> list[str]:
             return []
         cut = WebhookDelivery.state == "pending"
         time.sleep(0.5)
-    return [f"{left} deliveries had not ended after {PATIENCE_SECONDS:.0f} s"]
+    return [f"{left} deliveries had not ended after {END_SECONDS:.0f} s"]
 
 
 def violations(shop: Shop, name: str, ended: set[str], *, deleted_at: float | None) -> list[str]:
@@ -243,7 +243,7 @@ def one_round(world: World, chance: random.Random) -> dict[str, Any]:
         with world.database.write() as session:
             own.secret = endpoints.current_secret(session, TENANT)
         ended = end_jobs(world, own, JOBS // 4)
-        eventually(lambda: any(shop.requests for shop in shops), PATIENCE_SECONDS)  # a dispatcher sends
+        eventually(lambda: any(shop.requests for shop in shops), END_SECONDS)  # a dispatcher sends
         seconds = chance.uniform(2, 5)
         done, threads = break_receivers(shops, seconds, chance)
         ended |= end_jobs(world, own, JOBS // 4)

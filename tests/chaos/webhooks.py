@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.chaos.world import World
 
 EVENTS = [each.value for each in EventType if each.startswith("job.")]
-PATIENCE_SECONDS = 90.0
+END_SECONDS = 90.0
 
 
 class Shop:
@@ -61,7 +61,7 @@ def receiver_fails(world: World) -> None:
 
 def wait_for_deliveries(world: World) -> list[str]:
     """Wait until every delivery has ended; backoffs are cut short. Returns what is wrong."""
-    deadline, left = time.monotonic() + PATIENCE_SECONDS, 0
+    deadline, left = time.monotonic() + END_SECONDS, 0
     is_open = WebhookDelivery.state.in_(("pending", "sending"))
     while time.monotonic() < deadline:
         world.restart_dead()
@@ -75,7 +75,7 @@ def wait_for_deliveries(world: World) -> list[str]:
         if not left:
             return []
         time.sleep(0.5)
-    return [f"{left} webhook deliveries had not ended after {PATIENCE_SECONDS:.0f} s"]
+    return [f"{left} webhook deliveries had not ended after {END_SECONDS:.0f} s"]
 
 
 def webhook_violations(world: World, accepted: set[str]) -> list[str]:

@@ -43,7 +43,7 @@ def test_workers_start_with_the_work_and_stop_after_it_and_no_job_is_lost(stack:
             def tend() -> bool:
                 nonlocal most
                 stack.restart_dead()
-                autoscaler.tend()
+                autoscaler.adjust()
                 most = max(most, stack.worker_count)
                 return check()
 
@@ -72,5 +72,5 @@ def test_a_paused_model_starts_no_worker(stack: Stack) -> None:
     with closing(Autoscaler(stack, RULES)) as autoscaler, Client(stack.url) as client:
         client._json("POST", "/api/v1/pauses", json={"model": "null", "reason": "new weights"})
         client.submit({"prompt": "a red apple", "steps": 2})
-        autoscaler.tend()
+        autoscaler.adjust()
         assert stack.worker_count == 0

@@ -103,7 +103,7 @@ def test_jobs_of_three_models_finish_in_the_memory_of_one(catalogue: Catalogue):
 def test_a_model_that_waits_too_long_is_loaded_although_another_always_has_work(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("limner_worker.engine.pending_models.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("limner_worker.engine.pending_models.LONGEST_WAIT_SECONDS", 0.05)
     models = RecordingCache(catalogue, 100)
 
     class Busy(Heard):

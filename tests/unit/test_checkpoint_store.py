@@ -62,7 +62,7 @@ def test_only_the_newest_checkpoint_of_an_image_waits_for_a_slow_store(
 def test_a_worker_that_drains_or_ends_does_not_wait_for_a_store_that_hangs(
     store: CheckpointStore, held: HeldBlobs, job: JobRun, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(checkpoints, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(checkpoints, "FLUSH_SECONDS", 0.05)
     for index in (0, 1):
         store.store(job, index, b"step")
     store.flush()

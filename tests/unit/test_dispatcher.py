@@ -189,12 +189,12 @@ def test_the_release_window_is_refilled_as_jobs_are_claimed(
 def test_the_queue_state_includes_the_release_time_of_the_oldest_message(
     database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
 ):
-    assert all(standing.oldest_at is None for standing in RedisQueues(redis).look(MODEL).values())
+    assert all(queue.oldest_at is None for queue in RedisQueues(redis).look(MODEL).values())
     [job_id] = submit(database, catalogue)
     tick(make_dispatcher())
-    standing = RedisQueues(redis).look(MODEL)[Lane.LOW]
-    assert (standing.length, standing.oldest_jobs) == (1, [job_id])
-    assert standing.oldest_at == pytest.approx(job(database, job_id).released_at, abs=1e-3)
+    queue = RedisQueues(redis).look(MODEL)[Lane.LOW]
+    assert (queue.length, queue.oldest_jobs) == (1, [job_id])
+    assert queue.oldest_at == pytest.approx(job(database, job_id).released_at, abs=1e-3)
 
 
 def test_a_scheduled_job_is_released_once_due_and_delays_no_other(

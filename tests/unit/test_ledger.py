@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from limner_shared.db import ledger, queries, release_queries, standing
+from limner_shared.db import ledger, queries, release_queries, waiting_queries
 from limner_shared.db.engine import Database, now
 from limner_shared.db.search import JobFilter, find_jobs
 from limner_shared.db.tables import Bulk, Event, Job
@@ -316,7 +316,7 @@ def test_an_old_message_claims_no_job_that_must_run_alone(database: Database, ca
 def test_the_position_counts_the_jobs_ahead(database: Database, catalogue: Catalogue):
     ids = [change.id for change in submit(database, catalogue, 3).changes]
     with database.read() as session:
-        assert [standing.position(session, queries.job(session, TENANT, job_id)) for job_id in ids] == [0, 1, 2]
+        assert [waiting_queries.position(session, queries.job(session, TENANT, job_id)) for job_id in ids] == [0, 1, 2]
 
 
 def test_the_position_counts_released_jobs_and_not_other_queues(database: Database, catalogue: Catalogue):
@@ -325,7 +325,7 @@ def test_the_position_counts_released_jobs_and_not_other_queues(database: Databa
         session.execute(update(Job).where(Job.id == ids[0]).values(queue_key="another"))
         session.execute(update(Job).where(Job.id == ids[1]).values(released_at=now(), lane=Lane.NORMAL))
     with database.read() as session:
-        assert [standing.position(session, queries.job(session, TENANT, job_id)) for job_id in ids] == [1, 0, 1]
+        assert [waiting_queries.position(session, queries.job(session, TENANT, job_id)) for job_id in ids] == [1, 0, 1]
 
 
 def test_another_tenants_job_is_not_found(database: Database, catalogue: Catalogue):

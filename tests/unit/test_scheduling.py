@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
-from limner_shared.db import ledger, queries, release_queries, standing
+from limner_shared.db import ledger, queries, release_queries, waiting_queries
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Event, Job
 from limner_shared.domain.cards import Catalogue
@@ -142,7 +142,7 @@ def test_scheduled_jobs_are_passed_over_and_keep_their_place(database: Database,
     [last] = submit(database, catalogue)
     assert waiting(database) == [first, last]
     with database.read() as session:
-        assert standing.position(session, queries.job(session, TENANT, last)) == 1
+        assert waiting_queries.position(session, queries.job(session, TENANT, last)) == 1
     for job_id in reversed(scheduled):
         arrive(database, job_id)
     assert len(start_due(database, 2)) == 2
@@ -175,9 +175,9 @@ def test_ten_thousand_scheduled_jobs_cost_the_release_no_scan(database: Database
             assert release_queries.waiting_tenants(session, MODEL, 1) == [TENANT]
             [queue] = release_queries.waiting_queues(session, MODEL, 1, TENANT, "", 9)
             assert queue.head[0] == job_id
-            assert ledger.look_out(session, TENANT, MODEL, Priority.NORMAL).others_wait
-            assert not ledger.look_out(session, TENANT, MODEL, Priority.HIGH).others_wait
-            assert standing.position(session, queries.job(session, TENANT, job_id)) == 0
+            assert ledger.read_intake_state(session, TENANT, MODEL, Priority.NORMAL).others_wait
+            assert not ledger.read_intake_state(session, TENANT, MODEL, Priority.HIGH).others_wait
+            assert waiting_queries.position(session, queries.job(session, TENANT, job_id)) == 0
             assert not release_queries.has_due_job(session)
             assert ledger.start_due(session, 1000) == []
         assert waiting(database) == [job_id]

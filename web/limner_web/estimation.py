@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from redis import Redis
 from sqlalchemy.orm import Session
 
-from limner_shared.db import ledger, pause_queries, queries, release_queries, standing
+from limner_shared.db import ledger, pause_queries, queries, release_queries, waiting_queries
 from limner_shared.db.accounts.usage import granted_today
 from limner_shared.db.tables import Job
 from limner_shared.domain.cards import ModelCard
@@ -27,11 +27,11 @@ def estimate(
 ) -> EstimateView:
     """The estimate of a job of a tenant. It reads only."""
     cost = card.cost(spec)
-    outlook = ledger.look_out(session, tenant_id, card.name, priority)
-    pause = _pause(session, card.name, tenant_id) if outlook.any_pause else None
-    ahead, tenants = outlook.first, 1
-    if outlook.is_active or priority is Priority.LOW or cost > card.small_cost:
-        ahead = standing.position(session, _as_waiting(card.name, tenant_id, priority))
+    intake_state = ledger.read_intake_state(session, tenant_id, card.name, priority)
+    pause = _pause(session, card.name, tenant_id) if intake_state.any_pause else None
+    ahead, tenants = intake_state.first, 1
+    if intake_state.is_active or priority is Priority.LOW or cost > card.small_cost:
+        ahead = waiting_queries.position(session, _as_waiting(card.name, tenant_id, priority))
         tenants = max(1, len(release_queries.waiting_tenants(session, card.name, priority.rank, MAX_TENANTS)))
     processes = running_processes(redis, card.name)
     is_stopped = pause is not None or (processes is not None and not processes.workers)
@@ -39,7 +39,7 @@ def estimate(
     return EstimateView(
         model=card.name,
         cost=cost,
-        cost_left=_cost_left(session, tenant_id, outlook.cost_per_day),
+        cost_left=_cost_left(session, tenant_id, intake_state.cost_per_day),
         ahead=ahead,
         workers=None if processes is None else processes.workers,
         paused=pause,
@@ -66,9 +66,9 @@ def estimate_bulk(
 ) -> BulkEstimateView:
     """The estimate of a bulk of a tenant. `parts` has the jobs of each model: its card, a job, and how many such."""
     costs = {model: sum(card.cost(spec) * count for card, spec, count in jobs) for model, jobs in parts.items()}
-    outlooks = {model: ledger.look_out(session, tenant_id, model, priority) for model in parts}
+    intake_states = {model: ledger.read_intake_state(session, tenant_id, model, priority) for model in parts}
     known = [
-        _part(session, redis, model, cost, tenant_id, priority, is_any_paused=outlooks[model].any_pause)
+        _part(session, redis, model, cost, tenant_id, priority, is_any_paused=intake_states[model].any_pause)
         for model, cost in costs.items()
     ]
     workers = [part.workers for part in known if part.workers is not None]
@@ -79,7 +79,7 @@ def estimate_bulk(
     return BulkEstimateView(
         jobs=sum(count for jobs in parts.values() for *_, count in jobs),
         cost=sum(costs.values()),
-        cost_left=_cost_left(session, tenant_id, next(iter(outlooks.values())).cost_per_day),
+        cost_left=_cost_left(session, tenant_id, next(iter(intake_states.values())).cost_per_day),
         workers=min(workers, default=None),
         paused=pauses[0] if pauses else None,
         eta=EtaView(median_seconds=median, p90_seconds=p90) if is_known else None,
@@ -90,7 +90,7 @@ def _part(
     session: Session, redis: Redis, model: str, cost: int, tenant_id: str, priority: Priority, *, is_any_paused: bool
 ) -> _Part:
     """What is known of a bulk's jobs of one model, with their cost together."""
-    ahead = standing.position(session, _as_waiting(model, tenant_id, priority))
+    ahead = waiting_queries.position(session, _as_waiting(model, tenant_id, priority))
     tenants = max(1, len(release_queries.waiting_tenants(session, model, priority.rank, MAX_TENANTS)))
     processes = running_processes(redis, model)
     runs = queries.latest_runs(session, model, MEASURED_SECONDS, MEASURED_JOBS)

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from limner_shared.db import pause_queries, queries, release_queries, standing
+from limner_shared.db import pause_queries, queries, release_queries, waiting_queries
 from limner_shared.db.engine import now
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.domain.bulks import BulkState
@@ -39,7 +39,7 @@ def explain(session: Session, redis: Redis, row: Job) -> ExplanationView:
     processes = running_processes(redis, row.model)
     rate = measure(queries.latest_runs(session, row.model, MEASURED_SECONDS, MEASURED_JOBS))
     queued = row.state == JobState.QUEUED and row.not_before is None
-    ahead = standing.position(session, row) if queued else None
+    ahead = waiting_queries.position(session, row) if queued else None
     tenants = None
     if queued and row.released_at is None:
         tenants = max(1, len(release_queries.waiting_tenants(session, row.model, row.priority, MAX_TENANTS)))
@@ -93,7 +93,7 @@ def _queued(ahead: int, tenants: int) -> tuple[Reason, str]:
     turns = f" {tenants} tenants take turns." if tenants > 1 else ""
     if not ahead:
         return "queued", f"It is the next one for the workers.{turns}"
-    more = "at least " if ahead >= standing.POSITION_LIMIT else ""
+    more = "at least " if ahead >= waiting_queries.POSITION_LIMIT else ""
     return "queued", f"{more}{ahead} {'job is' if ahead == 1 else 'jobs are'} ahead of it.{turns}".capitalize()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from flask import request, url_for
 from sqlalchemy.orm import Session
 
-from limner_shared.db import pause_queries, queries, standing
+from limner_shared.db import pause_queries, queries, waiting_queries
 from limner_shared.db.ledger import NO_JOB
 from limner_shared.db.tables import Conversation, ConversationTurn, Job, Pause
 from limner_shared.db.views import moment, plain_view
@@ -26,7 +26,7 @@ def job_view(session: Session, hints: Hints, row: Job) -> JobView:
     if JobState(row.state).terminal:
         [shown] = queries.shown(session, [row])
         return plain_view(shown)
-    found = standing.standing(session, row)  # pictures come with the job's end, in one transaction
+    found = waiting_queries.details(session, row)  # pictures come with the job's end, in one transaction
     labels = queries.labels(session, [row.id]).get(row.id, []) if found.is_labelled else []
     view = plain_view(queries.Shown(row, [], labels))
     view.position = found.position

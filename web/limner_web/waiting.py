@@ -21,7 +21,7 @@ from limner_shared.telemetry import get_logger
 from limner_web.intake.cancellation import cancel_job
 from limner_web.services import Services
 from limner_web.serving.connection import hang_up_check
-from limner_web.updates.patience import HANG_UP_SECONDS
+from limner_web.updates.waits import HANG_UP_SECONDS
 from limner_web.view_builders import job_view
 
 log = get_logger(__name__)

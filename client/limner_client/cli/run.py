@@ -77,7 +77,7 @@ def up(rules: ScalingRules) -> None:
                     stack.watch()
                 else:
                     with closing(Autoscaler(stack, rules)) as autoscaler:
-                        stack.watch(autoscaler.tend)
+                        stack.watch(autoscaler.adjust)
             finally:
                 printer.tell(SUPERVISOR, "stopping")
                 stack.stop()

@@ -27,7 +27,7 @@ MEASURED_SECONDS, MEASURED_JOBS = 600.0, 200
 
 
 class Autoscaler:
-    """Keeps the number of a stack's workers between two limits. Call `tend` often, from the stack's own thread."""
+    """Keeps the number of a stack's workers between two limits. Call `adjust` often, from the stack's own thread."""
 
     def __init__(self, stack: Stack, rules: ScalingRules, clock: Callable[[], float] = time.monotonic) -> None:
         settings = stack.settings
@@ -38,7 +38,7 @@ class Autoscaler:
         self._models = [card.name for card in Catalogue.load(settings.models, settings.default_model).cards.values()]
         self._next = 0.0
 
-    def tend(self) -> None:
+    def adjust(self) -> None:
         """Every few seconds, start or stop workers. While the database is away, their number stays."""
         now = self._clock()
         if now < self._next:

@@ -13,7 +13,7 @@ from typing import Final
 PR_SET_PDEATHSIG: Final = 1
 
 
-def tether() -> None:
+def end_with_parent() -> None:
     """Ask Linux for a signal at the parent's death, then replace this process by the command.
 
     This is a separate program because a `preexec_fn` can deadlock in a parent with threads. Arguments: the parent's
@@ -28,4 +28,4 @@ def tether() -> None:
 
 
 if __name__ == "__main__":
-    tether()
+    end_with_parent()

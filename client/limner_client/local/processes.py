@@ -47,7 +47,7 @@ class Child:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._tell = tell
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        tethered = [
+        launched = [
             sys.executable,
             "-I",
             "-S",
@@ -57,7 +57,7 @@ class Child:
             *command,
         ]
         self._process = subprocess.Popen(  # noqa: S603 - our own command
-            tethered,
+            launched,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -24,7 +24,7 @@ def stop_on_signals(stack: Stack) -> Iterator[None]:
         nonlocal first
         first = first or time.monotonic()
         # `make` forwards a signal that its whole process group has already received: two at once count as one.
-        stack.hurry = time.monotonic() - first > ONCE_SECONDS
+        stack.kill_now = time.monotonic() - first > ONCE_SECONDS
         stack.stopping = True
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

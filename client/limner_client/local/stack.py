@@ -77,7 +77,7 @@ class Service:
 class Stack:
     """The processes of one data folder. Use it within `lock_data_dir`; `tell(name, line)` receives their output.
 
-    Set `stopping` to stop the stack: `start` and `watch` return soon after. Set `hurry` to kill processes that are
+    Set `stopping` to stop the stack: `start` and `watch` return soon after. Set `kill_now` to kill processes that are
     still shutting down.
     """
 
@@ -85,7 +85,7 @@ class Stack:
         self.settings = settings
         # Plain flags, not an Event: a signal handler that sets an Event can wait for a lock that its own thread holds.
         self.stopping = False
-        self.hurry = False
+        self.kill_now = False
         self._log_dir = log_dir
         self.tell = tell
         external = "redis_url" in settings.model_fields_set
@@ -128,12 +128,12 @@ class Stack:
         for ready, what in ((self._web_is_ready, "web server"), (self._workers_are_ready, "worker")):
             self._await(ready, what, deadline)
 
-    def watch(self, tend: Callable[[], None] = lambda: None) -> None:
-        """Restart processes that end, until `stopping` is set; `tend` is called repeatedly."""
+    def watch(self, each_round: Callable[[], None] = lambda: None) -> None:
+        """Restart processes that end, until `stopping` is set; `each_round` is called repeatedly."""
         while not self.stopping:
             time.sleep(POLL_SECONDS)
             self.restart_dead()
-            tend()
+            each_round()
 
     @property
     def worker_count(self) -> int:
@@ -239,7 +239,7 @@ class Stack:
         if child is None:
             return
         while not child.wait(POLL_SECONDS):
-            if self.hurry or time.monotonic() > deadline:
+            if self.kill_now or time.monotonic() > deadline:
                 self.tell(SUPERVISOR, f"{service.name} is still running; it is killed")
                 break
         child.close()

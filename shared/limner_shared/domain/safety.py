@@ -49,7 +49,7 @@ class TenantPolicy:
         return cls(None if safety is None else SafetyPolicy(safety), tuple(terms or ()), sign_pictures)
 
 
-OWN_NOTHING: Final = TenantPolicy()
+NO_POLICY: Final = TenantPolicy()
 
 
 def policy_of(tenant: TenantPolicy, card: SafetyPolicy | None, default: SafetyPolicy) -> SafetyPolicy:

@@ -22,7 +22,7 @@ FILES: Final = "files"
 ASIDE: Final = "aside"
 RENDITIONS: Final = "renditions"
 DIGEST_CHARS: Final = 64
-PROBE: Final = b"limner was here\n"
+PROBE: Final = b"limner probe\n"
 FOLDERS: Final = tuple(f"{number:02x}" for number in range(256))
 """The folders of the pictures: the first two characters of a digest."""
 

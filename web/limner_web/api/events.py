@@ -23,7 +23,7 @@ from limner_web.request_checks import ID_PATTERN
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.updates.feed import BULK_SECONDS, EVERYTHING, BulkThrottle, Stream, describe, format_event
-from limner_web.updates.patience import HANG_UP_SECONDS
+from limner_web.updates.waits import HANG_UP_SECONDS
 
 KEEPALIVE_SECONDS: Final = 15
 READ_SECONDS: Final = 1.0

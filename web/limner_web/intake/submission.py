@@ -193,9 +193,9 @@ def _queue(services: Services, session: Session, tenant_id: str, new_job: NewJob
     published. Raises TooManyRequests.
     """
     window = 0 if services.wakeups.redis_is_away else services.settings.release_window
-    outlook = ledger.look_out(session, tenant_id, new_job.spec.model, new_job.priority)
-    ledger.reserve_quota(session, tenant_id, 1, new_job.cost, outlook=outlook)
-    submission = ledger.submit(session, tenant_id, [new_job], window=window, outlook=outlook)
+    intake_state = ledger.read_intake_state(session, tenant_id, new_job.spec.model, new_job.priority)
+    ledger.reserve_quota(session, tenant_id, 1, new_job.cost, intake_state=intake_state)
+    submission = ledger.submit(session, tenant_id, [new_job], window=window, intake_state=intake_state)
     services.wakeups.in_commit(session)
     return submission
 

@@ -18,14 +18,14 @@ from typing import Final
 
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from limner_shared.db import queries, standing
+from limner_shared.db import queries, waiting_queries
 from limner_shared.db.engine import DATABASE_AWAY, Database
 from limner_shared.domain.views import JobView
 from limner_shared.messaging.hints import Heard
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_web.updates.listener import Listener
-from limner_web.updates.patience import HANG_UP_SECONDS, Patience
+from limner_web.updates.waits import HANG_UP_SECONDS, Waits
 
 log = get_logger(__name__)
 
@@ -107,7 +107,7 @@ class Watches:
         self._watched: dict[tuple[str, str], _Watched] = {}
         self._lock = threading.Lock()
         self._started = False
-        self._patience = Patience(supervisor)
+        self._waits = Waits(supervisor)
         listener.add(self._on_hint)
 
     def follow(
@@ -140,7 +140,7 @@ class Watches:
         """
         with (
             self._watching(tenant_id, job_id) as watched,
-            self._patience.waiting(seconds, gone) as wait,
+            self._waits.waiting(seconds, gone) as wait,
             watched.signalling(wait.signal),
         ):
             if not watched.is_known_to_run and self._may_have_ended(tenant_id, watched):
@@ -158,7 +158,7 @@ class Watches:
         `look` tells whether one has ended already; it is called once, so that no earlier hint is missed.
         """
         with ExitStack() as stack:
-            wait = stack.enter_context(self._patience.waiting(seconds, gone))
+            wait = stack.enter_context(self._waits.waiting(seconds, gone))
             for job_id in job_ids:
                 watched = stack.enter_context(self._watching(tenant_id, job_id))
                 stack.enter_context(watched.signalling(wait.signal))
@@ -171,7 +171,7 @@ class Watches:
             return True
         asked_at = time.monotonic()
         with self._database.read() as session:
-            if standing.state(session, tenant_id, watched.job_id).terminal:
+            if waiting_queries.state(session, tenant_id, watched.job_id).terminal:
                 return True
         watched.checked_at = asked_at
         return False

@@ -11,7 +11,7 @@ from typing import Final
 
 from limner_worker.engine.job_run import JobRun
 
-PATIENCE_SECONDS: Final = 5.0
+LONGEST_WAIT_SECONDS: Final = 5.0
 """How long loaded models accept new jobs while another model waits for memory. Afterwards they accept none, so that
 their rows finish and make room. Short enough to wait for, and long enough not to load and unload models all the time.
 """
@@ -41,7 +41,7 @@ class PendingModels:
         if not self._pending:
             return ()
         name, first = next(iter(self._pending.items()))
-        return [name] if now - first.since > PATIENCE_SECONDS else list(self._pending)
+        return [name] if now - first.since > LONGEST_WAIT_SECONDS else list(self._pending)
 
     def take(self, model: str) -> list[JobRun]:
         """Remove and return all waiting jobs of a model, to be started together."""

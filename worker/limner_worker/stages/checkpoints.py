@@ -18,7 +18,7 @@ from limner_worker.engine.job_run import JobRun, Row
 
 log = get_logger(__name__)
 
-PATIENCE_SECONDS: Final = 30.0
+FLUSH_SECONDS: Final = 30.0
 """How long a worker that drains or ends waits for a slow store. What is not stored by then costs some steps."""
 
 
@@ -107,15 +107,15 @@ class CheckpointStore:
             self._thread.submit(self._delete, _name(job.id, index))
 
     def flush(self) -> None:
-        """Wait for the writes and deletions that were submitted before, for PATIENCE_SECONDS at most."""
+        """Wait for the writes and deletions that were submitted before, for FLUSH_SECONDS at most."""
         done = threading.Event()
         self._thread.submit(done.set)
-        if not done.wait(PATIENCE_SECONDS):
+        if not done.wait(FLUSH_SECONDS):
             log.warning("checkpoints are late, going on without them", waiting=len(self._waiting))
 
     def close(self) -> None:
-        """Wait for the pending writes and deletions; none begins after PATIENCE_SECONDS."""
-        self._give_up_at = time.monotonic() + PATIENCE_SECONDS
+        """Wait for the pending writes and deletions; none begins after FLUSH_SECONDS."""
+        self._give_up_at = time.monotonic() + FLUSH_SECONDS
         self._thread.close()
 
     def _delete(self, name: str) -> None:

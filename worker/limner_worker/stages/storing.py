@@ -20,7 +20,7 @@ from limner_worker.stages.picture_files import PictureEncoder
 log = get_logger(__name__)
 
 RETRY_SECONDS: Final = 0.5
-STORE_PATIENCE_SECONDS: Final = 60.0
+STORE_WAIT_SECONDS: Final = 60.0
 """If the picture store fails for longer than this, the held jobs are handed back instead of retried."""
 
 
@@ -61,7 +61,7 @@ class PictureStorage:
         """Store the pictures of these jobs, each given with the fingerprint of its model, and return the outcome of
         each job. A job that cannot be encoded fails alone.
 
-        Waits while the store fails, for at most STORE_PATIENCE_SECONDS.
+        Waits while the store fails, for at most STORE_WAIT_SECONDS.
         """
         encoded = [self._encode(job, fingerprint) for job, fingerprint in jobs]
         failed = [each for each in encoded if isinstance(each, Outcome)]
@@ -91,7 +91,7 @@ class PictureStorage:
                 self._breaker.failed(reason_of(error))
                 jobs = [each.job.id for each in group]
                 log.warning("could not store pictures", jobs=jobs, error=error.code, reason=reason_of(error))
-                if self._breaker.failing_seconds > STORE_PATIENCE_SECONDS or self._closing.wait(RETRY_SECONDS):
+                if self._breaker.failing_seconds > STORE_WAIT_SECONDS or self._closing.wait(RETRY_SECONDS):
                     return [replace(each.outcome, result=None, charged=False) for each in group]
             except Exception:
                 if len(group) > 1:  # only the job whose picture causes it may suffer

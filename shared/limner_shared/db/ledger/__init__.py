@@ -2,12 +2,12 @@
 (`Database.write`). Each state change is a conditional update: a late or duplicate call changes nothing, and its result
 says so.
 
-intake: submission and limits · idempotency: keys of repeated requests · outlook: what decides how a new job is queued ·
-unique: keys of unique jobs · bulks: many jobs at once · release: to Redis · attempts: a worker's claims and results ·
-scheduling: jobs that wait for a time, and retries · termination: cancellation, expiry, lost workers, retries of dead
-letters · retention: what is deleted, and when · deletion: what its owner deletes · order: the place in the queue ·
-erasure: what a deletion removes · labels: favourites and tags · search_index: the words by which jobs are found ·
-conversations: conversations and turns.
+intake: submission and limits · intake_state: what decides how a new job is queued · idempotency: keys of repeated
+requests · unique: keys of unique jobs · bulks: many jobs at once · release: to Redis · attempts: a worker's claims
+and results · scheduling: jobs that wait for a time, and retries · termination: cancellation, expiry, lost workers,
+retries of dead letters · retention: what is deleted, and when · deletion: what its owner deletes · order: the place
+in the queue · erasure: what a deletion removes · labels: favourites and tags · search_index: the words by which jobs
+are found · conversations: conversations and turns.
 """
 
 from limner_shared.db.ledger.attempts import (
@@ -65,9 +65,9 @@ from limner_shared.db.ledger.intake import (
     reserve_quota,
     submit,
 )
+from limner_shared.db.ledger.intake_state import read_intake_state
 from limner_shared.db.ledger.labels import add_label, remove_label
 from limner_shared.db.ledger.order import prioritise
-from limner_shared.db.ledger.outlook import look_out
 from limner_shared.db.ledger.release import (
     acquire_leadership,
     backfill_legacy_jobs,
@@ -142,7 +142,6 @@ __all__ = [
     "inputs_in_use",
     "interpreted",
     "lock_key",
-    "look_out",
     "open_bulk",
     "open_conversation",
     "orphans",
@@ -151,6 +150,7 @@ __all__ = [
     "promote",
     "purge_words",
     "read_idempotency_key",
+    "read_intake_state",
     "reap",
     "recall",
     "release",

@@ -14,7 +14,7 @@ from limner_shared.db import pause_queries, queries, release_queries
 from limner_shared.db.engine import insert_new, now
 from limner_shared.db.ledger.counting import count_submission
 from limner_shared.db.ledger.idempotency import lock_key
-from limner_shared.db.ledger.outlook import Outlook, look_out
+from limner_shared.db.ledger.intake_state import IntakeState, read_intake_state
 from limner_shared.db.ledger.search_index import add_words
 from limner_shared.db.ledger.types import Change, NewJob, Released, Submission
 from limner_shared.db.many_rows import NO_SYNC, insert_many
@@ -48,30 +48,30 @@ def submit(
     *,
     window: int = 0,
     bulk_id: str | None = None,
-    outlook: Outlook | None = None,
+    intake_state: IntakeState | None = None,
 ) -> Submission:
     """Queue jobs of one model and priority. They are released at once if no jobs wait ahead of them, the `window`
     has room, none is scheduled for later, and neither their model nor their tenant is paused.
 
-    An `outlook` that was read in this transaction saves a statement.
+    An `intake_state` that was read in this transaction saves a statement.
     """
-    if outlook is None and window:
-        outlook = look_out(session, tenant_id, new[0].spec.model, new[0].priority)
-    moment = (session.scalar(select(now())) or 0.0) if outlook is None else outlook.moment
+    if intake_state is None and window:
+        intake_state = read_intake_state(session, tenant_id, new[0].spec.model, new[0].priority)
+    moment = (session.scalar(select(now())) or 0.0) if intake_state is None else intake_state.moment
     scheduled = any(_start(job, moment) is not None for job in new)
     lane = None
-    if outlook is not None and window and not scheduled:
-        lane = _lane_at_once(session, tenant_id, new, window, outlook)
+    if intake_state is not None and window and not scheduled:
+        lane = _lane_at_once(session, tenant_id, new, window, intake_state)
     rows = [_row(job, tenant_id, bulk_id, moment, lane) for job in new]
     insert_many(session, Job, rows)
     add_words(session, [(row["id"], tenant_id, row["spec"], row["extra"]) for row in rows])
     _store_inputs(session, rows, new)
     count_submission(session, [(job.spec.model, job.priority) for job in new], bulk=bulk_id is not None)
     changes = [Change(row["id"], tenant_id, bulk_id, row["model"], JobState.QUEUED, 1) for row in rows]
-    if lane is None or outlook is None:
+    if lane is None or intake_state is None:
         return Submission(changes, [], rows=rows)
     released = [Released(row["id"], lane, moment, row["traceparent"]) for row in rows]
-    return Submission(changes, released, rows=rows, ahead=outlook.ahead(lane))
+    return Submission(changes, released, rows=rows, ahead=intake_state.ahead(lane))
 
 
 def as_stored(row: Mapping[str, Any]) -> Job:
@@ -86,15 +86,15 @@ def reserve_quota(
     jobs: int,
     cost: int,
     queued_before: int | None = None,
-    outlook: Outlook | None = None,
+    intake_state: IntakeState | None = None,
 ) -> int:
     """Enforce a tenant's limits on queued jobs and on cost units per day, and count these jobs as granted.
 
     Returns the number of queued jobs including these; passed back as `queued_before`, it saves a count until
-    `require_room`. An `outlook` saves the look at the limits. Raises TooManyRequests with `retry_after` in seconds.
+    `require_room`. An `intake_state` saves reading the limits. Raises TooManyRequests with `retry_after` in seconds.
     """
     query = select(Tenant.max_queued, Tenant.cost_per_day).where(Tenant.id == tenant_id)
-    tenant = session.execute(query).one_or_none() if outlook is None else outlook
+    tenant = session.execute(query).one_or_none() if intake_state is None else intake_state
     queued = (queued_before or 0) + jobs
     if jobs and tenant is not None and tenant.max_queued is not None:
         lock_key(session, tenant_id, QUEUE_LOCK)
@@ -138,30 +138,30 @@ def refund(session: Session, tenant_id: str, jobs: Iterable[tuple[float, int]]) 
 
 
 def _lane_at_once(
-    session: Session, tenant_id: str, new: Sequence[NewJob], window: int, outlook: Outlook
+    session: Session, tenant_id: str, new: Sequence[NewJob], window: int, intake_state: IntakeState
 ) -> Lane | None:
     """The lane into which these jobs may go now without passing jobs that come first; None leaves them to the
     dispatcher.
     """
     model, priority = new[0].spec.model, new[0].priority
-    paused = pause_queries.paused(session) if outlook.any_pause else Paused()
+    paused = pause_queries.paused(session) if intake_state.any_pause else Paused()
     if paused.holds(model, tenant_id):
         return None
     small = priority is not Priority.LOW and all(job.small for job in new)
-    if small and not outlook.is_active:
+    if small and not intake_state.is_active:
         lane = Lane.FIRST
-    elif outlook.max_running is not None or _others_wait(session, model, priority.rank, paused, outlook):
+    elif intake_state.max_running is not None or _others_wait(session, model, priority.rank, paused, intake_state):
         return None
     else:
         lane = Lane.of(priority.rank)
-    room = window - outlook.released(lane)
+    room = window - intake_state.released(lane)
     return lane if room >= len(new) else None
 
 
-def _others_wait(session: Session, model: str, rank: int, paused: Paused, outlook: Outlook) -> bool:
+def _others_wait(session: Session, model: str, rank: int, paused: Paused, intake_state: IntakeState) -> bool:
     """Whether jobs that may run wait for their release."""
-    if not paused.tenants or not outlook.others_wait:
-        return outlook.others_wait
+    if not paused.tenants or not intake_state.others_wait:
+        return intake_state.others_wait
     return not paused.tenants.issuperset(release_queries.waiting_tenants(session, model, rank))
 
 

@@ -21,7 +21,7 @@ from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobSpec, JobState, Lane, Priority
-from limner_shared.domain.safety import OWN_NOTHING, TenantPolicy
+from limner_shared.domain.safety import NO_POLICY, TenantPolicy
 from limner_shared.domain.unique import Unique
 from limner_shared.domain.webhooks import EventType
 from limner_shared.errors import LimnerError
@@ -96,7 +96,7 @@ class Claim:
     """Whether the spec holds all conditions; False for a description that has not been interpreted yet."""
     shares: bool = False
     """Whether its tenant lets equal requests share a result."""
-    tenant: TenantPolicy = OWN_NOTHING
+    tenant: TenantPolicy = NO_POLICY
     """What its tenant has of its own."""
     traceparent: str | None = None
     """The span under which it is traced."""

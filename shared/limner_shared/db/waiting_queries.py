@@ -20,8 +20,8 @@ POSITION_LIMIT: Final = 1000
 """The largest exact position: a larger one does not matter to clients, and counting has a cost."""
 
 
-class Standing(NamedTuple):
-    """The standing of a job that has not ended."""
+class Details(NamedTuple):
+    """What a view shows of a job that has not ended."""
 
     position: int | None
     """How many jobs are ahead of it, at most POSITION_LIMIT; None unless it waits in the queue."""
@@ -38,11 +38,11 @@ def state(session: Session, tenant_id: str, job_id: str) -> JobState:
     return JobState(found)
 
 
-def standing(session: Session, row: Job) -> Standing:
-    """The standing of a job that has not ended."""
+def details(session: Session, row: Job) -> Details:
+    """What a view shows of a job that has not ended."""
     is_queued = row.state == JobState.QUEUED and row.not_before is None
-    position, any_pause, is_labelled = session.execute(_standing(is_queued, _is_released(row)), _values(row)).one()
-    return Standing(None if position is None else min(POSITION_LIMIT, position), any_pause, is_labelled)
+    position, any_pause, is_labelled = session.execute(_details(is_queued, _is_released(row)), _values(row)).one()
+    return Details(None if position is None else min(POSITION_LIMIT, position), any_pause, is_labelled)
 
 
 def position(session: Session, row: Job) -> int:
@@ -75,7 +75,7 @@ def _state() -> Select[str]:
 
 
 @cache
-def _standing(is_queued: bool, is_released: bool) -> Select[int | None, bool, bool]:
+def _details(is_queued: bool, is_released: bool) -> Select[int | None, bool, bool]:
     ahead = _ahead(is_released) if is_queued else literal(None)
     return select(
         ahead, exists(select(Pause.id)), exists(select(Label.job_id).where(Label.job_id == _of(Job.id, "job_id")))

@@ -15,8 +15,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from limner_shared.db.engine import now
-from limner_shared.db.standing import POSITION_LIMIT
 from limner_shared.db.tables import ACTIVE, RELEASED, WAITING, Job, Pause, Tenant
+from limner_shared.db.waiting_queries import POSITION_LIMIT
 from limner_shared.domain.jobs import Lane, Priority
 
 
@@ -38,8 +38,8 @@ def _index_order_postgresql(element: _index_order, compiler: SQLCompiler, **kw: 
     return "jobs.tenant_id"
 
 
-class Outlook(NamedTuple):
-    """The outlook for a new job of a model and priority class."""
+class IntakeState(NamedTuple):
+    """The intake state for a new job of a model and priority class."""
 
     moment: float
     """Now, by the database's clock."""
@@ -68,11 +68,11 @@ class Outlook(NamedTuple):
         return self.first if lane is Lane.FIRST else min(POSITION_LIMIT, self.before)
 
 
-def look_out(session: Session, tenant_id: str, model: str, priority: Priority) -> Outlook:
-    """The outlook for a tenant's new job."""
+def read_intake_state(session: Session, tenant_id: str, model: str, priority: Priority) -> IntakeState:
+    """The intake state for a tenant's new job."""
     lane = Lane.of(priority.rank)
     values = {"tenant": tenant_id, "model": model, "priority": priority.rank, "first": Lane.FIRST, "lane": lane}
-    return Outlook(*session.execute(_statement(), values).one())
+    return IntakeState(*session.execute(_statement(), values).one())
 
 
 @cache

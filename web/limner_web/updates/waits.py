@@ -44,7 +44,7 @@ class Wait:
         return is_set
 
 
-class Patience:
+class Waits:
     """The waits of this process."""
 
     def __init__(self, supervisor: Supervisor) -> None:
