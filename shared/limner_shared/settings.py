@@ -156,7 +156,7 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     """Internal receivers of webhooks, separated by commas: host names, addresses and networks, such as
     `hooks.internal,10.1.0.0/16`. All others must use https and have addresses of the public internet."""
     webhook_timeout_seconds: float = Field(default=15.0, gt=0, le=120)
-    """Time limit of one delivery, from the resolution of the name to the end of the answer."""
+    """Time limit of one delivery, to the end of the answer; only the system's resolver of names may exceed it."""
     webhook_concurrency: int = Field(default=8, ge=1)
     """Concurrent deliveries to one receiver: an endpoint, or the origin of a job's or bulk's URL."""
     webhook_rate: float = Field(default=50.0, gt=0)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from typing import Any
 
+import httpcore
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from tests.clocks import Clock
 
 from limner_dispatcher.webhooks.network import NameUnresolved, Network, TargetRefused
 from limner_shared.domain.webhook_targets import Targets, is_public, receiver_of
@@ -169,6 +172,21 @@ def test_the_second_address_is_tried_if_the_first_refuses_the_connection(monkeyp
 def test_a_name_without_an_address_is_an_error_of_its_own():
     with pytest.raises(NameUnresolved):
         Network(Targets(), 5).connect_tcp("nothing.invalid", 443)
+
+
+def test_nothing_is_connected_if_the_resolution_of_the_name_took_all_the_time(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+
+    def slow(_host: str, port: int, **_options: Any) -> Any:
+        clock.now += 6
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    network = Network(Targets.parse(["127.0.0.1"]), 5)
+    with pytest.raises(httpcore.ConnectTimeout, match="no time is left"):
+        network.connect_tcp("slow.example", 443)
+    assert network.address is None
 
 
 def test_the_urls_of_one_origin_are_one_receiver_for_each_tenant():

@@ -31,7 +31,11 @@ class NameUnresolved(Exception):
 
 
 class Network(httpcore.NetworkBackend):
-    """The network of one request, all of which must end `seconds` from now; `address` is where it is connected."""
+    """The network of one request, which ends `seconds` from now; `address` is where it is connected.
+
+    Only the resolution of the name may last longer: the system's resolver ends it by limits of its own (in glibc 5 s
+    for each try and name server). If no time is left after it, nothing is connected or sent.
+    """
 
     def __init__(self, targets: Targets, seconds: float) -> None:
         self._targets = targets

@@ -50,7 +50,9 @@ class Sender:
     """Sends deliveries, each over its own connection. Thread-safe."""
 
     def __init__(self, targets: Targets, timeout_seconds: float) -> None:
-        """`timeout_seconds` limits a whole delivery, from the resolution of the name to the end of the answer."""
+        """`timeout_seconds` limits a whole delivery, from the resolution of the name (see `Network`) to the end of the
+        answer.
+        """
         self._targets = targets
         self._seconds = timeout_seconds
         self._ssl = httpx.create_ssl_context()
