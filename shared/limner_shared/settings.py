@@ -106,9 +106,6 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     cell: str = Field(default="", pattern=f"^({CELL_PATTERN})?$")
     """The name of this installation behind a front door with several of them: lower-case letters and digits. New keys
     and links begin with it."""
-    signing_key: str = Field(default="", repr=False)
-    """The secret that signs links to images; empty: a random one, kept in the database. A new one ends all links. Web
-    servers and dispatchers need the same one."""
     web_workers: int = Field(default=2, ge=1)
     """Web processes; each serves thousands of connections."""
     web_shutdown_seconds: int = Field(default=60, ge=1, le=3600)
@@ -132,7 +129,7 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     tenant_share: float = Field(default=0.5, gt=0, le=1)
     """The fraction of each of the three limits above that one tenant may use, where keys are required."""
     upload_seconds: float = Field(default=5.0, gt=0)
-    """Time limit for each 64 KiB of a body; a slower upload is ended with 408."""
+    """Time limit for each 64 KiB of a body; a slower upload is ended with 408. All of a body has an hour."""
 
     release_window: int = Field(default=64, ge=1)
     """Released, unclaimed jobs in Redis for each model and lane; more while workers claim them quickly."""
