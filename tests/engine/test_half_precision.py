@@ -60,4 +60,5 @@ def test_an_image_alone_has_the_bytes_of_the_pipeline_in_half_precision(
     generator: Any = load(card, Settings(device="cpu", cache_dir=tmp_path / "cache"))
     job = job_of(card, "a", REQUESTS[1])
     assert run(generator, [job]) == {}
-    assert np.array_equal(job.rows[0].picture, (np.clip(reference(card, job), 0, 1) * 255).round())
+    picture: Any = job.rows[0].picture
+    assert np.array_equal(picture, (np.clip(reference(card, job), 0, 1) * 255).round())

@@ -21,6 +21,7 @@ from limner_worker.generators.builtin.scenes.cutouts import cut_out
 from limner_worker.generators.builtin.scenes.drawing import alone
 from limner_worker.generators.registry import load
 from limner_worker.networks.weights import SHIPPED, WeightsError
+from limner_worker.stages.choosing import Likeness
 from limner_worker.stages.interpretation import image_recognition, presentation
 from limner_worker.stages.interpretation.image_recognition import EvaluatorRecognizer
 from limner_worker.stages.interpretation.stage import Presenter, recognizers_of
@@ -56,6 +57,9 @@ class Recognizer:
         if self.seen is None:
             raise RuntimeError("recognition failed")
         return bool(picture.any())
+
+    def likeness(self, picture: np.ndarray, name: str, *, recoloured: bool) -> Likeness:
+        return Likeness(self.recognises(picture, name, recoloured=recoloured), 0.0)
 
     def translated(self, name: str, language: str) -> str:
         return name if language == "en" else f"{name} in {language}"

@@ -23,6 +23,7 @@ from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages import storing
+from limner_worker.stages.choosing import Likeness
 from limner_worker.stages.interpretation.stage import Presenter
 from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.publishing import STORING_THREADS, Publisher
@@ -74,7 +75,7 @@ def test_the_pictures_of_several_jobs_are_stored_in_one_group(tmp_path: Path):
 
 
 class Embedder:
-    """Names the first pixel of each picture, or fails."""
+    """Names the first pixel of each picture, or fails; likes all pictures alike."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.fails = fails
@@ -85,6 +86,9 @@ class Embedder:
         if self.fails:
             raise RuntimeError("no memory")
         return [Embedding("tower:1", bytes([picture[0, 0, 0]])) for picture in pictures]
+
+    def likeness(self, picture: np.ndarray, name: str, *, recoloured: bool) -> Likeness:
+        return Likeness(recognised=True, margin=0.0)
 
 
 def test_the_pictures_of_a_group_are_embedded_in_one_batch_and_each_image_gets_its_own_vector(tmp_path: Path):

@@ -59,7 +59,7 @@ def test_keys_of_the_service_are_redacted_by_their_form(database: Database, cell
 
 @pytest.mark.parametrize("cell", ["", "west2"])
 def test_signed_links_are_redacted_by_their_form(database: Database, cell: str) -> None:
-    path, _ = SignedLinks("", database, cell).make(new_id("img"), 60)
+    path, _ = SignedLinks(Settings(cell=cell), database).make(new_id("img"), 60)
     kept = "/api/v1/images/img_01arz3ndektsv4rrffq69g5fav?format=png /docs/images/gallery.png"
     assert Redaction(Settings(), {})(f"path={path} {kept}") == f"path=/images/{REDACTED} {kept}"
 
