@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span as Recording
     from opentelemetry.trace import Tracer
 
-Kind = Literal["internal", "server", "client", "producer", "consumer"]
+SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
 Attributes = Mapping[str, str | int | float | bool | None]
 """Attributes by their names; those that are None are left out."""
 
@@ -147,7 +147,7 @@ def start(
     parent: Parent,
     attributes: Attributes | None = None,
     *,
-    kind: Kind = "internal",
+    kind: SpanKind = "internal",
     started: int | None = None,
 ) -> Span | None:
     """Begin a span below another one, now or at `started`; None without a parent, or if it is not recorded."""
@@ -195,7 +195,7 @@ def record(
     started: int,
     attributes: Attributes | None = None,
     *,
-    kind: Kind = "internal",
+    kind: SpanKind = "internal",
     ended: int | None = None,
     error: str | None = None,
 ) -> None:
@@ -232,7 +232,7 @@ def release(job_id: str) -> None:
 
 
 def _begin(
-    name: str, context: Context, attributes: Attributes | None, kind: Kind, started: int | None, links: Any = ()
+    name: str, context: Context, attributes: Attributes | None, kind: SpanKind, started: int | None, links: Any = ()
 ) -> Span | None:
     from opentelemetry.trace import SpanKind  # noqa: PLC0415
 

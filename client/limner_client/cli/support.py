@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from limner_client.cli.jobs import server_url
 from limner_client.operations import support_bundle
 from limner_shared.settings import Settings
 
@@ -36,8 +37,7 @@ def support(output: Path | None, server: str | None, logs: tuple[Path, ...]) -> 
     """
     settings = Settings()
     file = output or Path(f"limner-support-{datetime.now(UTC):%Y%m%d-%H%M%S}.zip")
-    url = (server or settings.server_url or f"http://127.0.0.1:{settings.port}").rstrip("/")
-    url = url if "://" in url else f"http://{url}"
+    url = server_url(server, settings).rstrip("/")
     missing = support_bundle.write(settings, file, url, [*support_bundle.log_files(settings), *logs])
     for name, reason in missing.items():
         click.echo(f"without {name}: {reason}", err=True)

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from limner_client.cli.figures import Change, Snapshot, read_figures
+from limner_client.cli.jobs import server_url
 from limner_shared.errors import ServiceUnavailable
 from limner_shared.settings import Settings
 
@@ -35,8 +36,7 @@ def top(server: str | None, key: str | None, interval: float, once: bool) -> Non
     can be reached.
     """
     settings = Settings()
-    url = (server or settings.server_url or f"http://127.0.0.1:{settings.port}").rstrip("/")
-    url = url if "://" in url else f"http://{url}"
+    url = server_url(server, settings).rstrip("/")
     secret = key or settings.metrics_key
     console = Console()
     with httpx.Client(trust_env=False, timeout=RESTART_SECONDS) as client:

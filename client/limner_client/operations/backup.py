@@ -38,7 +38,7 @@ from limner_client.operations.manifest import (
 from limner_shared.db.engine import Database, require_current, schema_revisions
 from limner_shared.errors import ConfigurationError, StorageFull
 from limner_shared.settings import Settings
-from limner_shared.storage.lost_objects import Kind
+from limner_shared.storage.lost_objects import ObjectKind
 from limner_shared.storage.object_store import Store
 from limner_shared.storage.references import Reference, named_still, read_object, references
 from limner_shared.storage.whole_files import write_files
@@ -162,7 +162,7 @@ class _Backup:
         with (self.folder / WANTED).open(encoding="utf-8") as lines:
             for line in lines:
                 kind, *others = json.loads(line)
-                group.append(Reference(Kind(kind), *others))
+                group.append(Reference(ObjectKind(kind), *others))
                 if len(group) == AT_ONCE:
                     yield group
                     group = []

@@ -19,7 +19,7 @@ from limner_shared.db.engine import Database, require_current
 from limner_shared.db.ledger import inputs_in_use
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import DIGEST_CHARS, FILES, FOLDERS, INPUTS
-from limner_shared.storage.lost_objects import Kind
+from limner_shared.storage.lost_objects import ObjectKind
 from limner_shared.storage.object_store import Store
 from limner_shared.storage.references import Reference, named_still, read_object, references
 
@@ -45,7 +45,7 @@ class Finding(BaseModel):
     """One object with a problem."""
 
     problem: Problem
-    kind: Kind
+    kind: ObjectKind
     key: str
 
 
@@ -76,7 +76,7 @@ class Check:
         self._tell = tell
         self._young_seconds = young_seconds
         self._problems: Counter[Problem] = Counter()
-        self._objects: Counter[str] = Counter({kind.value: 0 for kind in Kind})
+        self._objects: Counter[str] = Counter({kind.value: 0 for kind in ObjectKind})
         self.report = Report(objects={}, problems={}, findings=[])
 
     def run(self) -> Report:
@@ -119,7 +119,7 @@ class Check:
 
     def _check_objects(self) -> None:
         for folder in (*FOLDERS, INPUTS, FILES):
-            kind = {INPUTS: Kind.INPUT, FILES: Kind.FILE}.get(folder, Kind.PICTURE)
+            kind = {INPUTS: ObjectKind.INPUT, FILES: ObjectKind.FILE}.get(folder, ObjectKind.PICTURE)
             for page in self._store.list(folder):
                 stored = {PurePosixPath(key).name: (key, age) for key, age in page}
                 for name in self._unreferenced(kind, sorted(stored)):
@@ -129,19 +129,19 @@ class Check:
                     else:
                         self._found(Problem.UNREFERENCED, kind, key)
 
-    def _unreferenced(self, kind: Kind, names: Sequence[str]) -> list[str]:
+    def _unreferenced(self, kind: ObjectKind, names: Sequence[str]) -> list[str]:
         names = [name for name in names if not name.startswith(".")]  # files that are being written
         with self._database.read() as session:
-            if kind is Kind.FILE:
+            if kind is ObjectKind.FILE:
                 some = [Reference(kind, name, "") for name in names]
                 used = {each.name for each in named_still(session, some)}
             else:
                 digests = [name for name in names if len(name) == DIGEST_CHARS]
-                find = queries.pictures_in_use if kind is Kind.PICTURE else inputs_in_use
+                find = queries.pictures_in_use if kind is ObjectKind.PICTURE else inputs_in_use
                 used = set(find(session, digests))
         return [name for name in names if name not in used]
 
-    def _found(self, problem: Problem, kind: Kind, key: str) -> None:
+    def _found(self, problem: Problem, kind: ObjectKind, key: str) -> None:
         self._problems[problem] += 1
         if self._problems[problem] <= LISTED:
             self.report.findings.append(Finding(problem=problem, kind=kind, key=key))

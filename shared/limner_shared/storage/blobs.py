@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from limner_shared.errors import ObjectLost, StorageFailed, StorageFull
-from limner_shared.storage.lost_objects import FILE_LOST, Kind, Loss, is_complete, lost_object
+from limner_shared.storage.lost_objects import FILE_LOST, Loss, ObjectKind, is_complete, lost_object
 from limner_shared.storage.object_store import Store
 
 CHECKPOINTS: Final = "half-made"
@@ -69,7 +69,7 @@ class Blobs:
 
     def get(self, digest: str) -> bytes:
         """The bytes of a digest. Raises ObjectLost if they are missing or damaged, or StorageFailed."""
-        return self._read(Kind.PICTURE, picture_key(digest), digest, "The picture's bytes are {}.")
+        return self._read(ObjectKind.PICTURE, picture_key(digest), digest, "The picture's bytes are {}.")
 
     def put_input(self, data: bytes) -> str:
         """Store an input picture and return its SHA-256 in hex. Raises StorageFull or StorageFailed."""
@@ -80,9 +80,9 @@ class Blobs:
     def get_input(self, digest: str) -> bytes:
         """The bytes of an input picture. Raises ObjectLost if they are missing or damaged, or StorageFailed."""
         message = "The picture that this job starts from is {}: send it again."
-        return self._read(Kind.INPUT, input_key(digest), digest, message)
+        return self._read(ObjectKind.INPUT, input_key(digest), digest, message)
 
-    def _read(self, kind: Kind, key: str, digest: str, message: str) -> bytes:
+    def _read(self, kind: ObjectKind, key: str, digest: str, message: str) -> bytes:
         for _ in range(2):  # the bytes may have been damaged on their way
             found = read_kept(self._store, key)
             if found is None:
@@ -141,7 +141,7 @@ class Blobs:
         key = file_part_key(file_id, number)
         found = self._store.get(key)
         if found is None:
-            raise lost_object(Kind.FILE, key, Loss.MISSING, FILE_LOST)
+            raise lost_object(ObjectKind.FILE, key, Loss.MISSING, FILE_LOST)
         return found
 
     def delete_file(self, file_id: str, parts: int) -> None:

@@ -9,7 +9,7 @@ from limner_shared import metrics
 from limner_shared.errors import ObjectLost
 
 
-class Kind(StrEnum):
+class ObjectKind(StrEnum):
     """What an object is."""
 
     PICTURE = "picture"
@@ -32,7 +32,7 @@ ZEROS: Final = bytes(16)
 """What a file system may leave of a file that had its length and not its data; compressed data does not end so."""
 
 
-def lost_object(kind: Kind, key: str, loss: Loss, message: str) -> ObjectLost:
+def lost_object(kind: ObjectKind, key: str, loss: Loss, message: str) -> ObjectLost:
     """The error for a lost object, which is counted. `{}` in the message becomes what is wrong with it."""
     metrics.LOST_OBJECTS.inc(kind=kind.value, problem=loss.value)
     return ObjectLost(message.format(WORDS[loss]), object=key, problem=loss.value)
@@ -40,7 +40,7 @@ def lost_object(kind: Kind, key: str, loss: Loss, message: str) -> ObjectLost:
 
 def damaged_file(key: str) -> ObjectLost:
     """The error for a file whose parts are not what was uploaded, found at the part with this key."""
-    return lost_object(Kind.FILE, key, Loss.DAMAGED, FILE_LOST)
+    return lost_object(ObjectKind.FILE, key, Loss.DAMAGED, FILE_LOST)
 
 
 def is_complete(file: bytes) -> bool:

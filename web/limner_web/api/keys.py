@@ -16,7 +16,7 @@ from limner_shared.domain.account_views import KeyList, KeyView, RotatedKey
 from limner_shared.errors import Unauthorized
 from limner_web.auth import actor, key_id, tenant_id
 from limner_web.intake.headers import JobHeaders
-from limner_web.intake.idempotency import Kind, create_once, repeat_of
+from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
 from limner_web.request_checks import KEY_ID_PATTERN
 from limner_web.services import get_services
 
@@ -113,7 +113,7 @@ def _rotate(old_id: str, overlap: int, header: JobHeaders) -> keys.Rotation:
         return keys.rotate(session, old_id, overlap_seconds=overlap, actor=by, cell=services.settings.cell)
 
     repeat = repeat_of(header, f"keys {old_id} rotate {overlap}")
-    kind = Kind(rotate, lambda _made: old_id, lambda _session, _tenant, _id: None)
+    kind = ResourceKind(rotate, lambda _made: old_id, lambda _session, _tenant, _id: None)
     made = create_once(services, tenant_id(), repeat, kind)
     if not isinstance(made, str):
         return made

@@ -19,7 +19,7 @@ from limner_shared.domain.webhook_views import AttemptView, DeliveryDetail, Deli
 from limner_shared.domain.webhooks import DeliveryState
 from limner_web.auth import tenant_id
 from limner_web.intake.headers import JobHeaders
-from limner_web.intake.idempotency import Kind, answer_once, create_once, repeat_of
+from limner_web.intake.idempotency import ResourceKind, answer_once, create_once, repeat_of
 from limner_web.services import get_services
 
 bp = APIBlueprint("webhook_deliveries", __name__, url_prefix="/api/v1/webhook_deliveries", tag="Webhooks")
@@ -95,7 +95,7 @@ def redeliver(delivery_id: str, header: JobHeaders) -> DeliveryDetail:
         return delivery_id
 
     repeat = repeat_of(header, f"webhook_deliveries {delivery_id} redeliver")
-    create_once(services, tenant, repeat, Kind(send_again, str, log.get))
+    create_once(services, tenant, repeat, ResourceKind(send_again, str, log.get))
     services.hints.deliveries_wait()
     return _detail(delivery_id)
 

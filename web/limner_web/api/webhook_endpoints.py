@@ -33,7 +33,7 @@ from limner_shared.domain.webhooks import (
 from limner_shared.errors import WebhookNotSent, WebhookUnreachable
 from limner_web.auth import actor, tenant_id
 from limner_web.intake.headers import JobHeaders
-from limner_web.intake.idempotency import Kind, create_once, repeat_of
+from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
 
@@ -120,7 +120,7 @@ def create_endpoint(body: EndpointRequest, header: JobHeaders) -> tuple[Endpoint
         return endpoints.create(session, tenant_id(), fields, actor=by)[0].id
 
     repeat = repeat_of(header, f"webhook_endpoints {body.model_dump_json()}")
-    endpoint_id = create_once(services, tenant_id(), repeat, Kind(create, str, endpoints.get))
+    endpoint_id = create_once(services, tenant_id(), repeat, ResourceKind(create, str, endpoints.get))
     return _with_secret(services, endpoint_id), HTTPStatus.CREATED, {"Cache-Control": "no-store"}
 
 
@@ -206,7 +206,7 @@ def rotate_endpoint_secret(
         return endpoint_id
 
     repeat = repeat_of(header, f"webhook_endpoints {endpoint_id} rotate_secret {overlap}")
-    create_once(services, tenant_id(), repeat, Kind(rotate, str, endpoints.get))
+    create_once(services, tenant_id(), repeat, ResourceKind(rotate, str, endpoints.get))
     return _with_secret(services, endpoint_id), HTTPStatus.OK, {"Cache-Control": "no-store"}
 
 
@@ -232,7 +232,7 @@ def test_endpoint(endpoint_id: str, body: TestRequest, header: JobHeaders) -> En
         return emit_to(session, event, receiver, seconds=0)
 
     repeat = repeat_of(header, f"webhook_endpoints {endpoint_id} test {body.event_type}")
-    delivery_id = create_once(services, tenant, repeat, Kind(send, str, log.get))
+    delivery_id = create_once(services, tenant, repeat, ResourceKind(send, str, log.get))
     services.hints.deliveries_wait()
     release_request_slot(services.limiter)
     attempt = _first_attempt(services, delivery_id)

@@ -13,7 +13,7 @@ from limner_shared.domain.webhook_views import SecretView
 from limner_shared.domain.webhooks import KEPT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS
 from limner_web.auth import actor, tenant_id
 from limner_web.intake.headers import JobHeaders
-from limner_web.intake.idempotency import Kind, create_once, repeat_of
+from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
 from limner_web.services import get_services
 
 bp = APIBlueprint("webhook_secret", __name__, url_prefix="/api/v1/webhook_secret", tag="Webhooks")
@@ -58,7 +58,7 @@ def rotate_secret(body: SecretRotation, header: JobHeaders) -> tuple[SecretView,
         return tenant
 
     repeat = repeat_of(header, f"webhook_secret rotate {body.overlap_seconds}")
-    create_once(get_services(), tenant, repeat, Kind(rotate, str, _newest))
+    create_once(get_services(), tenant, repeat, ResourceKind(rotate, str, _newest))
     return _current()
 
 

@@ -18,7 +18,7 @@ from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.errors import Gone, NotFound
 from limner_web import small_talk
 from limner_web.intake.headers import JobHeaders
-from limner_web.intake.idempotency import Kind, create_once, repeat_of
+from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
 from limner_web.intake.submission import ConversationContext, StartPicture, submit
 from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.services import Services
@@ -152,7 +152,7 @@ def _add_small_talk(
 ) -> str:
     services.catalogue.get(request.model or context.model)
     repeat = repeat_of(header, f"{context.place} {request.model_dump_json()}")
-    kind = Kind(lambda session: context.store_turn(session, ledger.NO_JOB) or "", str, _found)
+    kind = ResourceKind(lambda session: context.store_turn(session, ledger.NO_JOB) or "", str, _found)
     return create_once(services, tenant_id, repeat, kind)
 
 

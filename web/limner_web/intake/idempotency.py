@@ -64,11 +64,11 @@ def submit_once(
     services: Services, tenant_id: str, repeat: Repeat, submit: Callable[[Session], Submission]
 ) -> Submission | str:
     """Return what `submit` returns, or the id of the job that the same request has made before; see `create_once`."""
-    return create_once(services, tenant_id, repeat, Kind(submit, lambda made: made.job_id, queries.job))
+    return create_once(services, tenant_id, repeat, ResourceKind(submit, lambda made: made.job_id, queries.job))
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class ResourceKind(Generic[T]):
     """How a resource of some kind is made and found."""
 
     create: Callable[[Session], T]
@@ -77,7 +77,7 @@ class Kind(Generic[T]):
     """Called with the tenant and the id; raises NotFound."""
 
 
-def create_once(services: Services, tenant_id: str, repeat: Repeat, kind: Kind[T]) -> T | str:
+def create_once(services: Services, tenant_id: str, repeat: Repeat, kind: ResourceKind[T]) -> T | str:
     """Return what `kind.create` returns, or the id of the resource that the same request has made before.
 
     Equal requests wait for each other on a lock, so concurrent ones see the job of the first. Raises
@@ -164,7 +164,7 @@ def store_result(session: Session, tenant_id: str, repeat: Repeat, result: Known
         ledger.store_idempotency_key(session, tenant_id, repeat.overtaken_key, repeat.digest, result, replace=True)
 
 
-def _require(session: Session, tenant_id: str, resource_id: str, kind: Kind[Any]) -> None:
+def _require(session: Session, tenant_id: str, resource_id: str, kind: ResourceKind[Any]) -> None:
     try:
         kind.find(session, tenant_id, resource_id)
     except NotFound as error:

@@ -20,7 +20,7 @@ from limner_shared.errors import BodyTooLarge, LimnerError, Overloaded, StorageF
 from limner_shared.storage import lost_objects
 from limner_shared.storage.blobs import file_part_key
 from limner_web.intake.headers import JobHeaders
-from limner_web.intake.idempotency import Kind, Repeat, create_once
+from limner_web.intake.idempotency import Repeat, ResourceKind, create_once
 from limner_web.limits import MAX_FILES, MAX_IMAGE_BYTES
 from limner_web.services import Services
 
@@ -49,7 +49,7 @@ def store_file(services: Services, tenant_id: str, body: IO[bytes], about: NewFi
         return new.id
 
     try:
-        file_id = create_once(services, tenant_id, _repeat(new, header), Kind(create, str, files.file))
+        file_id = create_once(services, tenant_id, _repeat(new, header), ResourceKind(create, str, files.file))
     except LimnerError:
         delete_bytes(services, new.id, new.parts)
         raise

@@ -18,7 +18,7 @@ from limner_shared.domain.card_fields import refuse
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web.auth import tenant_id
 from limner_web.intake.headers import JobHeaders
-from limner_web.intake.idempotency import Kind, create_once, repeat_of
+from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
 from limner_web.limits import CANCELED_AT_ONCE
 from limner_web.openai.batch_calls import EndpointPath
 from limner_web.services import Services, get_services
@@ -89,7 +89,7 @@ def create_batch() -> Response:
         return batches.add_batch(session, tenant_id(), new)
 
     repeat = repeat_of(JobHeaders.read(request.headers), f"batches {fields.model_dump_json()}")
-    batch_id = create_once(services, tenant_id(), repeat, Kind(create, str, batches.batch))
+    batch_id = create_once(services, tenant_id(), repeat, ResourceKind(create, str, batches.batch))
     return _answer(services, batch_id)
 
 

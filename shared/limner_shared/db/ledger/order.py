@@ -23,7 +23,9 @@ def prioritise(session: Session, tenant_id: str, job_id: str, priority: Priority
     """
     row = lock_job(session, tenant_id, job_id)
     if row.state != JobState.QUEUED:
-        raise InvalidState(f"The job is {row.state}; only a job that waits has a place in the queue.", state=row.state)
+        raise InvalidState(
+            f"Only a job that waits has a place in the queue; this one's state is {row.state}.", state=row.state
+        )
     if row.priority == priority.rank:
         return None
     waiting = (Job.id == job_id) & (Job.state == JobState.QUEUED)

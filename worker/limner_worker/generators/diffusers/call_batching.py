@@ -49,7 +49,7 @@ TEXT_MULTIPLE: Final = 64
 depends on its own length only."""
 
 
-class Kind(Enum):
+class CallKind(Enum):
     """The purpose of a suspended call."""
 
     ENCODE = "encode"

@@ -18,7 +18,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import ImageTask, Padding, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
-from limner_worker.generators.diffusers.call_batching import Kind, UnknownLayout, content, join, split
+from limner_worker.generators.diffusers.call_batching import CallKind, UnknownLayout, content, join, split
 from limner_worker.generators.diffusers.encoded_prompts import EncodedPrompts
 from limner_worker.generators.diffusers.joint_steps import may_join, step_jointly
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
@@ -55,7 +55,7 @@ class DiffusersPipeline:
         weights_stay = card.offload == "none" and card.device_map is None and not self._loaded.casts_its_vae
         self._device = Device(device, own_decode_stream=weights_stay)
         self._shared = SharedModules(self.pipeline.components, lambda: self._device.synchronize(decodes=True))
-        self.calls: dict[str, Kind] = {}
+        self.calls: dict[str, CallKind] = {}
         """The kind of each call that may be joined, by the call's name."""
         self._functions: dict[str, Any] = {}  # the original of each tapped method, for joined calls
         for name, module in self.pipeline.components.items():
@@ -77,11 +77,11 @@ class DiffusersPipeline:
     def _tap(self, name: str, module: nn.Module) -> None:
         if name.startswith(DENOISERS):
             module.forward = compiled(module.forward, self.card)
-            kind, method = Kind.DENOISE, "forward"
+            kind, method = CallKind.DENOISE, "forward"
         elif name.startswith("text_encoder"):
-            kind, method = Kind.ENCODE, "forward"
+            kind, method = CallKind.ENCODE, "forward"
         elif name == "vae":
-            kind, method = Kind.DECODE, "decode"
+            kind, method = CallKind.DECODE, "decode"
         else:
             return
         self.calls[f"{name}.{method}"] = kind
@@ -200,9 +200,9 @@ class DiffusersPipeline:
 
     def _settle(self, images: Sequence[SuspendedRun]) -> None:
         """Make the schedulers' steps, and encode texts, until no image waits for either."""
-        while waiting := [image for image in images if image.kind in (Kind.SCHEDULE, Kind.ENCODE)]:
-            if waiting[0].kind is Kind.SCHEDULE:
-                self._schedule([image for image in waiting if image.kind is Kind.SCHEDULE])
+        while waiting := [image for image in images if image.kind in (CallKind.SCHEDULE, CallKind.ENCODE)]:
+            if waiting[0].kind is CallKind.SCHEDULE:
+                self._schedule([image for image in waiting if image.kind is CallKind.SCHEDULE])
             else:
                 self._encode([image for image in waiting if image.key == waiting[0].key])
         self._texts.settle()
@@ -248,11 +248,11 @@ class DiffusersPipeline:
 
     def _serve(self, images: Sequence[SuspendedRun]) -> None:
         """Make the calls of these images, which have one key, as one call, and resume each image with its share."""
-        if images[0].kind is Kind.PAUSE:
+        if images[0].kind is CallKind.PAUSE:
             with padding([image.task for image in images], (1,)):
                 images[0].resume()
             return
-        if images[0].kind is Kind.SCHEDULE:
+        if images[0].kind is CallKind.SCHEDULE:
             self._schedule(images)
             return
         results = self._results(images)

@@ -24,7 +24,7 @@ from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
 from limner_worker.generators.base import ImageTask
-from limner_worker.generators.diffusers.call_batching import Kind
+from limner_worker.generators.diffusers.call_batching import CallKind
 from limner_worker.generators.diffusers.input_effects import InputEffects
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
 from limner_worker.generators.diffusers.pipeline_checks import explain
@@ -46,7 +46,7 @@ LARGEST_DIFFERENCE: Final = 1.5 / 255
 """The largest difference in float32, where joined calls differ from separate ones in the last bits only."""
 MEAN_DIFFERENCE: Final = 4 / 255
 """The largest mean difference in half precision; a different picture exceeds it many times over."""
-CANDIDATES: Final = ((), (Kind.DENOISE,), (Kind.ENCODE,), (Kind.DENOISE, Kind.ENCODE), tuple(Kind))
+CANDIDATES: Final = ((), (CallKind.DENOISE,), (CallKind.ENCODE,), (CallKind.DENOISE, CallKind.ENCODE), tuple(CallKind))
 """The kinds of calls to make for one image at a time, in the order of the attempts."""
 
 

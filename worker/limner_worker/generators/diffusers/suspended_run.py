@@ -23,7 +23,7 @@ from torch import Tensor
 
 from limner_shared.errors import GenerationFailed
 from limner_worker.generators.base import ImageTask
-from limner_worker.generators.diffusers.call_batching import Call, Digests, Kind, Signature
+from limner_worker.generators.diffusers.call_batching import Call, CallKind, Digests, Signature
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
 from limner_worker.generators.diffusers.encoded_prompts import forget
 from limner_worker.generators.diffusers.host_times import HostTimes
@@ -42,13 +42,13 @@ class _RunGreenlet(greenlet):
     image: SuspendedRun
 
 
-def tap(owner: Any, method: str, kind: Kind, name: str) -> Callable[..., Any]:
+def tap(owner: Any, method: str, kind: CallKind, name: str) -> Callable[..., Any]:
     """Replace `owner.method` by one that suspends the calling run; return the original, for joined calls.
 
     Outside a run the replacement calls the original.
     """
     original = getattr(owner, method)
-    signature = Signature(name, original, shares=kind is not Kind.ENCODE)
+    signature = Signature(name, original, shares=kind is not CallKind.ENCODE)
 
     @functools.wraps(original)
     def tapped(*args: Any, **kwargs: Any) -> Any:
@@ -83,7 +83,7 @@ class SuspendedRun:
         """The changes of this image's code to the shared modules."""
         self.task = task
         self.pending: Call | None = None
-        self.kind: Kind | None = None
+        self.kind: CallKind | None = None
         self.error: Exception | None = None
         self.picture: NDArray[np.float32] | None = None
         """[height, width, 3] in [0, 1]; None until decoded."""
@@ -134,7 +134,7 @@ class SuspendedRun:
     def solitary(self) -> bool:
         """Whether the pending call must not be joined with others."""
         if self.pending is None:
-            return self.kind is Kind.PAUSE
+            return self.kind is CallKind.PAUSE
         return self.pending.alone or self.changes.alone or self.pending.name in self._shared.unbatched_calls
 
     @property
@@ -147,7 +147,7 @@ class SuspendedRun:
     @property
     def finished(self) -> bool:
         """Whether only the decode is left, or nothing."""
-        return self.kind not in (Kind.ENCODE, Kind.DENOISE, Kind.SCHEDULE, Kind.PAUSE)
+        return self.kind not in (CallKind.ENCODE, CallKind.DENOISE, CallKind.SCHEDULE, CallKind.PAUSE)
 
     @property
     def steps_done(self) -> int:
@@ -159,7 +159,7 @@ class SuspendedRun:
 
     def resume(self, value: Any = None) -> None:
         """Resume with the result of the pending call until the next call or the end; a failure is stored in `error`."""
-        if self.kind is Kind.DENOISE:
+        if self.kind is CallKind.DENOISE:
             self._denoised = value
         try:
             outcome = self._switch(value)
@@ -190,7 +190,7 @@ class SuspendedRun:
         self._latents = self._output = self._denoised = self._resumed = self._pipe = None
         self._digests, self.joining = Digests(), Joining()
 
-    def suspend(self, kind: Kind, signature: Signature, args: Any, kwargs: Any) -> Any:
+    def suspend(self, kind: CallKind, signature: Signature, args: Any, kwargs: Any) -> Any:
         """Called within the image's greenlet: hand out a call, and return the value that the run is resumed with."""
         self.pending = signature.call(args, kwargs, self._digests)
         self.kind = kind
@@ -199,7 +199,7 @@ class SuspendedRun:
     def repeat(self, call: Call) -> Any:
         """Called within the image's greenlet: make a text encoder's call again, and return its complete output."""
         self.pending = dataclasses.replace(call, repeated=True)
-        self.kind = Kind.ENCODE
+        self.kind = CallKind.ENCODE
         return _suspended()
 
     def _switch(self, value: Any) -> Any:
@@ -216,13 +216,13 @@ class SuspendedRun:
 
     def _skipped_result(self) -> Any:
         """Return a placeholder for the result of a call that an earlier attempt made; None after the last such call."""
-        if self._resumed is None or not self._skipping or self.pending is None or self.kind is not Kind.DENOISE:
+        if self._resumed is None or not self._skipping or self.pending is None or self.kind is not CallKind.DENOISE:
             return None
         return self._resumed.denoised(self.pending.device)
 
     def checkpoint(self) -> bytes | None:
         """Return the latents after the last step, with the state of the scheduler and of the random generator."""
-        if self._latents is None or self._denoised is None or (self.finished and self.kind is not Kind.DECODE):
+        if self._latents is None or self._denoised is None or (self.finished and self.kind is not CallKind.DECODE):
             return None
         return Checkpoint.write(self._scheduler_steps, self._latents, self._denoised, self._scheduler, self._generator)
 
@@ -259,7 +259,7 @@ class SuspendedRun:
         self._latents = result[0]
         self._output = kwargs["model_output"] if "model_output" in kwargs else args[0]
         if self._pausing:
-            self.kind = Kind.PAUSE
+            self.kind = CallKind.PAUSE
             _suspended()
         return result
 
@@ -275,7 +275,7 @@ class SuspendedRun:
     def _joint_result(self, args: Any, kwargs: Any) -> Any:
         """Hand out the scheduler's step; return its result, or None if this image is to make it."""
         self.joining.pending = ScheduledStep(self._scheduler, args, kwargs, self.joining.identities)
-        self.kind = Kind.SCHEDULE
+        self.kind = CallKind.SCHEDULE
         result = _suspended()
         self.joining.pending = None
         return result
