@@ -78,7 +78,9 @@ CUT = """edge => {
 
 @pytest.mark.long
 @pytest.mark.parametrize("edge", [".top", ".ask"])
-def test_what_is_half_under_the_header_or_the_form_is_no_small_target(edge: str, filled: int, browser: Browser) -> None:
+def test_a_control_half_under_the_header_or_the_form_does_not_count_as_a_small_target(
+    edge: str, filled: int, browser: Browser
+) -> None:
     short: dict[str, Any] = PHONE | {"viewport": {"width": 390, "height": 420}}
     context = browser.new_context(**short, reduced_motion="reduce")
     page = open_state(context, filled, State("studio", "/", loaded))

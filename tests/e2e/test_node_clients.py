@@ -31,7 +31,7 @@ def test_no_address_of_a_registry_is_in_the_lock_file() -> None:
 
 
 @pytest.mark.long
-def test_openai_for_node(packages: Path, door: str) -> None:
+def test_the_openai_client_for_node_makes_its_calls_and_gets_its_own_errors(packages: Path, door: str) -> None:
     found = run(packages, "openai.mjs", door)
     assert found["generate"] == {"kind": "webp", "seeds": [5, 6], "size": "64x32"}
     assert found["stream"] == ["image_generation.partial_image", "image_generation.completed"]

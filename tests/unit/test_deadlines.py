@@ -7,12 +7,12 @@ from collections import Counter
 from limner_web.updates.deadlines import MOST_IN_SLOT, SHORTEST, SLOT_SECONDS, Deadlines
 
 
-def test_few_waits_last_as_long_as_their_clients_asked():
+def test_a_few_waits_have_the_length_that_their_clients_asked_for():
     deadlines = Deadlines()
     assert [deadlines.take(100.0, 25.0) for _ in range(MOST_IN_SLOT)] == [125.0] * MOST_IN_SLOT
 
 
-def test_many_waits_that_begin_together_end_one_slot_after_another_and_none_too_early():
+def test_many_waits_that_begin_together_end_in_successive_slots_and_not_before_the_shortest_wait():
     deadlines = Deadlines()
     ends = [deadlines.take(100.0, 25.0) for _ in range(1500)]
     slots = Counter(int(end / SLOT_SECONDS) for end in ends)

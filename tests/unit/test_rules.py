@@ -88,7 +88,7 @@ def test_the_rules_are_fast_on_any_text(part: str):
         ("أسد كبير", "أسد كبير", {}),
     ],
 )
-def test_ambiguous_descriptions(text: str, prompt: str, asked: dict[str, Any]):
+def test_an_ambiguous_description_keeps_what_may_belong_to_the_picture(text: str, prompt: str, asked: dict[str, Any]):
     found = interpret(text, STYLES, (), ((256, 256), (64, 64), (320, 256), (200, 256)))
     assert found.prompt == prompt
     assert {name: getattr(found, name) for name in asked} == asked

@@ -163,7 +163,7 @@ def test_intervals_are_wilsons() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_floor_judges_each_picture_by_a_prompt_for_other_things(task: str) -> None:
+def test_for_the_floor_each_picture_is_scored_by_a_prompt_about_other_things(task: str) -> None:
     asked = prompts(task, "en", 24)
     for prompt, other in zip(asked, shuffled(asked), strict=True):
         assert not {w.noun.concept for w in prompt.wanted} & {w.noun.concept for w in other.wanted}
