@@ -78,7 +78,7 @@ CUT = """edge => {
 
 @pytest.mark.long
 @pytest.mark.parametrize("edge", [".top", ".ask"])
-def test_a_control_half_under_the_header_or_the_form_does_not_count_as_a_small_target(
+def test_a_control_half_under_the_header_or_the_form_is_not_a_small_target(
     edge: str, filled: int, browser: Browser
 ) -> None:
     short: dict[str, Any] = PHONE | {"viewport": {"width": 390, "height": 420}}

@@ -56,7 +56,7 @@ def test_the_openai_client_for_node_makes_its_calls_and_gets_its_own_errors(pack
 
 
 @pytest.mark.long
-def test_replicate_for_node(packages: Path, door: str) -> None:
+def test_the_replicate_client_for_node_makes_its_calls_and_gets_its_own_errors(packages: Path, door: str) -> None:
     found = run(packages, "replicate.mjs", door)
     assert (found["run"], found["uploaded"]) == ("PNG", "PNG")
     assert found["progress"]["last"] == "succeeded"
