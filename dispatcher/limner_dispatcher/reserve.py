@@ -32,10 +32,12 @@ class Reserve:
         self._size = size_bytes
 
     def keep(self) -> None:
-        """Set the space aside, if it is not yet and the disk has room."""
-        if self._file is None or self._file.exists():
+        """Set the space aside, if it is not yet and the disk has room. One that a crash left incomplete is replaced."""
+        if self._file is None:
             return
         try:
+            if self._file.exists() and self._file.stat().st_size >= self._size:
+                return
             if shutil.disk_usage(self._file.parent).free < SPARE * self._size:
                 return
             with self._file.open("wb") as out:
