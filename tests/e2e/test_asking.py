@@ -265,6 +265,21 @@ def test_a_drawn_picture_is_started_from_with_a_model_that_can(canvas_port: int,
     assert "image" not in submitted(page)
 
 
+def test_quality_best_is_chosen_with_its_price_where_the_model_has_it(canvas_port: int, open_page: OpenPage) -> None:
+    page = open_page(port=canvas_port)
+    model = page.get_by_role("combobox", name="Model", exact=True)
+    quality = page.get_by_role("combobox", name="Quality")
+    model.select_option("limner-flow")
+    page.get_by_role("textbox", name="Prompt").fill("a cat")
+    expect(page.locator("#estimate")).to_contain_text("128 cost units")
+    quality.select_option(label="best of 4")
+    expect(page.locator("#estimate")).to_contain_text("512 cost units")
+    assert submitted(page)["quality"] == "best"
+    model.select_option("canvas")
+    expect(quality).to_be_hidden()
+    assert "quality" not in submitted(page)
+
+
 def test_a_file_that_is_no_picture_is_refused_in_words(canvas_port: int, open_page: OpenPage, tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("no picture")
     page = open_page(port=canvas_port)

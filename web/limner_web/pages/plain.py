@@ -22,7 +22,7 @@ from limner_web.view_builders import job_view
 bp = APIBlueprint("plain", __name__, enable_openapi=False)
 bp.before_request(require_sign_in)
 
-TEXTS: Final = ("prompt", "negative_prompt", "model", "style")
+TEXTS: Final = ("prompt", "negative_prompt", "model", "style", "quality")
 NUMBERS: Final = {"n": int, "seed": int, "steps": int, "guidance": float}
 
 

@@ -8,7 +8,7 @@ const DRAFT = "limner-draft";
 const HISTORY = "limner-prompts";
 const MOST_PROMPTS = 50;
 const ANY_STYLE = t("any");
-const NAMES = ["prompt", "description", "model", "style", "size", "n", "seed", "steps", "guidance", "negative_prompt", "scheduler"];
+const NAMES = ["prompt", "description", "model", "style", "size", "n", "seed", "steps", "guidance", "negative_prompt", "scheduler", "quality"];
 export const form = $("#ask");
 const fields = form?.elements;
 const lock = form && $("[data-lock]", form);
@@ -31,7 +31,9 @@ function offerChoices() {
   fill(fields.style, model.styles_by_seed.length ? ["", ...model.styles] : model.styles, (value) => value || ANY_STYLE);
   fill(fields.size, model.sizes, (value) => value.replace("x", " × "));
   fill(fields.scheduler, ["", ...model.schedulers], (value) => value || t("default"));
+  fill(fields.quality, model.candidates > 1 ? ["", "best"] : [""], (value) => (value ? t("best of %(n)s", { n: model.candidates }) : t("standard")));
   offerAdapters(model.adapters);
+  $("[data-field=quality]").hidden = model.candidates === 1;
   $("[data-field=scheduler]").hidden = !model.schedulers.length;
   $("[data-field=style]").hidden = !model.styles.length;
   $("[data-field=negative_prompt]").hidden = !model.negative_prompts;
@@ -62,6 +64,7 @@ export function readForm() {
     style: fields.style.value || undefined,
     width, height, n: numberIn("n"), seed: numberIn("seed"), steps: numberIn("steps"), guidance: numberIn("guidance"),
     scheduler: fields.scheduler.value || undefined,
+    quality: fields.quality.value || undefined,
     adapters: adapters.length ? adapters : undefined,
   };
 }
@@ -87,7 +90,7 @@ export function focusField(name) {
 export function fillForm(job) {
   if (models[job.model]) fields.model.value = job.model;
   offerChoices();
-  const values = { prompt: job.prompt, negative_prompt: job.negative_prompt, style: job.style, size: `${job.width}x${job.height}`, n: job.n, steps: job.steps, guidance: job.guidance, scheduler: job.scheduler };
+  const values = { prompt: job.prompt, negative_prompt: job.negative_prompt, style: job.style, size: `${job.width}x${job.height}`, n: job.n, steps: job.steps, guidance: job.guidance, scheduler: job.scheduler, quality: job.candidates > 1 ? "best" : "" };
   fillAdapters(job.adapters ?? []);
   if (isSeedLocked()) values.seed = job.seed;
   setValues(values);
