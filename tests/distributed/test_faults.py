@@ -15,11 +15,11 @@ from limner_shared.db.tables import Event
 from limner_shared.domain.jobs import JobState
 from limner_shared.threads import EXIT_CODE
 from tests.chaos.fault_injection import POINTS
-from tests.distributed.null_services import assert_all_correct, null_service, postgresql, sqlite
+from tests.distributed.null_services import assert_all_correct, null_service, postgresql, redis_server, sqlite
 from tests.processes import Service, environment, eventually
 
 pytestmark = pytest.mark.long
-__all__ = ["null_service"]
+__all__ = ["null_service", "redis_server"]
 
 
 def start_faulty_worker(service: Service, point: str, count: int | str) -> subprocess.Popen[bytes]:
