@@ -62,26 +62,31 @@ def end_process(name: str, error: BaseException) -> None:
 
 
 def run_for(seconds: float, name: str, task: Callable[[], object]) -> None:
-    """Run the last task of a process on a thread of its own, and wait for it for `seconds`.
+    """Run one of the last tasks of a process on a thread of its own, and wait for it for `seconds`. An error is logged.
 
     Where no thread can be started, for want of memory or of processes, it runs on the calling one.
     """
-    thread = threading.Thread(target=task, name=name, daemon=True)
+    run = partial(_attempt, name, task)
+    thread = threading.Thread(target=run, name=name, daemon=True)
     try:
         thread.start()
     except RuntimeError:
-        task()
+        run()
     else:
         thread.join(seconds)
+
+
+def _attempt(name: str, task: Callable[[], object]) -> None:
+    try:
+        task()
+    except Exception as error:  # noqa: BLE001 - the others of the last tasks still run
+        log.warning("not done before the end", task=name, error=repr(error)[:200])
 
 
 def _end(name: str, error: BaseException) -> None:
     log.critical("thread failed, this process ends", thread=name, error=repr(error)[:200])
     for task in _ENDING.tasks:
-        try:
-            task()
-        except Exception as failure:  # noqa: BLE001 - the others still run
-            log.warning("not done before the end", error=repr(failure)[:200])
+        _attempt(getattr(task, "__qualname__", repr(task)), task)
     logging.shutdown()
     sys.stderr.flush()
 

@@ -16,7 +16,7 @@ from limner_shared import tracing
 from limner_shared.metrics.exposition import installed_version
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
-from limner_shared.threads import Supervisor, before_end
+from limner_shared.threads import before_end, run_for
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -68,8 +68,7 @@ def close() -> None:
     """Send the last spans, for FLUSH_SECONDS at most, and trace no more."""
     provider, STATE.provider, tracing.STATE.tracer = STATE.provider, None, None
     if provider is not None:
-        supervisor = Supervisor(lambda _name, error: log.warning("the last spans are lost", error=repr(error)[:200]))
-        supervisor.start("last spans", provider.shutdown).join(FLUSH_SECONDS)
+        run_for(FLUSH_SECONDS, "last spans", provider.shutdown)
 
 
 def _endpoint() -> str | None:

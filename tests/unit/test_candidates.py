@@ -124,6 +124,11 @@ def test_if_the_evaluator_fails_the_first_candidate_is_kept(catalogue: Catalogue
     assert [row.index for row in run.rows] == [0]
 
 
+def test_candidates_that_were_chosen_once_are_not_chosen_among_again(catalogue: Catalogue):
+    run = drawn(spec_of(catalogue, n=2, quality="best"), 1, 2, 3, 4, 8, 7, 6, 5)
+    assert kept(run) == kept(run) == [4, 8]
+
+
 def test_workers_that_know_no_candidates_leave_the_job_to_others(catalogue: Catalogue):
     assert spec_of(catalogue).version == 1
     assert spec_of(catalogue, quality="best").stored()["version"] == SPEC_VERSION == 2

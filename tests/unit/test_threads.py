@@ -123,3 +123,13 @@ def test_the_process_ends_if_the_failure_of_a_thread_cannot_be_reported(monkeypa
 
     Supervisor(report).start("engine", fail).join()
     assert ended == [("engine", "MemoryError()")]
+
+
+def test_a_last_task_that_fails_is_logged_and_the_process_goes_on_to_its_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        raise ValueError("broken")
+
+    run_for(5.0, "hand-back", fail)
+    assert "not done before the end" in capsys.readouterr().err

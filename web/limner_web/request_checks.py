@@ -24,8 +24,12 @@ JSON_PATHS: Final = (
     "/api/v1/pause",
 )
 JSON_FOLDERS: Final = (
-    *("/api/v1/conversations/", "/api/v1/webhook_endpoints"),
-    *("/v1/", "/sdapi/v1/", "/replicate/v1/", "/hf/"),
+    "/api/v1/conversations/",
+    "/api/v1/webhook_endpoints",
+    "/v1/",
+    "/sdapi/v1/",
+    "/replicate/v1/",
+    "/hf/",
 )
 FORM_PATHS: Final = ("/v1/images/edits", "/v1/images/variations")
 """Paths that take a form with files as well."""

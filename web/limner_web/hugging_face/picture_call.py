@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from limner_shared.domain.card_fields import nearest_size, refuse
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobRequest
-from limner_shared.errors import InvalidRequest
-from limner_web.input_images import size_of
+from limner_web.input_images import read_data_url, size_of
 from limner_web.problems import renamed
 from limner_web.services import Services
 
@@ -67,7 +65,7 @@ class PictureOrder:
     names: dict[str, str]
 
 
-def read_order(services: Services, call: PictureCall, card: ModelCard) -> PictureOrder:
+def read_order(services: Services, tenant_id: str, call: PictureCall, card: ModelCard) -> PictureOrder:
     """Read a call. Raises InvalidRequest, which names the parameter."""
     given = call.parameters
     is_edit = given.prompt is not None
@@ -82,8 +80,8 @@ def read_order(services: Services, call: PictureCall, card: ModelCard) -> Pictur
         "style": given.style,
     }
     if is_edit:
-        width, height = _target(services, call, card)
         image = f"data:image/png;base64,{call.inputs}"  # the real type is read from the data
+        width, height = _target(services, tenant_id, given.target_size, image, card)
         fields |= {"prompt": given.prompt, "image": image, "strength": given.strength}
     else:
         width, height = given.width, given.height
@@ -104,13 +102,11 @@ def _refuse_combinations(given: Parameters, *, is_edit: bool) -> None:
             raise refuse(f"parameters.{name}", f"{name} in this task", allowed)
 
 
-def _target(services: Services, call: PictureCall, card: ModelCard) -> tuple[int, int]:
+def _target(
+    services: Services, tenant_id: str, asked: TargetSize | None, image: str, card: ModelCard
+) -> tuple[int, int]:
     """The size asked for, or the model's size that is nearest to the picture."""
-    asked = call.parameters.target_size
     if asked is not None:
         return asked.width, asked.height
-    try:
-        data = base64.b64decode(call.inputs, validate=True)
-    except ValueError as error:  # also of text that is not ASCII
-        raise InvalidRequest("inputs: send the picture in base64.", field="inputs") from error
-    return nearest_size(card.sizes, *services.pillow.call(size_of, data, "inputs"))
+    data = read_data_url(image, "inputs") or b""
+    return nearest_size(card.sizes, *services.pillow.call_for(tenant_id, size_of, data, "inputs"))

@@ -36,7 +36,7 @@ def create_picture(model: str) -> Response:
     """
     services, kind, caller = get_services(), accepted_format(), waiting.Caller.of_request()
     card, warning = services.model_names.resolve(model)
-    order = read_order(services, PictureCall.model_validate(request.get_json()), card)
+    order = read_order(services, tenant_id(), PictureCall.model_validate(request.get_json()), card)
     header = JobHeaders.read(request.headers)
     key, retries = header.idempotency_key, header.x_stainless_retry_count
     try:

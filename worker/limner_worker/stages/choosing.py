@@ -53,14 +53,13 @@ class CandidateChoice:
 
         Equal candidates keep their order, so that the choice depends on the pictures only.
         """
-        groups = job.candidates
-        if all(len(group) == 1 for group in groups):
-            return
+        if len(job.rows) == job.claim.spec.n:
+            return  # one candidate for each, or settled before
         try:
-            kept = [max(group, key=self._score) for group in groups]
+            kept = [max(group, key=self._score) for group in job.candidates]
         except Exception:  # any candidate is a valid picture
             log.exception("could not rank candidates", job=job.id)
-            kept = [group[0] for group in groups]
+            kept = [group[0] for group in job.candidates]
         job.keep(kept)
 
     def _score(self, row: Row) -> Score:
