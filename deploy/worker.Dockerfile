@@ -28,7 +28,7 @@ COPY worker ./worker
 COPY migrations ./migrations
 RUN /opt/limner/bin/pip install --no-deps .
 
-FROM ${BASE_IMAGE}
+FROM ${BASE_IMAGE} AS worker
 COPY --from=build /opt/limner /opt/limner
 RUN useradd --system --uid 10001 --create-home limner \
     && install -d -o limner -g limner /data /home/limner/.cache

@@ -29,7 +29,8 @@ from limner_shared.errors import LimnerError
 from limner_shared.metrics.instruments import ALL
 from limner_shared.oidc_settings import OidcSettings
 from limner_shared.safety_settings import SafetySettings
-from limner_shared.settings import RENAMED, Settings
+from limner_shared.setting_sources import RENAMED
+from limner_shared.settings import Settings
 from limner_web.app import create_app
 
 MARKER: Final = re.compile(r"<!-- generated: ([a-z-]+) -->")

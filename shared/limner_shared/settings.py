@@ -1,34 +1,21 @@
-"""Settings, and the only module that reads `LIMNER_` variables: each is `LIMNER_` and the name of a field below."""
+"""Settings: each variable is `LIMNER_` and the name of a field below. Only this module and its sources read them."""
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, cast
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import Field, field_validator
-from pydantic.fields import FieldInfo
+from pydantic import DirectoryPath, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from limner_shared.delivery_settings import DeliverySettings
 from limner_shared.oidc_settings import OidcSettings
 from limner_shared.safety_settings import SafetySettings
+from limner_shared.setting_sources import RenamedVariables, SecretFiles
 
-RENAMED: Final = {
-    "hang_seconds": "step_timeout_seconds",
-    "input_days": "input_retention_days",
-    "language": "interpreter",
-    "llm_seconds": "llm_timeout_seconds",
-    "max_window": "max_release_window",
-    "model_bytes": "model_memory_bytes",
-    "server": "server_url",
-    "solo_losses": "max_solo_losses",
-    "window": "release_window",
-}
-"""Old names of settings; their variables still work in this version, with a warning."""
 CELL_PATTERN: Final = "[a-z][a-z0-9]{0,11}"
 
 OPENAI_NAMES: Final = (
@@ -43,25 +30,6 @@ OPENAI_NAMES: Final = (
 """Names of OpenAI's image models, several of which programs have built in."""
 
 
-class RenamedVariables(PydanticBaseSettingsSource):
-    """Reads variables by their old names where the new ones are not set."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return the value of a field's old variable, or None."""
-        for old, new in RENAMED.items():
-            value = os.environ.get(f"LIMNER_{old.upper()}")
-            if new == field_name and value and not os.environ.get(f"LIMNER_{new.upper()}"):
-                message = f"LIMNER_{old.upper()} is now called LIMNER_{new.upper()}; the old name will be removed."
-                warnings.warn(message, FutureWarning, stacklevel=2)
-                return value, field_name, False
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Return the fields whose old variables are set."""
-        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
-
-
 class Settings(DeliverySettings, OidcSettings, SafetySettings):
     """All configuration; sizes in bytes, times in seconds."""
 
@@ -73,6 +41,9 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     """The folder of the embedded database, Valkey and pictures, for those of the three URLs below that are not set."""
     cache_dir: Path = Field(default_factory=lambda: user_cache_path("limner"))
     """Training data and converted models; safe to delete."""
+    secrets_dir: DirectoryPath | None = None
+    """A folder with settings in files, such as `limner_database_url`: the name of the variable in lower case, and its
+    value as the content. Variables have precedence."""
     database_url: str = ""
     """`postgresql://user:password@host/name` or `sqlite:///file`; empty: SQLite in `data_dir`."""
     database_direct_url: str = ""
@@ -228,8 +199,8 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments have precedence over the environment, and the environment over variables by their old names."""
-        return init_settings, env_settings, RenamedVariables(settings_cls)
+        """Arguments have precedence over the environment, that over variables by old names, and those over files."""
+        return init_settings, env_settings, RenamedVariables(settings_cls), SecretFiles(settings_cls)
 
     @field_validator("models", "webhook_internal_targets", mode="before")
     @classmethod

@@ -17,15 +17,16 @@ from packaging.utils import canonicalize_name
 
 from limner_client.cli.main import cli
 from limner_shared.domain.cards import load_card
-from limner_shared.settings import RENAMED, Settings
+from limner_shared.setting_sources import RENAMED
+from limner_shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".pyc")
 DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
 SERVICE_FIELDS = {
     "build", "cap_add", "cap_drop", "command", "depends_on", "deploy", "env_file", "environment", "healthcheck",
-    "image", "init", "mem_limit", "pids_limit", "ports", "profiles", "read_only", "restart", "security_opt",
-    "stop_grace_period", "tmpfs", "user", "volumes",
+    "image", "init", "mem_limit", "pids_limit", "ports", "profiles", "read_only", "restart", "secrets",
+    "security_opt", "stop_grace_period", "tmpfs", "user", "volumes",
 }  # fmt: skip
 OBSERVABILITY = {"prometheus", "grafana", "jaeger"}
 
@@ -50,7 +51,7 @@ def pins(file: Path) -> dict[str, str]:
 def test_compose_refers_only_to_services_and_volumes_that_it_defines(compose: dict[str, Any]) -> None:
     services, volumes = compose["services"], compose["volumes"]
     ours = {"redis", "postgres", "migrate", "web", "dispatcher", "worker-gpu", "worker-cpu"}
-    assert set(services) == ours | OBSERVABILITY | {"caddy"}
+    assert set(services) == ours | OBSERVABILITY | {"backup", "caddy", "language"}
     for name, service in services.items():
         assert set(service) <= SERVICE_FIELDS, name
         for needed, how in service.get("depends_on", {}).items():
@@ -58,7 +59,7 @@ def test_compose_refers_only_to_services_and_volumes_that_it_defines(compose: di
             assert how["condition"] in ("service_healthy", "service_completed_successfully")
             assert how["condition"] != "service_healthy" or "healthcheck" in services[needed]
         for mount in service.get("volumes", []):
-            source = mount.split(":")[0]
+            source = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", mount).split(":")[0]
             assert source in volumes or (ROOT / source).exists(), mount
 
 
@@ -116,11 +117,67 @@ def test_containers_stop_after_the_time_that_their_processes_are_given(compose: 
         assert grace(worker) > Settings.model_fields["shutdown_seconds"].default
 
 
+def test_secrets_are_files_that_a_script_makes_once(compose: dict[str, Any], tmp_path: Path) -> None:
+    script = tmp_path / "deploy" / "secrets.sh"
+    script.parent.mkdir()
+    script.write_text((ROOT / "deploy" / "secrets.sh").read_text())
+    subprocess.run(["sh", script], check=True)
+    first = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
+    subprocess.run(["sh", script], check=True, env=os.environ | {"POSTGRES_PASSWORD": "other"})
+    assert {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()} == first
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert compose["secrets"] == {name: {"file": f"./secrets/{name}"} for name in first}
+    used = {name for service in compose["services"].values() for name in service.get("secrets", [])}
+    assert used == set(first)
+    assert "PASSWORD}" not in (ROOT / "docker-compose.yml").read_text()
+
+
+def test_our_services_read_the_urls_of_database_and_redis_from_secrets(
+    compose: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "secrets.sh").write_text((ROOT / "deploy" / "secrets.sh").read_text())
+    environment = os.environ | {"POSTGRES_PASSWORD": "used-before", "REDIS_PASSWORD": "also"}
+    subprocess.run(["sh", tmp_path / "deploy" / "secrets.sh"], check=True, env=environment)
+    for name in ("migrate", "web", "dispatcher", "worker-gpu", "worker-cpu", "backup"):
+        assert compose["services"][name]["secrets"] == ["limner_database_url", "limner_redis_url"], name
+        assert compose["services"][name]["environment"]["LIMNER_SECRETS_DIR"] == "/run/secrets"
+    monkeypatch.setenv("LIMNER_SECRETS_DIR", str(tmp_path / "secrets"))
+    settings = Settings()
+    assert settings.database_url == "postgresql://limner:used-before@postgres:5432/limner"
+    assert settings.redis_url == "redis://:also@redis:6379/0"
+
+
+def test_the_backup_removes_old_backups_only_after_a_new_one_is_complete(
+    compose: dict[str, Any], tmp_path: Path
+) -> None:
+    *_, command = compose["services"]["backup"]["command"]
+    command = command.replace("$$", "$").replace("${BACKUP_DAYS:-14}", "14").replace("/backups", str(tmp_path / "all"))
+    old = tmp_path / "all" / "2026-01-01T000000"
+    old.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for end, kept in (("false", True), ("mkdir -p", False)):
+        (programs / "limner").write_text(f'#!/bin/sh\n{end} "$2"\n')
+        (programs / "limner").chmod(0o755)
+        path = f"{programs}:{os.environ['PATH']}"
+        done = subprocess.run(["sh", "-c", command], check=False, env=os.environ | {"PATH": path})
+        assert done.returncode == kept
+        assert old.exists() is kept
+    [new] = (tmp_path / "all").iterdir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d{6}", new.name)
+
+
+def test_a_backup_is_restored_into_a_database_that_no_migration_has_filled(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]["backup"]["depends_on"]) == {"postgres"}
+
+
 def test_redis_is_persistent_and_evicts_nothing(compose: dict[str, Any]) -> None:
     *_, script = compose["services"]["redis"]["command"]
     for option in ("--appendonly yes", "--appendfsync everysec", "--maxmemory-policy noeviction"):
         assert option in script
-    assert "PASSWORD" not in script, "other processes can read arguments"
+    assert "$REDIS" not in script, "other processes can read arguments"
 
 
 def test_services_have_a_read_only_root_limits_and_no_capabilities(compose: dict[str, Any]) -> None:
@@ -155,8 +212,7 @@ def test_docker_accepts_the_compose_file_if_installed() -> None:
     )
     if asked is None or asked.returncode != 0:
         pytest.skip("docker compose is not installed here")
-    secrets = {"POSTGRES_PASSWORD": "example", "REDIS_PASSWORD": "example"}
-    subprocess.run(["docker", "compose", "config", "--quiet"], cwd=ROOT, env=os.environ | secrets, check=True)
+    subprocess.run(["docker", "compose", "config", "--quiet"], cwd=ROOT, check=True)
 
 
 def _has_docker() -> bool:
