@@ -108,5 +108,5 @@ def test_a_description_cannot_exceed_the_daily_cost_limit_of_the_tenant(service:
     [job] = service.wait([describe(service, "two cats with hats")])
     assert job.state == "succeeded", service.logs()
     assert job.spec["n"] == 1
-    assert "Fewer pictures" in job.interpretation["fallback"]
+    assert "Fewer or smaller pictures" in job.interpretation["fallback"]
     assert server.asked

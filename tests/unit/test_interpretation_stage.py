@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 from tests.processes import eventually
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
-from limner_shared.db.tables import Job
+from limner_shared.db.tables import Job, Tenant
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobRequest, Priority
@@ -72,13 +73,20 @@ def test_an_attempt_that_lost_its_job_stores_no_interpretation(database: Databas
 
 
 class RecordingStage:
-    """An InterpretationStage with the jobs that it passed on and those that it aborted."""
+    """An InterpretationStage with the jobs that it passed on, those that it aborted and those that failed."""
 
     def __init__(self, database: Database, catalogue: Catalogue, interpreter: Interpreter) -> None:
         self.ready: list[JobRun] = []
         self.aborted: list[JobRun] = []
+        self.failed: list[JobRun] = []
         self.stage = InterpretationStage(
-            database, interpreter, catalogue.cards, Supervisor(), self.ready.extend, self.aborted.append
+            database,
+            interpreter,
+            catalogue.cards,
+            Supervisor(),
+            self.ready.extend,
+            self.aborted.extend,
+            lambda job, _error: self.failed.append(job),
         )
         self.stage.start()
 
@@ -95,16 +103,40 @@ class Faulty(Interpreter):
         return super().__call__(requests)
 
 
-def test_a_failed_batch_is_aborted_and_the_next_one_is_interpreted(database: Database, catalogue: Catalogue):
+def test_a_job_that_cannot_be_interpreted_fails_and_the_next_one_goes_on(database: Database, catalogue: Catalogue):
     stage = RecordingStage(database, catalogue, Faulty())
     first, second = (run_of(database, catalogue, description="please draw a cat") for _ in range(2))
     stage.stage.submit([first])
-    eventually(lambda: stage.aborted)
+    eventually(lambda: stage.failed)
     stage.stage.submit([second])
     eventually(lambda: stage.ready)
     stage.stage.stop()
-    assert (stage.aborted, stage.ready) == ([first], [second])
+    assert (stage.failed, stage.aborted, stage.ready) == ([first], [], [second])
     assert second.claim.spec.prompt == "a cat"
+
+
+class Wide(Interpreter):
+    def __call__(self, requests: Sequence[Request]) -> list[Interpretation]:
+        conditions = Conditions(prompt="a fox", n=2, width=1024, height=512)
+        return [Interpretation(conditions=conditions, backend="rules") for _ in requests]
+
+
+def test_a_description_of_larger_pictures_than_the_units_of_the_day_cover_is_drawn_as_granted(
+    database: Database, catalogue: Catalogue
+):
+    card = catalogue.cards[catalogue.default].model_copy(update={"sizes": ((256, 256), (1024, 512))})
+    wide = Catalogue([card], card.name)
+    run = run_of(database, wide, description="two wide pictures of a fox")
+    with database.write() as session:
+        session.execute(update(Tenant).where(Tenant.id == TENANT).values(cost_per_day=1))
+    stage = RecordingStage(database, wide, Wide())
+    stage.stage.submit([run])
+    eventually(lambda: stage.ready or stage.aborted or stage.failed)
+    stage.stage.stop()
+    assert stage.ready == [run]
+    spec = run.claim.spec
+    assert (spec.prompt, spec.n, spec.width, spec.height) == ("a fox", 1, 256, 256)
+    assert "Fewer or smaller pictures" in job_of(database, run).interpretation["fallback"]
 
 
 class Slow(Interpreter):

@@ -9,8 +9,8 @@ from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.scenes import Scene, SceneObject
 from limner_worker.stages.interpretation import presentation
 from limner_worker.stages.interpretation.language_files import LANGUAGES
+from limner_worker.stages.interpretation.presenter import Presenter
 from limner_worker.stages.interpretation.rules import interpret
-from limner_worker.stages.interpretation.stage import Presenter
 
 CAT = SceneObject(said="cat", name="cat", colour="blue")
 LORRY = SceneObject(said="lorry", name="delivery truck", exact=False, count=2)

@@ -23,7 +23,7 @@ from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_worker.stages.interpretation import presentation
 from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
-from limner_worker.stages.interpretation.stage import ImageRecognizer
+from limner_worker.stages.interpretation.presenter import ImageRecognizer
 
 log = get_logger(__name__)
 

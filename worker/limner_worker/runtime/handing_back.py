@@ -19,6 +19,8 @@ def hand_back(database: Database, hints: Hints, jobs: Sequence[JobRun], suspects
 
     Never raises: without the database, the leases run out.
     """
+    if not jobs:
+        return
     others = [job.key for job in jobs if job.key not in suspects]
     try:
         with database.write() as session:

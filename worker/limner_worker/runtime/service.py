@@ -41,7 +41,8 @@ from limner_worker.runtime.watchdog import Watchdog
 from limner_worker.stages.checkpoints import CheckpointStore
 from limner_worker.stages.deduplication import Deduplicator
 from limner_worker.stages.input_images import load_inputs
-from limner_worker.stages.interpretation import stage as interpretation
+from limner_worker.stages.interpretation.presenter import Presenter, recognizers_of
+from limner_worker.stages.interpretation.stage import InterpretationStage, interpreter_of, server_of
 from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.publishing import Publisher
 from limner_worker.stages.safety import SafetyStage
@@ -74,12 +75,12 @@ class WorkerService:
         self._placement = Placement(settings, database, models, admission, threads)
         self._checkpoints = CheckpointStore(blobs, self._fingerprints, threads)
         self._preparation = threads.pool("prepare", PREPARED_AT_ONCE)
-        server = interpretation.server_of(settings)
-        interpreter = interpretation.interpreter_of(settings, server)
-        self._interpretation = interpretation.InterpretationStage(
-            database, interpreter, models.cards, threads, self._schedule, lambda job: self._abort([job])
+        server = server_of(settings)
+        interpreter = interpreter_of(settings, server)
+        self._interpretation = InterpretationStage(
+            database, interpreter, models.cards, threads, self._schedule, self._abort, self._refuse
         )
-        presenter = interpretation.Presenter(server, recognizers := interpretation.recognizers_of(models.cards))
+        presenter = Presenter(server, recognizers := recognizers_of(models.cards))
         self._answering = Answering(redis, interpreter, models.cards, threads, recognizers)
         self._safety = SafetyStage(settings, models.cards)
         files = PictureEncoder.of(settings, self._safety, recognizers)
@@ -100,10 +101,9 @@ class WorkerService:
         at_scrape(lambda: worker_metrics.measure(len(self._held), self._models, self._admission))
         self._metrics_address = serve_metrics(self._settings, self._threads)
         stages = (self._interpretation, self._answering, self._deduplicator)
-        for part in (self._engine, self._leases, self._reporter, *stages, self._placement, self._claimer):
+        intake = (self._placement, self._claimer, self._draining)
+        for part in (self._engine, self._leases, self._reporter, *stages, *intake, self._watchdog):
             part.start()
-        self._draining.start()
-        self._watchdog.start()
 
     def deliver(self, delivery: Delivery) -> None:
         """Accept a message. It is acknowledged when each of its jobs is committed, or is found not to be claimable."""
@@ -148,8 +148,7 @@ class WorkerService:
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
         """Pass the pictures to the publisher."""
-        finished = [job for job in jobs if self._held.finish(job)]
-        if finished:
+        if finished := [job for job in jobs if self._held.finish(job)]:
             model = finished[0].claim.spec.model
             self._admission.models[model].succeeded()
             self._publisher.publish(finished, self._fingerprints[model])
@@ -167,6 +166,11 @@ class WorkerService:
                 return
         self._publisher.fail(job, error)
 
+    def _refuse(self, job: JobRun, error: LimnerError) -> None:
+        """Fail a job before its model saw it: that says nothing about the model."""
+        if self._held.finish(job):
+            self._publisher.fail(job, error)
+
     def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
         """Hand the jobs back, and open the model's circuit breaker."""
         finished = [job for job in jobs if self._held.finish(job)]
@@ -180,8 +184,7 @@ class WorkerService:
 
     def _start_attempts(self, jobs: Sequence[JobRun]) -> None:
         """Hold newly claimed jobs and begin their first stage."""
-        earlier = self._held.add(jobs)
-        if earlier:
+        if earlier := self._held.add(jobs):
             log.warning("claimed again, dropping earlier attempts", jobs=job_ids(job.id for job in earlier))
             self._abort(earlier)
         self._reporter.add(jobs)
@@ -196,7 +199,7 @@ class WorkerService:
         ready: list[JobRun] = []
         for job in jobs:
             if (refused := self._safety.refuse_text(job.claim)) is not None:
-                self.failed(job, refused)
+                self._refuse(job, refused)
             elif job.claim.spec.image is None and job.claim.attempt == 1:
                 ready.append(job)
             else:
@@ -216,11 +219,10 @@ class WorkerService:
             if self._held.finish(job):
                 self._publisher.hand_back([job])
         except LimnerError as error:
-            if self._held.finish(job):
-                self._publisher.fail(job, error)
+            self._refuse(job, error)
         except Exception:
             log.exception("could not prepare a job", job=job.id)
-            self._abort([job])
+            self._refuse(job, GenerationFailed())
         else:
             if self._held.is_working(job):
                 self._deduplicator.submit([job])
@@ -264,8 +266,6 @@ class WorkerService:
 
     def _hand_back(self, jobs: Sequence[JobRun], suspects: Collection[AttemptKey] = ()) -> None:
         """Return attempts to the queue without a loss. The leases of `suspects` end now; each counts as one loss."""
-        if not jobs:
-            return
         hand_back(self._database, self._hints, jobs, suspects)
         for job in jobs:
             self._held.remove(job)

@@ -1,0 +1,145 @@
+"""The presentation of finished pictures: what an evaluator sees in them, in a few sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.scenes import Scene
+from limner_shared.errors import CardError
+from limner_shared.telemetry import get_logger
+from limner_worker.generators.base import Picture, locate
+from limner_worker.stages.choosing import PictureEvaluator
+from limner_worker.stages.interpretation import presentation
+from limner_worker.stages.interpretation.client import ChatClient, LanguageError
+
+log = get_logger(__name__)
+
+
+class ImageRecognizer(PictureEvaluator, Protocol):
+    """Names what the pictures of a model look like."""
+
+    def __call__(self, picture: Picture, prompt: str) -> Sequence[tuple[str, float]]:
+        """Return the names that a picture resembles more than its prompt, with their scores, best first."""
+        ...
+
+    def recognises(self, picture: Picture, name: str, *, recoloured: bool) -> bool:
+        """Return whether a picture looks like what has this name, in whichever colour if it was `recoloured`."""
+        ...
+
+    def translated(self, name: str, language: str) -> str:
+        """Return a name in another language, or the name itself if there is no translation."""
+        ...
+
+    def known_names(self) -> Mapping[str, Sequence[str]]:
+        """Return the names that the model was trained with, by language."""
+        ...
+
+    def read(self, spec: JobSpec, most: int) -> tuple[str | None, Scene | None]:
+        """Return the name that is drawn of a spec's prompt, if that is not all of it, and its scene of at most `most`
+        rows, if it is not drawn as a whole.
+        """
+        ...
+
+
+def recognizers_of(cards: Mapping[str, ModelCard]) -> dict[str, ImageRecognizer]:
+    """Return the recognizers of the built-in models whose text encoder's folder contains the evaluator.
+
+    Raises CardError for a card that offers candidates for its pictures, and has none that could choose.
+    """
+    folders = {name: locate(card.text_encoder) for name, card in cards.items() if card.text_encoder is not None}
+    if not folders:
+        return {}
+    from limner_worker.stages.interpretation.image_recognition import TOWER, EvaluatorRecognizer  # noqa: PLC0415 - torch, which not every worker needs
+
+    shared = {folder: EvaluatorRecognizer(folder) for folder in set(folders.values()) if (folder / TOWER).is_file()}
+    if blind := [name for name, folder in folders.items() if folder not in shared and cards[name].candidates > 1]:
+        raise CardError(f"{blind[0]}: candidates: no evaluator could choose, as the text encoder has no {TOWER}")
+    return {name: shared[folder] for name, folder in folders.items() if folder in shared}
+
+
+class Presenter:
+    """Writes the presentations of the pictures of described jobs. For the publisher's threads."""
+
+    def __init__(
+        self, server: ChatClient | None = None, recognizers: Mapping[str, ImageRecognizer] | None = None
+    ) -> None:
+        """`recognizers` name what the pictures of some models look like, by the model's name."""
+        self._server = server
+        self._recognizers = recognizers or {}
+
+    def asks(self, spec: JobSpec) -> bool:
+        """Return whether a language model server is asked, which may take a while."""
+        return self._server is not None and spec.description is not None
+
+    def __call__(
+        self,
+        spec: JobSpec,
+        picture: Picture | None = None,
+        drawn_as: str | None = None,
+        scene: Scene | None = None,
+        things: Sequence[Picture] = (),
+    ) -> str | None:
+        """Return a few sentences for a described job; None for a plain prompt. Never raises.
+
+        `drawn_as` is the name that was drawn in place of the whole prompt, `scene` what the picture was put together
+        from. The evaluator knows single things only, so of a scene it is asked about each of its `things` alone.
+        """
+        if spec.description is None:
+            return None
+        language = presentation.language_for(spec)
+        looks_like = self._recognize(spec, picture, drawn_as) if scene is None else ()
+        unclear = self._unclear(spec, scene, things)
+        seen = [(self._translated(spec, name, language), score) for name, score in looks_like]
+        named = None if drawn_as is None else self._translated(spec, drawn_as, language)
+        told = None if scene is None else self._in_language(spec, scene, language)
+        shown = presentation.Shown(seen, named, told, unclear)
+        if self._server is not None:
+            try:
+                return presentation.by_server(self._server, spec, shown)
+            except LanguageError as error:
+                log.info("presented by rules", reason=str(error))
+            except Exception:
+                log.exception("request to the language model's server failed unexpectedly")
+        return presentation.by_rules(spec, shown)
+
+    def _in_language(self, spec: JobSpec, scene: Scene, language: str) -> Scene:
+        """Return the scene with names in another language."""
+        objects = [
+            each.model_copy(update={"name": self._translated(spec, each.name, language)}) for each in scene.objects
+        ]
+        return scene.model_copy(update={"objects": tuple(objects)})
+
+    def _translated(self, spec: JobSpec, name: str, language: str) -> str:
+        recognizer = self._recognizers.get(spec.model)
+        return name if recognizer is None else recognizer.translated(name, language)
+
+    def _recognize(self, spec: JobSpec, picture: Picture | None, drawn_as: str | None) -> Sequence[tuple[str, float]]:
+        recognizer = self._recognizers.get(spec.model)
+        if recognizer is None or picture is None:
+            return []
+        try:
+            return recognizer(picture, drawn_as or spec.prompt)
+        except Exception:  # recognition is optional
+            log.exception("could not recognize a picture")
+            return []
+
+    def _unclear(self, spec: JobSpec, scene: Scene | None, things: Sequence[Picture]) -> list[str]:
+        """Return the person's words for the things of a scene of which the evaluator does not recognise one."""
+        recognizer = self._recognizers.get(spec.model)
+        if recognizer is None or scene is None or not things:
+            return []
+        objects = [each for each, drawings in zip(scene.objects, scene.drawings, strict=True) for _ in range(drawings)]
+        try:
+            return list(
+                dict.fromkeys(
+                    each.said
+                    for each, thing in zip(objects, things, strict=True)
+                    if not recognizer.recognises(thing, each.name, recoloured=each.colour is not None)
+                )
+            )
+        except Exception:  # recognition is optional
+            log.exception("could not recognize a picture")
+            return []
