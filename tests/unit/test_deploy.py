@@ -64,7 +64,17 @@ def test_compose_refers_only_to_services_and_volumes_that_it_defines(compose: di
 
 
 def test_our_services_read_a_file_of_settings_which_the_compose_file_does_not_override(compose: dict[str, Any]) -> None:
-    fixed = {"SECRETS_DIR", "DATA_DIR", "MODELS", "LOG_FORMAT", "METRICS_HOST", "METRICS_PORT", "HOST", "PORT", "DEVICE"}
+    fixed = {
+        "SECRETS_DIR",
+        "DATA_DIR",
+        "MODELS",
+        "LOG_FORMAT",
+        "METRICS_HOST",
+        "METRICS_PORT",
+        "HOST",
+        "PORT",
+        "DEVICE",
+    }
     for name in ("migrate", "web", "dispatcher", "worker-gpu", "worker-cpu", "backup"):
         service = compose["services"][name]
         assert set(service["environment"]) <= {f"LIMNER_{setting}" for setting in fixed}, name

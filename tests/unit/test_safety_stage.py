@@ -15,7 +15,7 @@ from limner_shared.circuit_breaker import Breaker
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane
-from limner_shared.domain.safety import SafetyPolicy, TenantPolicy, policy_of
+from limner_shared.domain.safety import SIGNED, SafetyPolicy, TenantPolicy, policy_of
 from limner_shared.errors import ConfigurationError, LimnerError, ModerationBlocked, SafetyUnavailable
 from limner_shared.picture_classifier import PictureClassifier
 from limner_shared.settings import Settings
@@ -152,14 +152,30 @@ def test_damaged_weights_are_found_at_the_start(tmp_path: Path, monkeypatch: pyt
         PictureClassifier.load()
 
 
-def test_a_stored_picture_that_was_not_judged_does_not_answer_a_job_that_blocks(catalogue: Catalogue) -> None:
+def test_a_stored_picture_that_was_not_judged_does_not_answer_a_job_that_is(catalogue: Catalogue) -> None:
     judging = stage(catalogue)
-    blocks, labels = (claim(catalogue, TenantPolicy(policy)) for policy in (SafetyPolicy.BLOCK, SafetyPolicy.LABEL))
+    blocks, labels, off = (
+        claim(catalogue, TenantPolicy(policy)) for policy in (SafetyPolicy.BLOCK, SafetyPolicy.LABEL, SafetyPolicy.OFF)
+    )
     passed, flagged = {"safety": {"flagged": False}}, {"safety": {"flagged": True}}
     assert judging.may_reuse(blocks, [passed, passed])
     assert not judging.may_reuse(blocks, [passed, flagged])
     assert not judging.may_reuse(blocks, [passed, {}])
-    assert judging.may_reuse(labels, [flagged, {}])
+    assert judging.may_reuse(labels, [flagged, passed])
+    assert not judging.may_reuse(labels, [flagged, {}])
+    assert judging.may_reuse(off, [{}, passed])
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_a_stored_picture_answers_a_job_only_if_it_is_signed_as_the_tenant_wants(
+    catalogue: Catalogue, *, signs: bool
+) -> None:
+    encoder = PictureEncoder(stage(catalogue), None, signs=not signs)
+    job = claim(catalogue, TenantPolicy(sign_pictures=signs))
+    signed: dict[str, Any] = {SIGNED: {"unsigned_sha256": "0"}}
+    assert encoder.may_reuse(job, [signed, signed]) is signs
+    assert encoder.may_reuse(job, [{}, {}]) is not signs
+    assert not encoder.may_reuse(job, [signed, {}])
 
 
 def test_a_job_that_may_be_blocked_has_no_previews(catalogue: Catalogue) -> None:

@@ -87,7 +87,7 @@ class WorkerService:
         self._publisher = Publisher(
             database, blobs, self._hints, threads, admission.store, self._clean_up, presenter, files
         )
-        generate, reuse = self._engine.submit, self._safety.may_reuse
+        generate, reuse = self._engine.submit, files.may_reuse
         self._deduplicator = Deduplicator(
             database, blobs, models.fingerprints, threads, held.is_working, generate, self._publish_duplicate, reuse
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from limner_shared.c2pa_signing import Ingredient, PictureSigner
-from limner_shared.db.ledger import NewImage
+from limner_shared.db.ledger import Claim, NewImage
 from limner_shared.domain.replay import CANDIDATES, DRAWN_AS, PLACES, SCENE, STYLE, run_lengths
 from limner_shared.domain.safety import SIGNED
 from limner_shared.errors import GenerationFailed, SigningFailed
@@ -70,11 +70,19 @@ class PictureEncoder:
         encoded = zip(job.rows, pictures, labels, strict=True)
         return [self._encode(job, row, picture, {**fingerprint, **label}) for row, picture, label in encoded]
 
+    def may_reuse(self, claim: Claim, receipts: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether stored pictures with these receipts may answer a job: judged and signed as its own would be."""
+        signed = [SIGNED in receipt for receipt in receipts]
+        return set(signed) == {self._is_signed(claim)} and self._safety.may_reuse(claim, receipts)
+
+    def _is_signed(self, claim: Claim) -> bool:
+        own = claim.tenant.sign_pictures
+        return self._signs if own is None else own
+
     def _encode(self, job: JobRun, row: Row, picture: Picture, more: dict[str, Any]) -> tuple[bytes, NewImage]:
         spec = row.task.spec
         png = encode_png(picture, xmp(spec, row.task.seed) if spec.provenance else None)
-        own = job.claim.tenant.sign_pictures
-        if self._signs if own is None else own:
+        if self._is_signed(job.claim):
             more[SIGNED] = {"unsigned_sha256": hashlib.sha256(png).hexdigest()}
             png = self._signed(png, row)
         return png, _record(row, png, picture, more)

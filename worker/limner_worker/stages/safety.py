@@ -88,10 +88,14 @@ class SafetyStage:
         return [{SAFETY: label.model_dump()} for label in labels]
 
     def may_reuse(self, claim: Claim, receipts: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether pictures with these receipts may answer a job: where it blocks, each must have been judged."""
-        if self.policy(claim) is not SafetyPolicy.BLOCK:
+        """Whether pictures with these receipts may answer a job: unless it is not judged, each must have been judged,
+        and where it blocks, none be flagged.
+        """
+        policy = self.policy(claim)
+        if policy is SafetyPolicy.OFF:
             return True
-        return all((receipt.get(SAFETY) or {"flagged": True})["flagged"] is False for receipt in receipts)
+        labels = [receipt.get(SAFETY) for receipt in receipts]
+        return all(label and not (label["flagged"] and policy is SafetyPolicy.BLOCK) for label in labels)
 
     def _labels(self, claim: Claim, pictures: Sequence[Picture]) -> list[SafetyLabel]:
         classifier = self._load()
