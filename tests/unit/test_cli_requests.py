@@ -133,6 +133,18 @@ def test_bulk_lists_the_invalid_lines_or_skips_them(fake_server: FakeServer, tmp
     assert len((out / "skipped.jsonl").read_text().splitlines()) == 12
 
 
+def test_a_corrected_file_is_submitted_into_the_folder_of_the_refused_one(
+    fake_server: FakeServer, tmp_path: Path
+) -> None:
+    prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
+    words = ("bulk", "submit", str(prompts), "-o", str(out), "--server", fake_server.url)
+    prompts.write_text("bad")
+    assert run(*words).exit_code == 2
+    prompts.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    corrected = run(*words)
+    assert corrected.exit_code == 0, corrected.output
+
+
 def test_bulk_does_not_retry_if_the_server_never_responded(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text("{}")
     shown = run("bulk", "submit", str(tmp_path / "p.jsonl"), "-o", str(tmp_path), port=str(free_port()))

@@ -125,6 +125,12 @@ def test_a_restore_over_anything_is_refused(installed: Installation, another: Se
         (tmp_path / "third").mkdir()
         (tmp_path / "third" / "letter.txt").write_text("dear")
         assert "letter.txt" in run(wrong, "restore", str(folder), code=2).output
+        (tmp_path / "third" / "letter.txt").rename(log := tmp_path / "third" / "limner.db-wal")
+        assert "limner.db-wal" in run(wrong, "restore", str(folder), code=2).output
+        log.unlink()
+        for left in ("limner.db.reserve", "limner.db.migration-lock"):
+            (tmp_path / "third" / left).touch()
+        run(wrong, "restore", str(folder))
 
 
 def kill_at(process: subprocess.Popen[str], happened: Callable[[], object]) -> None:

@@ -183,7 +183,11 @@ def open_bulk(client: Client, prompts: Path, output: Path, *, skip_bad: bool = F
     if not state.bulk_id:
         # Store the key first: if this process dies before it receives the answer, the next run sends the same key.
         write_atomically(file, state.model_dump_json().encode())
-        view = retry_while_unavailable(lambda: client.submit_bulk(prompts, state.key, skip_bad=skip_bad))
+        try:
+            view = retry_while_unavailable(lambda: client.submit_bulk(prompts, state.key, skip_bad=skip_bad))
+        except (BadBulk, InvalidRequest):
+            file.unlink()  # nothing was accepted: the corrected file is another one
+            raise
         state = state.model_copy(update={"bulk_id": view.id})
         write_atomically(file, state.model_dump_json().encode())
     return state

@@ -9,7 +9,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -59,8 +59,8 @@ BULK_PROMPTS: Final = (
 INTERRUPTED: Final = 130
 POLL_SECONDS: Final = 0.25
 PLAIN_SECONDS: Final = 2.0
-OUTSIDE: Final = ("REDIS_URL", "DATABASE_URL", "BLOB_URL", "DATA_DIR", "HOST", "PORT", "REQUIRE_KEYS", "MODELS")
-"""Settings of the user's own service that the demo must not inherit."""
+OF_THE_MACHINE: Final = frozenset({"CACHE_DIR", "DEVICE", "THREADS", "LOG_LEVEL", "LOG_FORMAT"})
+"""The only settings that the demo inherits: any other may be of the user's own service, its database for example."""
 
 
 @dataclass
@@ -105,8 +105,7 @@ def run_demo(output: Path, workers: int) -> int:
 
 
 def _stack(console: Console, output: Path, data: Path, workers: int) -> Stack:
-    for name in OUTSIDE:
-        os.environ.pop(f"LIMNER_{name}", None)
+    remove_other_settings(os.environ)
     settings = Settings(data_dir=data, port=free_port(), web_workers=1, shutdown_seconds=2)
     logs = output / "logs"
     shutil.rmtree(logs, ignore_errors=True)
@@ -118,6 +117,13 @@ def _stack(console: Console, output: Path, data: Path, workers: int) -> Stack:
             console.print(line)
 
     return Stack(settings, workers=workers, log_dir=logs, tell=tell)
+
+
+def remove_other_settings(variables: MutableMapping[str, str]) -> None:
+    """Remove all variables of settings but those of the machine."""
+    for name in [name for name in variables if name.startswith("LIMNER_")]:
+        if name.removeprefix("LIMNER_") not in OF_THE_MACHINE:
+            del variables[name]
 
 
 def requests() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -92,8 +92,9 @@ def _check_data_dir(settings: Settings, manifest: Manifest) -> None:
     if manifest.database == POSTGRESQL:
         return
     database = Path(parse(settings.session_database_url).database or "").name
-    others = {each.name for each in settings.data_dir.iterdir()} - OWN_FILES - {database}
-    if others:
+    names = {each.name for each in settings.data_dir.iterdir()} - OWN_FILES - {database}
+    # The database's lock and reserve hold no data; a write-ahead log, which has no dot before its suffix, does.
+    if others := {name for name in names if not name.startswith(f"{database}.")}:
         raise ConfigurationError(f"{settings.data_dir} is not empty ({min(others)}): choose another LIMNER_DATA_DIR.")
 
 
