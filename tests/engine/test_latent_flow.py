@@ -79,6 +79,37 @@ def test_latents_that_are_not_finite_are_refused(flow: LatentFlow, catalogue: Ca
         flow.decode([state])
 
 
+class FailsOnce:
+    """A network's hook that fails at its second call, as a full device would."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, *_: object) -> None:
+        self.calls += 1
+        if self.calls == 2:
+            raise RuntimeError("out of memory")
+
+
+@pytest.mark.parametrize("part", ["flow", "decoder"])
+def test_a_step_or_a_decode_that_fails_in_a_later_call_changes_no_picture(
+    flow: LatentFlow, catalogue: Catalogue, part: str
+):
+    scene = "three red apples and two cats and a dog"
+    states = start(flow, *(spec(catalogue, scene, seed=seed, width=256, height=256) for seed in range(4)))
+    assert sum(state.rows for state in states) > max(flow.card.buckets), "more than one call"
+    flow.step(states)
+    before = [(state.steps_done, state.latents.clone(), list(state.task.buckets)) for state in states]
+    network = flow.flow if part == "flow" else flow.autoencoder.decoder
+    hook = network.register_forward_pre_hook(FailsOnce())
+    with pytest.raises(RuntimeError, match="out of memory"):
+        _ = flow.step(states) if part == "flow" else flow.decode(states).pictures()
+    hook.remove()
+    for state, (steps, latents, buckets) in zip(states, before, strict=True):
+        assert (state.steps_done, state.task.buckets) == (steps, buckets)
+        assert torch.equal(state.latents, latents)
+
+
 def test_different_seeds_and_different_prompts_give_different_pictures(flow: LatentFlow, catalogue: Catalogue):
     a, b, c = generate(flow, [spec(catalogue), spec(catalogue, seed=8), spec(catalogue, "blue car")])
     assert not np.array_equal(a, b)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
-from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
+from limner_worker.generators.base import ImageTask, Padding, Picture, checked_hashes, locate, padding
 from limner_worker.generators.builtin.conditioned import Conditioning, Encoder, codec_folder
 from limner_worker.generators.builtin.flow_state import FlowState, is_of_scene, packed, started
 from limner_worker.generators.builtin.pixels import sized, to_pixels
@@ -86,29 +88,37 @@ class LatentFlow:
 
     @torch.inference_mode()
     def step(self, states: Sequence[FlowState]) -> None:
-        """Advance each image by one Euler step, with the times and step sizes of its own schedule."""
-        for group in packed(states, max(self.card.buckets)):
-            self._step(group)
+        """Advance each image by one Euler step, with the times and step sizes of its own schedule.
+
+        All of them, or none if a call fails: the engine then repeats the step with fewer images.
+        """
+        with ExitStack() as calls:
+            moved = [
+                each
+                for group in packed(states, max(self.card.buckets))
+                for each in self._moved(group, calls.enter_context(self._padding(group)))
+            ]
+        for state, latents, velocity in moved:
+            state.latents, state.velocity = latents, velocity
+            state.steps_done += 1
         self._device.synchronize()
 
-    def _step(self, group: Sequence[FlowState]) -> None:
-        rows = [(state, row) for state in group for row in range(state.rows)]
-        with padding([state.task for state in group], self.card.buckets, [state.rows for state in group]) as batch:
-            moved, velocity = self._moved(batch.filled(rows))
-        done = batch.place
-        for state in group:
-            own = slice(done, done + state.rows)
-            state.latents, state.velocity = moved[own], velocity[own]
-            state.steps_done += 1
-            done += state.rows
+    def _padding(self, group: Sequence[FlowState]) -> AbstractContextManager[Padding]:
+        return padding([state.task for state in group], self.card.buckets, [state.rows for state in group])
 
-    def _moved(self, padded: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    def _moved(self, group: Sequence[FlowState], batch: Padding) -> list[tuple[FlowState, Tensor, Tensor]]:
+        """Return each image with its next latents and velocity [rows, 16, 8, 8], from one call for the group."""
+        padded = batch.filled([(state, row) for state in group for row in range(state.rows)])
         latents = torch.stack([state.latents[row] for state, row in padded])  # [B, 16, 8, 8]
         guidance = self._numbers([state.spec.guidance for state, _ in padded])
         conditional, unconditional = self._velocity(padded, latents).chunk(2)
         velocity = unconditional + guidance * (conditional - unconditional)
-        sizes = self._numbers([1 / state.spec.steps for state, _ in padded])
-        return latents + sizes * velocity, velocity
+        moved = latents + self._numbers([1 / state.spec.steps for state, _ in padded]) * velocity
+        ends = list(accumulate((state.rows for state in group), initial=batch.place))
+        return [
+            (state, moved[begin:end], velocity[begin:end])
+            for state, (begin, end) in zip(group, pairwise(ends), strict=True)
+        ]
 
     def _numbers(self, values: list[float]) -> Tensor:
         """Return one number for each image as float32 [B, 1, 1, 1] on the device."""
@@ -138,17 +148,23 @@ class LatentFlow:
         if not all(torch.isfinite(state.latents).all() for state in states):
             raise FloatingPointError("the latents are not finite")
         return self._device.decode_async(
-            lambda: [drawn for group in packed(states, max(self.card.buckets)) for drawn in self._drawn(group)],
+            lambda: self._drawn(states),
             lambda drawn: [_put_together(state, each) for state, each in zip(states, drawn, strict=True)],
         )
 
-    def _drawn(self, group: Sequence[FlowState]) -> list[list[Tensor]]:
+    def _drawn(self, states: Sequence[FlowState]) -> list[list[Tensor]]:
         """Return each image's drawings as pixels on the host: one of the requested size, or those of its scene."""
-        latents = [row for state in group for row in state.latents]
-        with padding([state.task for state in group], self.card.buckets, [state.rows for state in group]) as batch:
-            padded = torch.stack(batch.filled(latents))
-            decoded = self.autoencoder.decode(self.autoencoder.denormalise(padded)).clamp(-1, 1)
-            small = iter(decoded[batch.place :])  # [3, 64, 64] each
+        with ExitStack() as calls:
+            return [
+                drawings
+                for group in packed(states, max(self.card.buckets))
+                for drawings in self._group_drawn(group, calls.enter_context(self._padding(group)))
+            ]
+
+    def _group_drawn(self, group: Sequence[FlowState], batch: Padding) -> list[list[Tensor]]:
+        padded = torch.stack(batch.filled([row for state in group for row in state.latents]))
+        decoded = self.autoencoder.decode(self.autoencoder.denormalise(padded)).clamp(-1, 1)
+        small = iter(decoded[batch.place :])  # [3, 64, 64] each
         return [
             [
                 self._device.to_host(sized(next(small), FULL_SIDE if state.scene else state.spec.width, self.upscaler))
