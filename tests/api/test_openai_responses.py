@@ -196,7 +196,15 @@ def test_a_response_in_the_background_is_canceled_and_deleted(app: App) -> None:
     assert (client.delete(path).json or {})["deleted"]
     for answer in (client.get(path), client.delete(path), client.post(f"{path}/cancel")):
         assert answer.status_code == 404
-    assert client.get(f"{RESPONSES}/resp_x?stream=true").status_code == 422
+    for query in (
+        "starting_after=3",
+        "stream=true&starting_after=-1",
+        "include_obfuscation=true",
+        "include[]=x",
+        "a=b",
+    ):
+        assert client.get(f"{RESPONSES}/resp_x?{query}").status_code == 422, query
+    assert client.get(f"{RESPONSES}/resp_x?stream=true").status_code == 404
 
 
 def test_another_tenants_response_and_a_plain_job_are_not_found(

@@ -17,15 +17,22 @@ from limner_web.serving.offload import Threads
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """A format, and a width in pixels; None is the image's own."""
+    """A format, a width in pixels (None is the image's own), and a quality of 0 to 100 (None is the usual one)."""
 
     kind: str
     width: int | None = None
+    quality: int | None = None
 
     @property
     def name(self) -> str:
         """The name under which it is stored beside its image."""
-        return f"{self.width or 'full'}.{self.kind}"
+        quality = "" if self.quality is None else f"-{self.quality}"
+        return f"{self.width or 'full'}{quality}.{self.kind}"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is stored; a picture would have a hundred of one format if each quality were kept."""
+        return self.quality is None
 
 
 class Renditions:
@@ -39,27 +46,32 @@ class Renditions:
         self._pillow = pillow
         self._locks: WeakValueDictionary[tuple[str, Rendition], threading.Lock] = WeakValueDictionary()
 
-    def get(self, digest: str, rendition: Rendition) -> bytes:
-        """The rendition of a stored PNG, signed if that is and there is a certificate.
+    def get(self, tenant_id: str, digest: str, rendition: Rendition) -> bytes:
+        """The rendition of a tenant's stored PNG, signed if that is and there is a certificate.
 
         Raises NotFound, StorageFailed, SigningFailed or Overloaded.
         """
         # Concurrent requests for one rendition wait for the first instead of making it again.
         with self._locks.setdefault((digest, rendition), threading.Lock()):
-            found = self._storage.call(self._blobs.get_rendition, digest, rendition.name)
+            found = self._storage.call(self._blobs.get_rendition, digest, rendition.name) if rendition.is_kept else None
             if found is None:
                 original = self._storage.call(self._blobs.get, digest)
-                found = self._pillow.call(self._make, original, rendition.kind, width=rendition.width)
-                with suppress(StorageFull, StorageFailed):  # it is made again next time
-                    self._storage.call(self._blobs.put_rendition, digest, rendition.name, found)
+                how = {"width": rendition.width, "quality": rendition.quality}
+                found = self._pillow.call_in_turn(tenant_id, self._make, original, rendition.kind, **how)
+                if rendition.is_kept:
+                    with suppress(StorageFull, StorageFailed):  # it is made again next time
+                        self._storage.call(self._blobs.put_rendition, digest, rendition.name, found)
             return found
 
-    def convert(self, stored: bytes, kind: str, quality: int | None, letterbox: tuple[int, int] | None) -> bytes:
-        """A stored PNG or a preview in another form that is not kept, as `convert` makes it; signed as `get` says.
+    def convert(
+        self, tenant_id: str, stored: bytes, kind: str, quality: int | None, letterbox: tuple[int, int] | None
+    ) -> bytes:
+        """A tenant's stored PNG or a preview in another form that is not kept, as `convert` makes it; signed as `get`
+        says.
 
         Raises SigningFailed or Overloaded.
         """
-        return self._pillow.call(self._make, stored, kind, quality=quality, letterbox=letterbox)
+        return self._pillow.call_in_turn(tenant_id, self._make, stored, kind, quality=quality, letterbox=letterbox)
 
     def _make(self, original: bytes, kind: str, **how: Any) -> bytes:
         made = convert(original, kind, **how)

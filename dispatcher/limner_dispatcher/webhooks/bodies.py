@@ -21,7 +21,7 @@ from limner_shared.db.webhook_tables import WebhookEvent
 from limner_shared.db.webhooks.deliveries import Claimed
 from limner_shared.db.webhooks.outbox import read_webhook
 from limner_shared.domain.cards import Catalogue
-from limner_shared.domain.predictions import prediction_object
+from limner_shared.domain.predictions import OutputForm, prediction_object
 from limner_shared.domain.views import JobView
 from limner_shared.domain.webhooks import GIVE_UP_SECONDS, BodyFormat, Webhook
 from limner_shared.telemetry import get_logger
@@ -70,7 +70,8 @@ class Bodies:
         return _json(envelope | {"data": data})
 
     def _prediction(self, job: JobView, origin: str) -> dict[str, Any]:
-        output = [origin + self._links.make(image.id, LINK_SECONDS)[0] for image in job.images]
+        query = OutputForm.read(job.metadata).query
+        output = [origin + self._links.make(image.id, LINK_SECONDS)[0] + query for image in job.images]
         return prediction_object(job, self._catalogue, origin, output)
 
     def _absolute(self, view: dict[str, Any]) -> dict[str, Any]:

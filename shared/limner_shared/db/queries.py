@@ -120,15 +120,25 @@ def labels(session: Session, job_ids: Sequence[str]) -> dict[str, list[Label]]:
     return found
 
 
-def image(session: Session, tenant_id: str | None, image_id: str) -> Image:
-    """A tenant's image, or any tenant's for None. Raises NotFound."""
-    query = select(Image).where(Image.id == image_id)
-    if tenant_id is not None:
-        query = query.join(Job, Job.id == Image.job_id).where(Job.tenant_id == tenant_id)
-    found = session.scalar(query)
-    if found is None:
-        raise NotFound(f"There is no image {image_id}.")
+def image(session: Session, tenant_id: str, image_id: str) -> Image:
+    """A tenant's image. Raises NotFound."""
+    found, owner = linked_image(session, image_id)
+    if owner != tenant_id:
+        raise _no_image(image_id)
     return found
+
+
+def linked_image(session: Session, image_id: str) -> tuple[Image, str]:
+    """An image and the tenant whose it is. Raises NotFound."""
+    query = select(Image, Job.tenant_id).join(Job, Job.id == Image.job_id).where(Image.id == image_id)
+    found = session.execute(query).first()
+    if found is None:
+        raise _no_image(image_id)
+    return found[0], found[1]
+
+
+def _no_image(image_id: str) -> NotFound:
+    return NotFound(f"There is no image {image_id}.")
 
 
 def image_with_bytes(session: Session, tenant_id: str, sha256: str) -> Image | None:

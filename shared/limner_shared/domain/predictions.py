@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import JobState
@@ -40,6 +42,46 @@ STATUS: Final = {
 }
 """Clients raise an error for any other word."""
 BAR_CHARS: Final = 10
+MARK: Final = "replicate_output"
+"""The member of a job's metadata that keeps the form of its pictures, if a prediction named one."""
+
+
+class OutputForm(BaseModel):
+    """The inputs that say in which form a prediction's pictures are answered."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    output_format: Literal["png", "jpg", "jpeg", "webp"] | None = None
+    output_quality: int | None = Field(default=None, ge=0, le=100)
+
+    @classmethod
+    def read(cls, metadata: dict[str, Any]) -> OutputForm:
+        """The form that the metadata of a job keep; the stored one if they keep none."""
+        try:
+            return OutputForm.model_validate(metadata.get(MARK, {}))
+        except ValidationError:
+            return OutputForm()
+
+    def as_metadata(self) -> dict[str, Any]:
+        """The metadata that keep this form."""
+        kept = self.as_inputs()
+        return {MARK: kept} if kept else {}
+
+    def as_inputs(self) -> dict[str, Any]:
+        """The inputs that were given."""
+        return {name: getattr(self, name) for name in OutputForm.model_fields if getattr(self, name) is not None}
+
+    @property
+    def kind(self) -> Literal["png", "jpeg", "webp"]:
+        """The format by our name."""
+        return "jpeg" if self.output_format == "jpg" else self.output_format or "png"
+
+    @property
+    def query(self) -> str:
+        """What the URL of a picture has to say to give it in this form."""
+        if self.kind == "png":
+            return ""
+        return f"?format={self.kind}" + ("" if self.output_quality is None else f"&quality={self.output_quality}")
 
 
 def version_id(card: ModelCard) -> str:
@@ -102,7 +144,8 @@ def prediction_object(
 def _shown_inputs(job: JobView) -> dict[str, Any]:
     """The inputs of a job, without the pictures that it starts from."""
     values = {theirs: getattr(job, ours) for theirs, ours in NAMES.items() if theirs not in STORED_INPUTS}
-    return {name: value for name, value in values.items() if value not in (None, "")}
+    given = {name: value for name, value in values.items() if value not in (None, "")}
+    return given | OutputForm.read(job.metadata).as_inputs()
 
 
 def _metrics(job: JobView) -> dict[str, float]:

@@ -197,7 +197,8 @@ def _answer(services: Services, asked: parameters.Generation, job: JobView, body
     for image, text in zip(job.images if asked.send_images else [], texts, strict=False):
         stored = waiting.picture(services, image)
         if kind != "png" or with_text:
-            stored = services.pillow.call(infotext.as_file, stored, kind, text if with_text else None)
+            own_text = text if with_text else None
+            stored = services.pillow.call_in_turn(tenant_id(), infotext.as_file, stored, kind, own_text)
         files.append(stored)
     answer = Response(json.dumps(generation_answer(asked, job, texts, files, body)), mimetype="application/json")
     for warning in asked.warnings:

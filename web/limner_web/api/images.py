@@ -43,6 +43,9 @@ class ImageQuery(BaseModel):
     width: Literal["64", "128", "256", "384", "512", "768", "1024", "1536"] | None = Field(
         default=None, description="The largest width in pixels; the image is reduced to it. Defaults to its own width."
     )
+    quality: int | None = Field(
+        default=None, ge=0, le=100, description="The quality of WebP or JPEG. Defaults to 92; PNG has none."
+    )
     download: bool = Field(
         default=False, description="Whether a browser saves the image as a file instead of showing it."
     )
@@ -68,7 +71,7 @@ def get_image(image_id: str, query: ImageQuery) -> Response:
     """
     with get_services().database.read() as session:
         row = queries.image(session, tenant_id(), image_id)
-    return _answer(row, query, "private, max-age=31536000, immutable", math.inf)
+    return _answer(tenant_id(), row, query, "private, max-age=31536000, immutable", math.inf)
 
 
 @bp.get("/<id:image_id>/link")
@@ -77,8 +80,8 @@ def get_image(image_id: str, query: ImageQuery) -> Response:
 def get_link(image_id: str, query: LinkQuery) -> Response:
     """Make a link to an image.
 
-    Returns a link that works without a key until it expires or the image is deleted. It accepts `format`, `width` and
-    `download` as `GET /images/{image_id}` does.
+    Returns a link that works without a key until it expires or the image is deleted. It accepts `format`, `width`,
+    `quality` and `download` as `GET /images/{image_id}` does.
     """
     services = get_services()
     with services.database.read() as session:
@@ -102,8 +105,8 @@ def get_linked_image(token: str, query: ImageQuery) -> Response:
     services = get_services()
     image_id, left = services.links.read(token)
     with services.database.read() as session:
-        row = queries.image(session, None, image_id)
-    return _answer(row, query, f"private, max-age={int(left)}", left)
+        row, owner = queries.linked_image(session, image_id)
+    return _answer(owner, row, query, f"private, max-age={int(left)}", left)
 
 
 @bp.delete("/<id:image_id>")
@@ -121,10 +124,8 @@ def delete_image(image_id: str) -> str:
     return ""
 
 
-def _answer(row: Image, query: ImageQuery, caching: str, left: float) -> Response:
-    services = get_services()
-    width = None if query.width is None or int(query.width) >= row.width else int(query.width)
-    rendition = Rendition(query.format or accepted_format(), width)
+def _answer(owner: str, row: Image, query: ImageQuery, caching: str, left: float) -> Response:
+    services, rendition = get_services(), _rendition(row, query)
     answer = Response(mimetype=MEDIA_TYPES[rendition.kind])
     answer.set_etag(f"{row.sha256}-{rendition.name}")
     answer.headers["Cache-Control"] = caching
@@ -135,8 +136,8 @@ def _answer(row: Image, query: ImageQuery, caching: str, left: float) -> Respons
     answer.make_conditional(request)
     if answer.status_code == HTTPStatus.NOT_MODIFIED:
         return answer
-    is_stored = width is None and MEDIA_TYPES[rendition.kind] == row.media_type
-    if not query.download:  # the bucket would not name the file
+    is_stored = rendition.width is None and MEDIA_TYPES[rendition.kind] == row.media_type
+    if not query.download and rendition.is_kept:  # the bucket would not name the file
         name, mode = None if is_stored else rendition.name, request.headers.get("Sec-Fetch-Mode")
         target = services.delivery.target(request.method, mode, row.sha256, name, left)
         if target is not None:
@@ -144,10 +145,16 @@ def _answer(row: Image, query: ImageQuery, caching: str, left: float) -> Respons
     if is_stored:
         data = services.storage.call(services.blobs.get, row.sha256)
     else:
-        data = services.renditions.get(row.sha256, rendition)
+        data = services.renditions.get(owner, row.sha256, rendition)
     answer.set_data(data)
     answer.make_conditional(request, accept_ranges=True, complete_length=len(data))
     return answer
+
+
+def _rendition(row: Image, query: ImageQuery) -> Rendition:
+    width = None if query.width is None or int(query.width) >= row.width else int(query.width)
+    kind = query.format or accepted_format()
+    return Rendition(kind, width, None if kind == "png" else query.quality)
 
 
 def _redirect(target: Target) -> Response:

@@ -60,4 +60,4 @@ def _file(services: Services, job: JobView, kind: str) -> Response:
 def _bytes(services: Services, image: ImageView, kind: str) -> bytes:
     if MEDIA_TYPES[kind] == image.media_type:
         return waiting.picture(services, image)
-    return services.renditions.get(image.sha256, Rendition(kind))
+    return services.renditions.get(tenant_id(), image.sha256, Rendition(kind))

@@ -45,7 +45,7 @@ def read(services: Services, row: Batch, *, errors: bool) -> Iterator[bytes]:
 
     Raises StorageFailed or Overloaded where a picture cannot be read.
     """
-    return (line for _, line in _lines(services, row, (errors,), partial(encoded, services)))
+    return (line for _, line in _lines(services, row, (errors,), partial(encoded, services, row.tenant_id)))
 
 
 def measure(services: Services, row: Batch, keep: Callable[[], None]) -> batches.Output:
@@ -54,7 +54,7 @@ def measure(services: Services, row: Batch, keep: Callable[[], None]) -> batches
     `keep` is called after each line.
     """
     sizes = {False: 0, True: 0}
-    encode = _Measured(services)
+    encode = _Measured(services, row.tenant_id)
     for is_error, line in _lines(services, row, (False, True), encode):
         sizes[is_error] += len(line)
         keep()
@@ -64,13 +64,14 @@ def measure(services: Services, row: Batch, keep: Callable[[], None]) -> batches
 class _Measured:
     """Leaves out pictures whose size is known, and counts what they would add."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, tenant_id: str) -> None:
         self._services = services
+        self._tenant_id = tenant_id
         self.left_out = 0
 
     def __call__(self, output: Output, image: Image) -> str:
         if not output.as_stored:
-            return encoded(self._services, output, image)
+            return encoded(self._services, self._tenant_id, output, image)
         self.left_out += 4 * -(-image.size_bytes // 3)  # as base64
         return ""
 

@@ -110,7 +110,7 @@ def events(
     """Yield the events of a stream: previews while the job runs, comments between them, at last the pictures."""
     output = order.output
     job: JobView | None = None
-    for seen in progress(services, output, views):
+    for seen in progress(services, tenant_id, output, views):
         if isinstance(seen, Partial):
             shown = {"b64_json": seen.b64, "partial_image_index": seen.index}
             yield event({"type": f"{call}.partial_image"} | shown | about_picture(output, seen.job))
@@ -120,7 +120,7 @@ def events(
             yield KEEPALIVE
     if job is None:
         return
-    finished, encode = read_finished(services, tenant_id, job), partial(encoded, services)
+    finished, encode = read_finished(services, tenant_id, job), partial(encoded, services, tenant_id)
     address = partial(link, services, "")
     for index, image in enumerate(finished.images):
         completed = picture(encode, output, job, image, address) | {
@@ -140,18 +140,23 @@ NO_USAGE: Final[dict[str, Any]] = {
 """The usage of the second and later pictures of a job: the first one's has all of it, so that sums are right."""
 
 
-def progress(services: Services, output: Output, views: Iterable[JobView]) -> Iterator[Partial | JobView]:
-    """Yield the previews of a stream while the job runs, a view where a comment is due, at last the view of its end."""
-    sent, last, quiet_since = 0, None, time.monotonic()
+def progress(
+    services: Services, tenant_id: str, output: Output, views: Iterable[JobView], known: int = 0
+) -> Iterator[Partial | JobView]:
+    """Yield the previews of a stream while the job runs, a view where a comment is due, at last the view of its end.
+
+    The client has `known` previews already.
+    """
+    sent, last, quiet_since = known, None, time.monotonic()
     for job in views:
         if job.status.terminal:
             yield job
             return
         preview = services.hints.watch(job.id) if sent < output.partial_images else None
         if preview is not None and preview != last:
-            yield Partial(sent, _encode(services, output, preview), job)
+            yield Partial(sent, _encode(services, tenant_id, output, preview), job)
             sent, last, quiet_since = sent + 1, preview, time.monotonic()
-        elif time.monotonic() - quiet_since >= KEEPALIVE_SECONDS or not sent:
+        elif time.monotonic() - quiet_since >= KEEPALIVE_SECONDS or sent == known:
             yield job
             quiet_since = time.monotonic()
 
@@ -178,10 +183,10 @@ def link(services: Services, origin: str, image: Image) -> str:
     return f"{origin}{path}"
 
 
-def encoded(services: Services, output: Output, image: Image) -> str:
+def encoded(services: Services, tenant_id: str, output: Output, image: Image) -> str:
     """A stored picture in the form of the answer, in base64. Raises NotFound, StorageFailed or Overloaded."""
     stored = services.storage.call(services.blobs.get, image.sha256)
-    return base64.b64encode(stored).decode() if output.as_stored else _encode(services, output, stored)
+    return base64.b64encode(stored).decode() if output.as_stored else _encode(services, tenant_id, output, stored)
 
 
 def picture(encode: Encode, output: Output, job: JobView, image: Image, address: Address) -> dict[str, Any]:
@@ -198,6 +203,6 @@ def revised_prompt(job: JobView, image: Image) -> str:
     return image.receipt.get(DRAWN_AS) or job.revised_prompt or job.prompt
 
 
-def _encode(services: Services, output: Output, stored: bytes) -> str:
-    data = services.renditions.convert(stored, output.format, output.compression, output.letterbox)
+def _encode(services: Services, tenant_id: str, output: Output, stored: bytes) -> str:
+    data = services.renditions.convert(tenant_id, stored, output.format, output.compression, output.letterbox)
     return base64.b64encode(data).decode()

@@ -68,6 +68,6 @@ def _make(services: Services, order: ImageOrder, call: Call) -> Response:
     *_, job = views
     finished = image_answer.read_finished(services, tenant, job)
     origin = services.settings.public_url or request.host_url.rstrip("/")
-    encode = partial(image_answer.encoded, services)
+    encode = partial(image_answer.encoded, services, tenant)
     body = image_answer.answer(output, order.card, finished, partial(image_answer.link, services, origin), encode)
     return with_warning(jsonify(body), output.warning)

@@ -1,11 +1,8 @@
-"""The objects of responses: a job as a response, and the events of its stream."""
+"""The objects of responses: a job as a response, its pictures and its message as items."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
-from itertools import count
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,8 +11,7 @@ from limner_shared.db.tables import Image
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView
 from limner_web.openai import image_answer
-from limner_web.openai.calls import KEEPALIVE, event
-from limner_web.openai.image_answer import WORD, Encode, Finished, Partial, encoded
+from limner_web.openai.image_answer import WORD, Encode, Finished
 from limner_web.openai.image_order import Output
 from limner_web.openai.response_request import MARK, ResponseOrder
 from limner_web.services import Services
@@ -30,8 +26,6 @@ STATUSES: Final[dict[JobState, str]] = {
     JobState.FAILED: "failed",
     JobState.CANCELED: "cancelled",
 }
-Send = Callable[..., str]
-"""Makes an event of a kind with these members."""
 USERS: Final = ("user", "safety_identifier")
 
 
@@ -132,7 +126,7 @@ def response(mark: Mark, job: JobView) -> dict[str, Any]:
 def picture_item(encode: Encode, mark: Mark, job: JobView, image: Image, index: int) -> dict[str, Any]:
     """A finished picture as an output. Raises what `encode` raises."""
     return {
-        "id": _call_id(job, index),
+        "id": call_id(job, index),
         "type": "image_generation_call",
         "status": "completed",
         "action": "edit" if mark.is_edit else "generate",
@@ -140,7 +134,7 @@ def picture_item(encode: Encode, mark: Mark, job: JobView, image: Image, index: 
         "revised_prompt": image_answer.revised_prompt(job, image),
         "image_id": image.id,
         "seed": image.seed,
-    } | _about(mark, job)
+    } | about(mark, job)
 
 
 def message_item(job: JobView) -> dict[str, Any]:
@@ -155,70 +149,8 @@ def message_item(job: JobView) -> dict[str, Any]:
     return about | {"content": [text]}
 
 
-def events(services: Services, tenant_id: str, mark: Mark, views: Iterable[JobView]) -> Iterator[str]:
-    """Yield the events of a stream; the numbers of the events begin with 0."""
-    numbers, begun, drawn = count(), False, False
-
-    def send(kind: str, **members: Any) -> str:
-        return f"event: {kind}\n" + event({"type": kind, "sequence_number": next(numbers)} | members)
-
-    for seen in image_answer.progress(services, mark.output, views):
-        job = seen.job if isinstance(seen, Partial) else seen
-        call = {"item_id": _call_id(job, 0), "output_index": 0}
-        if not begun:
-            started = response(mark, job) | {"status": "in_progress", "error": None, "completed_at": None}
-            yield send("response.created", response=started)
-            yield send("response.in_progress", response=started)
-            yield from _call_begins(send, call)
-            begun = True
-        if not drawn and (isinstance(seen, Partial) or job.status in (JobState.RUNNING, JobState.SUCCEEDED)):
-            yield send("response.image_generation_call.generating", **call)
-            drawn = True
-        if isinstance(seen, Partial):
-            shown = _about(mark, job) | {"partial_image_b64": seen.b64, "partial_image_index": seen.index}
-            yield send("response.image_generation_call.partial_image", **call, **shown)
-        elif job.status is JobState.SUCCEEDED:
-            finished, encode = image_answer.read_finished(services, tenant_id, job), partial(encoded, services)
-            yield from _end_events(send, finished_response(services, mark, finished, encode))
-        elif job.status.terminal:
-            yield send("response.failed", response=response(mark, job))
-        else:
-            yield KEEPALIVE
-
-
-def _call_begins(send: Send, call: dict[str, Any]) -> Iterator[str]:
-    item = {"id": call["item_id"], "type": "image_generation_call", "status": "in_progress", "result": None}
-    yield send("response.output_item.added", output_index=call["output_index"], item=item)
-    yield send("response.image_generation_call.in_progress", **call)
-
-
-def _end_events(send: Send, done: dict[str, Any]) -> Iterator[str]:
-    """The events of the finished pictures, of the message about them, and of the end."""
-    *pictures, message = done["output"]
-    for index, item in enumerate(pictures):
-        call = {"item_id": item["id"], "output_index": index}
-        if index:
-            yield from _call_begins(send, call)
-            yield send("response.image_generation_call.generating", **call)
-        yield send("response.image_generation_call.completed", **call)
-        yield send("response.output_item.done", output_index=index, item=item)
-    yield from _message_events(send, message, len(pictures))
-    yield send("response.completed", response=done)
-
-
-def _message_events(send: Send, message: dict[str, Any], place: int) -> Iterator[str]:
-    [part] = message["content"]
-    where = {"item_id": message["id"], "output_index": place, "content_index": 0}
-    begun: dict[str, Any] = message | {"content": [], "status": "in_progress"}
-    yield send("response.output_item.added", output_index=place, item=begun)
-    yield send("response.content_part.added", **where, part=part | {"text": ""})
-    yield send("response.output_text.delta", **where, delta=part["text"], logprobs=[])
-    yield send("response.output_text.done", **where, text=part["text"], logprobs=[])
-    yield send("response.content_part.done", **where, part=part)
-    yield send("response.output_item.done", output_index=place, item=message)
-
-
-def _call_id(job: JobView, index: int) -> str:
+def call_id(job: JobView, index: int) -> str:
+    """The id of the image_generation_call of a picture."""
     return CALL + job.id.removeprefix(JOB) + (f"_{index}" if index else "")
 
 
@@ -227,9 +159,10 @@ def _completed_at(job: JobView) -> int | None:
     return None if done is None else int(done.timestamp())
 
 
-def _about(mark: Mark, job: JobView) -> dict[str, Any]:
-    about = image_answer.about_picture(mark.output, job)
-    return {name: about[name] for name in ("size", "quality", "background", "output_format")}
+def about(mark: Mark, job: JobView) -> dict[str, Any]:
+    """The members that an output and a preview of a picture have."""
+    shown = image_answer.about_picture(mark.output, job)
+    return {name: shown[name] for name in ("size", "quality", "background", "output_format")}
 
 
 def _error(job: JobView) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
@@ -40,22 +40,27 @@ Include = Literal[
 """What a client may ask for beside the items. Only the first concerns items that exist here."""
 
 
-class ItemsQuery(BaseModel):
-    """The page of the list."""
+class IncludeQuery(BaseModel):
+    """What a client asks for beside an object."""
 
     model_config = ConfigDict(extra="forbid")
 
-    after: str | None = None
     include: list[Include] = Field(default_factory=list[Include])
-    limit: int = Field(default=20, ge=1, le=100)
-    order: Literal["asc", "desc"] = "desc"
 
     @classmethod
-    def read(cls, arguments: MultiDict[str, str]) -> ItemsQuery:
+    def read(cls, arguments: MultiDict[str, str]) -> Self:
         """Read a query; OpenAI's clients write a list as `include[]`. Raises ValidationError."""
         plain = {name: value for name, value in arguments.items() if name not in INCLUDE}
         include = [value for name in INCLUDE for value in arguments.getlist(name)]
         return cls.model_validate(plain | {"include": include})
+
+
+class ItemsQuery(IncludeQuery):
+    """The page of the list."""
+
+    after: str | None = None
+    limit: int = Field(default=20, ge=1, le=100)
+    order: Literal["asc", "desc"] = "desc"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger, queries, response_inputs
+from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import waiting
 from limner_web.auth import tenant_id
 from limner_web.intake.cancellation import cancel_job
-from limner_web.openai import image_answer, response_answer
+from limner_web.openai import image_answer, response_answer, response_events
 from limner_web.openai.calls import event_stream, submit
 from limner_web.openai.response_answer import Mark
 from limner_web.openai.response_call import ResponseCall, earlier_jobs, read_call
-from limner_web.openai.response_items import ItemsQuery, input_items, page
+from limner_web.openai.response_items import IncludeQuery, ItemsQuery, input_items, page
 from limner_web.openai.response_request import in_response_terms, read_body
 from limner_web.services import Services, get_services
+from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
 from limner_web.warning_header import with_warning
 
@@ -33,10 +35,12 @@ bp = APIBlueprint("openai_responses", __name__, url_prefix="/v1/responses", enab
 HASHED_ON_THREAD_BYTES: Final = 64_000
 
 
-class RetrieveQuery(BaseModel):
-    """No parameters: a response is retrieved as it is now, and its stream cannot be joined later."""
+class RetrieveQuery(IncludeQuery):
+    """How a response is retrieved: as it is now, or as a stream. Nothing that `include` may name is in an output."""
 
-    model_config = ConfigDict(extra="forbid")
+    stream: bool = False
+    starting_after: int | None = Field(default=None, ge=0)
+    include_obfuscation: Literal["false", "False"] | None = None
 
 
 @bp.post("")
@@ -53,20 +57,24 @@ def create_response() -> Response:
     if body.background and not body.stream:
         return with_warning(jsonify(_object(services, waiting.look(services, tenant_id(), job_id), mark)), warning)
     release_request_slot(services.limiter)
-    interval = image_answer.preview_interval(mark.output)
-    views = waiting.watch(services, tenant_id(), job_id, caller, interval)
     if body.stream:
-        return with_warning(event_stream(response_answer.events(services, tenant_id(), mark, views)), warning)
-    *_, job = views
+        return with_warning(_streamed(services, mark, job_id, caller), warning)
+    *_, job = waiting.watch(services, tenant_id(), job_id, caller)
     return with_warning(jsonify(_object(services, waiting.require_success(job), mark)), warning)
 
 
 @bp.get("/<id:response_id>")
 def get_response(response_id: str) -> Response:
-    """Retrieve a response as it is now."""
-    RetrieveQuery.model_validate(request.args.to_dict())
-    services = get_services()
-    return jsonify(_object(services, *_stored(services, response_id)))
+    """Retrieve a response as it is now, or stream the events that follow the last one that a client has got."""
+    query, services = RetrieveQuery.read(request.args), get_services()
+    if query.starting_after is not None and not query.stream:
+        raise refuse("starting_after", "starting_after without a stream", "with stream=true")
+    job, mark = _stored(services, response_id)
+    if not query.stream:
+        return jsonify(_object(services, job, mark))
+    release_request_slot(services.limiter)
+    after = -1 if query.starting_after is None else query.starting_after
+    return _streamed(services, mark, job.id, waiting.Caller(hang_up_check()), after)
 
 
 @bp.get("/<id:response_id>/input_items")
@@ -103,6 +111,12 @@ def cancel_response(response_id: str) -> Response:
     return jsonify(_object(services, waiting.look(services, tenant_id(), job.id), mark))
 
 
+def _streamed(services: Services, mark: Mark, job_id: str, caller: waiting.Caller, after: int = -1) -> Response:
+    interval = image_answer.preview_interval(mark.output)
+    views = waiting.watch(services, tenant_id(), job_id, caller, interval)
+    return event_stream(response_events.events(services, tenant_id(), mark, views, after))
+
+
 def _submit(services: Services, call: ResponseCall) -> str:
     """Queue the job of a response and return its id; a repeated call gets the job of its first try."""
 
@@ -122,7 +136,9 @@ def _object(services: Services, job: JobView, mark: Mark) -> dict[str, Any]:
     if job.status is not JobState.SUCCEEDED:
         return response_answer.response(mark, job)
     finished = image_answer.read_finished(services, tenant_id(), job)
-    return response_answer.finished_response(services, mark, finished, partial(image_answer.encoded, services))
+    return response_answer.finished_response(
+        services, mark, finished, partial(image_answer.encoded, services, tenant_id())
+    )
 
 
 def _stored(services: Services, response_id: str) -> tuple[JobView, Mark]:

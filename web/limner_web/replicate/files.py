@@ -28,8 +28,8 @@ PAGE: Final = 1000
 MAX_NAME: Final = 255
 ANY_TYPE: Final = "application/octet-stream"
 FILE_URL: Final = re.compile(r"https?://[^/?#]+/replicate/v1/files/(file_[0-9a-z]{1,32})")
-PICTURE_URL: Final = re.compile(r"https?://[^/?#]+/api/v1/images/(img_[0-9a-z]{1,32})(?:\?format=\w+)?")
-LINK: Final = re.compile(r"https?://[^/?#]+/images/([\w.~-]{1,300})(?:\?format=\w+)?", re.ASCII)
+PICTURE_URL: Final = re.compile(r"https?://[^/?#]+/api/v1/images/(img_[0-9a-z]{1,32})(?:\?[\w=&]{1,60})?")
+LINK: Final = re.compile(r"https?://[^/?#]+/images/([\w.~-]{1,300})(?:\?[\w=&]{1,60})?", re.ASCII)
 DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)?;base64,", re.IGNORECASE)
 SIGNATURES: Final = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp"}
 

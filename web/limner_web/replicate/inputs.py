@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import MAX_SEED
-from limner_shared.domain.predictions import NAMES
+from limner_shared.domain.predictions import NAMES, OutputForm
 from limner_shared.domain.webhooks import PredictionEvent, WebhookUrl
 from limner_shared.errors import InvalidRequest
+from limner_web.replicate import sizes
 
 CALLED: Final = {ours: theirs for theirs, ours in NAMES.items()}
+OTHER_NAMES: Final = {
+    "guidance_scale": ("guidance", "cfg"),
+    "num_inference_steps": ("steps",),
+}
+"""What some models call an input: FLUX and Stable Diffusion 3."""
+NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
+    "apply_watermark": (False,),
+    "disable_safety_checker": (False,),
+    "go_fast": (True, False),  # a card's weights have one precision
+    "prompt_upsampling": (False,),
+    "raw": (False,),
+    "refine": ("no_refiner",),
+}
+"""Inputs of Replicate's models that no model has here, and the values that ask for nothing."""
+REFINING: Final = ("high_noise_frac", "refine_steps")
+"""Inputs that only matter beside a `refine` that is refused."""
+SCHEDULERS: Final = {
+    "DDIM": "DDIMScheduler",
+    "DPMSolverMultistep": "DPMSolverMultistepScheduler",
+    "HeunDiscrete": "HeunDiscreteScheduler",
+    "K_EULER": "EulerDiscreteScheduler",
+    "K_EULER_ANCESTRAL": "EulerAncestralDiscreteScheduler",
+    "PNDM": "PNDMScheduler",
+}
+"""Names of schedulers in Replicate's models, and those of diffusers."""
+CUSTOM: Final = "custom"
 MAX_WAIT_SECONDS: Final = 60
 WAIT: Final = re.compile(r"wait(?:=(\d{1,3}))?", re.IGNORECASE)
 DURATION: Final = re.compile(r"(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?", re.IGNORECASE)
@@ -21,7 +51,11 @@ MIN_LIFE_SECONDS: Final = 5
 MAX_LIFE_SECONDS: Final = 86_400
 
 
-class Inputs(BaseModel):
+def _named(name: str) -> AliasChoices:
+    return AliasChoices(name, *OTHER_NAMES[name])
+
+
+class Inputs(OutputForm):
     """The inputs of a prediction."""
 
     model_config = ConfigDict(extra="forbid")
@@ -32,13 +66,25 @@ class Inputs(BaseModel):
     width: int | None = None
     height: int | None = None
     num_outputs: int = Field(default=1, ge=1)
-    num_inference_steps: int | None = None
-    guidance_scale: float | None = None
+    aspect_ratio: str | None = None
+    megapixels: str | float | None = None
+    num_inference_steps: int | None = Field(default=None, validation_alias=_named("num_inference_steps"))
+    guidance_scale: float | None = Field(default=None, validation_alias=_named("guidance_scale"))
     scheduler: str | None = None
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
     image: str | None = None
     mask: str | None = None
     prompt_strength: float | None = None
+    lora_weights: str | None = None
+    lora_scale: float | None = None
+    extra_lora: str | None = None
+    extra_lora_scale: float | None = None
+
+    @property
+    def adapters(self) -> list[dict[str, Any]]:
+        """The adapters, by the names that the model's card has for them."""
+        pairs = ((self.lora_weights, self.lora_scale), (self.extra_lora, self.extra_lora_scale))
+        return [{"name": name, "weight": 1.0 if weight is None else weight} for name, weight in pairs if name]
 
 
 class NewPrediction(BaseModel):
@@ -53,10 +99,49 @@ class NewPrediction(BaseModel):
     webhook_events_filter: tuple[PredictionEvent, ...] | None = Field(default=None, min_length=1)
 
 
+def read(body: dict[str, Any]) -> NewPrediction:
+    """Read a body. An input that asks for nothing counts as absent. Raises InvalidRequest or ValidationError."""
+    given: Any = body.get("input")
+    if not isinstance(given, dict):
+        return NewPrediction.model_validate(body)
+    inputs = {name: value for name, value in cast("dict[str, Any]", given).items() if value is not None}
+    for name in inputs.keys() & NEUTRAL.keys():
+        value, allowed = inputs.pop(name), NEUTRAL[name]
+        if value not in allowed:
+            raise refuse(name, repr(value)[:40], [json.dumps(each) for each in allowed])
+    for name in REFINING:
+        inputs.pop(name, None)
+    return NewPrediction.model_validate(body | {"input": inputs})
+
+
 def job_fields(asked: NewPrediction, card: ModelCard) -> dict[str, Any]:
-    """The fields of our request."""
-    given = asked.input.model_dump(exclude_none=True)
-    return {NAMES[name]: value for name, value in given.items()} | {"model": card.name}
+    """The fields of our request. Raises InvalidRequest for a size that the card does not have."""
+    given = asked.input
+    fields = {ours: value for theirs, ours in NAMES.items() if (value := getattr(given, theirs)) is not None}
+    if SCHEDULERS.get(given.scheduler or "") in card.schedulers:
+        fields["scheduler"] = SCHEDULERS[given.scheduler or ""]
+    if given.adapters:
+        fields["adapters"] = given.adapters
+    return fields | _size(given, card) | {"model": card.name, "metadata": given.as_metadata()}
+
+
+def called(given: Mapping[str, Any]) -> Mapping[str, str]:
+    """The names by which a prediction with these inputs calls our fields."""
+    others = {NAMES[name]: other for name, choices in OTHER_NAMES.items() for other in choices if other in given}
+    return CALLED | {"adapters": "lora_weights"} | others
+
+
+def _size(given: Inputs, card: ModelCard) -> dict[str, int]:
+    """The width and height by aspect ratio and megapixels; with the ratio `custom`, the prediction has them itself."""
+    ratio = None if given.aspect_ratio == CUSTOM else given.aspect_ratio
+    megapixels = None if given.megapixels is None else f"{given.megapixels}"
+    if ratio is None and megapixels is None:
+        return {}
+    if given.width is not None or given.height is not None:
+        name = "megapixels" if ratio is None else "aspect_ratio"
+        raise refuse(name, f"{name} beside width or height", "one of them")
+    width, height = sizes.find(card, ratio, megapixels)
+    return {"width": width, "height": height}
 
 
 def wait_seconds(prefer: str) -> int | None:

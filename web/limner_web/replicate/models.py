@@ -13,6 +13,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import MAX_SEED
 from limner_shared.domain.predictions import OWNER, version_id
 from limner_shared.errors import NotFound
+from limner_web.replicate.sizes import ratios
 from limner_web.services import Services
 
 UNDATED: Final = "1970-01-01T00:00:00Z"
@@ -116,6 +117,11 @@ def _input_schema(card: ModelCard) -> dict[str, Any]:
         "num_inference_steps": {"type": "integer"} | _bounds(card.steps, int),
         "guidance_scale": {"type": "number"} | _bounds(card.guidance, float),
         "seed": {"type": "integer", "minimum": 0, "maximum": MAX_SEED, "description": "Default: random."},
+    }
+    properties |= {
+        "aspect_ratio": {"type": "string", "enum": ratios(card), "description": "Instead of width and height."},
+        "output_format": {"type": "string", "enum": ["png", "jpg", "webp"], "default": "png"},
+        "output_quality": {"type": "integer", "minimum": 0, "maximum": 100, "description": "Of JPEG and WebP."},
     }
     if card.takes_negative_prompts:
         properties["negative_prompt"] = {"type": "string", "maxLength": card.max_prompt_chars, "default": ""}

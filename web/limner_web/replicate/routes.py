@@ -60,7 +60,7 @@ class PageQuery(BaseModel):
 @bp.post("/predictions")
 def create_prediction() -> Response:
     """Create a prediction of a version."""
-    asked = inputs.NewPrediction.model_validate(request.get_json())
+    asked = inputs.read(request.get_json())
     if asked.version is None:
         raise InvalidRequest("version: name a version or a model.", field="version")
     return _create(asked, models.find_version(get_services(), asked.version))
@@ -70,7 +70,7 @@ def create_prediction() -> Response:
 @bp.post("/deployments/<owner>/<name>/predictions", endpoint="create_deployment_prediction")
 def create_model_prediction(owner: str, name: str) -> Response:
     """Create a prediction of a model or a deployment."""
-    asked = inputs.NewPrediction.model_validate(request.get_json())
+    asked = inputs.read(request.get_json())
     return _create(asked, models.find(get_services(), owner, name))
 
 
@@ -111,7 +111,7 @@ def stream_prediction(job_id: str) -> Response:
     services = get_services()
     waiting.look(services, tenant_id(), job_id)
     views = waiting.watch(services, tenant_id(), job_id, waiting.Caller(hang_up_check()))
-    events = streaming.events(services, views, _origin(services), as_data=_as_data(services))
+    events = streaming.events(services, tenant_id(), views, _origin(services), as_data=_as_data(services))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream_with_context(events), mimetype="text/event-stream", headers=headers)
 
@@ -216,7 +216,7 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
             webhook=webhook,
         ).job_id
     except (InvalidRequest, ValidationError) as error:
-        raise renamed(error, inputs.CALLED) from error
+        raise renamed(error, inputs.called(request.get_json()["input"])) from error
     if wait is None:
         answer = jsonify(_object(services, waiting.look(services, tenant_id(), job_id)))
         answer.status_code = 201
@@ -235,7 +235,7 @@ def _object(
     origin = _origin(services)
     as_data = _as_data(services) if as_data is None else as_data
     try:
-        output = outputs(services, job, origin, as_data=as_data)
+        output = outputs(services, tenant_id(), job, origin, as_data=as_data)
     except NotFound:  # deleted meanwhile
         output = None
     return prediction_object(job, services.catalogue, origin, output, status=status)

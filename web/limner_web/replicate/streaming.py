@@ -19,7 +19,9 @@ DONE: Final = {"succeeded": "", "canceled": "canceled", "failed": "error"}
 """The `reason` of the last event for each status."""
 
 
-def events(services: Services, views: Iterator[JobView], origin: str, *, as_data: bool) -> Iterator[str]:
+def events(
+    services: Services, tenant_id: str, views: Iterator[JobView], origin: str, *, as_data: bool
+) -> Iterator[str]:
     """Yield the events of a job whose views come every few seconds. Each has an id, without which clients drop it."""
     numbers, sent = count(1), ""
     try:
@@ -34,7 +36,7 @@ def events(services: Services, views: Iterator[JobView], origin: str, *, as_data
             status = status_of(job)
             if job.status is JobState.FAILED and status == "failed":
                 yield _event(next(numbers), "error", error_of(job) or "failed")
-            for output in outputs(services, job, origin, as_data=as_data):
+            for output in outputs(services, tenant_id, job, origin, as_data=as_data):
                 yield _event(next(numbers), "output", output)
             yield _event(next(numbers), "done", json.dumps({"reason": DONE[status]} if DONE[status] else {}))
     except DeadlineExceeded as error:

@@ -6,9 +6,11 @@ PostgreSQL, Redis and DNS do not need this: their clients wait in Python.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from gevent import monkey
 from gevent.threadpool import ThreadPool
@@ -41,6 +43,7 @@ class Threads:
         self._max_calls = None if waiting is None else count + waiting
         self._max_of_tenant = None if waiting is None else max(1, int((count + waiting) * tenant_share))
         self._calls_of_tenant: Counter[str] = Counter()
+        self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._calls = 0
         self._pool: ThreadPool | None = None
 
@@ -72,6 +75,11 @@ class Threads:
             return self.call(function, *args, **kwargs)
         finally:
             self._calls_of_tenant -= Counter([tenant_id])  # forgets a tenant without calls
+
+    def call_in_turn(self, tenant_id: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`call_for` a tenant, one such call at a time: its others wait here, and take no place that others need."""
+        with self._turns.setdefault(tenant_id, threading.Lock()):
+            return self.call_for(tenant_id, function, *args, **kwargs)
 
 
 def _caught(

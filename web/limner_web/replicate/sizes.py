@@ -1,0 +1,66 @@
+"""The size of a prediction that names an aspect ratio or megapixels, as Replicate's own models do."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+from limner_shared.domain.card_fields import refuse
+from limner_shared.domain.cards import ModelCard
+from limner_shared.errors import InvalidRequest
+
+Size = tuple[int, int]
+
+RATIO: Final = re.compile(r"([1-9]\d{0,3}):([1-9]\d{0,3})")
+MEGAPIXELS: Final = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)(?: ?MP)?", re.IGNORECASE)
+NEAR_RATIO: Final = 1.06
+"""By which factor a size's ratio may differ from the named one: 1344x768 counts as 16:9."""
+NEAR_AREA: Final = 1.35
+"""By which factor a size's area may differ: 1024x1024 and 1216x832 count as one megapixel."""
+
+
+def find(card: ModelCard, aspect_ratio: str | None, megapixels: str | None) -> Size:
+    """The size of the card that has this ratio, by default its usual one, and is nearest to these megapixels.
+
+    Raises InvalidRequest if it has none.
+    """
+    usual = card.sizes[0]
+    ratio = usual[0] / usual[1] if aspect_ratio is None else _ratio(card, aspect_ratio)
+    sizes = [size for size in card.sizes if _factor(size[0] / size[1], ratio) <= NEAR_RATIO]
+    if not sizes:
+        raise refuse("aspect_ratio", repr(aspect_ratio), ratios(card))
+    area = usual[0] * usual[1] if megapixels is None else _area(card, megapixels)
+    found = min(sizes, key=lambda size: (_factor(size[0] * size[1], area), _factor(size[0] / size[1], ratio)))
+    if megapixels is not None and _factor(found[0] * found[1], area) > NEAR_AREA:
+        raise _no_area(card, megapixels)
+    return found
+
+
+def ratios(card: ModelCard) -> list[str]:
+    """The aspect ratios of the card's sizes, in lowest terms."""
+    return list(dict.fromkeys(f"{w // math.gcd(w, h)}:{h // math.gcd(w, h)}" for w, h in card.sizes))
+
+
+def _ratio(card: ModelCard, text: str) -> float:
+    found = RATIO.fullmatch(text)
+    if found is None:
+        raise refuse("aspect_ratio", repr(text[:40]), ratios(card))
+    return int(found[1]) / int(found[2])
+
+
+def _area(card: ModelCard, text: str) -> float:
+    """The pixels of a text such as `1`, `0.25` or `2 MP`."""
+    found = MEGAPIXELS.fullmatch(text)
+    if found is None or not float(found[1]):
+        raise _no_area(card, text)
+    return float(found[1]) * 1e6
+
+
+def _no_area(card: ModelCard, text: str) -> InvalidRequest:
+    sizes = ", ".join(f"{width}x{height}" for width, height in card.sizes)
+    return refuse("megapixels", repr(text[:40]), f"those of this model's sizes, {sizes}")
+
+
+def _factor(one: float, other: float) -> float:
+    return max(one / other, other / one)
