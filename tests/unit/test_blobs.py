@@ -20,7 +20,7 @@ from limner_shared.storage.blobs import INPUTS, Blobs, SetAside, picture_key
 from limner_shared.storage.media_types import media_type
 from limner_shared.storage.object_store import FAILURES, Store
 from limner_shared.storage.signed_urls import UrlSigner
-from limner_shared.storage_failures import is_full
+from limner_shared.storage_failures import StorageReason, is_full, reason_of
 
 
 def test_equal_bytes_are_stored_once_under_their_digest(tmp_path: Path):
@@ -280,3 +280,24 @@ def test_a_store_without_room_for_a_second_copy_is_freed_all_the_same(tmp_path: 
     monkeypatch.setattr(Store, "put", full)
     assert blobs.delete_input(given, unless_written_within=-1)
     assert not list((tmp_path / INPUTS).iterdir())
+
+
+class FullDisk:
+    """In place of obstore's store: a disk on which nothing is possible any more."""
+
+    def __getattr__(self, _name: str) -> Any:
+        def refuse(*_: object, **__: object) -> Any:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+        return refuse
+
+
+def test_only_writing_raises_that_a_store_is_full(tmp_path: Path):
+    store = Store(tmp_path.as_uri())
+    vars(store).update(_store=FullDisk(), folder=None)
+    with pytest.raises(StorageFull):
+        store.put("a", b"b")
+    for call in (store.get, store.delete, store.age):
+        with pytest.raises(StorageFailed) as failed:
+            call("a")
+        assert reason_of(failed.value) is StorageReason.FULL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 from pathlib import Path
@@ -21,6 +22,7 @@ from limner_shared.domain.safety import SOURCE_TYPE, TenantPolicy
 from limner_shared.errors import ConfigurationError, SigningFailed
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
+from limner_web.a1111 import infotext
 from limner_web.renditions import Rendition, Renditions
 from limner_web.serving.offload import Threads
 from limner_worker.engine.job_run import JobRun
@@ -126,17 +128,32 @@ def test_a_rendition_is_signed_again_and_names_the_original(
 ) -> None:
     blobs = Blobs(tmp_path.as_uri())
     digest = blobs.put(signer.created(encode_png(PICTURE), "limner-flow"))
-    made = Renditions(blobs, Threads(1), Threads(1), signer).get(digest, Rendition(kind, 32))
+    made = Renditions(blobs, Threads(1), Threads(1), signer).get("tenant_1", digest, Rendition(kind, 32))
     manifest, actions = read(made, media_type)
     assert [action["action"] for action in actions] == ["c2pa.opened", "c2pa.transcoded"]
     assert actions[1]["digitalSourceType"] == SOURCE_TYPE
     assert [each["relationship"] for each in manifest["ingredients"]] == ["parentOf"]
 
 
+@pytest.mark.parametrize(("kind", "media_type"), [("png", "image/png"), ("jpeg", "image/jpeg"), ("webp", "image/webp")])
+def test_a_file_with_the_settings_of_a1111_is_signed_again(
+    signer: PictureSigner, tmp_path: Path, kind: str, media_type: str
+) -> None:
+    renditions = Renditions(Blobs(tmp_path.as_uri()), Threads(1), Threads(1), signer)
+    stored = signer.created(encode_png(PICTURE), "limner-flow")
+    writer = functools.partial(infotext.as_file, kind=kind, text="a cat\nSteps: 4")
+    made = renditions.write("tenant_1", stored, kind, writer)
+    assert infotext.text_in(made)[0] == "a cat\nSteps: 4"
+    _, actions = read(made, media_type)
+    assert [action["action"] for action in actions] == ["c2pa.opened", "c2pa.transcoded"]
+
+
 def test_a_rendition_of_an_unsigned_picture_is_not_signed(signer: PictureSigner, tmp_path: Path) -> None:
     blobs = Blobs(tmp_path.as_uri())
     digest = blobs.put(encode_png(PICTURE))
-    assert not is_signed(Renditions(blobs, Threads(1), Threads(1), signer).get(digest, Rendition("png", 32)))
+    assert not is_signed(
+        Renditions(blobs, Threads(1), Threads(1), signer).get("tenant_1", digest, Rendition("png", 32))
+    )
 
 
 def test_a_tenant_may_want_other_than_the_service(certified: Settings, catalogue: Catalogue) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -73,8 +74,17 @@ class Renditions:
         """
         return self._pillow.call_in_turn(tenant_id, self._make, stored, kind, quality=quality, letterbox=letterbox)
 
+    def write(self, tenant_id: str, stored: bytes, kind: str, writer: Callable[[bytes], bytes]) -> bytes:
+        """What `writer` makes of a tenant's stored PNG, a file of this kind; signed as `get` says.
+
+        Raises SigningFailed or Overloaded.
+        """
+        return self._pillow.call_in_turn(tenant_id, lambda: self._signed(writer(stored), kind, stored))
+
     def _make(self, original: bytes, kind: str, **how: Any) -> bytes:
-        made = convert(original, kind, **how)
+        return self._signed(convert(original, kind, **how), kind, original)
+
+    def _signed(self, made: bytes, kind: str, original: bytes) -> bytes:
         if self._signer is None or not is_signed(original):
             return made
         return self._signer.converted(made, MEDIA_TYPES[kind], original)

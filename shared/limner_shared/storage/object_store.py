@@ -45,8 +45,14 @@ FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_ur
 options are passed explicitly."""
 
 
+WRITES: Final = frozenset({"put", "move"})
+"""The operations that need space, for which a full store is an error of its own."""
+
+
 class Store:
-    """An object store. Every method raises StorageFull or StorageFailed; the constructor raises ConfigurationError."""
+    """An object store. Every method raises StorageFailed, and those that write raise StorageFull; the constructor raises
+    ConfigurationError.
+    """
 
     def __init__(self, url: str, before_call: Callable[[], None] = lambda: None) -> None:
         """`before_call` is called before each call of the store, which is one unit of work with a time limit."""
@@ -180,6 +186,8 @@ class Store:
                     yield
             except (StorageFull, StorageFailed) as error:
                 metrics.BLOB_ERRORS.inc(operation=operation, code=error.code, reason=reason_of(error))
+                if isinstance(error, StorageFull) and operation not in WRITES:  # such as a deletion in a quota
+                    raise StorageFailed(error.message, **error.details) from error
                 raise
 
     @contextmanager

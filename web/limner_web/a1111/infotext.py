@@ -19,7 +19,6 @@ EXIF_IFD: Final = 0x8769
 USER_COMMENT: Final = 0x9286
 UNICODE: Final = b"UNICODE\x00"
 """How a user comment in UTF-16 begins (Exif 3.0, 4.6.6)."""
-FORMATS: Final = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
 PARAMETER: Final = re.compile(r'\s*+([\w ./-]+):\s*+("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 """A name and its value. The possessive quantifiers keep the time linear in the text, which any client may send."""
 NEGATIVE: Final = "Negative prompt:"
@@ -72,7 +71,7 @@ def _settings(line: str) -> dict[str, str]:
 
 
 def as_file(stored: bytes, kind: str, text: str | None) -> bytes:
-    """A stored PNG in this format (`png`, `jpg`, `jpeg`, `webp`), with the text in it if one is given.
+    """A stored PNG as a file of another `kind` (`png`, `jpeg`, `webp`), with the text in it if one is given.
 
     Its provenance data is kept.
     """
@@ -90,7 +89,7 @@ def as_file(stored: bytes, kind: str, text: str | None) -> bytes:
             if text is not None:
                 exif.get_ifd(EXIF_IFD)[USER_COMMENT] = UNICODE + text.encode("utf-16-be")
             extra: dict[str, Any] = {"xmp": xmp.encode()} if isinstance(xmp, str) else {}
-            picture.convert("RGB").save(buffer, FORMATS[kind], quality=92, exif=exif, **extra)
+            picture.convert("RGB").save(buffer, kind.upper(), quality=92, exif=exif, **extra)
     return buffer.getvalue()
 
 
