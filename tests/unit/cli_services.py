@@ -32,6 +32,8 @@ class FakeServer:
         self.bodies: list[bytes] = []
         self.queries = ""
         self.damaged = False
+        self.lost = ""
+        """The path of an image that is no longer stored."""
         errors = [{"line": line, "field": "prompt", "message": "prompt: bad."} for line in range(1, 13)]
         self.bad_lines: dict[str, Any] = {"status": 422, "title": "Invalid", "code": "invalid_bulk", "errors": errors}
         self.bad_lines |= {"detail": "12 lines of 14 cannot be accepted.", "bad_lines": 12}
@@ -115,6 +117,8 @@ class FakeServer:
             "/bulks/bulk_1/results": (200, "".join(json.dumps(self.job(line)) + "\n" for line in (1, 2)).encode()),
         }
         status, data = answers.get(path, (200, b"damaged" if self.damaged else PICTURE))
+        if path == self.lost:
+            status, data = 404, {"status": 404, "title": "Not found", "code": "not_found", "detail": "Image not found."}
         sent = data if isinstance(data, bytes) else json.dumps(data).encode()
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(sent)))

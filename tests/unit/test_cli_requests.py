@@ -117,6 +117,19 @@ def test_bulk_resumes_and_downloads_only_missing_pictures(fake_server: FakeServe
     assert not [asked for asked in fake_server.asked if "images" in asked]
 
 
+def test_a_picture_that_is_no_longer_stored_keeps_no_other_from_being_downloaded(
+    fake_server: FakeServer, tmp_path: Path
+) -> None:
+    prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
+    prompts.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    fake_server.lost = "/images/1"
+    shown = run("bulk", "submit", str(prompts), "-o", str(out), "--server", fake_server.url)
+    assert shown.exit_code == 1
+    assert "1 images are no longer stored: img_1." in shown.stderr
+    assert [file.name for file in out.glob("*.png")] == ["000002.png"]
+    assert (out / "results.jsonl").exists()
+
+
 def test_bulk_lists_the_invalid_lines_or_skips_them(fake_server: FakeServer, tmp_path: Path) -> None:
     prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
     prompts.write_text("bad")

@@ -157,24 +157,27 @@ def test_our_services_read_the_urls_of_database_and_redis_from_secrets(
     assert settings.redis_url == "redis://:also@redis:6379/0"
 
 
-def test_the_backup_removes_old_backups_only_after_a_new_one_is_complete(
-    compose: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize(
+    ("writes", "code", "kept"), [("", 1, True), ("backup.json", 0, False), ("backup.json", 1, False)]
+)
+def test_old_backups_and_nothing_else_are_removed_once_a_new_one_is_complete(
+    compose: dict[str, Any], tmp_path: Path, writes: str, code: int, *, kept: bool
 ) -> None:
     *_, command = compose["services"]["backup"]["command"]
     command = command.replace("$$", "$").replace("${BACKUP_DAYS:-14}", "14").replace("/backups", str(tmp_path / "all"))
-    old = tmp_path / "all" / "2026-01-01T000000"
-    old.mkdir(parents=True)
-    os.utime(old, (0, 0))
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for end, kept in (("false", True), ("mkdir -p", False)):
-        (programs / "limner").write_text(f'#!/bin/sh\n{end} "$2"\n')
-        (programs / "limner").chmod(0o755)
-        path = f"{programs}:{os.environ['PATH']}"
-        done = subprocess.run(["sh", "-c", command], check=False, env=os.environ | {"PATH": path})
-        assert done.returncode == kept
-        assert old.exists() is kept
-    [new] = (tmp_path / "all").iterdir()
+    old, foreign = (tmp_path / "all" / name for name in ("2026-01-01T000000", "lost+found"))
+    for folder in (old, foreign):
+        folder.mkdir(parents=True)
+        os.utime(folder, (0, 0))
+    program = tmp_path / "bin" / "limner"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nmkdir -p "$2"; [ -z "{writes}" ] || touch "$2/{writes}"; exit {code}\n')
+    program.chmod(0o755)
+    path = f"{program.parent}:{os.environ['PATH']}"
+    done = subprocess.run(["sh", "-c", command], check=False, env=os.environ | {"PATH": path})
+    assert done.returncode == code
+    assert (old.exists(), foreign.exists()) == (kept, True)
+    [new] = {*(tmp_path / "all").iterdir()} - {old, foreign}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d{6}", new.name)
 
 

@@ -8,21 +8,20 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from limner_client.cli.bulk_images import DOWNLOADS, download_images, write_atomically
 from limner_client.cli.jobs import make_client, server_options
 from limner_client.cli.renamed import warn_renamed
 from limner_client.client import Client
-from limner_shared.domain.jobs import JobState
-from limner_shared.domain.views import BulkView, ImageView, JobView
+from limner_shared.domain.views import BulkView
 from limner_shared.errors import (
     BadBulk,
     BulkLoading,
@@ -41,8 +40,6 @@ MAX_OUTAGE_SECONDS: Final = 600.0
 FIRST_BACKOFF_SECONDS: Final = 0.5
 MAX_BACKOFF_SECONDS: Final = 10.0
 SHOWN_LINES: Final = 10
-DOWNLOADS: Final = 4
-SUFFIXES: Final = {"image/png": ".png", "image/webp": ".webp", "image/jpeg": ".jpg"}
 
 T = TypeVar("T")
 
@@ -101,13 +98,13 @@ def bulk_submit(*, prompts: Path, output: Path, on_error: str, server: str | Non
         except BadBulk as error:
             raise InvalidRequest("\n".join([error.message, *_reasons(error.details)])) from error
         try:
-            view = follow_bulk(client, state, output)
+            view, lost = follow_bulk(client, state, output)
         except KeyboardInterrupt:
             click.echo(
                 f"\n{state.bulk_id} continues on the server; run the same command again to download the rest.", err=True
             )
             raise
-    _report(view, output)
+    _report(view, output, lost)
 
 
 @bulk.command("pause")
@@ -128,8 +125,11 @@ def bulk_resume(*, bulk_id: str, server: str | None, key: str | None) -> None:
         click.echo(f"{bulk_id} {client.resume_bulk(bulk_id).status}")
 
 
-def _report(view: BulkView, output: Path) -> None:
-    """Print the counts and write the skipped lines. Raises GenerationFailed if not every job succeeded."""
+def _report(view: BulkView, output: Path, lost: Sequence[str]) -> None:
+    """Print the counts and write the skipped lines.
+
+    Raises GenerationFailed if not every job succeeded, NotFound if images are no longer stored.
+    """
     if view.skipped is not None:
         report = output / "skipped.jsonl"
         write_atomically(report, "".join(f"{line.model_dump_json()}\n" for line in view.skipped.errors).encode())
@@ -140,6 +140,9 @@ def _report(view: BulkView, output: Path) -> None:
     click.echo(f"{succeeded} of {view.total} jobs succeeded; the images are in {output}/")
     if succeeded < view.total:
         raise GenerationFailed(f"Some jobs failed or were canceled; see {output / 'results.jsonl'}.")
+    if lost:
+        shown = ", ".join(lost[:SHOWN_LINES]) + (" …" if len(lost) > SHOWN_LINES else "")
+        raise NotFound(f"{len(lost)} images are no longer stored: {shown}.")
 
 
 def _reasons(details: dict[str, Any]) -> list[str]:
@@ -202,16 +205,11 @@ def _read(file: Path) -> ResumeFile | None:
         raise InvalidRequest(f"{file} cannot be read: remove it to submit a new bulk.") from error
 
 
-def write_atomically(file: Path, data: bytes) -> None:
-    """Write a file atomically: readers see either the complete file or none."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    part.write_bytes(data)
-    part.replace(file)
+def follow_bulk(client: Client, state: ResumeFile, output: Path) -> tuple[BulkView, list[str]]:
+    """Show the progress of the bulk and download images as jobs end.
 
-
-def follow_bulk(client: Client, state: ResumeFile, output: Path) -> BulkView:
-    """Show the progress of the bulk and download images as jobs end; returns its final view."""
+    Returns its final view, and the ids of the images that are no longer stored.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -219,7 +217,7 @@ def follow_bulk(client: Client, state: ResumeFile, output: Path) -> BulkView:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    fetched, complete = 0, set[Path]()
+    fetched, complete, lost = 0, set[Path](), list[str]()
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(state.bulk_id, total=None)
         while True:
@@ -229,9 +227,11 @@ def follow_bulk(client: Client, state: ResumeFile, output: Path) -> BulkView:
             # The results list every job, so they are read after each tenth of the jobs, not after each job.
             if done or view.ended - fetched >= max(DOWNLOADS * 2, view.total // 10):
                 fetched = view.ended
-                retry_while_unavailable(lambda final=done: _download(client, state, output, complete, final=final))
+                lost = retry_while_unavailable(
+                    lambda final=done: download_images(client, state.bulk_id, output, complete, final=final)
+                )
             if done:
-                return view
+                return view, lost
             time.sleep(POLL_SECONDS)
 
 
@@ -242,45 +242,3 @@ def _poll(client: Client, state: ResumeFile, output: Path) -> BulkView:
         raise NotFound(
             f"{client.server} does not know {state.bulk_id}: remove {output / STATE_FILE} to submit a new bulk."
         ) from error
-
-
-def _download(client: Client, state: ResumeFile, output: Path, complete: set[Path], *, final: bool) -> None:
-    """Download missing and damaged images and add their files to `complete`; if `final`, keep the results file too."""
-    results = output / "results.jsonl.part"
-    with results.open("w", encoding="utf-8") as out, ThreadPoolExecutor(DOWNLOADS) as pool:
-        pending = [
-            pool.submit(_download_if_missing, client, image, file)
-            for job in _tee(client.bulk_results(state.bulk_id), out)
-            for image, file in _files(job, output)
-            if file not in complete
-        ]
-        try:
-            for download in pending:
-                complete.add(download.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    if final:
-        results.replace(output / "results.jsonl")
-    else:
-        results.unlink()
-
-
-def _tee(jobs: Iterator[JobView], out: IO[str]) -> Iterator[JobView]:
-    for job in jobs:
-        out.write(job.model_dump_json(exclude_none=True) + "\n")
-        yield job
-
-
-def _files(job: JobView, output: Path) -> Iterator[tuple[ImageView, Path]]:
-    if job.status is JobState.SUCCEEDED:
-        for index, image in enumerate(job.images, start=1):
-            stem = f"{job.line or 0:06d}" + (f"-{index}" if len(job.images) > 1 else "")
-            yield image, output / (stem + SUFFIXES.get(image.media_type, ".png"))
-
-
-def _download_if_missing(client: Client, image: ImageView, file: Path) -> Path:
-    is_intact = file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == image.sha256
-    if not is_intact:
-        write_atomically(file, client.download(image))
-    return file

@@ -50,7 +50,7 @@ WRITES: Final = frozenset({"put", "move"})
 
 
 class Store:
-    """An object store. Every method raises StorageFailed, and those that write raise StorageFull; the constructor raises
+    """An object store. Every method raises StorageFailed, those that write raise StorageFull; the constructor raises
     ConfigurationError.
     """
 
