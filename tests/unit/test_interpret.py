@@ -107,8 +107,9 @@ def test_a_failing_server_opens_the_circuit_breaker_and_is_asked_again_later(cat
         assert [interpreter([request(catalogue, "a cat")])[0].backend for _ in range(2)] == ["server"] * 2
 
 
-def test_refusals_and_unusable_answers_do_not_open_the_circuit_breaker(catalogue: Catalogue):
-    with fake_llm(lambda _: {"content": "no"}) as server:
+@pytest.mark.parametrize("refusal", [{"content": "no"}, (400, b"{}"), (413, b""), (422, b"{}")], ids=str)
+def test_refusals_and_unusable_answers_do_not_open_the_circuit_breaker(catalogue: Catalogue, refusal: Answer):
+    with fake_llm(lambda _: refusal) as server:
         interpreter = Interpreter(ChatClient(server.url, "m"))
         assert [interpreter([request(catalogue, "a cat")])[0].backend for _ in range(5)] == ["rules"] * 5
         server.answer = lambda _: says(prompt="a cat")

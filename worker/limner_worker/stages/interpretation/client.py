@@ -21,6 +21,8 @@ OPEN_SECONDS: Final = 20.0
 """How long the circuit breaker stays open."""
 UNKNOWN_FIELD_STATUSES: Final = (400, 404, 422)
 """The statuses with which servers reject a request field that they do not know."""
+REFUSED_STATUSES: Final = (400, 413, 422)
+"""The statuses with which servers reject one text, such as one beyond their context, while they answer others."""
 
 
 class LanguageError(Exception):
@@ -84,6 +86,8 @@ class ChatClient:
             status, content = self._post({**plain, "temperature": 0, "max_tokens": 600, **more})
             if status in UNKNOWN_FIELD_STATUSES:
                 status, content = self._post(plain)
+            if status in REFUSED_STATUSES:
+                raise LanguageError(f"The language model's server refused this request with status {status}.")
             if status != OK:
                 raise ServerUnavailable(f"The language model's server answered with status {status}.")
         except ServerUnavailable:
