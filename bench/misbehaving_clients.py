@@ -38,7 +38,8 @@ from limner_client.client import Client
 from limner_client.local.embedded_valkey import EmbeddedValkey, free_port
 from limner_client.local.processes import Child
 from limner_shared.db.accounts import keys
-from limner_shared.db.engine import Database, upgrade
+from limner_shared.db.engine import Database
+from limner_shared.db.schema import upgrade
 from limner_shared.messaging.hints import Hints, Progress, connect
 from limner_shared.settings import Settings
 

@@ -33,7 +33,8 @@ from limner_client.client import Client
 from limner_client.local.embedded_valkey import EmbeddedValkey, free_port
 from limner_client.local.processes import Child
 from limner_shared.db import ledger
-from limner_shared.db.engine import Database, upgrade
+from limner_shared.db.engine import Database
+from limner_shared.db.schema import upgrade
 from limner_shared.db.tables import Job
 from limner_shared.messaging.hints import Hints, connect
 from limner_shared.settings import Settings

@@ -24,8 +24,7 @@ from sqlalchemy import update
 
 from bench.common import conclude, postgres
 from bench.statements import TENANT, fill
-from limner_shared.db import engine as db
-from limner_shared.db import ledger
+from limner_shared.db import ledger, schema
 from limner_shared.db.engine import Database
 from limner_shared.db.library_tables import ImageEmbedding
 from limner_shared.db.tables import Job
@@ -105,7 +104,7 @@ def main(*, images: int, postgresql: bool) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(postgres()) if postgresql else f"sqlite:///{folder / 'limner.db'}"
-        db.upgrade(url)
+        schema.upgrade(url)
         database = Database(url)
         stack.callback(database.dispose)
         ids = make_images(database, images)

@@ -25,8 +25,7 @@ from bench.common import postgres
 from bench.exercise import JOBS, exercise
 from bench.statements import fill, recorded, scans
 from limner_dispatcher.dispatcher import Dispatcher
-from limner_shared.db import engine as schema
-from limner_shared.db import ledger
+from limner_shared.db import ledger, schema
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import NewJob
 from limner_shared.db.tables import RELEASED, Bulk, Job

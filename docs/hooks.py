@@ -22,7 +22,7 @@ from typing import Any, Final, cast
 from pydantic import BaseModel
 
 from limner_shared import errors, metrics
-from limner_shared.db.engine import upgrade
+from limner_shared.db.schema import upgrade
 from limner_shared.delivery_settings import DeliverySettings
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import LimnerError

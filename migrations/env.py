@@ -9,7 +9,8 @@ from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 
 from limner_shared.db import migration_tools
-from limner_shared.db.engine import VERSION_TABLE, Database
+from limner_shared.db.engine import Database
+from limner_shared.db.schema import VERSION_TABLE
 from limner_shared.db.tables import Base
 from limner_shared.settings import Settings
 

@@ -19,8 +19,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from limner_client.local.embedded_valkey import free_port
-from limner_shared.db import engine as db
-from limner_shared.db import ledger
+from limner_shared.db import ledger, schema
 from limner_shared.db.engine import Database
 from limner_shared.domain.cards import Catalogue
 from limner_shared.settings import Settings
@@ -130,7 +129,7 @@ def copy_of_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of a migrated SQLite database that tests copy."""
     file = tmp_path_factory.mktemp("migrated") / "limner.db"
-    db.upgrade(f"sqlite:///{file}")
+    schema.upgrade(f"sqlite:///{file}")
     return str(file)
 
 
@@ -138,7 +137,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
 def migrated_postgresql(postgres: str) -> str:
     """The name of a migrated PostgreSQL database that tests use as a template."""
     url = create_database(postgres)
-    db.upgrade(url)
+    schema.upgrade(url)
     return url.rpartition("/")[2].partition("?")[0]
 
 

@@ -9,7 +9,7 @@ import click
 
 from limner_dispatcher.dispatcher import run_dispatcher
 from limner_shared import trace_export
-from limner_shared.db.engine import require_current
+from limner_shared.db.schema import require_current
 from limner_shared.metrics.exposition import configure
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging

@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from limner_client.local.embedded_valkey import free_port
-from limner_shared.db.engine import VERSION_TABLE, Database
+from limner_shared.db.engine import Database
+from limner_shared.db.schema import VERSION_TABLE
 from limner_shared.messaging.reports import WorkerReport, write_report
 from limner_shared.settings import Settings
 from tests.api.clients import ApiClient, App

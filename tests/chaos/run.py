@@ -21,8 +21,7 @@ import click
 from sqlalchemy import delete, func, select
 
 from limner_client.local.embedded_valkey import free_port
-from limner_shared.db import engine as db
-from limner_shared.db import ledger
+from limner_shared.db import ledger, schema
 from limner_shared.db.accounts import tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Bulk, Event, IdempotencyKey, Image, Job
@@ -46,7 +45,7 @@ def build(folder: Path, kind: str, seed: int) -> World:
     """Create a service of real processes with its own servers."""
     redis = RedisServer(folder)
     store = Postgres(folder) if kind == "postgresql" else Sqlite(folder)
-    db.upgrade(store.url)
+    schema.upgrade(store.url)
     settings = Settings(
         data_dir=folder / "data",
         redis_url=redis.url,

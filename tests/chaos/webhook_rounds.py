@@ -29,8 +29,7 @@ import click
 from sqlalchemy import delete, func, select, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from limner_shared.db import engine as db
-from limner_shared.db import ledger
+from limner_shared.db import ledger, schema
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Job
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent
@@ -127,7 +126,7 @@ def build(folder: Path, kind: str) -> World:
     """Create a service without workers and web servers."""
     redis = RedisServer(folder)
     store = Postgres(folder) if kind == "postgresql" else Sqlite(folder)
-    db.upgrade(store.url)
+    schema.upgrade(store.url)
     settings = Settings(
         data_dir=folder / "data",
         redis_url=redis.url,

@@ -14,8 +14,9 @@ from sqlalchemy.exc import OperationalError
 
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_shared.db import ledger
-from limner_shared.db.engine import Database, is_full, now, upgrade
+from limner_shared.db.engine import Database, is_full, now
 from limner_shared.db.ledger import NewImage, NewJob, Result
+from limner_shared.db.schema import upgrade
 from limner_shared.db.tables import Job, Tenant
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority

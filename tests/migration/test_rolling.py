@@ -17,10 +17,10 @@ from tests import previous
 from tests.conftest import create_database
 from tests.processes import eventually
 
-from limner_shared.db import engine as db
-from limner_shared.db import ledger, migration_tools, queries
+from limner_shared.db import ledger, migration_tools, queries, schema
 from limner_shared.db.accounts import keys
-from limner_shared.db.engine import SERVES_FROM_TABLE, VERSION_TABLE, Database
+from limner_shared.db.engine import Database
+from limner_shared.db.schema import SERVES_FROM_TABLE, VERSION_TABLE
 from limner_shared.domain.access import DEFAULT_SCOPES
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
@@ -110,32 +110,32 @@ def invalidate(database: Database, index: str) -> None:
 def test_a_program_serves_its_own_schema_and_later_compatible_ones(
     opened: Database, empty_database_url: str, revision: str, serves_from: str, served: bool
 ):
-    db.upgrade(empty_database_url)
-    assert db.is_current(opened, empty_database_url)
+    schema.upgrade(empty_database_url)
+    assert schema.is_current(opened, empty_database_url)
     write(opened, f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'")  # noqa: S608
     write(opened, f"UPDATE {SERVES_FROM_TABLE} SET version_num = '{serves_from}'")  # noqa: S608
-    assert db.is_current(opened, empty_database_url) is served
+    assert schema.is_current(opened, empty_database_url) is served
     if served:
-        db.require_current(empty_database_url)
+        schema.require_current(empty_database_url)
     else:
         advice = "install a newer version" if revision == "9999" else "limner db upgrade"
         with pytest.raises(ConfigurationError, match=advice):
-            db.require_current(empty_database_url)
+            schema.require_current(empty_database_url)
 
 
 def test_a_downgrade_restores_the_version_table_of_earlier_programs(opened: Database, empty_database_url: str):
-    db.upgrade(empty_database_url)
+    schema.upgrade(empty_database_url)
     opened.dispose()
-    db.downgrade(empty_database_url, "0003")
+    schema.downgrade(empty_database_url, "0003")
     with opened.engine.connect() as connection:
         assert MigrationContext.configure(connection).get_current_revision() == "0003"
         assert not connection.dialect.has_table(connection, VERSION_TABLE)
-    db.upgrade(empty_database_url)
-    assert db.is_current(opened, empty_database_url)
+    schema.upgrade(empty_database_url)
+    assert schema.is_current(opened, empty_database_url)
 
 
 def test_the_previous_release_works_beside_this_one(opened: Database, empty_database_url: str, tmp_path: Path):
-    db.upgrade(empty_database_url)
+    schema.upgrade(empty_database_url)
     _, spec = Catalogue.load([], "limner-flow").resolve(JobRequest(prompt="a red apple", seed=1))
     with opened.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
@@ -152,7 +152,7 @@ def test_the_previous_release_works_beside_this_one(opened: Database, empty_data
 def test_keys_of_the_previous_release_and_of_this_one_are_valid_for_both(
     opened: Database, empty_database_url: str, tmp_path: Path
 ):
-    db.upgrade(empty_database_url)
+    schema.upgrade(empty_database_url)
     with opened.write() as session:
         key = keys.create(session, "ours", "new")
     made = previous.run(previous.unpack(tmp_path), OLD_KEYS_PROGRAM, empty_database_url, key).split()[-1]
@@ -170,12 +170,12 @@ def test_an_upgrade_waits_for_another_and_reports_it(opened: Database, empty_dat
     opened.dispose()
     with ThreadPoolExecutor() as pool, closing(opened.engine.connect()) as connection:
         with migration_tools.alone(connection, messages.append):
-            waiting = pool.submit(db.upgrade, empty_database_url, "head", messages.append)
+            waiting = pool.submit(schema.upgrade, empty_database_url, "head", messages.append)
             assert eventually(lambda: messages) == ["Another process migrates this database; waiting for it."]
             assert not waiting.done()
             connection.invalidate()  # PostgreSQL's lock ends with its session
         waiting.result()
-    assert db.is_current(opened, empty_database_url)
+    assert schema.is_current(opened, empty_database_url)
 
 
 @pytest.mark.long
@@ -185,12 +185,12 @@ def test_concurrent_upgrades_all_succeed(opened: Database, empty_database_url: s
     started = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     ends = [(process.communicate()[1], process.returncode) for process in started]
     assert [code for _, code in ends] == [0, 0, 0], ends
-    assert db.is_current(opened, empty_database_url)
+    assert schema.is_current(opened, empty_database_url)
 
 
 @pytest.mark.long
 def test_a_migration_that_made_a_deadlock_with_the_service_is_tried_again(postgres_url: str):
-    db.upgrade(postgres_url, "0012")
+    schema.upgrade(postgres_url, "0012")
     database = Database(postgres_url, limited=False)
     write(database, f"ALTER DATABASE {database.engine.url.database} SET deadlock_timeout = '2s'")
     database.dispose()
@@ -204,7 +204,7 @@ def test_a_migration_that_made_a_deadlock_with_the_service_is_tried_again(postgr
     with ThreadPoolExecutor() as pool, database.engine.connect() as service:
         service.execute(text("SET deadlock_timeout = '60s'"))  # the migration gets the error
         service.execute(text("LOCK TABLE bulks IN ROW EXCLUSIVE MODE"))
-        upgrade = pool.submit(db.upgrade, postgres_url, "0013", messages.append)
+        upgrade = pool.submit(schema.upgrade, postgres_url, "0013", messages.append)
         eventually(lambda: upgrade.done() or waits())
         service.execute(text("LOCK TABLE jobs IN ROW EXCLUSIVE MODE"))
         service.rollback()
@@ -215,15 +215,15 @@ def test_a_migration_that_made_a_deadlock_with_the_service_is_tried_again(postgr
 
 @pytest.mark.long
 def test_a_migration_whose_table_stays_in_use_says_what_to_end(postgres_url: str, monkeypatch: pytest.MonkeyPatch):
-    db.upgrade(postgres_url, "0012")
-    monkeypatch.setattr(db, "LOCK_TRIES", 1)
+    schema.upgrade(postgres_url, "0012")
+    monkeypatch.setattr(schema, "LOCK_TRIES", 1)
     database = Database(postgres_url, limited=False)
     with database.engine.connect() as service:
         service.execute(text("LOCK TABLE bulks IN ROW EXCLUSIVE MODE"))
         with pytest.raises(ServiceUnavailable, match="pg_stat_activity"):
-            db.upgrade(postgres_url, "0013")
+            schema.upgrade(postgres_url, "0013")
     database.dispose()
-    db.upgrade(postgres_url, "0013")
+    schema.upgrade(postgres_url, "0013")
 
 
 # --- PostgreSQL indexes ---
@@ -231,7 +231,7 @@ def test_a_migration_whose_table_stays_in_use_says_what_to_end(postgres_url: str
 
 @pytest.mark.long
 def test_an_index_build_ignores_the_time_limits_of_the_service(postgres_url: str):
-    db.upgrade(postgres_url, "0005")
+    schema.upgrade(postgres_url, "0005")
     limits = "options=-c%20statement_timeout%3D1000%20-c%20lock_timeout%3D1000"
     limited = f"{postgres_url}{'&' if '?' in postgres_url else '?'}{limits}"
     database = Database(postgres_url, limited=False)
@@ -246,29 +246,29 @@ def test_an_index_build_ignores_the_time_limits_of_the_service(postgres_url: str
 
     with ThreadPoolExecutor() as pool, database.engine.connect() as writer:
         writer.execute(text("LOCK TABLE jobs IN ROW EXCLUSIVE MODE"))
-        upgrade = pool.submit(db.upgrade, limited)
+        upgrade = pool.submit(schema.upgrade, limited)
         eventually(lambda: upgrade.done() or waits())
         writer.rollback()
         upgrade.result()
-    assert db.is_current(database, postgres_url)
+    assert schema.is_current(database, postgres_url)
     database.dispose()
 
 
 def test_an_invalid_index_is_rebuilt(postgres_url: str):
-    db.upgrade(postgres_url)
+    schema.upgrade(postgres_url)
     database = Database(postgres_url, limited=False)
     write(database, "CREATE INDEX ix_jobs_ended_ccnew ON jobs (finished_at)")
     for name in ("ix_jobs_ended", "ix_jobs_ended_ccnew"):
         invalidate(database, name)
     messages: list[str] = []
-    db.upgrade(postgres_url, tell=messages.append)
+    schema.upgrade(postgres_url, tell=messages.append)
     assert [is_valid(database, name) for name in ("ix_jobs_ended", "ix_jobs_ended_ccnew")] == [True, None]
     assert len(messages) == 2
     database.dispose()
 
 
 def test_a_migration_interrupted_between_indexes_resumes(postgres_url: str):
-    db.upgrade(postgres_url, "0005")
+    schema.upgrade(postgres_url, "0005")
     database = Database(postgres_url, limited=False)
     write(
         database,
@@ -277,7 +277,7 @@ def test_a_migration_interrupted_between_indexes_resumes(postgres_url: str):
         "DROP INDEX ix_jobs_queued",
     )
     invalidate(database, "ix_jobs_bulk_id_state_id")
-    db.upgrade(postgres_url)
+    schema.upgrade(postgres_url)
     assert is_valid(database, "ix_jobs_bulk_id_state_id")
-    assert db.is_current(database, postgres_url)
+    assert schema.is_current(database, postgres_url)
     database.dispose()

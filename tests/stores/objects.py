@@ -12,7 +12,7 @@ import pytest
 
 from limner_client.local.embedded_valkey import free_port
 from limner_client.operations.blob_copy import copy_store
-from limner_shared.db.engine import upgrade
+from limner_shared.db.schema import upgrade
 from limner_shared.domain.jobs import JobState
 from limner_shared.storage.blobs import Blobs
 from limner_shared.storage.object_store import Store

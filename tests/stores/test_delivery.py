@@ -14,7 +14,7 @@ import pytest
 
 from limner_client import Client
 from limner_client.local.embedded_valkey import free_port
-from limner_shared.db.engine import upgrade
+from limner_shared.db.schema import upgrade
 from limner_shared.storage.object_store import Store
 from tests.processes import Service, eventually
 from tests.stores.programs import Server

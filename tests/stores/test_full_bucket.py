@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from limner_client.local.embedded_valkey import free_port
-from limner_shared.db.engine import upgrade
+from limner_shared.db.schema import upgrade
 from limner_shared.domain.jobs import JobState
 from tests.processes import Service, eventually
 from tests.small_disks import fill, needs_root, small_disk

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from limner_shared.db.engine import upgrade
+from limner_shared.db.schema import upgrade
 from limner_shared.db.tables import Image
 from limner_shared.domain.jobs import JobState
 from tests.distributed.full_database import LONG, outlasts, watched

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from limner_client.local.embedded_valkey import free_port
-from limner_shared.db.engine import upgrade
+from limner_shared.db.schema import upgrade
 from tests.processes import Service, eventually
 from tests.stores import programs
 from tests.stores.programs import Server

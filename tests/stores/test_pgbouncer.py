@@ -14,8 +14,9 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from limner_client.operations import support_bundle
-from limner_shared.db.engine import Database, require_current, upgrade
+from limner_shared.db.engine import Database
 from limner_shared.db.notifications import WaitingListener, notify_waiting
+from limner_shared.db.schema import require_current, upgrade
 from limner_shared.errors import ConfigurationError
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
@@ -133,6 +134,8 @@ def test_a_pooler_without_a_direct_url_is_refused_with_what_to_set(
     url = make_pooler(*config).url
     with pytest.raises(ConfigurationError, match="LIMNER_DATABASE_URL leads to a connection pooler: set LIMNER_DATAB"):
         require_current(url)
+    with pytest.raises(ConfigurationError, match="LIMNER_DATABASE_URL leads to a connection pooler"):
+        upgrade(url)
     with pytest.raises(ConfigurationError, match="LIMNER_DATABASE_DIRECT_URL leads to a connection pooler"):
         require_current(url, url)
     require_current(url, migrated)

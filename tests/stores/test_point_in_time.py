@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from limner_shared.db.engine import upgrade
+from limner_shared.db.schema import upgrade
 from limner_shared.db.tables import Image, Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.storage.blobs import picture_key

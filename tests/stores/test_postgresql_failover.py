@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from limner_shared.db.engine import upgrade
+from limner_shared.db.schema import upgrade
 from tests.processes import Service
 from tests.stores.failover import assert_survives
 from tests.stores.postgresql import QUOTED, USER, Postgres, standby_of

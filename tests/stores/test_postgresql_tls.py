@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from limner_client.operations.database_dump import load, snapshot
-from limner_shared.db.engine import Database, require_current, upgrade
+from limner_shared.db.engine import Database
+from limner_shared.db.schema import require_current, upgrade
 from limner_shared.errors import ConfigurationError
 from tests.processes import Service
 from tests.stores import programs

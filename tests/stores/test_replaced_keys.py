@@ -12,7 +12,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from limner_client.local.embedded_valkey import free_port
-from limner_shared.db.engine import upgrade
+from limner_shared.db.schema import upgrade
 from limner_shared.domain.jobs import JobState
 from tests.processes import Service, eventually
 from tests.stores.programs import Server

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from obstore.store import S3Store
 
-from limner_shared.db.engine import upgrade
+from limner_shared.db.schema import upgrade
 from limner_shared.domain.jobs import JobState
 from tests.chaos.traffic import picture
 from tests.processes import Service, environment, eventually

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from limner_client.cli.main import cli
-from limner_shared.db.engine import upgrade
+from limner_shared.db.schema import upgrade
 from limner_shared.domain.access import DEFAULT_SCOPES, Expiry, Scope, parse_expiry, read_scopes, store_scopes
 from limner_shared.errors import InvalidRequest
 

@@ -15,7 +15,8 @@ from limner_client.cli.main import cli
 from limner_client.operations.cells import Cell, Cells, place
 from limner_client.operations.front_door import configuration
 from limner_shared.db.accounts import keys
-from limner_shared.db.engine import Database, upgrade
+from limner_shared.db.engine import Database
+from limner_shared.db.schema import upgrade
 from limner_shared.db.signed_links import SignedLinks
 from limner_shared.settings import Settings
 

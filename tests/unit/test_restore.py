@@ -96,7 +96,7 @@ def test_a_backup_cannot_write_outside_the_picture_store(
 def test_a_newer_backup_is_refused_and_an_older_one_is_upgraded(
     installed: Installation, another: Settings, tmp_path: Path
 ) -> None:
-    from limner_shared.db import engine  # noqa: PLC0415
+    from limner_shared.db import schema  # noqa: PLC0415
 
     folder = tmp_path / "backup"
     run(installed.settings, "backup", str(folder))
@@ -106,8 +106,8 @@ def test_a_newer_backup_is_refused_and_an_older_one_is_upgraded(
     assert "does not know" in run(another, "restore", str(folder), code=2).output
     (folder / MANIFEST).write_text(whole)
     run(another, "restore", str(folder))
-    known = engine.known_revisions(another.resolved_database_url)
-    engine.downgrade(another.resolved_database_url, known[1])
+    known = schema.known_revisions(another.resolved_database_url)
+    schema.downgrade(another.resolved_database_url, known[1])
     assert "limner db upgrade" in run(another, "backup", str(tmp_path / "old"), code=2).output
 
 

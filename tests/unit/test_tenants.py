@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 from limner_client.cli.main import cli
 from limner_shared.db import ledger
 from limner_shared.db.accounts import tenants
-from limner_shared.db.engine import Database, upgrade
+from limner_shared.db.engine import Database
+from limner_shared.db.schema import upgrade
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import click
 from gunicorn.app.base import BaseApplication
 
 from limner_shared import trace_export
-from limner_shared.db.engine import require_current
+from limner_shared.db.schema import require_current
 from limner_shared.errors import ConfigurationError
 from limner_shared.garbage_collection import collect_and_freeze
 from limner_shared.metrics.exposition import configure, share_values

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from limner_client.local.doctor import examine
 from limner_client.local.findings import Check, State
 from limner_client.operations import remote_doctor, vacuum
-from limner_shared.db import engine as schema
+from limner_shared.db import schema
 from limner_shared.db.engine import Database
 from limner_shared.errors import ServiceUnavailable
 from limner_shared.settings import Settings

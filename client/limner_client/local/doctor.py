@@ -18,7 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from limner_client.local.embedded_valkey import binary, port_in_use
 from limner_client.local.findings import Check, State
 from limner_client.local.picture_checks import is_made, picture_checks, sqlite_file, store_advice
-from limner_shared.db.engine import Database, is_current
+from limner_shared.db.engine import Database
+from limner_shared.db.schema import is_current
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.errors import LimnerError

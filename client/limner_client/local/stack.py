@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from limner_client.local.embedded_valkey import EmbeddedValkey, port_in_use
 from limner_client.local.processes import Child, Tell
-from limner_shared.db.engine import upgrade
+from limner_shared.db.schema import upgrade
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
 from limner_shared.messaging.hints import connect
 from limner_shared.messaging.typed_redis import keys_like

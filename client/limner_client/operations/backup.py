@@ -35,7 +35,8 @@ from limner_client.operations.manifest import (
     StoredObject,
     sum_of,
 )
-from limner_shared.db.engine import Database, require_current, schema_revisions
+from limner_shared.db.engine import Database
+from limner_shared.db.schema import require_current, schema_revisions
 from limner_shared.errors import ConfigurationError, StorageFull
 from limner_shared.settings import Settings
 from limner_shared.storage.lost_objects import ObjectKind

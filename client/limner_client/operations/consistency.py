@@ -15,8 +15,9 @@ from typing import Final
 from pydantic import BaseModel
 
 from limner_shared.db import queries
-from limner_shared.db.engine import Database, require_current
+from limner_shared.db.engine import Database
 from limner_shared.db.ledger import inputs_in_use
+from limner_shared.db.schema import require_current
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import DIGEST_CHARS, FILES, FOLDERS, INPUTS
 from limner_shared.storage.lost_objects import ObjectKind

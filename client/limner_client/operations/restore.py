@@ -15,8 +15,9 @@ from typing import Final
 from limner_client.local.stack import lock_data_dir
 from limner_client.operations.database_dump import POSTGRESQL, kind_of, load, row_counts, table_names
 from limner_client.operations.manifest import BLOBS, Manifest, StoredObject, read_manifest, read_objects
-from limner_shared.db.engine import Database, is_current, known_revisions, upgrade
+from limner_shared.db.engine import Database
 from limner_shared.db.postgresql_engine import parse
+from limner_shared.db.schema import is_current, known_revisions, upgrade
 from limner_shared.errors import ConfigurationError, StorageFailed, StorageFull
 from limner_shared.settings import Settings
 from limner_shared.storage.object_store import Store

@@ -13,8 +13,8 @@ from alembic import op
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from limner_shared.db.engine import SERVES_FROM_TABLE, VERSION_TABLE
 from limner_shared.db.library_tables import Label
+from limner_shared.db.schema import SERVES_FROM_TABLE, VERSION_TABLE
 
 Tell = Callable[[str], object]
 
@@ -87,7 +87,7 @@ def lift_limits(connection: Connection) -> None:
 
 
 def open_versions(connection: Connection) -> None:
-    """Create the two tables that `engine.is_current` reads; the revision is copied from an earlier program's table."""
+    """Create the two tables that `schema.is_current` reads; the revision is copied from an earlier program's table."""
     for table in (SERVES_FROM_TABLE, VERSION_TABLE):
         if not inspect(connection).has_table(table):
             key = f"CONSTRAINT {table}_pkc PRIMARY KEY (version_num)"

@@ -14,8 +14,9 @@ from sqlalchemy import Engine, NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared.db import pause_queries
-from limner_shared.db.engine import Database, is_current
+from limner_shared.db.engine import Database
 from limner_shared.db.postgresql_engine import parse, probe_engine
+from limner_shared.db.schema import is_current
 from limner_shared.domain.pauses import Paused
 from limner_shared.messaging.redis_servers import RedisRefuses
 from limner_shared.messaging.reports import STORE, DispatcherReport, WorkerReport, read_reports
