@@ -64,6 +64,8 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     unknown_models: Literal["refuse", "default"] = "refuse"
     """What the OpenAI API does with a model name that is unknown: refuse it with `model_not_found`, or use the default
     model and say so in a `Warning` header."""
+    unknown_sizes: Literal["refuse", "fit"] = "refuse"
+    """What the OpenAI and A1111 APIs do with a size that a model lacks: refuse it, or draw the nearest and scale it."""
 
     host: str = "127.0.0.1"
     """The address that the web server listens on."""

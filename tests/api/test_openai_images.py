@@ -233,8 +233,8 @@ def test_fit_takes_the_nearest_shape_of_the_model_and_scales_to_the_requested_si
     assert (order.request.width, order.request.height) == (64, 64)
     with pytest.raises(InvalidRequest, match="2048 pixels"):
         read(names, size="8000x64", fit=True)
-    with pytest.raises(InvalidRequest, match=r"fit: .*b64_json"):
-        read(names, size="1024x1024", fit=True, response_format="url")
+    by_url = read(names, size="1024x512", fit=True, response_format="url", output_format="jpeg", output_compression=9)
+    assert by_url.output.query == "?format=jpeg&quality=9&fit=1024x512"
 
 
 def test_models_called_dall_e_answer_with_urls_and_others_with_base64(names: ModelNames):

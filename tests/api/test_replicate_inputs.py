@@ -29,6 +29,7 @@ HONOURED: dict[str, tuple[Any, str, Any]] = {
     "cfg": (5.0, "guidance", 5.0),
     "steps": (7, "steps", 7),
     "aspect_ratio": ("1:2", "height", 64),
+    "size": ("64x64", "height", 64),
     "lora_weights": ("ink", "adapters", [{"name": "ink", "weight": 1.0}]),
     "extra_lora": ("wash", "adapters", [{"name": "wash", "weight": 1.0}]),
     "scheduler": ("ddim", "scheduler", "ddim"),
@@ -81,11 +82,14 @@ def test_inputs_are_honoured_alone_and_in_pairs_under_the_names_that_popular_mod
         answer = create(client, **{name: values[name] for name in names})
         if set(names) == {"guidance", "cfg"}:
             assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "input.cfg")
+        elif set(names) == {"aspect_ratio", "size"}:
+            assert (answer.status_code, answer.json["field"]) == (422, "size")
         else:
             assert_honoured(app, names, answer)
 
 
 REFUSED: list[tuple[str, Any]] = [
+    ("size", "1024x1024"),
     ("aspect_ratio", "16:9"),
     ("aspect_ratio", "wide"),
     ("aspect_ratio", "match_input_image"),

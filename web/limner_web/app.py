@@ -15,7 +15,7 @@ from flask import Response, g, request
 from limner_shared.db import signed_links
 from limner_shared.settings import Settings
 from limner_shared.telemetry import concerns, get_logger
-from limner_web import auth, health, operator, problems, request_checks, throttling
+from limner_web import auth, health, operator, problems, request_checks, routes, throttling
 from limner_web.a1111 import routes as a1111
 from limner_web.api import (
     audit,
@@ -153,6 +153,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.register_blueprint(webhook_endpoints.bp, url_prefix="/v1", name="openai_webhook_endpoints")
+    routes.require_declared(app)
     answered = with_unchanged_polls(app.wsgi_app, services.unchanged, _request_id, headers)
     served = operator_port.with_operator_port(answered, settings.port)
     app.wsgi_app = connection.with_timeouts(served, settings.upload_seconds)
@@ -162,7 +163,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
 def _begin() -> None:
     g.started = time.perf_counter()
     g.request_id = _request_id(request.headers.get("X-Request-Id", ""))
-    request_trace.begin(g.request_id, traced=request.path not in throttling.ALWAYS_ANSWERED)
+    request_trace.begin(g.request_id, traced=_is_reported())
     ids = {name.removesuffix("_id"): str(value) for name, value in (request.view_args or {}).items()}
     concerns(**{name: value for name, value in ids.items() if name in CONCERNED})
 
@@ -178,11 +179,16 @@ def _end(headers: Mapping[str, str], response: Response) -> Response:
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
     operator.measure_request(request.method, response.status_code, seconds)
     request_trace.end(response.status_code)
-    if request.path not in throttling.ALWAYS_ANSWERED:  # health checks and scrapes come every few seconds
+    if _is_reported():
         ms = round(seconds * 1000, 1)
         route = request.url_rule.rule if request.url_rule is not None else None
         log.info("request", method=request.method, path=_logged_path(), route=route, status=response.status_code, ms=ms)
     return response
+
+
+def _is_reported() -> bool:
+    """Whether this request is traced and logged: health checks and scrapes come every few seconds."""
+    return routes.of_request() is not routes.ALWAYS
 
 
 def _logged_path() -> str:

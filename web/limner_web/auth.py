@@ -16,48 +16,19 @@ from limner_shared.domain import cells
 from limner_shared.domain.access import Scope, require
 from limner_shared.errors import Forbidden, OperatorRequired, Unauthorized
 from limner_shared.settings import Settings, is_loopback
-from limner_web import session_cookie
+from limner_web import routes, session_cookie
+from limner_web.cross_site import SAFE_METHODS, refuse_foreign
+from limner_web.routes import Access
 from limner_web.services import get_services
 from limner_web.serving.operator_port import is_operator
 from limner_web.strict_json import is_printable_ascii
 
-SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 DOORS: Final = ("/v1/", "/sdapi/", "/replicate/", "/hf/")
 """The paths of clients that were written for other services."""
-PROTECTED: Final = ("/api/", *DOORS)
 BASIC: Final = ("/sdapi/",)
 """The paths whose clients know only Basic authentication: the password is the key."""
-ADMIN_BLUEPRINTS: Final = (
-    "keys",
-    "audit",
-    "webhook_endpoints",
-    "openai_webhook_endpoints",
-    "webhook_secret",
-    "replicate_webhook_secret",
-    "pauses",
-    "fleet",
-    "history",
-    "privacy_settings",
-)
-OPERATOR_BLUEPRINTS: Final = ("pauses", "fleet", "history", "privacy_settings")
-"""What concerns all tenants: only keys of the operator's own tenant may call it."""
-PAGES: Final = ("pages", "plain")
-PAGES_WITH_JOBS: Final = ("plain.job",)
-"""The pages that contain what only some keys may read; the scripts of the others ask the API for it."""
-PUBLIC: Final = (
-    "pages.docs",
-    "openapi.spec",
-    "session.sign_in",
-    "session.open_session",
-    "session.end_session",
-    "oidc.begin",
-    "oidc.complete",
-    "languages.script",
-    "languages.choose",
-)
-"""Endpoints that need no tenant."""
-ANY_SCOPE: Final = ("keys.rotate_key",)
-"""Endpoints that a key may call with any scopes: an owner rotates its key."""
+PAGES: Final = (Access.PAGE, Access.PAGE_WITH_JOBS)
+FOREIGN: Final = "This request came from a page of another site. Use the service's own pages."
 
 
 def install(app: Flask) -> None:
@@ -85,12 +56,6 @@ def is_signed_in() -> bool:
     return "tenant_id" in g
 
 
-def refuse_foreign(settings: Settings) -> None:
-    """Raise Forbidden for a request that changes something and comes from a page of another site."""
-    if request.method not in SAFE_METHODS and session_cookie.is_foreign(settings):
-        raise Forbidden("This request came from a page of another site. Use the service's own pages.")
-
-
 def identify_by_key(key: str) -> frozenset[Scope]:
     """Make this request one of the key's tenant, and return the key's scopes. Raises Unauthorized."""
     services = get_services()
@@ -114,38 +79,36 @@ def _identify() -> None:
     settings = get_services().settings
     if not settings.keys_required:
         _guard_open_service(settings)
-    is_page = request.blueprint in PAGES
-    if request.endpoint in PUBLIC or not (is_page or request.path.startswith(PROTECTED)):
-        return
-    if is_page:
-        _identify_page(settings)
-    else:
-        _identify_client(settings)
+    access = routes.of_request().access
+    if access in PAGES:
+        _identify_page(settings, access)
+    elif access is not Access.PUBLIC:
+        _identify_client(settings, access)
 
 
-def _identify_client(settings: Settings) -> None:
+def _identify_client(settings: Settings, access: Access) -> None:
     """Identify the tenant by the key in the header, or by the cookie of a signed-in browser."""
     key = _credential(settings)
     if key is None and settings.keys_required and request.path.startswith("/api/"):
         key = session_cookie.read()
         if key is not None:
-            refuse_foreign(settings)
+            refuse_foreign(settings, FOREIGN)
     if key is not None:
-        _require_scope(identify_by_key(key))
+        _require_scope(identify_by_key(key), access)
     elif settings.keys_required:
         raise Unauthorized
     else:
         _be_local()
-    if request.blueprint in OPERATOR_BLUEPRINTS and g.tenant_id != ledger.LOCAL_TENANT:
+    if access is Access.OPERATOR and g.tenant_id != ledger.LOCAL_TENANT:
         raise OperatorRequired
 
 
-def _identify_page(settings: Settings) -> None:
+def _identify_page(settings: Settings, access: Access) -> None:
     """Identify the tenant by the cookie. Without a valid one, a page leads to the sign-in page."""
     if not settings.keys_required:
         _be_local()
         return
-    refuse_foreign(settings)
+    refuse_foreign(settings, FOREIGN)
     key = session_cookie.read()
     if key is None:
         return
@@ -153,8 +116,8 @@ def _identify_page(settings: Settings) -> None:
         scopes = identify_by_key(key)
     except Unauthorized:
         return
-    if request.method not in SAFE_METHODS or request.endpoint in PAGES_WITH_JOBS:
-        _require_scope(scopes)
+    if request.method not in SAFE_METHODS or access is Access.PAGE_WITH_JOBS:
+        _require_scope(scopes, access)
 
 
 def _credential(settings: Settings) -> str | None:
@@ -166,8 +129,7 @@ def _credential(settings: Settings) -> str | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     is_basic = scheme.lower() == "basic" and request.path.startswith(BASIC)
     if is_basic:
-        if request.method not in SAFE_METHODS and session_cookie.is_foreign(settings):
-            raise Forbidden("Pages of other sites cannot change anything with a browser's stored password.")
+        refuse_foreign(settings, "Pages of other sites cannot change anything with a browser's stored password.")
         basic = request.authorization
         token = (basic.password or "") if basic is not None else ""
     # These clients always send a credential. Where none is required, only a token that looks like our key is checked.
@@ -182,13 +144,11 @@ def _be_local() -> None:
     g.tenant_id, g.key_id, g.requests_per_minute = ledger.LOCAL_TENANT, None, None
 
 
-def _require_scope(granted: frozenset[Scope]) -> None:
+def _require_scope(granted: frozenset[Scope], access: Access) -> None:
     """Raise the error that names the scope which this request needs and its key does not have."""
-    if request.endpoint in ANY_SCOPE:
-        return
-    if request.blueprint in ADMIN_BLUEPRINTS:
+    if access in (Access.ADMIN, Access.OPERATOR):
         require(granted, Scope.ADMIN)
-    else:
+    elif access is not Access.ANY_KEY:
         require(granted, Scope.READ if request.method in SAFE_METHODS else Scope.SUBMIT)
 
 
@@ -212,16 +172,8 @@ def _guard_open_service(settings: Settings) -> None:
             f"A service without API keys answers only on loopback host names, not on {host!r}. Use localhost, or set"
             " LIMNER_REQUIRE_KEYS=true or LIMNER_PUBLIC_URL."
         )
-    if request.method not in SAFE_METHODS and _is_foreign(f"{public.scheme}://{public.netloc}"):
-        raise Forbidden(
-            "A service without API keys accepts no changes from pages of other sites. Use its own pages or a program,"
-            " or require API keys (LIMNER_REQUIRE_KEYS=true)."
-        )
-
-
-def _is_foreign(public_origin: str) -> bool:
-    """Whether a browser reports that a page of another origin sends this request. Other clients report nothing."""
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    if site is not None and site not in ("same-origin", "none"):
-        return True
-    return origin is not None and origin not in (request.host_url.rstrip("/"), public_origin)
+    refuse_foreign(
+        settings,
+        "A service without API keys accepts no changes from pages of other sites. Use its own pages or a program, or"
+        " require API keys (LIMNER_REQUIRE_KEYS=true).",
+    )

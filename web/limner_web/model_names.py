@@ -1,4 +1,4 @@
-"""Names of models in the compatible APIs: aliases from the settings, and what an unknown name leads to."""
+"""What the compatible APIs take: other names of models, and what an unknown name or size leads to."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class ModelNames:
         """Raises ConfigurationError for an alias of a model that does not exist."""
         self._catalogue = catalogue
         self._uses_default = settings.unknown_models == "default"
+        self.fits_sizes = settings.unknown_sizes == "fit"
+        """Whether a picture is scaled to a size that its model lacks."""
         self.aliases: Mapping[str, ModelCard] = {
             name: _target(catalogue, name, model)
             for name, model in settings.model_aliases.items()

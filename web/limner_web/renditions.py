@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakValueDictionary
 
 from limner_shared.c2pa_signing import PictureSigner, is_signed
@@ -18,22 +17,27 @@ from limner_web.serving.offload import Threads
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """A format, a width in pixels (None is the image's own), and a quality of 0 to 100 (None is the usual one)."""
+    """A format, and how the picture is changed for it.
+
+    None is the image's own width in pixels, the usual quality of 0 to 100, and no scaling to a width and height.
+    """
 
     kind: str
     width: int | None = None
     quality: int | None = None
+    letterbox: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
-        """The name under which it is stored beside its image."""
+        """The name under which it is stored beside its image, if it is, and by which it differs from others."""
         quality = "" if self.quality is None else f"-{self.quality}"
-        return f"{self.width or 'full'}{quality}.{self.kind}"
+        fit = "" if self.letterbox is None else "-{}x{}".format(*self.letterbox)
+        return f"{self.width or 'full'}{quality}{fit}.{self.kind}"
 
     @property
     def is_kept(self) -> bool:
-        """Whether it is stored; a picture would have a hundred of one format if each quality were kept."""
-        return self.quality is None
+        """Whether it is stored: there would be too many of a picture if each quality and size were kept."""
+        return self.quality is None and self.letterbox is None
 
 
 class Renditions:
@@ -57,8 +61,7 @@ class Renditions:
             found = self._storage.call(self._blobs.get_rendition, digest, rendition.name) if rendition.is_kept else None
             if found is None:
                 original = self._storage.call(self._blobs.get, digest)
-                how = {"width": rendition.width, "quality": rendition.quality}
-                found = self._pillow.call_in_turn(tenant_id, self._make, original, rendition.kind, **how)
+                found = self._pillow.call_in_turn(tenant_id, self._make, original, rendition)
                 if rendition.is_kept:
                     with suppress(StorageFull, StorageFailed):  # it is made again next time
                         self._storage.call(self._blobs.put_rendition, digest, rendition.name, found)
@@ -72,7 +75,7 @@ class Renditions:
 
         Raises SigningFailed or Overloaded.
         """
-        return self._pillow.call_in_turn(tenant_id, self._make, stored, kind, quality=quality, letterbox=letterbox)
+        return self._pillow.call_in_turn(tenant_id, self._make, stored, Rendition(kind, None, quality, letterbox))
 
     def write(self, tenant_id: str, stored: bytes, kind: str, writer: Callable[[bytes], bytes]) -> bytes:
         """What `writer` makes of a tenant's stored PNG, a file of this kind; signed as `get` says.
@@ -81,8 +84,10 @@ class Renditions:
         """
         return self._pillow.call_in_turn(tenant_id, lambda: self._signed(writer(stored), kind, stored))
 
-    def _make(self, original: bytes, kind: str, **how: Any) -> bytes:
-        return self._signed(convert(original, kind, **how), kind, original)
+    def _make(self, original: bytes, rendition: Rendition) -> bytes:
+        quality, letterbox, width = rendition.quality, rendition.letterbox, rendition.width
+        made = convert(original, rendition.kind, quality=quality, letterbox=letterbox, width=width)
+        return self._signed(made, rendition.kind, original)
 
     def _signed(self, made: bytes, kind: str, original: bytes) -> bytes:
         if self._signer is None or not is_signed(original):

@@ -9,34 +9,11 @@ from werkzeug.routing import BaseConverter
 
 from limner_shared.errors import InvalidRequest, MalformedBody, NotFound, UnsupportedMediaType
 from limner_shared.settings import CELL_PATTERN
-from limner_web import strict_json
+from limner_web import routes, strict_json
 from limner_web.request_bodies import BROKEN_BODY, StrictRequest, cut_off
+from limner_web.routes import Body
 from limner_web.services import get_services
 
-JSON_PATHS: Final = (
-    "/api/v1/jobs",
-    "/api/v1/jobs/retry",
-    "/api/v1/conversations",
-    "/api/v1/keys/rotate",
-    "/api/v1/webhook_deliveries/redeliver",
-    "/api/v1/webhook_secret/rotate",
-    "/api/v1/pauses",
-    "/api/v1/pause",
-)
-JSON_FOLDERS: Final = (
-    "/api/v1/conversations/",
-    "/api/v1/webhook_endpoints",
-    "/v1/",
-    "/sdapi/v1/",
-    "/replicate/v1/",
-    "/hf/",
-)
-FORM_PATHS: Final = ("/v1/images/edits", "/v1/images/variations")
-"""Paths that take a form with files as well."""
-UPLOAD_PATH: Final = "/v1/files"
-"""Takes only a form, and checks that itself."""
-OTHER_BODIES: Final = ("/sdapi/v1/interrupt", "/cancel", "/replicate/v1/files")
-"""How the paths in these folders end that take no body, or another one."""
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")
 ID_PATTERN: Final = "[a-z]+_[0-9a-z]{1,32}"
 KEY_ID_PATTERN: Final = f"(?:{CELL_PATTERN}-)?[0-9a-f]{{12}}"
@@ -79,18 +56,19 @@ def _check_text() -> None:
 
 def _check_body() -> None:
     """Let only JSON reach a JSON handler: a form on a page of another site cannot send that content type."""
-    if request.routing_exception or request.method not in ("POST", "PUT") or request.path == "/api/v1/bulks":
+    body = routes.of_request().body
+    if request.routing_exception or request.method not in ("POST", "PUT") or body is Body.LINES:
         return
     settings = get_services().settings
     request.max_content_length = settings.max_body_bytes
-    if request.path == UPLOAD_PATH:
+    if body is Body.FILE:
         request.max_content_length += settings.max_bulk_bytes
-        return
-    in_folder = request.path.startswith(JSON_FOLDERS) and not request.path.endswith(OTHER_BODIES)
-    if request.path not in JSON_PATHS and not in_folder:
-        return
-    if request.path in FORM_PATHS and request.mimetype == "multipart/form-data":
-        return
+    is_form = body is Body.JSON_OR_FORM and request.mimetype == "multipart/form-data"
+    if body in (Body.JSON, Body.JSON_OR_FORM) and not is_form:
+        _check_json()
+
+
+def _check_json() -> None:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType(
             f"Send JSON with `Content-Type: application/json`, not {request.mimetype or 'without a type'!r}."

@@ -1,13 +1,12 @@
 """The cookie that signs a browser in: it holds the API key itself, so that it ends when the key does.
 
 Scripts cannot read it (`HttpOnly`), other sites' requests that change something do not carry it (`SameSite=Lax`), and
-those requests are checked as well: see `is_foreign`.
+those requests are checked as well: see `cross_site`.
 """
 
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
 
 from flask import Response, request
 
@@ -38,19 +37,6 @@ def write(response: Response, settings: Settings, key: str, *, stay: bool) -> No
 def clear(response: Response, settings: Settings) -> None:
     """Sign the browser out."""
     response.delete_cookie(NAME, secure=is_encrypted(settings), httponly=True, samesite="Lax")
-
-
-def is_foreign(settings: Settings) -> bool:
-    """Whether a browser reports that a page of another origin sends this request.
-
-    Browsers that send no `Sec-Fetch-Site` are judged by `Origin`. Its scheme is not compared, because a proxy may
-    end TLS.
-    """
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    hosts = (request.headers.get("Host"), urlsplit(settings.public_url).netloc)
-    return origin is not None and origin.partition("://")[2] not in filter(None, hosts)
 
 
 def is_encrypted(settings: Settings) -> bool:

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import FixedWindowRateLimiter
@@ -22,21 +22,8 @@ from limner_shared import metrics
 from limner_shared.errors import Overloaded, TooManyRequests
 from limner_shared.messaging.redis_servers import connection_pool
 from limner_shared.settings import Settings
+from limner_web import routes
 
-ALWAYS_ANSWERED: Final = ("/healthz", "/readyz", "/metrics", "/metrics/targets")
-WAITING: Final = (
-    "/api/v1/interpret",
-    "/v1/chat/completions",
-    "/v1/responses",
-    "/sdapi/v1/txt2img",
-    "/sdapi/v1/img2img",
-)
-REPLICATE: Final = "/replicate/v1/"
-WEBHOOK_TEST: Final = "/test"  # of an endpoint: it waits for the answer
-PICTURES: Final = ("/v1/images/", "/hf/")
-UPLOADS: Final = ("/api/v1/bulks", "/v1/files", "/replicate/v1/files")
-DOWNLOADS: Final = ("/results", "/content", "/stream")
-JOB: Final = "/api/v1/jobs/"
 POLICY: Final = "requests_per_minute"
 SHARED_SECONDS: Final = 1
 """Time limit of the shared counters in Redis."""
@@ -162,8 +149,9 @@ def install_concurrency(app: Flask, limiter: ConcurrencyLimiter) -> None:
     """Give every request its slots, and take them back after its response is built, or sent if it is streamed."""
 
     def acquire() -> None:
-        if request.path not in ALWAYS_ANSWERED:
-            g.slots = limiter.acquire(*_kinds())
+        kinds = routes.of_request().slots_of_request()
+        if kinds:
+            g.slots = limiter.acquire(*kinds)
 
     def keep(response: Response) -> Response:
         # A file that the server sends itself is no stream of ours: Werkzeug never closes that response.
@@ -208,21 +196,3 @@ def release_request_slot(limiter: ConcurrencyLimiter) -> None:
     slots: Slots = g.slots
     if "requests" in slots.kinds:
         limiter.release(slots, "requests")
-
-
-def _kinds() -> tuple[str, ...]:
-    """The kinds of slots that this request needs. One that may wait after its work needs a stream's slot as well."""
-    path = request.path
-    if path in UPLOADS and request.method == "POST":
-        return ("bulks",)
-    if path == "/api/v1/events" or path.endswith(DOWNLOADS):
-        return ("streams",)
-    if (
-        path in WAITING
-        or path.endswith(WEBHOOK_TEST)
-        or path.startswith(PICTURES)
-        or (path.startswith(REPLICATE) and "wait" in request.headers.get("Prefer", ""))
-        or (path.startswith(JOB) and "wait" in request.args)
-    ):
-        return ("requests", "streams")
-    return ("requests",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Final
+from typing import Final
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
@@ -43,18 +43,21 @@ class SignedLinks:
 
     def read(self, token: str) -> tuple[str, float]:
         """Return the image of a token, and the seconds until it expires. Raises InvalidLink or LinkExpired."""
-        try:
-            image_id, until = self._content(self._ready().loads(token.rpartition(cells.LINK_SEPARATOR)[2]))
-        except (BadSignature, ValueError) as error:
-            raise InvalidLink from error
+        image_id, until = self._content(token)
         if (left := until - time.time()) <= 0:
             raise LinkExpired
         return image_id, left
 
-    @staticmethod
-    def _content(value: Any) -> tuple[str, int]:
-        image_id, until = value
-        return str(image_id), int(until)
+    def image_of(self, token: str) -> str:
+        """The image of a token, also of one that has expired. Raises InvalidLink."""
+        return self._content(token)[0]
+
+    def _content(self, token: str) -> tuple[str, int]:
+        try:
+            image_id, until = self._ready().loads(token.rpartition(cells.LINK_SEPARATOR)[2])
+            return str(image_id), int(until)
+        except (BadSignature, ValueError, TypeError) as error:
+            raise InvalidLink from error
 
     def _ready(self) -> URLSafeSerializer:
         with self._lock:

@@ -29,6 +29,7 @@ def generation_answer(
 
 def _info(asked: Generation, job: JobView, texts: Sequence[str]) -> dict[str, Any]:
     seeds, count = [image.seed for image in job.images], len(job.images)
+    width, height = asked.letterbox or (job.width, job.height)
     styles = {image.style for image in job.images}  # the answer has one style, so only a style that all pictures have
     return {
         "prompt": job.prompt,
@@ -40,8 +41,8 @@ def _info(asked: Generation, job: JobView, texts: Sequence[str]) -> dict[str, An
         "subseed": job.seed,
         "all_subseeds": seeds,
         "subseed_strength": 0,
-        "width": job.width,
-        "height": job.height,
+        "width": width,
+        "height": height,
         "sampler_name": job.scheduler or "Automatic",
         "cfg_scale": job.guidance,
         "steps": job.steps,

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner_shared.domain.card_fields import refuse
+from limner_shared.domain.card_fields import nearest_size, refuse
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import JobRequest, RequestedName
 from limner_shared.errors import InvalidRequest
 from limner_web.a1111.options import Options, with_changes
+from limner_web.picture_formats import MAX_SIDE
 
 LORA: Final = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
 AUTOMATIC: Final = ("", "automatic", "normal", "use same sampler", "use same scheduler")
@@ -135,12 +136,17 @@ class Generation:
     include_inputs: bool
     warnings: tuple[str, ...]
     """What was not done as the client's parameters say, though it can be drawn."""
+    letterbox: tuple[int, int] | None
+    """The size to which the pictures are scaled; None if they stay as they were made."""
 
 
-def read(body: dict[str, Any], kind: type[TextToImage], options: Options, catalogue: Catalogue) -> Generation:
+def read(
+    body: dict[str, Any], kind: type[TextToImage], options: Options, catalogue: Catalogue, *, fits: bool = False
+) -> Generation:
     """The generation that a request body asks for, with the caller's `options` as defaults.
 
-    Raises ValidationError or InvalidRequest, which names the parameter.
+    `fits` says that the pictures are scaled to a size that the model lacks. Raises ValidationError or InvalidRequest,
+    which names the parameter.
     """
     masks = MASK_ONLY if issubclass(kind, ImageToImage) else {}
     ours = {name: value for name, value in body.items() if name not in IGNORED | NEUTRAL.keys() | masks.keys()}
@@ -153,9 +159,13 @@ def read(body: dict[str, Any], kind: type[TextToImage], options: Options, catalo
     warnings: list[str] = []
     if isinstance(given, ImageToImage) and given.mask is not None:
         warnings += [f"{name}: {note}" for name, note in masks.items() if note and body.get(name)]
-    job = JobRequest.model_validate(_job(given, card, warnings))
+    fields, letterbox = _job(given, card, warnings), None
+    if fits and (letterbox := _other_size(given, card)) is not None:
+        fields["width"], fields["height"] = nearest_size(card.sizes, *letterbox)
+        warnings.append("width, height: {}x{} is not drawn here; the picture was scaled to it.".format(*letterbox))
+    job = JobRequest.model_validate(fields)
     include = isinstance(given, ImageToImage) and given.include_init_images
-    return Generation(job, options, given.send_images, include, tuple(warnings))
+    return Generation(job, options, given.send_images, include, tuple(warnings), letterbox)
 
 
 def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, Any]:
@@ -181,6 +191,14 @@ def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, 
         fields |= {"image": _data_url(given.init_images[0]), "strength": given.denoising_strength}
         fields["mask"] = None if given.mask is None else _data_url(given.mask)
     return fields
+
+
+def _other_size(given: TextToImage, card: ModelCard) -> tuple[int, int] | None:
+    """The requested size if the model lacks it and a picture may be scaled to it."""
+    if given.width is None or given.height is None or (given.width, given.height) in card.sizes:
+        return None
+    size = (given.width, given.height)
+    return size if min(size) >= 1 and max(size) <= MAX_SIDE else None
 
 
 def _adapters(prompt: str) -> tuple[str, list[dict[str, Any]]]:

@@ -179,7 +179,8 @@ def _generate(kind: type[parameters.TextToImage]) -> Response:
     header = JobHeaders.read(request.headers)
     key, retries = header.idempotency_key, header.x_stainless_retry_count
     try:
-        asked = parameters.read(body, kind, _options(services), services.catalogue)
+        fits = services.model_names.fits_sizes
+        asked = parameters.read(body, kind, _options(services), services.catalogue, fits=fits)
         job_id = submission.submit(services, tenant_id(), asked.job, key, retries).job_id
     except (InvalidRequest, ValidationError) as error:
         raise renamed(error, parameters.CALLED) from error
@@ -196,6 +197,8 @@ def _answer(services: Services, asked: parameters.Generation, job: JobView, body
     files: list[bytes] = []
     for image, text in zip(job.images if asked.send_images else [], texts, strict=False):
         stored = waiting.picture(services, image)
+        if asked.letterbox is not None:
+            stored = services.renditions.convert(tenant_id(), stored, "png", None, asked.letterbox)
         if kind != "png" or with_text:
             own_text = text if with_text else None
             stored = services.pillow.call_in_turn(tenant_id(), infotext.as_file, stored, kind, own_text)

@@ -13,15 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from limner_shared.db import ledger, queries
 from limner_shared.db.signed_links import ANSWER_SECONDS, FOLDER, MAX_SECONDS
 from limner_shared.db.tables import Image
+from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.views import ImageLink
 from limner_web.auth import tenant_id
 from limner_web.delivery import Target
-from limner_web.picture_formats import MEDIA_TYPES, Format, accepted_format
+from limner_web.picture_formats import MAX_SIDE, MEDIA_TYPES, Format, accepted_format
 from limner_web.renditions import Rendition
 from limner_web.services import get_services
 from limner_web.view_builders import moment
 
 bp = APIBlueprint("images", __name__, url_prefix="/api/v1/images", tag="Images")
+SIZE: Final = "^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$"
 links = APIBlueprint("links", __name__, url_prefix=FOLDER, tag="Images")
 IMAGE_RESPONSES: Final[dict[int, Any]] = {
     200: {"description": "The image", "content": {kind: {} for kind in MEDIA_TYPES.values()}},
@@ -46,9 +48,25 @@ class ImageQuery(BaseModel):
     quality: int | None = Field(
         default=None, ge=0, le=100, description="The quality of WebP or JPEG. Defaults to 92; PNG has none."
     )
+    fit: str | None = Field(
+        default=None,
+        pattern=SIZE,
+        description=f"`640x480`, say: the size to which the image is scaled, centered on white; at most {MAX_SIDE}"
+        " pixels a side. Takes no `width`.",
+    )
     download: bool = Field(
         default=False, description="Whether a browser saves the image as a file instead of showing it."
     )
+
+    @property
+    def letterbox(self) -> tuple[int, int] | None:
+        """The size of `fit`. Raises InvalidRequest."""
+        if self.fit is None:
+            return None
+        width, _, height = self.fit.partition("x")
+        if self.width is not None or max(int(width), int(height)) > MAX_SIDE:
+            raise refuse("fit", repr(self.fit), f"a size of at most {MAX_SIDE} pixels a side, without width")
+        return int(width), int(height)
 
 
 class LinkQuery(BaseModel):
@@ -81,7 +99,7 @@ def get_link(image_id: str, query: LinkQuery) -> Response:
     """Make a link to an image.
 
     Returns a link that works without a key until it expires or the image is deleted. It accepts `format`, `width`,
-    `quality` and `download` as `GET /images/{image_id}` does.
+    `quality`, `fit` and `download` as `GET /images/{image_id}` does.
     """
     services = get_services()
     with services.database.read() as session:
@@ -136,7 +154,7 @@ def _answer(owner: str, row: Image, query: ImageQuery, caching: str, left: float
     answer.make_conditional(request)
     if answer.status_code == HTTPStatus.NOT_MODIFIED:
         return answer
-    is_stored = rendition.width is None and MEDIA_TYPES[rendition.kind] == row.media_type
+    is_stored = rendition == Rendition(rendition.kind) and MEDIA_TYPES[rendition.kind] == row.media_type
     if not query.download and rendition.is_kept:  # the bucket would not name the file
         name, mode = None if is_stored else rendition.name, request.headers.get("Sec-Fetch-Mode")
         target = services.delivery.target(request.method, mode, row.sha256, name, left)
@@ -154,7 +172,7 @@ def _answer(owner: str, row: Image, query: ImageQuery, caching: str, left: float
 def _rendition(row: Image, query: ImageQuery) -> Rendition:
     width = None if query.width is None or int(query.width) >= row.width else int(query.width)
     kind = query.format or accepted_format()
-    return Rendition(kind, width, None if kind == "png" else query.quality)
+    return Rendition(kind, width, None if kind == "png" else query.quality, query.letterbox)
 
 
 def _redirect(target: Target) -> Response:

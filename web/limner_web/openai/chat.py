@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Literal
 
 from apiflask import APIBlueprint
@@ -13,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
+from limner_shared.db.signed_links import FOLDER, MAX_SECONDS, SignedLinks
 from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
 from limner_shared.domain.conversation_views import ReplyView
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobRequest
-from limner_shared.domain.views import JobView
-from limner_shared.errors import InvalidRequest, NotFound
+from limner_shared.domain.views import ImageView, JobView
+from limner_shared.errors import InvalidLink, InvalidRequest, NotFound
 from limner_web import small_talk, waiting
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations
@@ -36,7 +38,9 @@ CALLED: Final = {"description": "messages"}
 """OpenAI's name of our field."""
 CHUNK: Final = "chat.completion.chunk"
 DONE: Final = "data: [DONE]\n\n"
-_IMAGE_URL: Final = re.compile(r"/api/v1/images/(img_[0-9a-z]+)")
+_IMAGE_URL: Final = re.compile(rf"/api/v1/images/(img_[0-9a-z]+)|{FOLDER}/([\w.~-]{{1,300}})", re.ASCII)
+Address = Callable[[ImageView], str]
+"""Gives a picture's URL."""
 
 
 class Part(BaseModel):
@@ -86,12 +90,12 @@ def create_chat_completion() -> Response:
     caller = waiting.Caller.of_request()
     job_id = _submit(services, body, card.name if body.model else None)
     release_request_slot(services.limiter)
-    origin = services.settings.public_url or request.host_url.rstrip("/")
+    address = partial(_address, services, services.settings.public_url or request.host_url.rstrip("/"))
     views = waiting.watch(services, tenant_id(), job_id, caller)
     if body.stream:
-        return with_warning(event_stream(_chunks(views, origin)), warning)
+        return with_warning(event_stream(_chunks(views, address)), warning)
     *_, job = views
-    return with_warning(jsonify(_completion(waiting.require_success(job), origin)), warning)
+    return with_warning(jsonify(_completion(waiting.require_success(job), address)), warning)
 
 
 def _submit(services: Services, body: ChatRequest, model: str | None) -> str:
@@ -102,7 +106,7 @@ def _submit(services: Services, body: ChatRequest, model: str | None) -> str:
     except ValidationError as error:
         raise renamed(error, CALLED) from error
     with services.database.read() as session:
-        history = _history(session, before)[-MAX_HISTORY_TURNS:]
+        history = _history(session, services.links, before)[-MAX_HISTORY_TURNS:]
     messages = body.model_dump_json(include={"messages"})  # all of them: another chat may end with the same message
     return submit(services, job_request, f"chat {messages}", tuple(history))
 
@@ -124,7 +128,7 @@ def _said(body: ChatRequest, model: str, said: ReplyView) -> Response:
     return jsonify(_finished(envelope | {"object": "chat.completion"}, content))
 
 
-def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:
+def _history(session: Session, links: SignedLinks, messages: Sequence[ChatMessage]) -> list[Turn]:
     """The user's messages as turns, with the conditions of the images that the assistant's answers link to."""
     turns: list[Turn] = []
     for message in messages:
@@ -133,16 +137,23 @@ def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:
         found = _IMAGE_URL.search(message.text) if message.role == "assistant" else None
         if found and turns:
             try:
-                image = queries.image(session, tenant_id(), found[1])
-            except NotFound:
+                image = queries.image(session, tenant_id(), found[1] or links.image_of(found[2]))
+            except (NotFound, InvalidLink):
                 continue
             conditions = conversations.conditions_of(queries.job(session, tenant_id(), image.job_id))
             turns[-1] = turns[-1].model_copy(update={"conditions": conditions})
     return turns
 
 
-def _content(job: JobView, origin: str) -> str:
-    pictures = (f"![{_plain(image.alt_text or job.prompt)}]({origin}{image.url})" for image in job.images)
+def _address(services: Services, origin: str, image: ImageView) -> str:
+    """A picture's URL. The page that shows a chat has no key, so where one is required the URL is a link."""
+    if services.settings.keys_required:
+        return origin + services.links.make(image.id, MAX_SECONDS)[0]
+    return origin + image.url
+
+
+def _content(job: JobView, address: Address) -> str:
+    pictures = (f"![{_plain(image.alt_text or job.prompt)}]({address(image)})" for image in job.images)
     return "\n\n".join([job.presentation or job.prompt, *pictures])
 
 
@@ -150,9 +161,9 @@ def _plain(text: str) -> str:
     return re.sub(r"[\[\]\n]", " ", text)
 
 
-def _completion(job: JobView, origin: str) -> dict[str, Any]:
-    return _finished(_envelope(job, "chat.completion"), _content(job, origin)) | {
-        "images": [{"id": image.id, "url": f"{origin}{image.url}", "seed": image.seed} for image in job.images],
+def _completion(job: JobView, address: Address) -> dict[str, Any]:
+    return _finished(_envelope(job, "chat.completion"), _content(job, address)) | {
+        "images": [{"id": image.id, "url": address(image), "seed": image.seed} for image in job.images],
         "revised_prompt": job.revised_prompt,
     }
 
@@ -170,14 +181,14 @@ def _envelope(job: JobView, kind: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{job.id}", "object": kind, "created": created, "model": job.model, "job_id": job.id}
 
 
-def _chunks(views: Iterator[JobView], origin: str) -> Iterator[str]:
+def _chunks(views: Iterator[JobView], address: Address) -> Iterator[str]:
     """Yield server-sent events: comments while the job runs, then the whole answer in one chunk."""
     job: JobView | None = None
     for job in views:
         if not job.status.terminal:
             yield KEEPALIVE
     if job is not None:
-        content = _content(waiting.require_success(job), origin)
+        content = _content(waiting.require_success(job), address)
         yield from _deltas(_envelope(job, CHUNK), content)
     yield DONE
 

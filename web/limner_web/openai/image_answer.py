@@ -193,8 +193,7 @@ def picture(encode: Encode, output: Output, job: JobView, image: Image, address:
     """One picture of an answer, in base64 or by its URL. Raises what `encode` raises."""
     about = {"id": image.id, "seed": image.seed, "revised_prompt": revised_prompt(job, image)}
     if output.as_url:
-        kind = "" if output.format == "png" else f"?format={output.format}"
-        return about | {"url": f"{address(image)}{kind}"}
+        return about | {"url": address(image) + output.query}
     return about | {"b64_json": encode(output, image)}
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
+from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
@@ -14,6 +15,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobRequest, Task
 from limner_shared.errors import InvalidRequest
 from limner_web.model_names import ModelNames
+from limner_web.picture_formats import MAX_SIDE
 from limner_web.problems import renamed
 
 Size = tuple[int, int]
@@ -49,10 +51,10 @@ QUALITIES: Final[dict[str, Quality]] = {
 """The steps of each quality that a call may name; `best` is ours, and draws candidates in these steps."""
 URL_NAMES: Final = "dall-e-"
 """Models of this name answer with URLs unless the call says otherwise; all others answer with base64."""
+URL_STYLES: Final = ("vivid", "natural")
+"""The styles of those models, one of which their clients always send."""
 BEST: Final = "best"
 SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
-MAX_SIDE: Final = 2048
-"""The largest width and height, in pixels, of a picture that is scaled to the requested size."""
 
 
 class ImageOptions(BaseModel):
@@ -100,6 +102,15 @@ class Output:
     warning: str | None
 
     @property
+    def query(self) -> str:
+        """What the URL of a picture has to say to give it in this form."""
+        fit = None if self.letterbox is None else f"{self.letterbox[0]}x{self.letterbox[1]}"
+        kind = None if self.format == "png" else self.format
+        parts = {"format": kind, "quality": self.compression, "fit": fit}
+        said = urlencode({name: value for name, value in parts.items() if value is not None})
+        return f"?{said}" if said else ""
+
+    @property
     def as_stored(self) -> bool:
         """Whether pictures are answered as they are stored."""
         return self.format == "png" and self.letterbox is None
@@ -134,11 +145,16 @@ def read_order(
     options = ImageOptions.model_validate({name: given[name] for name in given.keys() & ImageOptions.model_fields})
     _refuse_combinations(options, given)
     card, warning = names.resolve(options.model)
+    warnings = [warning] if warning else []
     fields = {name: value for name, value in given.items() if name in native} | {"model": card.name}
+    if _is_style_of_another(options, fields.get("style"), card):
+        warnings.append(f"style {fields.pop('style')} is unknown here; the model's own was used")
     quality = None if "steps" in given else QUALITIES[options.quality or "auto"]
     if options.quality is not None and quality is not None:
         fields |= {"steps": card.quality.steps(quality, card.steps)} | _candidates(options)
-    size, letterbox = _size(options, card, image_size)
+    size, letterbox = _size(options, card, image_size, fits=names.fits_sizes)
+    if letterbox is not None and not options.fit:
+        warnings.append(f"size {options.size} is not drawn here; the picture was scaled to it")
     if size is not None:
         fields["width"], fields["height"] = size
     if options.interpret:
@@ -153,7 +169,7 @@ def read_order(
         identifier=options.identifier,
         stream=options.stream,
         partial_images=options.partial_images or 0,
-        warning=warning,
+        warning="; ".join(warnings) or None,
     )
     try:
         return ImageOrder(JobRequest.model_validate(fields), output, card)
@@ -183,23 +199,19 @@ def _unknown(name: str) -> InvalidRequest:
 
 def _refuse_combinations(options: ImageOptions, given: Mapping[str, Any]) -> None:
     """Raise InvalidRequest, which names the parameter, for values that no model has or that exclude each other."""
-    as_url, kind = _as_url(options), options.output_format
+    kind = options.output_format
     if options.background == "transparent":
         raise refuse("background", "transparent", "opaque or auto: no model here makes transparent pictures")
     if options.quality is not None and "steps" in given:
         raise refuse("quality", "quality beside steps", "one of the two")
     if options.output_compression is not None and kind == "png":
         raise refuse("output_compression", "compression of PNG, which is lossless,", "with webp or jpeg")
-    if options.output_compression is not None and as_url:
-        raise refuse("output_compression", "compression of a picture's URL", "with response_format b64_json")
     if options.partial_images and not options.stream:
         raise refuse("partial_images", "partial images without a stream", "with stream: true")
     if options.stream and options.response_format == "url":
         raise refuse("response_format", "a URL in a stream", "b64_json")
     if options.fit and options.size == "auto":
         raise refuse("fit", "fit without a size", "with size, such as 1024x1024")
-    if options.fit and as_url:
-        raise refuse("fit", "fit to a size, with a URL", "with response_format b64_json")
 
 
 def _as_url(options: ImageOptions) -> bool:
@@ -208,15 +220,25 @@ def _as_url(options: ImageOptions) -> bool:
     return options.response_format == "url"
 
 
-def _size(options: ImageOptions, card: ModelCard, image_size: Size | None) -> tuple[Size | None, Size | None]:
-    """The size of the job, None for the model's default, and the size to which its pictures are scaled, if they are."""
+def _is_style_of_another(options: ImageOptions, style: Any, card: ModelCard) -> bool:
+    """Whether a client that believes it speaks with another model sends one of that model's styles."""
+    return (options.model or "").startswith(URL_NAMES) and style in URL_STYLES and style not in card.styles
+
+
+def _size(
+    options: ImageOptions, card: ModelCard, image_size: Size | None, *, fits: bool
+) -> tuple[Size | None, Size | None]:
+    """The size of the job, None for the model's default, and the size to which its pictures are scaled, if they are.
+
+    `fits` says that they are also scaled to a size that the model lacks if the call does not ask for it.
+    """
     if options.size == "auto":
         return None if image_size is None else nearest_size(card.sizes, *image_size), None
     found = SIZE.fullmatch(options.size)
     if found is None:
         raise refuse("size", repr(options.size[:40]), "WIDTHxHEIGHT in pixels, such as 256x256, or auto")
     size = int(found[1]), int(found[2])
-    if not options.fit or size in card.sizes:
+    if size in card.sizes or not (options.fit or (fits and max(size) <= MAX_SIDE)):
         return size, None
     if max(size) > MAX_SIDE:
         raise refuse("fit", f"fit to {options.size}", f"at most {MAX_SIDE} pixels a side")

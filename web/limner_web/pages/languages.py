@@ -20,7 +20,8 @@ from babel.support import NullTranslations, Translations
 from flask import Flask, Response, g, make_response, redirect, request
 
 from limner_shared.errors import NotFound
-from limner_web.auth import refuse_foreign
+from limner_web.auth import FOREIGN
+from limner_web.cross_site import refuse_foreign
 from limner_web.pages.assets import FOREVER
 from limner_web.pages.compression import compressed_once, kept_answer
 from limner_web.pages.own_paths import next_path
@@ -112,7 +113,7 @@ def script(name: str) -> Response:
 @bp.post("/language")
 def choose() -> Response:
     """Keep the language that the reader chose in a cookie, and go back to the page."""
-    refuse_foreign(get_services().settings)
+    refuse_foreign(get_services().settings, FOREIGN)
     language = request.form.get("language", "")
     answer = make_response(redirect(next_path(), HTTPStatus.SEE_OTHER))
     if language in LANGUAGES:

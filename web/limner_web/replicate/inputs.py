@@ -66,6 +66,7 @@ class Inputs(OutputForm):
     width: int | None = None
     height: int | None = None
     num_outputs: int = Field(default=1, ge=1)
+    size: str | None = None
     aspect_ratio: str | None = None
     megapixels: str | float | None = None
     num_inference_steps: int | None = Field(default=None, validation_alias=_named("num_inference_steps"))
@@ -131,8 +132,12 @@ def called(given: Mapping[str, Any]) -> Mapping[str, str]:
     return CALLED | {"adapters": "lora_weights"} | others
 
 
-def _size(given: Inputs, card: ModelCard) -> dict[str, int]:
-    """The width and height by aspect ratio and megapixels; with the ratio `custom`, the prediction has them itself."""
+def _size(given: Inputs, card: ModelCard) -> dict[str, int | str]:
+    """The size by its name, or by aspect ratio and megapixels; with the ratio `custom`, width and height are given."""
+    if given.size is not None:
+        if given.aspect_ratio is not None or given.width is not None or given.height is not None:
+            raise refuse("size", "size beside aspect_ratio, width or height", "one of them")
+        return {"size": given.size}
     ratio = None if given.aspect_ratio == CUSTOM else given.aspect_ratio
     megapixels = None if given.megapixels is None else f"{given.megapixels}"
     if ratio is None and megapixels is None:
