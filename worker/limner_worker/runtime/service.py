@@ -83,9 +83,9 @@ class WorkerService:
         presenter = Presenter(server, recognizers := recognizers_of(models.cards))
         self._answering = Answering(redis, interpreter, models.cards, threads, recognizers)
         self._safety = SafetyStage(settings, models.cards)
-        files = PictureEncoder.of(settings, self._safety, recognizers)
+        files, delete = PictureEncoder.of(settings, self._safety, recognizers), self._checkpoints.delete
         self._publisher = Publisher(
-            database, blobs, self._hints, threads, admission.store, self._clean_up, presenter, files
+            database, blobs, self._hints, threads, admission.store, self._clean_up, delete, presenter, files
         )
         generate, reuse = self._engine.submit, files.may_reuse
         self._deduplicator = Deduplicator(
@@ -248,10 +248,9 @@ class WorkerService:
                 job.acknowledge()
 
     def _clean_up(self, job: JobRun) -> None:
-        """After an attempt's outcome is committed or given up: stop renewing its lease, and delete its checkpoints."""
+        """After an attempt's outcome is committed or given up: stop renewing its lease and following it."""
         self._held.remove(job)
         self._reporter.remove(job)
-        self._checkpoints.delete(job)
         self._deduplicator.attempt_ended(job)
 
     def _suspend_and_hand_back(self, jobs: Sequence[JobRun]) -> None:
