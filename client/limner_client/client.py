@@ -129,7 +129,7 @@ class Client:
         return ExplanationView.model_validate(self._json("GET", f"{API}/jobs/{job_id}/explain"))
 
     def retry_dead(self, job_ids: list[str] | None) -> list[str]:
-        """Retry dead letters, or all of them for None; returns the ids of the new jobs."""
+        """Retry dead letters, or for None the oldest 1000 of all; returns the ids of the new jobs."""
         answer = self._json("POST", f"{API}/jobs/retry", json={} if job_ids is None else {"jobs": job_ids})
         return Retried.model_validate(answer).jobs
 
