@@ -92,9 +92,7 @@ class WorkerService:
             database, blobs, models.fingerprints, threads, held.is_working, generate, self._publish_duplicate, reuse
         )
         self._reporter = Reporter(self._hints, threads)
-        self._watchdog = Watchdog(
-            threads, lambda: self._engine.stuck_attempts(settings.step_timeout_seconds), held.keys, self._end_process
-        )
+        self._watchdog = Watchdog(settings, threads, self._engine, models, held.keys, self._end_process)
 
     def start(self) -> None:
         """Start all threads. The models are loaded already."""
