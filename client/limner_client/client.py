@@ -40,6 +40,7 @@ PROBLEM_FIELDS: Final = {"type", "title", "status", "detail", "instance", "messa
 GATEWAY_ERRORS: Final = (502, 503, 504)
 """Statuses with which a proxy reports that its server is unavailable."""
 TIMEOUT: Final = httpx.Timeout(30, connect=5)
+BULK_TIMEOUT: Final = httpx.Timeout(60, connect=5, read=600)  # a proxy may send a bulk on only when it has all
 LIMITS: Final = httpx.Limits(keepalive_expiry=1)  # a busy server closes idle connections after two seconds
 
 
@@ -129,7 +130,7 @@ class Client:
         return ExplanationView.model_validate(self._json("GET", f"{API}/jobs/{job_id}/explain"))
 
     def retry_dead(self, job_ids: list[str] | None) -> list[str]:
-        """Retry dead letters, or all of them for None; returns the ids of the new jobs."""
+        """Retry dead letters, or for None the oldest 1000 of all; returns the ids of the new jobs."""
         answer = self._json("POST", f"{API}/jobs/retry", json={} if job_ids is None else {"jobs": job_ids})
         return Retried.model_validate(answer).jobs
 
@@ -178,9 +179,8 @@ class Client:
             with lines.open("rb") as file:
                 return self.submit_bulk(file, idempotency_key, skip_bad=skip_bad)
         headers = {"Content-Type": JSONL} | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
-        params = {"on_error": "skip"} if skip_bad else {}
-        answer = self._json("POST", f"{API}/bulks", content=lines, headers=headers, params=params, timeout=None)
-        return BulkView.model_validate(answer)
+        options: Any = {"params": {"on_error": "skip"} if skip_bad else {}, "timeout": BULK_TIMEOUT}
+        return BulkView.model_validate(self._json("POST", f"{API}/bulks", content=lines, headers=headers, **options))
 
     def bulk(self, bulk_id: str) -> BulkView:
         """Return a bulk."""

@@ -154,6 +154,10 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     step_timeout_seconds: float = Field(default=600.0, gt=0)
     """A model call that lasts longer is treated as hung: the worker hands back its other jobs and ends, to be
     restarted."""
+    load_timeout_seconds: float = Field(default=1800.0, gt=0)
+    """A model that takes longer to be loaded again, after others needed its memory, is treated as hung, as by a dead
+    file system: the worker hands back its jobs and ends, to be restarted. The first load of a process, which may
+    download the model, has no limit: the worker is not ready until then."""
     shutdown_seconds: float = Field(default=20.0, ge=0)
     """How long a stopping worker continues with its jobs before it hands the rest back."""
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
+from limner_dispatcher.repair import STALE_BULK_SECONDS
 from limner_shared.db import ledger, release_queries
+from limner_shared.db.engine import Database
 from limner_shared.db.ledger import LOCAL_TENANT
 from limner_shared.db.tables import Bulk, Job
 from limner_web.intake import bulk_submission
@@ -135,6 +138,32 @@ def test_a_bulk_without_a_valid_line_is_refused_even_with_on_error_skip(client: 
     assert (answer.status_code, answer.json["bad_lines"]) == (422, 2)
     assert rows(app, Bulk) == 0
     assert client.post("/api/v1/bulks?on_error=guess", data=lines({}), content_type=JSONL).status_code == 422
+
+
+class SlowUpload(io.BytesIO):
+    """A body of which each 64 KiB take half of the time after which the dispatcher drops a bulk that does not grow."""
+
+    def __init__(self, data: bytes, database: Database) -> None:
+        super().__init__(data)
+        self._database = database
+
+    def readinto(self, buffer: Any) -> int:
+        with self._database.write() as session:
+            session.execute(update(Bulk).values(touched_at=Bulk.touched_at - (STALE_BULK_SECONDS / 2 + 1)))
+            for bulk_id in ledger.stale_bulks(session, STALE_BULK_SECONDS):
+                ledger.drop_bulk(session, bulk_id)
+        return super().readinto(buffer)
+
+
+def test_a_slow_upload_whose_lines_are_all_skipped_for_a_while_is_not_dropped(
+    client: ApiClient, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bulk_submission, "CHUNK_SECONDS", 0.0)
+    data = lines({"prompt": "x" * 501}) * 600 + b"\n" * 100_000 + lines({"prompt": "the last"})
+    body = SlowUpload(data, database)
+    answer = client.post("/api/v1/bulks?on_error=skip", input_stream=body, content_type=JSONL)
+    assert answer.status_code == 202, answer.json
+    assert (answer.json["total"], answer.json["skipped"]["count"]) == (1, 600)
 
 
 @pytest.mark.parametrize(

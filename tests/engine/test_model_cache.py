@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from tests.engine.scripted import Heard, Scripted, job
+from tests.processes import eventually
 
+from limner_shared.db.ledger import AttemptKey
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import Lane
 from limner_shared.errors import CardError
+from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
 from limner_worker.engine.loop import Engine
 from limner_worker.generators.model_cache import ModelCache
+from limner_worker.runtime import watchdog
+from limner_worker.runtime.watchdog import Watchdog
 
 NAMES = ("one", "two", "three")
 
@@ -25,11 +31,15 @@ class RecordingCache:
         self.loads: list[str] = []
         self.generators: dict[str, Scripted] = {}
         self.broken: set[str] = set()
+        self.slow: set[str] = set()
+        self.may_load = threading.Event()
         self.cache = ModelCache(self.cards, self.load, max_bytes)
 
     def load(self, card: Any) -> Scripted:
         if card.name in self.broken:
             raise CardError("the weights are gone")
+        if card.name in self.slow:
+            assert self.may_load.wait(30)
         self.loads.append(card.name)
         self.generators[card.name] = Scripted(card)
         return self.generators[card.name]
@@ -133,6 +143,34 @@ def test_jobs_of_a_model_that_no_longer_loads_are_handed_back(catalogue: Catalog
     engine.start()
     engine.submit([job_for(catalogue, "one", "a"), job_for(catalogue, "two", "b")])
     assert heard.wait(2) == {"id-a": "unavailable: the model does not load", "id-b": "generated"}
+    engine.stop()
+
+
+def test_a_model_that_does_not_finish_loading_ends_the_worker_and_charges_no_job(
+    catalogue: Catalogue, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(watchdog, "INTERVAL_SECONDS", 0.01)
+    models, heard, threads = RecordingCache(catalogue, 100), Heard(), Supervisor()
+    ended: list[tuple[str, set[AttemptKey]]] = []
+    models.slow.add("one")
+    engine = Engine(models.cache, heard, threads)
+    engine.submit([job_for(catalogue, "one", "a"), job_for(catalogue, "three", "b")])
+    impatient = settings.model_copy(update={"load_timeout_seconds": 0.05})
+
+    def end(reason: str, suspects: set[AttemptKey]) -> None:
+        ended.append((reason, suspects))
+
+    watching = Watchdog(impatient, threads, engine, models.cache, set, end)
+    engine.start()
+    eventually(lambda: models.cache.stuck_load(0.05))
+    assert models.cache.stuck_load(settings.load_timeout_seconds) is None
+    watching.start()
+    eventually(lambda: ended)
+    watching.stop()
+    assert ended[0] == ("the model one does not finish loading", set())
+    models.may_load.set()
+    assert heard.wait(2) == {"id-a": "generated", "id-b": "generated"}
+    assert models.cache.stuck_load(0) is None
     engine.stop()
 
 

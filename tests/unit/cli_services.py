@@ -38,6 +38,8 @@ class FakeServer:
         self.bad_lines: dict[str, Any] = {"status": 422, "title": "Invalid", "code": "invalid_bulk", "errors": errors}
         self.bad_lines |= {"detail": "12 lines of 14 cannot be accepted.", "bad_lines": 12}
         self.job_state = "succeeded"
+        self.dead_letters = 1
+        self.retried_at_once = 1
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -87,6 +89,11 @@ class FakeServer:
             return 200, {"items": [], "next": None}
         return (422, problem) if b'"x"' in body else (202, self.job())
 
+    def of_retry(self) -> tuple[int, dict[str, Any]]:
+        """One request retries some of the dead letters; the ids of the new jobs are counted."""
+        left, self.dead_letters = self.dead_letters, max(0, self.dead_letters - self.retried_at_once)
+        return 202, {"jobs": [f"job_again_{number}" for number in range(left, self.dead_letters, -1)]}
+
     def of_pause(self, method: str) -> tuple[int, dict[str, Any]]:
         """A pause is answered with it; its end with the operator's."""
         own = {"what": "tenant", "own": True, "reason": "lunch", "since": WHEN, "until": "2026-12-24T18:00:00Z"}
@@ -107,7 +114,6 @@ class FakeServer:
             "/jobs": self.of_jobs(handler.command, body),
             "/jobs/job_1": (200, self.job()),
             "/jobs/job_1/cancel": (200, self.job() | {"status": "canceled"}),
-            "/jobs/retry": (202, {"jobs": ["job_2"]}),
             "/pause": self.of_pause(handler.command),
             "/models": (200, {"items": []}),
             "/bulks/bulk_1/pause": (200, bulk | {"status": "paused"}),
@@ -116,6 +122,8 @@ class FakeServer:
             "/bulks/bulk_1": (200, bulk),
             "/bulks/bulk_1/results": (200, "".join(json.dumps(self.job(line)) + "\n" for line in (1, 2)).encode()),
         }
+        if path == "/jobs/retry":
+            answers[path] = self.of_retry()
         status, data = answers.get(path, (200, b"damaged" if self.damaged else PICTURE))
         if path == self.lost:
             status, data = 404, {"status": 404, "title": "Not found", "code": "not_found", "detail": "Image not found."}

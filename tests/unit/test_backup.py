@@ -68,6 +68,27 @@ def test_the_database_password_is_in_no_argument(
     assert not [word for command in called for word in command if marked in word]
 
 
+def test_what_the_url_of_the_database_leaves_to_the_variables_of_libpq_is_known_to_the_dump_too(
+    installed: Installation, another: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not installed.settings.database_url:
+        pytest.skip("SQLite has no server")
+    url = make_url(installed.settings.database_url)
+    server = {"PGHOST": url.host or url.query.get("host"), "PGPORT": url.port, "PGUSER": url.username}
+    for name, value in (server | {"PGPASSWORD": url.password or "unused"}).items():
+        if value is not None:
+            monkeypatch.setenv(name, str(value))
+
+    def bare(settings: Settings) -> Settings:
+        name = make_url(settings.database_url).database
+        return settings.model_copy(update={"database_url": f"postgresql:///{name}"})
+
+    folder = tmp_path / "backup"
+    run(bare(installed.settings), "backup", str(folder))
+    run(bare(another), "restore", str(folder))
+    assert shown_pictures(another) == sorted(PICTURES)
+
+
 def test_a_missing_and_a_damaged_picture_are_reported_and_the_rest_is_saved(
     installed: Installation, tmp_path: Path
 ) -> None:

@@ -192,3 +192,12 @@ def test_the_own_queue_is_paused_until_a_time_and_the_answer_is_shown(fake_serve
     resumed = run("own-queue", "resume", "--server", fake_server.url)
     assert resumed.output == "The operator has paused your queue: unpaid.\n"
     assert run("own-queue", "show", "--server", fake_server.url).output == "Your queue is not paused.\n"
+
+
+def test_all_dead_letters_are_retried_even_if_one_request_retries_only_some(fake_server: FakeServer) -> None:
+    fake_server.dead_letters, fake_server.retried_at_once = 5, 2
+    shown = run("dead-letters", "retry", "--all", "--server", fake_server.url)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.split() == [f"job_again_{number}" for number in range(5, 0, -1)]
+    shown = run("dead-letters", "retry", "--all", "--server", fake_server.url)
+    assert shown.stdout == "There are no dead letters to retry.\n"

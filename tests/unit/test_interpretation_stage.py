@@ -206,9 +206,13 @@ def test_no_job_waits_for_the_presentation_of_another(
 ):
     presenter = SlowPresenter()
     blobs, hints = Blobs(f"file://{tmp_path / 'blobs'}"), Hints(connect(redis_url))
+
+    def nothing(_job: JobRun) -> None:
+        return
+
     encoder = PictureEncoder.of(Settings(), SafetyStage(Settings(), catalogue.cards))
     store = Admission(1, []).store
-    publisher = Publisher(database, blobs, hints, Supervisor(), store, lambda _: None, presenter, encoder)
+    publisher = Publisher(database, blobs, hints, Supervisor(), store, nothing, nothing, presenter, encoder)
     described, plain = run_of(database, catalogue, description="a cat"), run_of(database, catalogue, prompt="a dog")
     for run in (described, plain):
         run.rows[0].picture = np.zeros((64, 64, 3), np.uint8)

@@ -12,11 +12,13 @@ import pytest
 from tests.processes import eventually
 
 from limner_shared.circuit_breaker import Breaker
+from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Claim
+from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.embeddings import Embedding
-from limner_shared.domain.jobs import JobSpec, Lane
-from limner_shared.errors import StorageFull
+from limner_shared.domain.jobs import JobRequest, JobSpec, Lane, Priority
+from limner_shared.errors import GenerationFailed, StorageFull
 from limner_shared.messaging.hints import Hints, connect
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
@@ -171,6 +173,7 @@ def test_jobs_that_wait_for_a_slow_disk_are_stored_in_larger_groups(database: Da
         Supervisor(),
         Breaker(3, 1, 1),
         lambda run: done.append(run.id),
+        lambda _: None,
         Presenter(None, {}),
         encoder(),
     )
@@ -185,3 +188,39 @@ def test_jobs_that_wait_for_a_slow_disk_are_stored_in_larger_groups(database: Da
     assert blobs.groups[:STORING_THREADS] == [2] * STORING_THREADS
     assert sorted(blobs.groups[STORING_THREADS:]) == [16, 32, 32]
     assert sorted(done) == sorted(run.id for run in runs)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_checkpoints_are_deleted_with_a_result_and_stay_for_the_next_attempt_of_a_job_that_is_handed_back(
+    database: Database, catalogue: Catalogue, redis_url: str, tmp_path: Path
+):
+    card, spec = catalogue.resolve(JobRequest(prompt="a cat", seed=7))
+    new = [ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)] * 4
+    with database.write() as session:
+        ids = [change.id for change in ledger.submit(session, ledger.LOCAL_TENANT, new).changes]
+        claims = ledger.claim(session, ids, "me", 60)
+    drawn, failing, returned, taken_over = runs = [JobRun(claim, lambda: None) for claim in claims]
+    with database.write() as session:
+        ledger.hand_back(session, [taken_over.key])
+        ledger.claim(session, [taken_over.id], "another", 60)
+    for run in runs:
+        run.rows[0].picture = np.zeros((64, 64, 3), np.uint8)
+    full = FailingBlobs(tmp_path.as_uri(), [StorageFull(), StorageFull()])
+    deleted: list[str] = []
+    hints, presenter = Hints(connect(redis_url)), Presenter(None, {})
+    for blobs, ended in ((full, [returned]), (Blobs(tmp_path.as_uri()), [drawn, taken_over])):
+        publisher = Publisher(
+            database,
+            blobs,
+            hints,
+            Supervisor(),
+            Breaker(3, 1, 1),
+            lambda _: None,
+            lambda run: deleted.append(run.id),
+            presenter,
+            encoder(),
+        )
+        publisher.fail(failing, GenerationFailed())
+        publisher.publish(ended, {})
+        publisher.close()
+    assert sorted(deleted) == sorted([drawn.id, failing.id])

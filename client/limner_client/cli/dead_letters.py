@@ -43,7 +43,11 @@ def dead_letters_retry(*, ids: tuple[str, ...], every: bool, server: str | None,
         raise InvalidRequest("Name the jobs to retry, or use --all.")
     with make_client(server, key) as client:
         retried = client.retry_dead(list(ids) or None)
-    click.echo("\n".join(retried) if retried else "There are no dead letters to retry.")
+        click.echo("\n".join(retried) if retried else "There are no dead letters to retry.")
+        while every and retried:  # one request retries the oldest thousand at most
+            retried = client.retry_dead(None)
+            for job_id in retried:
+                click.echo(job_id)
 
 
 @click.command()

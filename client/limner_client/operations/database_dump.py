@@ -107,7 +107,7 @@ def _postgresql_snapshot(url: str, file: Path) -> Iterator[Session]:
 
 def _run(name: str, url: URL, options: Sequence[str]) -> None:
     """Run one of PostgreSQL's programs. The password is in a file that only this user can read: other users see the
-    arguments of a process.
+    arguments of a process. What the URL does not have comes from the variables of libpq, as for the service.
     """
     program = _program(name)
     with tempfile.TemporaryDirectory() as folder:
@@ -115,10 +115,9 @@ def _run(name: str, url: URL, options: Sequence[str]) -> None:
         services.touch(mode=0o600)
         lines = [f"{key}={value}" for key, value in libpq_parameters(url).items()]
         services.write_text("\n".join([f"[{SERVICE}]", *lines, ""]))
-        outer = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
         done = subprocess.run(  # noqa: S603 - our own command
             [program, *options],
-            env={**outer, "PGSERVICEFILE": str(services)},
+            env={**os.environ, "PGSERVICEFILE": str(services)},
             capture_output=True,
             text=True,
             errors="replace",

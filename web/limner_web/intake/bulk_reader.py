@@ -98,14 +98,19 @@ class BulkReader:
         for _ in self._chunks():
             continue
 
-    def jobs(self) -> Iterator[NewJob]:
-        """Yield the job of each valid line. Without `skip_bad`, no job follows the first bad line.
+    def jobs(self) -> Iterator[NewJob | None]:
+        """Yield the job of each valid line, and None after each part of the body, so that the caller has its turn also
+        while a slow client sends no valid line. Without `skip_bad`, no job follows the first bad line.
 
         Raises BadBulk at the end, with the number of bad lines and the errors of the first; BodyTooLarge;
         MalformedBody for a body that is cut off; or an error that passes, such as StorageFailed, which says nothing
         about its line.
         """
-        for number, text in self._numbered():
+        for each in self._numbered():
+            if each is None:
+                yield None
+                continue
+            number, text = each
             self.lines += 1
             if self.lines % YIELD_LINES == 0:
                 time.sleep(0)  # parsing never waits, so other greenlets run here
@@ -154,7 +159,8 @@ class BulkReader:
         except BROKEN_BODY as error:
             raise cut_off(size, self._length) from error
 
-    def _numbered(self) -> Iterator[tuple[int, bytes]]:
+    def _numbered(self) -> Iterator[tuple[int, bytes] | None]:
+        """The lines that are not empty, each with its number, and None after each part of the body."""
         number, line = 0, bytearray()
         for chunk in self._chunks():
             for place, part in enumerate(chunk.split(b"\n")):
@@ -164,6 +170,7 @@ class BulkReader:
                         yield number, _without_mark(number, line)
                     line.clear()
                 line += part[: self._max_line_bytes + 1 - len(line)]  # enough to see that the line is too long
+            yield None
         if line.strip():
             yield number + 1, _without_mark(number + 1, line)
 

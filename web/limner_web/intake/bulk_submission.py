@@ -171,6 +171,8 @@ def _load(
         with services.database.write() as session:
             if not ledger.touch_bulk(session, bulk_id, reader.lines):
                 raise BulkDropped
+            if not chunk:
+                continue
             holders = ledger.hold_unique_keys(session, tenant_id, chunk, bulk_id)
             new = [_traced(bulk_id, job) for place, job in enumerate(chunk) if place not in holders]
             queued = ledger.reserve_quota(session, tenant_id, len(new), sum(job.cost for job in new), queued)
@@ -182,11 +184,13 @@ def _load(
     return duplicates
 
 
-def _chunks(jobs: Iterator[NewJob]) -> Iterator[list[NewJob]]:
+def _chunks(jobs: Iterator[NewJob | None]) -> Iterator[list[NewJob]]:
+    """The jobs in chunks, of which one is empty if no line has made a job for CHUNK_SECONDS."""
     chunk: list[NewJob] = []
     due = time.monotonic() + CHUNK_SECONDS
     for job in jobs:
-        chunk.append(job)
+        if job is not None:
+            chunk.append(job)
         if len(chunk) % READ_AT_ONCE == 0:
             time.sleep(0)  # yields to the server's other greenlets
         if len(chunk) == CHUNK or time.monotonic() > due:

@@ -38,6 +38,8 @@ class ModelCache:
         """The names of the loaded models, the least recently used first. Safe from any thread."""
         self.load_seconds: dict[str, float] = {}
         """How long each model took to load, at its last load. Safe from any thread."""
+        self._loading: tuple[str, float] | None = None
+        """The model that is being loaded, and since when."""
         self.cards: dict[str, ModelCard] = {}
         self.fingerprints: Mapping[str, dict[str, Any]] = {}
         fingerprints: dict[str, dict[str, Any]] = {}
@@ -89,9 +91,18 @@ class ModelCache:
         first = next((place for place in range(len(sizes)) if sum(sizes[place:]) <= left), len(sizes))
         return self.loaded[first:]
 
+    def stuck_load(self, seconds: float) -> str | None:
+        """Return the model whose loading has lasted at least this long, or None. Safe from any thread."""
+        loading = self._loading
+        return None if loading is None or time.monotonic() - loading[1] < seconds else loading[0]
+
     def _timed_load(self, card: ModelCard) -> Generator:
         started = time.monotonic()
-        generator = self._load(card)
+        self._loading = card.name, started
+        try:
+            generator = self._load(card)
+        finally:
+            self._loading = None
         self.load_seconds[card.name] = time.monotonic() - started
         return generator
 

@@ -104,7 +104,7 @@ class Claimer:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = self._threads.start("claiming", self._run)
+        self._thread = self._threads.start("claiming", self._run, limit_seconds=UNIT_SECONDS)
         self._notifications.start()
 
     def deliver(self, delivery: Delivery) -> None:

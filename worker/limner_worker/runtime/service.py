@@ -83,18 +83,16 @@ class WorkerService:
         presenter = Presenter(server, recognizers := recognizers_of(models.cards))
         self._answering = Answering(redis, interpreter, models.cards, threads, recognizers)
         self._safety = SafetyStage(settings, models.cards)
-        files = PictureEncoder.of(settings, self._safety, recognizers)
+        files, delete = PictureEncoder.of(settings, self._safety, recognizers), self._checkpoints.delete
         self._publisher = Publisher(
-            database, blobs, self._hints, threads, admission.store, self._clean_up, presenter, files
+            database, blobs, self._hints, threads, admission.store, self._clean_up, delete, presenter, files
         )
         generate, reuse = self._engine.submit, files.may_reuse
         self._deduplicator = Deduplicator(
             database, blobs, models.fingerprints, threads, held.is_working, generate, self._publish_duplicate, reuse
         )
         self._reporter = Reporter(self._hints, threads)
-        self._watchdog = Watchdog(
-            threads, lambda: self._engine.stuck_attempts(settings.step_timeout_seconds), held.keys, self._end_process
-        )
+        self._watchdog = Watchdog(settings, threads, self._engine, models, held.keys, self._end_process)
 
     def start(self) -> None:
         """Start all threads. The models are loaded already."""
@@ -248,10 +246,9 @@ class WorkerService:
                 job.acknowledge()
 
     def _clean_up(self, job: JobRun) -> None:
-        """After an attempt's outcome is committed or given up: stop renewing its lease, and delete its checkpoints."""
+        """After an attempt's outcome is committed or given up: stop renewing its lease and following it."""
         self._held.remove(job)
         self._reporter.remove(job)
-        self._checkpoints.delete(job)
         self._deduplicator.attempt_ended(job)
 
     def _suspend_and_hand_back(self, jobs: Sequence[JobRun]) -> None:

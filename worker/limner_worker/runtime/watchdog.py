@@ -1,5 +1,5 @@
-"""Ends the process when a device call hangs or a thread stalls; a process has no means to stop a device call that does
-not return. The worker's other jobs are handed back first, within a time limit.
+"""Ends the process when a device call or the loading of a model hangs or a thread stalls; a process has no means to
+stop a call that does not return. The worker's other jobs are handed back first, within a time limit.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from collections.abc import Callable
 from typing import Final
 
 from limner_shared.db.ledger import AttemptKey
+from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
+from limner_worker.engine.loop import Engine
+from limner_worker.generators.model_cache import ModelCache
 
 log = get_logger(__name__)
 
@@ -18,18 +21,23 @@ INTERVAL_SECONDS: Final = 1.0
 
 
 class Watchdog:
-    """Calls `end_process` with a reason and the suspects: the hanging call's attempts, or all if a thread stalls."""
+    """Calls `end_process` with a reason and the suspects: the hanging call's attempts, none if a model does not finish
+    loading, which no job causes, or all if a thread stalls.
+    """
 
     def __init__(
         self,
+        settings: Settings,
         threads: Supervisor,
-        stuck_attempts: Callable[[], set[AttemptKey] | None],
+        engine: Engine,
+        models: ModelCache,
         held_attempts: Callable[[], set[AttemptKey]],
         end_process: Callable[[str, set[AttemptKey]], None],
     ) -> None:
-        """`stuck_attempts` returns the attempts of a device call that hangs, or None."""
+        self._settings = settings
         self._threads = threads
-        self._stuck_attempts = stuck_attempts
+        self._engine = engine
+        self._models = models
         self._held_attempts = held_attempts
         self._end_process = end_process
         self._stopping = threading.Event()
@@ -47,8 +55,11 @@ class Watchdog:
 
     def _run(self) -> None:
         while not self._stopping.wait(INTERVAL_SECONDS):
-            stuck = self._stuck_attempts()
+            stuck = self._engine.stuck_attempts(self._settings.step_timeout_seconds)
+            loading = self._models.stuck_load(self._settings.load_timeout_seconds)
             if stuck is not None:
                 self._end_process("a device call hangs", stuck)
+            elif loading is not None:
+                self._end_process(f"the model {loading} does not finish loading", set())
             elif stalled := self._threads.stalled():
                 self._end_process(f"threads are stalled: {', '.join(sorted(stalled))}", self._held_attempts())

@@ -87,18 +87,22 @@ class Publisher:
         threads: Supervisor,
         store_breaker: Breaker,
         clean_up: Callable[[JobRun], None],
+        delete_checkpoints: Callable[[JobRun], None],
         present: ResultPresenter,
         encoder: PictureEncoder,
     ) -> None:
         """`store_breaker` is the picture store's circuit breaker.
 
         `clean_up` is called for each attempt whose outcome is committed or given up, before its acknowledgement.
+        `delete_checkpoints` is called before that for each attempt whose result is committed: after any other outcome
+        the next attempt, which may have begun, continues from them.
         """
         self._present = present
         self._database = database
         self._hints = hints
         self._threads = threads
         self._clean_up = clean_up
+        self._delete_checkpoints = delete_checkpoints
         self._closing = threading.Event()
         self._pictures = PictureStorage(blobs, store_breaker, self._closing, encoder)
         self._storing = threads.pool("publish", STORING_THREADS)
@@ -227,10 +231,12 @@ class Publisher:
         try:
             changes = self._write(outcomes)
         finally:
+            done = {change.id: change.state.value for change in changes}
             for outcome in outcomes:
+                if outcome.result is not None and outcome.job.id in done:
+                    self._delete_checkpoints(outcome.job)
                 self._clean_up(outcome.job)
                 outcome.job.acknowledge()
-        done = {change.id: change.state.value for change in changes}
         _measure(outcomes, done)
         if done:
             log.info("jobs finished", jobs=done)

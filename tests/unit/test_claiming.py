@@ -1,0 +1,49 @@
+"""A worker's claims, beside the database that they are made in."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from tests.clocks import Clock
+from tests.processes import eventually
+
+from limner_shared.db import ledger
+from limner_shared.db.engine import Database
+from limner_shared.domain.jobs import Lane
+from limner_shared.messaging.celery_app import queue_name
+from limner_shared.settings import Settings
+from limner_shared.threads import Supervisor
+from limner_worker.runtime.admission import Admission
+from limner_worker.runtime.claiming import UNIT_SECONDS, Claimer, Delivery
+from limner_worker.runtime.held_jobs import HeldJobs
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_claim_that_does_not_end_is_a_stall_and_waiting_for_messages_is_none(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    claiming, go_on, clock, done = threading.Event(), threading.Event(), Clock(), threading.Event()
+
+    def claim(*_: object, **__: object) -> list[ledger.Claim]:
+        claiming.set()
+        go_on.wait(30)
+        return []
+
+    monkeypatch.setattr(ledger, "claim", claim)
+    threads, leases = Supervisor(clock=clock), cast("Any", SimpleNamespace(owner="me", redis_is_away=False))
+    admission = Admission(8, ["limner-flow"])
+    claimer = Claimer(settings, database, admission, HeldJobs(), leases, threads, lambda _: done.set())
+    claimer.start()
+    clock.now += UNIT_SECONDS + 1
+    assert threads.stalled() == {}
+    claimer.deliver(Delivery(queue_name("limner-flow", Lane.NORMAL), ["job_a"], lambda: None))
+    assert claiming.wait(30)
+    clock.now += UNIT_SECONDS + 1
+    assert threads.stalled() == {"claiming": UNIT_SECONDS + 1}
+    go_on.set()
+    assert done.wait(30)
+    eventually(lambda: threads.stalled() == {})
+    claimer.stop()
