@@ -22,7 +22,7 @@ class Release:
     commands: Mapping[str, str]
     """Code that runs each of its processes, by this release's names of them."""
     upgrade: str
-    """The module with the function `upgrade`, which creates its schema."""
+    """Code that creates its schema in the database whose URL is the argument."""
 
 
 EARLY: Final = Release(
@@ -33,7 +33,7 @@ EARLY: Final = Release(
         "dispatcher": "from limner_worker.cli import dispatch; dispatch()",
         "serve": "from limner_web.cli import serve; serve()",
     },
-    "limner_shared.database",
+    "import sys; from limner_shared.database import upgrade; upgrade(sys.argv[1])",
 )
 """The first release whose programs every later schema serves: its packages, tables and commands had other names."""
 
@@ -47,7 +47,8 @@ def latest() -> Release:
     commit = _git("log", "-1", "--first-parent", "--format=%H", f"--before={today}")
     start = "import sys; from limner_client.cli.main import main; sys.argv = ['limner', '{}']; main()"
     commands = {name: start.format(name) for name in ("worker", "dispatcher", "serve")}
-    return Release(commit, ("shared", "web", "worker", "dispatcher", "client"), commands, "limner_shared.db.engine")
+    upgrade = "import os, sys; os.environ['LIMNER_DATABASE_URL'] = sys.argv[1]; " + start.format("db', 'upgrade")
+    return Release(commit, ("shared", "web", "worker", "dispatcher", "client"), commands, upgrade)
 
 
 def unpack(folder: Path, *more: str, release: Release = EARLY) -> dict[str, str]:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+from sqlalchemy import select
 
 from limner_client.local.embedded_valkey import free_port
+from limner_shared.db.tables import Job
 from tests import previous
 from tests.chaos.world import World, start_additional
 from tests.distributed.proxy import DOWN, UP, Proxy
@@ -20,6 +22,7 @@ from tests.processes import COMMAND, environment
 
 ROLES: Final = ("worker", "dispatcher")
 PREVIOUS_CARD: Final = "tests/models/null.toml"
+PREVIOUS_PROMPT: Final = "from before"
 FAKETIME_FOLDERS: Final = ("/usr/lib", "/usr/local/lib", "/opt/lib")
 
 
@@ -46,12 +49,21 @@ def run_the_previous_release(world: World) -> None:
         process.kill()
     else:
         process.terminate()
+    process.wait()
+    world.accepted |= _jobs_of_the_previous_release(world)
+
+
+def _jobs_of_the_previous_release(world: World) -> set[str]:
+    """Its jobs, also those whose responses were lost with the process or came too late: they were asked for as well."""
+    with world.service.database.read() as session:
+        rows = session.execute(select(Job.id, Job.spec)).all()
+    return {job_id for job_id, spec in rows if spec.get("prompt") == PREVIOUS_PROMPT}  # another fault damages specs
 
 
 def _submit(world: World, url: str) -> None:
     """Submit a job over an additional web process, unless it is not ready yet or something that it needs is away."""
     with suppress(httpx.HTTPError):
-        answer = httpx.post(f"{url}/api/v1/jobs", json={"prompt": "from before", "seed": 7}, timeout=5)
+        answer = httpx.post(f"{url}/api/v1/jobs", json={"prompt": PREVIOUS_PROMPT, "seed": 7}, timeout=5)
         if answer.is_success:
             world.accepted.add(answer.json()["id"])
 

@@ -89,7 +89,7 @@ class Installation:
         """Create an earlier release's schema and start its processes."""
         old = previous.unpack(self._folder, CARD, release=release) | {"LIMNER_MODELS": str(self._folder / CARD)}
         variables = environment(self.service.settings) | old | {"LIMNER_PORT": str(self.ports[0])}
-        previous.run(variables, f"from {release.upgrade} import upgrade; upgrade({self.postgres.url!r})")
+        previous.run(variables, release.upgrade, self.postgres.url)
         for name, old_name in (("web-0", "serve"), ("dispatcher-0", "dispatcher"), ("worker-0", "worker")):
             with (self.service.folder / f"previous-{name}.log").open("wb") as log:
                 process = subprocess.Popen(previous.command(old_name, release), env=variables, stdout=log, stderr=log)
