@@ -6,7 +6,9 @@ Pipelines with the module tree of Stable Diffusion 1.5, SDXL, SD 3 and FLUX, but
 denoiser that returns its input at once. What remains is paid serially for each image on the engine's thread: the
 pipeline's own code, the scheduler, the switches between images, joining and splitting of calls.
 Step: processor time for each image and step in batches of 8. Start: processor time from a request to the image's first
-denoiser call, with a cached text. Each round measures every pipeline once; figures are medians over the rounds.
+denoiser call, with a cached text. Own code: processor time of a step of the same pipeline called directly for one
+image, with the same denoiser: each image runs this code, so no batching saves it. Each round measures every pipeline
+once; figures are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -135,6 +137,27 @@ def measure(generator: DiffusersPipeline, scheduler: str | None, steps: int) -> 
     return (ready - started) * 1000 / BATCH, (ended - ready) * 1000 / BATCH / done
 
 
+def measure_alone(generator: DiffusersPipeline, denoiser: str, steps: int) -> float:
+    """Return the milliseconds of processor time between two denoiser calls of the pipeline called directly."""
+    called: list[float] = []
+
+    def nothing(*positional: Tensor, **named: Tensor) -> tuple[Tensor]:
+        called.append(time.process_time())
+        return (positional[0] if positional else named["hidden_states"],)
+
+    module = getattr(generator.pipeline, denoiser)
+    tapped, module.forward = module.forward, nothing
+    try:
+        with torch.inference_mode():
+            arguments = generator.card.options.get("arguments", {})
+            generator.pipeline(
+                "a cat", num_inference_steps=steps, width=64, height=64, output_type="latent", **arguments
+            )
+    finally:
+        module.forward = tapped
+    return (called[-1] - called[0]) * 1000 / (len(called) - 1)
+
+
 @click.command()
 @click.option("--quick", is_flag=True, help="Fewer rounds, under 50 s.")
 def main(quick: bool) -> None:
@@ -143,10 +166,14 @@ def main(quick: bool) -> None:
     torch.set_num_threads(1)
     starts: dict[str, list[float]] = {}
     each_step: dict[str, list[float]] = {}
+    alone: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="limner-bench-") as folder:
         loaded = {name: load(name, shape, Path(folder), steps) for name, shape in SHAPES.items()}
         for number in range(rounds + 1):  # the first one fills caches
             for name, shape in SHAPES.items():
+                own = measure_alone(loaded[name], next(iter(shape.deeper)), steps)
+                if number:
+                    alone.setdefault(name, []).append(own)
                 for scheduler in (None, *shape.schedulers):
                     start, step = measure(loaded[name], scheduler, steps)
                     what = f"{name}, {scheduler.removesuffix('MultistepScheduler')}" if scheduler else name
@@ -156,6 +183,7 @@ def main(quick: bool) -> None:
     figures = {
         "start_ms": {name: summary(samples) for name, samples in starts.items()},
         "row_step_ms": {name: summary(samples) for name, samples in each_step.items()},
+        "own_code_ms": {name: summary(samples) for name, samples in alone.items()},
     }
     met = all(median(samples) <= STEP_GOAL_MS for samples in each_step.values()) and all(
         median(samples) <= START_GOAL_MS for samples in starts.values()
