@@ -331,5 +331,6 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "api": api_reference,
     "errors": error_reference,
     "metrics": metrics_reference,
-    "changelog": lambda: (DOCS.parent / "CHANGELOG.md").read_text("utf-8"),
+    # Its links are those of the repository's top.
+    "changelog": lambda: (DOCS.parent / "CHANGELOG.md").read_text("utf-8").replace("](docs/", "]("),
 }

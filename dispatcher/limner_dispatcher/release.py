@@ -23,10 +23,10 @@ from limner_shared.db import ledger, pause_queries, queries, release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger import Released
 from limner_shared.db.queries import Share
-from limner_shared.db.release_queries import WaitingQueue
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
 from limner_shared.domain.pauses import Paused
+from limner_shared.domain.waiting_queue import WaitingQueue
 from limner_shared.messaging.celery_app import publish
 from limner_shared.messaging.redis_queues import QueueState, RedisQueues
 from limner_shared.settings import Settings

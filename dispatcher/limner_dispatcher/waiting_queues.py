@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from limner_shared.db.release_queries import WaitingQueue
+from limner_shared.domain.waiting_queue import WaitingQueue
 
 QUEUES_AT_ONCE: Final = 64
 QUEUES_A_ROUND: Final = 1024

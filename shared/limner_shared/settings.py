@@ -59,11 +59,11 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     default_model: str = "limner-flow"
     """The model of requests that name none."""
     model_aliases: Annotated[dict[str, str], NoDecode] = Field(default_factory=lambda: dict.fromkeys(OPENAI_NAMES, ""))
-    """Other names of models in the OpenAI API: `name=model`, or `name` alone for the default model, separated by
-    commas. The default maps the names that programs for OpenAI have built in."""
+    """Other names of models in the APIs of OpenAI, Replicate and Hugging Face: `name=model`, or `name` alone for the
+    default model, separated by commas. The default maps the names that programs for OpenAI have built in."""
     unknown_models: Literal["refuse", "default"] = "refuse"
-    """What the OpenAI API does with a model name that is unknown: refuse it with `model_not_found`, or use the default
-    model and say so in a `Warning` header."""
+    """What the APIs of OpenAI and Hugging Face do with a model name that is unknown: refuse it with `model_not_found`,
+    or use the default model and say so in a `Warning` header."""
     unknown_sizes: Literal["refuse", "fit"] = "refuse"
     """What the OpenAI and A1111 APIs do with a size that a model lacks: refuse it, or draw the nearest and scale it."""
 

@@ -1,4 +1,4 @@
-"""Interpretation by a server or a local model: how answers are checked, and when rules interpret."""
+"""Interpretation by a language model server: how answers are checked, and when rules interpret."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ class Delivery:
     def target(self, method: str, mode: str | None, digest: str, rendition: str | None, left: float) -> Target | None:
         """Where the sender of a request can read a picture, for `left` seconds at most. `mode` is its `Sec-Fetch-Mode`.
 
-        None if it must pass through the web server: delivery is switched off, a script of a page asks, or the object is
-        not in its place. So it is if the store cannot be asked, because the next read then says what is wrong.
+        None if it must pass through the web server: delivery is switched off, a script of a page asks, the object is
+        missing, or the store does not answer; then the next read says what is wrong.
         """
         seconds = int(min(self._seconds, left))
         if self._signer is None or seconds < 1 or mode in SCRIPTED:

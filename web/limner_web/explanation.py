@@ -116,7 +116,7 @@ def _held(session: Session, row: Job) -> tuple[Reason, str] | None:
         return "loading", "Its bulk is still being uploaded."
     share = queries.shares(session, [row.tenant_id]).get(row.tenant_id)
     if share is not None and share.max_running is not None and share.active >= share.max_running:
-        return "limited", f"Its tenant may have {share.max_running} jobs released or running at a time, and has them."
+        return "limited", f"The tenant has reached its limit of {share.max_running} released or running jobs."
     return None
 
 

@@ -29,16 +29,20 @@ def healthz() -> dict[str, str]:
 def readyz() -> tuple[dict[str, Any], int]:
     """Check readiness.
 
-    `status` is `ok`; `degraded` if Redis is unavailable, while jobs are still accepted and run, or if a worker or this
-    process cannot use the picture store (`store` is then `failing`, and `store_reasons` says why, such as `full`,
-    `denied` or `unreachable`), while jobs are accepted and wait, or if the database's disk is full (`database` is then
-    `full`), while no new jobs are accepted and all that is stored can be read;
-    `overloaded` if the process has reached its limit of concurrent requests; or `unavailable` if the database cannot be
-    used. `load` gives
-    the slots in use and the limit of each kind, and `hints.skipped` the messages that could not be read. `dispatchers`
-    and `workers` summarise the reports of the running ones: items set aside after failures, threads that make no
-    progress, and models that a worker has paused after failures. `paused` names the models that the operator has
-    paused, and counts the tenants that the operator has paused.
+    `status` is one of:
+
+    - `ok`
+    - `degraded`: Redis is unavailable, and jobs are still accepted and run; or a worker or this process cannot use the
+      picture store, and jobs are accepted and wait (`store` is `failing`, and `store_reasons` says why, such as `full`,
+      `denied` or `unreachable`); or the disk of the database is full, and what is stored can be read, while no new
+      job is accepted (`database` is `full`)
+    - `overloaded`: the process has reached its limit of concurrent requests
+    - `unavailable`: the database cannot be used
+
+    `load` gives the slots in use and the limit of each kind, and `hints.skipped` the messages that could not be read.
+    `dispatchers` and `workers` summarise the reports of the running ones: items set aside after failures, threads that
+    make no progress, and models that a worker has paused after failures. `paused` names the models that the operator
+    has paused, and counts the tenants that the operator has paused.
     """
     services = get_services()
     found = services.probe.check()

@@ -179,11 +179,9 @@ def _told(error: HTTPException) -> str:
     """What is wrong. A request that no route takes is named, because a client's program does not show its calls."""
     called = f"{request.method} {quote(request.path[:MAX_PATH_CHARS], errors='replace')}"
     if isinstance(error, MethodNotAllowed):
-        return f"This service has no {called}; it has {', '.join(sorted(error.valid_methods or ()))} of this path."
+        return f"{called} does not exist; this path has {', '.join(sorted(error.valid_methods or ()))}."
     if isinstance(error, NotFound):
-        return (
-            f"There is nothing at {called}: this service has no such call, or the id in it is none of this service's."
-        )
+        return f"No call and no object of this service matches {called}."
     return error.description or error.name
 
 

@@ -98,7 +98,11 @@ def _say(value: Any) -> str:
 @click.option("--requests-per-minute", type=Limit(1, whole=True), help="Maximum requests per minute.")
 @click.option("--max-queued", type=Limit(1, whole=True), help="Maximum number of queued jobs.")
 @click.option("--max-running", type=Limit(1, whole=True), help="Maximum number of released and running jobs.")
-@click.option("--cost-per-day", type=Limit(1, whole=True), help="Maximum cost (steps × tokens × images) per day, UTC.")
+@click.option(
+    "--cost-per-day",
+    type=Limit(1, whole=True),
+    help="Maximum cost (steps × tokens × images × candidates) per day, UTC.",
+)
 @click.option("--keep-images-days", type=Limit(0, whole=False), help="Days after which images are deleted.")
 @click.option("--keep-prompts-days", type=Limit(0, whole=False), help="Days after which prompts are blanked.")
 @click.option("--keep-jobs-days", type=Limit(0, whole=False), help="Days after which jobs are deleted.")

@@ -129,7 +129,7 @@ def image(session: Session, tenant_id: str, image_id: str) -> Image:
 
 
 def linked_image(session: Session, image_id: str) -> tuple[Image, str]:
-    """An image and the tenant whose it is. Raises NotFound."""
+    """An image and the id of the tenant that owns it. Raises NotFound."""
     query = select(Image, Job.tenant_id).join(Job, Job.id == Image.job_id).where(Image.id == image_id)
     found = session.execute(query).first()
     if found is None:

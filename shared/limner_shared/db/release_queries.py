@@ -18,20 +18,10 @@ from limner_shared.db.tables import RELEASED, RUNNING, SCHEDULED, WAITING, WITH_
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
 from limner_shared.domain.pauses import Paused
+from limner_shared.domain.waiting_queue import WaitingQueue
 
 QUEUE_ORDER: Final = (Job.tenant_id, Job.queue_key, Job.id)
 """The order of the index of waiting jobs."""
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingQueue:
-    """A tenant's jobs that are released one after another: a bulk, or its single jobs."""
-
-    queue_key: str
-    open: bool
-    """Whether its jobs may be released; not so for a bulk that is loading, paused or canceled."""
-    head: tuple[str, int, int]
-    """The oldest job: id, cost and losses."""
 
 
 @dataclass(frozen=True, slots=True)

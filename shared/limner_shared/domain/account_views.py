@@ -97,7 +97,9 @@ class DayUsage(BaseModel):
     """The cost units granted on one day."""
 
     day: date
-    cost: int = Field(description="Cost units: steps × tokens × images, less those of jobs that never ran.")
+    cost: int = Field(
+        description="Cost units: steps × tokens × images × candidates, less those of jobs that never ran."
+    )
 
 
 class DayJobs(BaseModel):

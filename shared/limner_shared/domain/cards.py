@@ -112,7 +112,7 @@ class ModelCard(BaseModel):
         return self
 
     def tokens(self, width: int, height: int) -> int:
-        """The cost of one step of one image, in units of a 64-pixel square, for fairness and limits. The built-in
+        """The cost of one step of one image, in squares of 64×64 pixels, for fairness and limits. The built-in
         families draw every size on one canvas, so all sizes cost the same as the default.
         """
         if self.family != "diffusers":

@@ -25,7 +25,7 @@ bp.after_request(compress)
 
 THEMES: Final = ("light", "dark", "contrast")
 MOST_NAMED_CHARS: Final = 500
-"""Of a prompt in an address."""
+"""The most characters of a prompt in an address."""
 
 
 @bp.app_template_filter()

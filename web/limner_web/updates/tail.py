@@ -24,7 +24,7 @@ from limner_shared.threads import Supervisor
 log = get_logger(__name__)
 
 TAIL_SECONDS: Final = 2.0
-"""At most this long is an event delayed whose hint was lost."""
+"""The longest delay of an event whose hint was lost."""
 READ_AT_ONCE: Final = 1000
 MISSING_SECONDS: Final = 60.0
 """Longer than any transaction lasts; an id that is missing for this long was rolled back."""

@@ -30,13 +30,13 @@ from limner_web.updates.waits import HANG_UP_SECONDS, Waits
 log = get_logger(__name__)
 
 RECHECK_SECONDS: Final = 2.0
-"""Interval of the check for lost hints: at most this long does a lost hint delay a waiting request."""
+"""Interval of the check for lost hints, which is the longest time that a lost hint delays a waiting request."""
 RECHECK_BATCH: Final = 500
 """Jobs in one query."""
 SHARED_SECONDS: Final = 1.0
 """Requests that wait for the same job share a view up to this age."""
 REMEMBERED_SECONDS: Final = 5.0
-"""How long a job is remembered for which no request waits any longer."""
+"""How long a job is remembered after the last request that waited for it."""
 MOST_REMEMBERED: Final = 20_000
 """Jobs beyond which none is remembered."""
 
@@ -52,9 +52,9 @@ class _Watched:
     lock: threading.Lock = field(default_factory=threading.Lock)
     watchers: int = 0
     left_at: float = 0.0
-    """When the last request has gone."""
+    """When the last request ended."""
     signals: set[threading.Event] = field(default_factory=set[threading.Event])
-    """Of requests of which each has an event of its own."""
+    """The events of those requests that have one of their own."""
     view: JobView | None = None
     seen_at: float = 0.0
     checked_at: float = float("-inf")

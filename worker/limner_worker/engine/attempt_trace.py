@@ -81,7 +81,7 @@ class AttemptTrace:
         self.stage("decode", tracing.ago(seconds), {BATCH_ROWS: batch_rows})
 
     def publishing(self) -> None:
-        """Its pictures are there: stages until the end are below a span `publish`."""
+        """The pictures are complete: later stages belong to the span `publish`."""
         self._publishing = tracing.start("publish", self._span)
 
     def ended(self, outcome: str, error: str | None = None) -> None:

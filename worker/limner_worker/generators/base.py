@@ -39,7 +39,7 @@ class ImageTask:
     seed: int
     replay: Iterator[int] | None = None
     replay_places: Iterator[int] | None = None
-    """Of a replay, the places of its first row; None if places did not matter."""
+    """For a replay, the places of its first row in the original batches; None if places did not matter."""
     placed: bool = False
     """Whether a row's bits depend on its place in a batch; set by `Generator.start`."""
     image: Picture | None = None

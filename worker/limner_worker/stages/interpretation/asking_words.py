@@ -17,11 +17,11 @@ from limner_worker.stages.interpretation.texts import HANGUL, Pattern
 from limner_worker.stages.interpretation.things import any_
 
 LEAST: Final = 1e-3
-"""Probabilities below this, or as near to 1, weigh no more."""
+"""Probabilities are limited to the range from this to 1 minus this, so that no single word decides."""
 SWITCH: Final = 1.5
-"""What it costs, in natural logarithms, to begin or end a run of words of asking: single words need more certainty."""
+"""The cost, in natural logarithms, of beginning or ending a run of words of asking: single words need more certainty."""
 DOUBT: Final = 1.0
-"""What it costs to drop a word, beside: one that is not certainly of asking (0.73) stays."""
+"""The cost of dropping a word, in addition: a word stays unless its probability of asking is above 0.73."""
 CERTAIN: Final = 0.9
 _UNITS: Final = re.compile(r"\S+")
 _CHARACTERS: Final = re.compile(r"\S")
