@@ -35,11 +35,11 @@ class Ingredient:
 
 
 class PictureSigner:
-    """Signs pictures with one certificate. Safe for several threads."""
+    """Signs pictures with one certificate. Safe for several threads. Nothing valid can be signed after `ends_at`."""
 
     def __init__(self, certificate: Path, key: Path, timestamp_url: str = "") -> None:
         """Read the certificate and its key, and sign a test picture. Raises ConfigurationError."""
-        chain, private, algorithm = _read_pair(certificate, key)
+        chain, private, algorithm, self.ends_at = _read_pair(certificate, key)
         try:
             c2pa: Any = import_module("c2pa")  # an extra, which few installations have
             self._c2pa = c2pa
@@ -126,8 +126,10 @@ def _described(source: Ingredient) -> Mapping[str, str]:
     return {"relationship": relation, "instance_id": "source", "title": "source", "format": source.media_type}
 
 
-def _read_pair(certificate: Path, key: Path) -> tuple[bytes, bytes, str]:
-    """The PEM of a certificate chain and its private key, and the algorithm. Raises ConfigurationError."""
+def _read_pair(certificate: Path, key: Path) -> tuple[bytes, bytes, str, datetime]:
+    """The PEM of a certificate chain and its private key, the algorithm, and when the first certificate of the chain to
+    end does. Raises ConfigurationError.
+    """
     try:
         from cryptography import x509  # noqa: PLC0415 - optional
         from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
@@ -136,7 +138,8 @@ def _read_pair(certificate: Path, key: Path) -> tuple[bytes, bytes, str]:
         raise _missing(error) from error
     try:
         chain, private = certificate.read_bytes(), key.read_bytes()
-        leaf = x509.load_pem_x509_certificates(chain)[0]
+        certificates = x509.load_pem_x509_certificates(chain)
+        leaf, ends_at = certificates[0], min(each.not_valid_after_utc for each in certificates)
         loaded = serialization.load_pem_private_key(private, None)
     except (OSError, ValueError, TypeError, IndexError) as error:
         reason = f"{certificate} and {key} are not a certificate and an unencrypted private key in PEM: {error}"
@@ -149,11 +152,11 @@ def _read_pair(certificate: Path, key: Path) -> tuple[bytes, bytes, str]:
         dates = f"{leaf.not_valid_before_utc:%Y-%m-%d} to {leaf.not_valid_after_utc:%Y-%m-%d}"
         raise ConfigurationError(f"LIMNER_C2PA_CERTIFICATE: {certificate} is valid from {dates}, not today.")
     if isinstance(loaded, ec.EllipticCurvePrivateKey) and loaded.key_size in (256, 384):
-        return chain, private, f"es{loaded.key_size}"
+        return chain, private, f"es{loaded.key_size}", ends_at
     if isinstance(loaded, ed25519.Ed25519PrivateKey):
-        return chain, private, "ed25519"
+        return chain, private, "ed25519", ends_at
     if isinstance(loaded, rsa.RSAPrivateKey):
-        return chain, private, "ps256"
+        return chain, private, "ps256", ends_at
     raise ConfigurationError(f"LIMNER_C2PA_KEY: {key}: use a key of the curves P-256, P-384 or Ed25519, or RSA.")
 
 

@@ -93,11 +93,11 @@ def test_a_route_that_does_not_exist_has_an_error_in_the_doors_form(client: ApiC
 @pytest.mark.parametrize(
     ("method", "path", "told"),
     [
-        ("POST", "/replicate/v1/trainings", "There is nothing at POST /replicate/v1/trainings:"),
-        ("POST", "/replicate/v1/models", "has no POST /replicate/v1/models; it has GET, HEAD, OPTIONS of this path."),
-        ("GET", "/sdapi/v1/memory", "There is nothing at GET /sdapi/v1/memory:"),
-        ("POST", "/v1/embeddings", "There is nothing at POST /v1/embeddings:"),
-        ("GET", "/v1/x%00%ED%A0%80", "There is nothing at GET /v1/x%00%"),
+        ("POST", "/replicate/v1/trainings", "matches POST /replicate/v1/trainings"),
+        ("POST", "/replicate/v1/models", "POST /replicate/v1/models does not exist; this path has GET, HEAD, OPTIONS."),
+        ("GET", "/sdapi/v1/memory", "matches GET /sdapi/v1/memory"),
+        ("POST", "/v1/embeddings", "matches POST /v1/embeddings"),
+        ("GET", "/v1/x%00%ED%A0%80", "matches GET /v1/x%00%"),
     ],
 )
 def test_a_call_that_a_door_does_not_have_is_refused_by_its_name(client: ApiClient, method: str, path: str, told: str):

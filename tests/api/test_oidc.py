@@ -284,6 +284,13 @@ def test_a_missing_extra_secret_file_or_address_is_said(monkeypatch: pytest.Monk
         IdentityProvider(Settings(**ISSUER, **keys))
 
 
+def test_a_cell_behind_a_front_door_which_cannot_know_the_persons_cell_is_refused_at_the_start(
+    make_app: Callable[..., App],
+):
+    with pytest.raises(ConfigurationError, match="LIMNER_CELL"):
+        make_app(require_keys=True, public_url=PUBLIC, cell="a", **ISSUER)
+
+
 def test_a_rule_without_a_scope_means_submit():
     assert parse_grant("@ACME.example=acme").scope == "submit"
     assert parse_grant("@ACME.example=acme").who == "@acme.example"

@@ -23,6 +23,8 @@ from click.testing import CliRunner
 from limner_client.cli.main import cli
 from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
+from limner_shared import errors
+from limner_shared.errors import LimnerError
 from limner_shared.metrics.instruments import ALL
 from tests.processes import Service, eventually
 
@@ -33,6 +35,23 @@ PANELS = tomllib.loads((MONITORING / "panels.toml").read_text())["panel"]
 JOBS = 8
 PROCESSES = "limner-web|limner-dispatcher|limner-worker"
 NAME = re.compile(r"\blimner_[a-z_]+")
+
+COUNTED = {
+    errors.DamagedInput,
+    errors.DatabaseFull,
+    errors.GenerationFailed,
+    errors.LeaseLost,
+    errors.ObjectLost,
+    errors.ObjectUnreadable,
+    errors.ResourceUnreadable,
+    errors.SafetyUnavailable,
+    errors.SigningFailed,
+    errors.StorageFailed,
+    errors.StorageFull,
+    errors.UnreadableJob,
+    errors.WorkerLost,
+}
+"""The errors of jobs that are the service's fault."""
 
 needs_prometheus = pytest.mark.skipif(
     shutil.which("promtool") is None or shutil.which("prometheus") is None,
@@ -61,6 +80,17 @@ def test_every_query_names_only_metrics_and_rules_that_exist():
     for title, query in {**recorded(), **alerts(), **shown()}.items():
         assert set(NAME.findall(query)) <= series, title
         assert set(re.findall(r"\blimner:[a-z0-9_:]+", query)) <= recorded().keys(), title
+
+
+def test_each_error_of_a_job_is_excused_or_counts_against_the_objective_and_the_rules_know_which():
+    kinds = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LimnerError)}
+    excused = {kind for kind in kinds if kind.excused}
+    of_jobs = {kind for kind in kinds if kind.__module__.rpartition(".")[2] in ("jobs", "stores")}
+    assert COUNTED | excused >= of_jobs, "is this the service's fault? List it above, or let it be excused"
+    assert not COUNTED & excused
+    codes = "|".join(sorted(kind.code for kind in excused))
+    for window in ("5m", "1h", "6h"):
+        assert f'code!~"{codes}"}}[{window}]' in recorded()[f"limner:failures:ratio{window}"]
 
 
 def test_the_committed_dashboard_shows_exactly_the_panels():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ from click.testing import CliRunner
 from PIL import Image
 
 from limner_client.cli.main import cli
+from limner_client.local.doctor import certificate_checks
+from limner_client.local.findings import State
 from limner_shared.c2pa_signing import PictureSigner, is_signed
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.domain.safety import SOURCE_TYPE, TenantPolicy
 from limner_shared.errors import ConfigurationError, SigningFailed
+from limner_shared.metrics import exposition
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_web.a1111 import infotext
@@ -195,6 +200,28 @@ def test_files_that_do_not_fit_are_refused_at_the_start(certified: Settings, tmp
     ):
         with pytest.raises(ConfigurationError, match=why):
             PictureSigner(certificate, key)
+
+
+@pytest.mark.parametrize(("days", "state"), [(29, State.WARN), (32, State.OK)])
+def test_the_end_of_the_certificate_is_a_metric_and_from_thirty_days_before_a_finding_of_the_doctor(
+    tmp_path: Path, days: int, state: State
+) -> None:
+    settings = make_certificate(tmp_path, "--days", str(days))
+    [found] = certificate_checks(settings)
+    ends_at = datetime.now(UTC) + timedelta(days=days)
+    assert (found.state, bool(found.advice)) == (state, state is State.WARN)
+    assert re.search(r"until (.*)", found.found).group(1) in {f"{ends_at - timedelta(days=n):%Y-%m-%d}" for n in (0, 1)}
+    encoder(settings)
+    name = f'limner_certificate_end_timestamp_seconds{{file="{settings.c2pa_certificate}"}} '
+    [line] = [line for line in exposition.render()[0].decode().splitlines() if line.startswith(name)]
+    assert abs(float(line.removeprefix(name)) - ends_at.timestamp()) < 2 * 3600
+
+
+def test_the_doctor_fails_a_certificate_that_cannot_sign_and_is_silent_without_one(tmp_path: Path) -> None:
+    settings = make_certificate(tmp_path).model_copy(update={"c2pa_key": tmp_path / "none.pem"})
+    assert [check.state for check in certificate_checks(settings)] == [State.FAIL]
+    assert [check.state for check in certificate_checks(Settings(c2pa="on"))] == [State.FAIL]
+    assert list(certificate_checks(Settings())) == []
 
 
 def test_a_new_certificate_never_replaces_another_and_its_key_is_private(tmp_path: Path) -> None:

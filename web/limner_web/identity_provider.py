@@ -67,6 +67,11 @@ class IdentityProvider:
         """Raises ConfigurationError if Authlib is not installed, or the settings do not fit."""
         if not settings.public_url or not settings.keys_required:
             raise ConfigurationError("LIMNER_OIDC_ISSUER needs LIMNER_PUBLIC_URL and LIMNER_REQUIRE_KEYS=true.")
+        if settings.cell:  # the front door leads by keys: it would make the session in any of the cells
+            raise ConfigurationError(
+                "LIMNER_OIDC_ISSUER does not go with LIMNER_CELL: the front door cannot know the cell of a person who"
+                " has not signed in yet. Unset one of them; in cells, people sign in with API keys."
+            )
         try:
             self._claims: Any = import_module("authlib.oidc.core").CodeIDToken  # an extra; Authlib has no types
             self._jwt: Any = import_module("joserfc.jwt")

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from limner_client.local.embedded_valkey import binary, port_in_use
 from limner_client.local.findings import Check, State
 from limner_client.local.picture_checks import is_made, picture_checks, sqlite_file, store_advice
+from limner_shared.c2pa_signing import PictureSigner
 from limner_shared.db.engine import Database
 from limner_shared.db.schema import is_current
 from limner_shared.domain.card_fields import Source
@@ -43,6 +45,8 @@ DEVICE_PROGRAM: Final = (
     "import torch; print('cuda: ' + torch.cuda.get_device_name() if torch.cuda.is_available() else "
     "'mps' if torch.backends.mps.is_available() else 'cpu')"
 )
+CERTIFICATE_WARNING: Final = timedelta(days=30)
+CERTIFICATE_ADVICE: Final = "Replace it, then restart workers and web servers: signed pictures fail afterwards."
 LOW_BYTES: Final = 2 << 30
 NO_BYTES: Final = 200 << 20
 SHOWN_SET_ASIDE: Final = 3
@@ -59,6 +63,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from _redis(settings)
     yield from picture_checks(settings)
     yield from _cards(settings)
+    yield from certificate_checks(settings)
     yield from _disks(settings)
     yield _port(settings)
 
@@ -246,6 +251,22 @@ def _missing(source: Source) -> str | None:
     if any(place.joinpath(folder).is_dir() for place in places):
         return None
     return source.package
+
+
+def certificate_checks(settings: Settings) -> Iterator[Check]:
+    """Yield whether the certificate of C2PA can sign, and for how long; nothing if none is set and none is needed."""
+    try:
+        signer = PictureSigner.of(settings)
+    except LimnerError as error:
+        yield Check("certificate", State.FAIL, error.message, "Workers and web servers do not start with it.")
+        return
+    if signer is None:
+        return
+    found = f"{settings.c2pa_certificate} signs until {signer.ends_at:%Y-%m-%d}"
+    if signer.ends_at - datetime.now(UTC) < CERTIFICATE_WARNING:
+        yield Check("certificate", State.WARN, found, CERTIFICATE_ADVICE)
+    else:
+        yield Check("certificate", State.OK, found)
 
 
 def _disks(settings: Settings) -> Iterator[Check]:

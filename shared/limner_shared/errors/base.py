@@ -18,6 +18,9 @@ class LimnerError(Exception):
     retryable: ClassVar[bool] = False
     most_retries: ClassVar[int | None] = None
     """How often a job is retried after this error at most, if that is less than its `max_retries`."""
+    excused: ClassVar[bool] = False
+    """Whether a job that fails with it does not count against the service's objective (`deploy/monitoring/rules.yml`):
+    what it asks for is the cause."""
 
     def __init__(self, message: str | None = None, **details: Any) -> None:
         self.message = message or (self.__doc__ or self.title).strip().splitlines()[0]

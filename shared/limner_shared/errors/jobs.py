@@ -21,6 +21,7 @@ class ModelUnavailable(LimnerError):
     """This worker does not serve the job's model."""
 
     code, title, status, retryable = "model_unavailable", "Model unavailable", 503, True
+    excused = True
 
 
 class UnreadableJob(LimnerError):
@@ -47,6 +48,7 @@ class OutOfMemory(LimnerError):
     code, title, status, retryable = "out_of_memory", "Out of memory", 500, True
     # Other programs may have filled the device, and another worker's may be larger; but most often it is the size.
     most_retries = 2
+    excused = True
 
 
 class ResourceUnreadable(LimnerError):
@@ -65,6 +67,7 @@ class DeadlineExceeded(LimnerError):
     """The job's `expires_in` passed before it finished."""
 
     code, title, status, retryable = "deadline_exceeded", "Deadline exceeded", 504, True
+    excused = True  # a service that is slow misses its objective for starts
 
 
 class LeaseLost(LimnerError):

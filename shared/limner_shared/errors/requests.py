@@ -21,6 +21,7 @@ class ModerationBlocked(LimnerError):
     """The request is not allowed here: its text or a picture of it was refused. Ask for something else."""
 
     code, title, status = "moderation_blocked", "Blocked by moderation", 400
+    excused = True
 
 
 class MalformedBody(LimnerError):

@@ -125,6 +125,11 @@ MODERATED: Final = Counter(
     "Texts that were `blocked`, and judged pictures: `passed`, `flagged` (stored with a label), `blocked`, `unjudged`.",
     ("what", "result"),
 )
+CERTIFICATE_END: Final = Gauge(
+    "limner_certificate_end_timestamp_seconds",
+    "When the certificate that signs pictures ends, in seconds since 1970; not there without one.",
+    ("file",),
+)
 BATCH_ROWS: Final = Histogram("limner_batch_rows", "Rows of each step's batch, without padding.", ("model",), ROWS)
 ROW_STEPS: Final = Counter(
     "limner_row_steps_total", "Steps of rows: one for each row of each step's batch.", ("model",)

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from limner_shared import metrics
 from limner_shared.c2pa_signing import Ingredient, PictureSigner
 from limner_shared.db.ledger import Claim, NewImage
 from limner_shared.domain.replay import CANDIDATES, DRAWN_AS, PLACES, SCENE, STYLE, run_lengths
@@ -55,7 +56,10 @@ class PictureEncoder:
         cls, settings: Settings, safety: SafetyStage, evaluators: Mapping[str, PictureEvaluator] = MappingProxyType({})
     ) -> PictureEncoder:
         """The encoder that the settings ask for. Raises ConfigurationError for a certificate that cannot sign."""
-        return cls(safety, PictureSigner.of(settings), signs=settings.c2pa == "on", evaluators=evaluators)
+        signer = PictureSigner.of(settings)
+        if signer is not None:
+            metrics.CERTIFICATE_END.set(signer.ends_at.timestamp(), file=str(settings.c2pa_certificate))
+        return cls(safety, signer, signs=settings.c2pa == "on", evaluators=evaluators)
 
     def encode(self, job: JobRun, fingerprint: Mapping[str, Any]) -> list[tuple[bytes, NewImage]]:
         """Return a job's pictures as PNG, each with its image record, which is true once the bytes are stored.

@@ -19,7 +19,7 @@ from limner_worker.stages.interpretation.things import any_
 LEAST: Final = 1e-3
 """Probabilities are limited to the range from this to 1 minus this, so that no single word decides."""
 SWITCH: Final = 1.5
-"""The cost, in natural logarithms, of beginning or ending a run of words of asking: single words need more certainty."""
+"""The cost, in natural logarithms, of beginning or ending a run of words of asking: one word needs more certainty."""
 DOUBT: Final = 1.0
 """The cost of dropping a word, in addition: a word stays unless its probability of asking is above 0.73."""
 CERTAIN: Final = 0.9
