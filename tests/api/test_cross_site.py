@@ -61,6 +61,7 @@ CHANGES = [
     ("DELETE", f"/api/v1/conversations/conv_{ID}"),
     ("POST", f"/api/v1/conversations/conv_{ID}/messages"),
     ("PUT", f"/api/v1/conversations/conv_{ID}/turns/turn_{ID}"),
+    ("POST", "/api/v1/keys"),
     ("POST", "/api/v1/keys/rotate"),
     ("DELETE", "/api/v1/keys/0123456789ab"),
     ("PUT", "/api/v1/privacy"),

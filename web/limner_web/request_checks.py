@@ -17,6 +17,7 @@ JSON_PATHS: Final = (
     "/api/v1/jobs",
     "/api/v1/jobs/retry",
     "/api/v1/conversations",
+    "/api/v1/keys",
     "/api/v1/keys/rotate",
     "/api/v1/webhook_deliveries/redeliver",
     "/api/v1/webhook_secret/rotate",

@@ -31,6 +31,16 @@ class KeyList(BaseModel):
     next: str | None
 
 
+class CreatedKey(BaseModel):
+    """A key that was just made."""
+
+    id: str
+    key: str = Field(description="The new key. It cannot be shown again.")
+    label: str
+    scopes: list[Scope]
+    expires_at: datetime | None
+
+
 class RotatedKey(BaseModel):
     """The key that replaces the one of the request."""
 
