@@ -304,6 +304,7 @@ NOT_MAKING: Final = {
     "/v1/moderations": READS,
     "/sdapi/v1/png-info": READS,
     "/draw": PAGE,
+    "/account/keys": PAGE,
     "/language": PAGE,
     "/session": PAGE,
     "/session/end": PAGE,

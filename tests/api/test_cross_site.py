@@ -110,6 +110,7 @@ CHANGES = [
     ("POST", "/sdapi/v1/png-info"),
     ("POST", "/hf/models/limner-gan"),
     ("POST", "/draw"),
+    ("POST", "/account/keys"),
     ("POST", "/session"),
     ("POST", "/session/end"),
     ("POST", "/language"),

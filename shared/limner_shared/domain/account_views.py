@@ -22,6 +22,7 @@ class KeyView(BaseModel):
     last_used_at: datetime | None = Field(description="Written at most once a minute.")
     revoked_at: datetime | None
     replaced_by: str | None = Field(description="The id of the key that a rotation made.")
+    current: bool = Field(default=False, description="Whether it is the key of this request.")
 
 
 class KeyList(BaseModel):

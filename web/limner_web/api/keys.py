@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
 
 from apiflask import APIBlueprint
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from limner_shared.db.accounts import keys
@@ -14,39 +13,19 @@ from limner_shared.db.tables import ApiKey
 from limner_shared.db.views import moment
 from limner_shared.domain.access import (
     DEFAULT_OVERLAP_SECONDS,
-    DEFAULT_SCOPES,
-    MAX_LABEL_CHARS,
     MAX_OVERLAP_SECONDS,
-    Expiry,
-    Scope,
     read_scopes,
 )
 from limner_shared.domain.account_views import CreatedKey, KeyList, KeyView, RotatedKey
-from limner_shared.domain.scheduling import Moment
 from limner_shared.errors import Unauthorized
 from limner_web.auth import actor, key_id, tenant_id
+from limner_web.intake import new_keys
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
 from limner_web.request_checks import KEY_ID_PATTERN
 from limner_web.services import get_services
 
 bp = APIBlueprint("keys", __name__, url_prefix="/api/v1/keys", tag="Account")
-
-
-class KeyRequest(BaseModel):
-    """A key to make: what it is for, what it may do, and until when."""
-
-    model_config = ConfigDict(extra="forbid")
-    label: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_LABEL_CHARS)] = Field(
-        description="What the key is for, for people."
-    )
-    scopes: list[Scope] = Field(
-        default=sorted(DEFAULT_SCOPES), min_length=1, max_length=len(Scope), description="What it may do."
-    )
-    expires_at: Moment | None = Field(
-        default=None,
-        description="When it expires, not later than the key of this request. Default: when that one does, if ever.",
-    )
 
 
 class KeyRotation(BaseModel):
@@ -73,18 +52,18 @@ class ListQuery(BaseModel):
 
 
 @bp.post("")
-@bp.input(KeyRequest, arg_name="body")
+@bp.input(new_keys.KeyRequest, arg_name="body")
 @bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(CreatedKey, status_code=201)
 @bp.doc(responses={409: "The key of the same request was used or revoked, or the idempotency key belongs to another"})
-def create_key(body: KeyRequest, header: JobHeaders) -> tuple[CreatedKey, int, dict[str, str]]:
+def create_key(body: new_keys.KeyRequest, header: JobHeaders) -> tuple[CreatedKey, int, dict[str, str]]:
     """Create a key.
 
     Makes another key of your tenant. Needs a key with the scope `admin`. The new key does not expire later than that
     one. No secret is stored: a repeated request gives the new key another secret, which ends the first one, as long as
     the new key has not been used.
     """
-    made = create(body, header)
+    made = new_keys.create(body, header)
     view = CreatedKey(
         id=made.id, key=made.key, label=body.label, scopes=sorted(made.scopes), expires_at=moment(made.expires_at)
     )
@@ -151,26 +130,6 @@ def revoke_key(key_id: str) -> str:
     return ""
 
 
-def create(body: KeyRequest, header: JobHeaders) -> keys.NewKey:
-    """Make the key that `body` describes with the key of this request. Raises Unauthorized without one."""
-    services, maker_id = get_services(), key_id()
-    if maker_id is None:
-        raise Unauthorized("Only a key makes keys: send one as `Authorization: Bearer KEY`.")
-    scopes = frozenset(body.scopes)
-    expiry = None if body.expires_at is None else Expiry(body.expires_at.timestamp(), is_relative=False)
-
-    def make(session: Session) -> keys.NewKey:
-        return keys.create_by_key(session, maker_id, body.label, scopes, expiry=expiry, cell=services.settings.cell)
-
-    repeat = repeat_of(header, f"keys {maker_id} create {body.model_dump_json()}")
-    kind = ResourceKind(make, lambda made: made.id, lambda _session, _tenant, _id: None)
-    made = create_once(services, tenant_id(), repeat, kind)
-    if not isinstance(made, str):
-        return made
-    with services.database.write() as session:
-        return keys.repeat_creation(session, made, tenant_id=tenant_id(), actor=maker_id)
-
-
 def _rotate(old_id: str, overlap: int, header: JobHeaders) -> keys.Rotation:
     services, by = get_services(), actor()
 
@@ -196,4 +155,5 @@ def _view(row: ApiKey) -> KeyView:
         last_used_at=moment(row.last_used_at),
         revoked_at=moment(row.revoked_at),
         replaced_by=row.replaced_by,
+        current=row.id == key_id(),
     )
