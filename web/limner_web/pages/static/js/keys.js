@@ -9,7 +9,6 @@ const DAY_MS = 86_400_000;
 const OVERLAPS = [[0, t("at once")], [3600, t("in an hour")], [86_400, t("in a day")], [604_800, t("in a week")]];
 const area = $("#keys");
 const form = $("#new-key form"); // not there on a service without keys, as the button of the rotation
-const dateOrNever = (text) => (text ? date(text) : t("never"));
 
 // --- the list --------------------------------------------------------------------------------------------------------------
 
@@ -24,17 +23,19 @@ function keyRow(key) {
   const name = key.label || t("unnamed");
   const revoke = isUsable && button(t("Revoke"), () => confirmRevoke(key), "small danger");
   if (revoke) revoke.setAttribute("aria-label", t("Revoke %(name)s", { name }));
-  const badges = el("div", { className: "buttons" }, el("span", { className: `badge ${kind}` }, words), key.current && el("span", { className: "badge running" }, t("this browser")));
-  return el("tr", { className: isUsable ? "" : "ended" }, el("th", { scope: "row" }, name), el("td", {}, el("code", {}, `lmn_${key.id}_…`)), el("td", {}, key.scopes.join(", ")), el("td", {}, date(key.created_at)), el("td", {}, dateOrNever(key.expires_at)), el("td", {}, dateOrNever(key.last_used_at)), el("td", {}, badges), el("td", {}, revoke));
+  const badges = [el("span", { className: `badge ${kind}` }, words), key.current && el("span", { className: "badge running" }, t("this browser"))];
+  const times = [key.expires_at ? t("Expires on %(date)s", { date: date(key.expires_at) }) : t("Never expires"), key.last_used_at ? t("Last used on %(date)s", { date: date(key.last_used_at) }) : t("Never used")];
+  return el("li", { className: isUsable ? "row" : "row ended", id: `key-${key.id}` },
+    el("div", {}, el("p", { className: "name" }, name, badges), el("p", { className: "about" }, el("code", {}, `lmn_${key.id}_…`), ` · ${key.scopes.join(", ")}`)),
+    el("div", { className: "state" }, times.map((text) => el("p", { className: "number" }, text))),
+    el("div", { className: "buttons" }, revoke));
 }
 
 export async function showKeys() {
   area.setAttribute("aria-busy", "false");
   try {
     const { items } = await getJson("keys?limit=100");
-    const head = [t("Label"), t("Key"), t("Scopes"), t("Made"), t("Expires"), t("Last used"), t("State")].map((text) => el("th", { scope: "col" }, text));
-    const table = el("div", { className: "panel scroll" }, el("table", { className: "keys-table" }, el("thead", {}, el("tr", {}, head, el("td"))), el("tbody", {}, items.map(keyRow))));
-    area.replaceChildren(items.length ? table : el("p", { className: "nothing" }, t("No keys yet. Make one with limner keys create.")));
+    area.replaceChildren(items.length ? el("ul", { className: "rows key-rows" }, items.map(keyRow)) : el("p", { className: "nothing" }, t("No keys yet. Make one with limner keys create.")));
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (form && error.status === 403) form.closest("details").hidden = true;
@@ -59,7 +60,8 @@ function confirmRevoke(key) {
 function tellSecret(title, about, secret) {
   const copy = navigator.clipboard && button(t("Copy"), () => attempt(async () => { await navigator.clipboard.writeText(secret); toast(t("Key copied")); }), "primary", "copy");
   const code = el("code", { className: "secret", tabIndex: 0, ariaLabel: t("Key") }, secret);
-  tell(title, el("p", { className: "quiet" }, about), code, copy && el("div", { className: "buttons" }, copy));
+  const dialog = tell(title, el("p", { className: "quiet" }, about), code);
+  if (copy) $(".buttons", dialog).prepend(copy);
 }
 
 async function create(event) {
