@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import update
 
+from limner_client.cli import own_keys
+from limner_client.client import Client
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import ApiKey
 from limner_shared.domain.access import Expiry, Scope
+from limner_shared.errors import NotFound, Unauthorized
 from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases
 from tests.api.test_keys import AUDIT, KEYS, actions, bearer, id_of, make_key, move_expiry
+from tests.unit.cli_services import run
 
 WISH = {"label": "web shop", "scopes": ["read", "submit"]}
 
@@ -156,3 +162,39 @@ def test_an_expired_or_revoked_key_makes_none(protected_app: App, database: Data
         assert client.post(KEYS, json=WISH, headers=headers).status_code == 401
         with database.write() as session, pytest.raises(Exception, match="key"):
             keys.create_by_key(session, id_of(headers), "x", frozenset(), expiry=Expiry(60, is_relative=True))
+
+
+def test_the_client_makes_lists_rotates_and_revokes_keys(protected_app: App, database: Database):
+    key = make_key(database, "ours", "admin")["Authorization"].split()[1]
+    transport = httpx.WSGITransport(protected_app)
+    with Client("http://localhost", key, transport=transport) as client:
+        made = client.keys.create("reports", [Scope.READ], datetime.now(UTC) + timedelta(days=1))
+        assert [(each.label, each.current) for each in client.keys.list()] == [("reports", False), ("test", True)]
+        with Client("http://localhost", made.key, transport=transport) as reader:
+            assert reader.jobs().items == []
+            rotated = reader.keys.rotate(0)
+            with pytest.raises(Unauthorized):
+                reader.jobs()
+        client.keys.revoke(rotated.id)
+        with pytest.raises(NotFound):
+            client.keys.revoke(rotated.id)
+
+
+def test_the_command_makes_lists_and_revokes_keys(
+    protected_app: App, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    key = make_key(database, "ours", "admin")["Authorization"].split()[1]
+    transport = httpx.WSGITransport(protected_app)
+    monkeypatch.setattr(
+        own_keys, "make_client", lambda _server, _key: Client("http://localhost", key, transport=transport)
+    )
+    made = run("own-keys", "create", "reports", "--scope", "read", "--expires", "12h").output.strip()
+    listed = run("own-keys", "list", columns="200").output
+    assert "reports" in listed
+    assert made.split("_")[2] not in listed
+    client = protected_app.test_client()
+    assert client.post("/api/v1/jobs", json={"prompt": "x"}, headers=bearer(made)).status_code == 403
+    assert "is revoked" in run("own-keys", "revoke", made.split("_")[1]).output
+    assert client.get("/api/v1/jobs", headers=bearer(made)).status_code == 401
+    rotated = run("own-keys", "rotate", "--overlap-seconds", "60").stdout.strip()
+    assert client.get("/api/v1/jobs", headers=bearer(rotated)).status_code == 200
