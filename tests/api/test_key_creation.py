@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -188,7 +187,7 @@ def test_the_command_makes_lists_and_revokes_keys(
     monkeypatch.setattr(
         own_keys, "make_client", lambda _server, _key: Client("http://localhost", key, transport=transport)
     )
-    made = run("own-keys", "create", "reports", "--scope", "read", "--expires", "12h").output.strip()
+    made = run("own-keys", "create", "reports", "--scope", "read", "--expires", "12h").output.split()[-1]
     listed = run("own-keys", "list", columns="200").output
     assert "reports" in listed
     assert made.split("_")[2] not in listed
@@ -196,5 +195,5 @@ def test_the_command_makes_lists_and_revokes_keys(
     assert client.post("/api/v1/jobs", json={"prompt": "x"}, headers=bearer(made)).status_code == 403
     assert "is revoked" in run("own-keys", "revoke", made.split("_")[1]).output
     assert client.get("/api/v1/jobs", headers=bearer(made)).status_code == 401
-    rotated = run("own-keys", "rotate", "--overlap-seconds", "60").stdout.strip()
+    rotated = run("own-keys", "rotate", "--overlap-seconds", "60").stdout.split()[-1]
     assert client.get("/api/v1/jobs", headers=bearer(rotated)).status_code == 200
