@@ -13,6 +13,7 @@ from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
 from tests.e2e.accessibility import violations
+from tests.e2e.keyboard import enter, press
 from tests.e2e.running import limner_up
 from tests.e2e.states import MODES
 from tests.processes import eventually
@@ -222,3 +223,21 @@ def test_the_keys_have_no_accessibility_violation(protected: tuple[int, str, str
     found = violations(page)
     context.close()
     assert found == []
+
+
+@pytest.mark.long
+def test_a_key_is_made_and_revoked_by_keyboard_alone(protected: tuple[int, str, str], open_page: Callable[..., Page]):
+    port, key, _ = protected
+    page = open_page("/account", port=port)
+    enter(page, "API key", key)
+    page.keyboard.press("Enter")
+    expect(page.locator("#keys li").first).to_be_visible()
+    press(page, "New key")
+    enter(page, "What is it for?", "made by keys")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name="The key “made by keys”")).to_be_visible()
+    page.keyboard.press("Escape")
+    press(page, "Revoke made by keys")
+    expect(page.get_by_role("dialog", name="Revoke “made by keys”?")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.locator("#keys li").filter(has_text="made by keys")).to_contain_text("revoked")
