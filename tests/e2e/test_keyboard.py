@@ -96,7 +96,7 @@ def test_a_picture_is_found_marked_and_selected_by_keyboard_alone(service: int, 
         [*_, ended] = client.wait(job)
         assert ended.status == "succeeded"
     page = open_page("/gallery")
-    enter(page, "Search prompts", "keyboard plum")
+    enter(page, "Search", "keyboard plum")
     expect(page.locator("#number")).to_have_text("1 picture")
     tab_to(page, "Select")
     page.keyboard.press("Space")
