@@ -50,6 +50,21 @@ def test_the_services_own_errors_name_the_lines_of_the_file(open_page: Callable[
     expect(page.locator(".errors tr")).to_contain_text(["Line 3colour"])
 
 
+def test_a_line_with_choices_is_drawn_with_each_of_them(service: int, open_page: Callable[..., Page]):
+    page = open_page("/bulk")
+    text = page.get_by_label("Or write it here")
+    text.fill("{0|1}" * 40)
+    expect(page.locator(".errors")).to_contain_text("at most")
+    text.fill("{a red|a blue} fox {|in a hat}\n\na {plain} ghost")
+    expect(page.locator("#checked")).to_contain_text("2 lines of plain text are ready")
+    page.get_by_role("button", name="Draw 5 jobs").click()
+    card = page.locator(".bulk").first
+    expect(card).to_contain_text("5 done", timeout=90_000)
+    with Client(f"http://127.0.0.1:{service}") as client:
+        drawn = [job.prompt for job in client.bulk_results(card.get_attribute("id") or "")]
+    assert drawn == ["a red fox", "a red fox in a hat", "a blue fox", "a blue fox in a hat", "a {plain} ghost"]
+
+
 def test_a_bulk_is_paused_resumed_and_canceled(service: int, open_page: Callable[..., Page]):
     page = open_page("/bulk")
     page.get_by_label("Or write it here").fill("\n".join(f"red apple {number}" for number in range(300)))
