@@ -184,9 +184,11 @@ def test_the_command_makes_lists_and_revokes_keys(
 ):
     key = make_key(database, "ours", "admin")["Authorization"].split()[1]
     transport = httpx.WSGITransport(protected_app)
-    monkeypatch.setattr(
-        own_keys, "make_client", lambda _server, _key: Client("http://localhost", key, transport=transport)
-    )
+
+    def client_of(_server: str | None, _key: str | None) -> Client:
+        return Client("http://localhost", key, transport=transport)
+
+    monkeypatch.setattr(own_keys, "make_client", client_of)
     made = run("own-keys", "create", "reports", "--scope", "read", "--expires", "12h").output.split()[-1]
     listed = run("own-keys", "list", columns="200").output
     assert "reports" in listed
