@@ -6,18 +6,20 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
 from limner_client.images import Images
+from limner_client.keys import Keys
 from limner_client.own_queue import OwnQueue
 from limner_client.parameters import parameter
+from limner_client.refusals import ClientError, ServerUnreachable, refused
 from limner_client.webhooks import Webhooks
-from limner_shared.domain.stored_errors import class_of
 from limner_shared.domain.views import (
     BulkView,
     ExplanationView,
@@ -31,29 +33,13 @@ from limner_shared.domain.views import (
     ReceiptView,
     Retried,
 )
-from limner_shared.errors import LimnerError, ServiceUnavailable
 
 API: Final = "/api/v1"
 JSONL: Final = "application/x-ndjson"
 WAIT_SECONDS: Final = 20  # of one long poll; the server allows 25
-PROBLEM_FIELDS: Final = {"type", "title", "status", "detail", "instance", "message"}
-GATEWAY_ERRORS: Final = (502, 503, 504)
-"""Statuses with which a proxy reports that its server is unavailable."""
 TIMEOUT: Final = httpx.Timeout(30, connect=5)
 BULK_TIMEOUT: Final = httpx.Timeout(60, connect=5, read=600)  # a proxy may send a bulk on only when it has all
 LIMITS: Final = httpx.Limits(keepalive_expiry=1)  # a busy server closes idle connections after two seconds
-
-
-class ClientError(LimnerError):
-    """The server refused the request."""
-
-    code, title = "client_error", "Request refused"
-
-
-class ServerUnreachable(ServiceUnavailable):
-    """No Limner server answers at this address."""
-
-    code, title = "server_unreachable", "Server unreachable"
 
 
 class Client:
@@ -75,6 +61,7 @@ class Client:
         self.webhooks = Webhooks(self._json)
         self.images = Images(self._json)
         self.own_queue = OwnQueue(self._json)
+        self.keys = Keys(self._json)
 
     def __enter__(self) -> Self:
         return self
@@ -236,7 +223,7 @@ class Client:
             with connect_sse(self._http, "GET", f"{API}/events", **options) as source:
                 if source.response.is_error:
                     source.response.read()
-                    raise _refused(source.response)
+                    raise refused(source.response)
                 # A block without data, such as a bare `retry:`, is not an event (HTML Living Standard, 9.2.6).
                 yield from (event for event in source.iter_sse() if event.data)
         except httpx.TransportError as error:
@@ -246,6 +233,8 @@ class Client:
 
     def _json(self, method: str, url: str, **options: Any) -> Any:
         answer = self._send(method, url, **options)
+        if answer.status_code == HTTPStatus.NO_CONTENT:
+            return None
         try:
             return answer.json()
         except json.JSONDecodeError as error:
@@ -257,7 +246,7 @@ class Client:
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         if answer.is_error:
-            raise _refused(answer)
+            raise refused(answer)
         return answer
 
     @contextmanager
@@ -266,7 +255,7 @@ class Client:
             with self._http.stream("GET", url) as answer:
                 if answer.is_error:
                     answer.read()
-                    raise _refused(answer)
+                    raise refused(answer)
                 yield answer
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
@@ -281,20 +270,3 @@ class Client:
 def _path(target_id: str) -> str:
     """The path of a job or of an image, by the id's prefix."""
     return f"{API}/{'images' if target_id.startswith('img_') else 'jobs'}/{quote(target_id, safe='')}"
-
-
-def _refused(answer: httpx.Response) -> LimnerError:
-    """Convert the server's problem document (RFC 9457) to the error of the same code."""
-    try:
-        problem: Any = answer.json()
-    except ValueError:
-        problem = None
-    if not isinstance(problem, dict):
-        if answer.status_code in GATEWAY_ERRORS:
-            return ServiceUnavailable(f"The proxy before the server answered {answer.status_code}.")
-        return ClientError(f"The server answered {answer.status_code} {answer.reason_phrase}.")
-    fields = cast("dict[str, Any]", problem)
-    message = str(fields.get("detail") or fields.get("title") or answer.reason_phrase)
-    details = {name: value for name, value in fields.items() if name not in PROBLEM_FIELDS}
-    kind = class_of(str(fields.get("code"))) or ClientError
-    return kind(message, **details)

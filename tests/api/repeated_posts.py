@@ -178,6 +178,12 @@ def rotated_key(world: World) -> Send:
     return lambda headers: world.protected.test_client().post("/api/v1/keys/rotate", json={}, headers=headers | key)
 
 
+def created_key(world: World) -> Send:
+    key = make_key(world.app.extensions["limner"].database, "ours", "admin")
+    sent = {"label": world.words}
+    return lambda headers: world.protected.test_client().post("/api/v1/keys", json=sent, headers=headers | key)
+
+
 def hugging_face(world: World) -> Send:
     """A call whose answer is a file: the job that its header names tells of it."""
     sent = {"inputs": world.words, "parameters": SIZE}
@@ -241,7 +247,8 @@ MAKING: Final[dict[str, Route]] = {
     "/api/v1/bulks": Route(bulk),
     "/api/v1/conversations": post("/api/v1/conversations", body=message),
     "/api/v1/conversations/<id:conversation_id>/messages": post(talk, body=message),
-    "/api/v1/keys/rotate": Route(rotated_key, apart="audit_log"),  # its secret is made again
+    "/api/v1/keys": Route(created_key, apart="audit_log"),  # the secrets of both are made again
+    "/api/v1/keys/rotate": Route(rotated_key, apart="audit_log"),
     **endpoints("/api/v1/webhook_endpoints"),
     **endpoints("/v1/webhook_endpoints"),
     "/api/v1/webhook_secret/rotate": post("/api/v1/webhook_secret/rotate", "secret", secret_rotation),
@@ -297,6 +304,7 @@ NOT_MAKING: Final = {
     "/v1/moderations": READS,
     "/sdapi/v1/png-info": READS,
     "/draw": PAGE,
+    "/account/keys": PAGE,
     "/language": PAGE,
     "/session": PAGE,
     "/session/end": PAGE,

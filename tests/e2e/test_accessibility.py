@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext
 
 from tests.e2e.accessibility import SIZES, in_all_modes, violations
 from tests.e2e.states import PHONE, STATES, State, fill, loaded, new_context, open_state
@@ -87,40 +87,3 @@ def test_a_control_half_under_the_header_or_the_form_is_not_a_small_target(
     assert abs(page.evaluate(CUT, edge)) < 1
     assert violations(page, SIZES) == []
     context.close()
-
-
-def tab_to(page: Page, name: str) -> None:
-    """Press Tab until the element with this name has the focus."""
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if (
-            page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText")
-            == name
-        ):
-            return
-    raise AssertionError(f"Tab does not reach {name}")
-
-
-def test_a_picture_is_drawn_looked_at_and_deleted_by_keyboard_alone(filled: int, context: BrowserContext) -> None:
-    page = open_state(context, filled, State("studio", "/"))
-    page.keyboard.press("/")
-    page.keyboard.type("balloon")
-    tab_to(page, "Draw")
-    page.keyboard.press("Enter")
-    tile = page.locator(".tile").filter(has_text="balloon").first
-    expect(tile).to_have_attribute("data-state", "succeeded", timeout=60_000)
-    image = tile.locator(".mosaic button").get_attribute("aria-label")
-    assert image is not None
-    tab_to(page, image)
-    page.keyboard.press("Enter")
-    viewer = page.get_by_role("dialog", name="Picture viewer")
-    expect(viewer).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(viewer).to_be_hidden()
-    tab_to(page, "More actions")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("menuitem").first).to_be_focused()
-    page.keyboard.press("ArrowUp")
-    expect(page.get_by_role("menuitem", name="Delete")).to_be_focused()
-    page.keyboard.press("Enter")
-    expect(tile).to_be_hidden()

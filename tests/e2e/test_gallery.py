@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,27 @@ def test_a_picture_that_is_drawn_meanwhile_appears_in_the_gallery(service: int, 
     with Client(f"http://127.0.0.1:{service}") as client:
         client.submit(SMALL | {"prompt": "a late ghost"})
     expect(page.get_by_role("button", name="Enlarge: a late ghost")).to_be_visible(timeout=60_000)
+
+
+def test_what_a_conversation_draws_meanwhile_appears_where_conversations_are_and_leads_back_to_it(
+    service: int, open_page: Callable[..., Page]
+):
+    talks, alone = open_page("/gallery?origin=conversation"), open_page("/gallery?origin=single")
+    for page in (talks, alone):
+        expect(page.locator("#pictures")).to_have_attribute("aria-busy", "false")
+    with httpx.Client(base_url=f"http://127.0.0.1:{service}/api/v1") as client:
+        made = client.post("/conversations", json=SMALL | {"message": "a late lemon, please"}).json()
+        assert client.get(f"/jobs/{made['turns'][0]['job']['id']}").json()["conversation"] == made["id"]
+    draw(service, "a late lime alone", **SMALL)
+    lime = re.compile("Enlarge: .*lime")
+    expect(alone.get_by_role("button", name=lime)).to_be_visible(timeout=60_000)
+    expect(talks.get_by_role("button", name=re.compile("Enlarge: .*lemon"))).to_be_visible(timeout=60_000)
+    expect(talks.get_by_role("button", name=lime)).to_have_count(0)
+    talks.get_by_role("button", name=re.compile("Enlarge: .*lemon")).click()
+    talks.get_by_role("dialog", name="Picture viewer").get_by_role("button", name="More actions").click()
+    talks.get_by_role("menuitem", name="Go on in its conversation").click()
+    expect(talks.get_by_text("a late lemon, please").first).to_be_visible()
+    assert made["id"] in talks.url
 
 
 def test_each_tag_is_a_board_of_the_gallery(service: int, open_page: Callable[..., Page]):

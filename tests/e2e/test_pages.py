@@ -1,25 +1,19 @@
-"""The bulk, queue and account pages in a real browser, with the real service."""
+"""The bulk, grid and queue pages in a real browser, with the real service."""
 
 from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from limner_client.client import Client
-from limner_client.local.embedded_valkey import free_port
-from limner_shared.db.accounts import keys
-from limner_shared.db.engine import Database
 from tests.e2e.bulks import SMALL, draw_bulk
-from tests.e2e.running import limner_up
 from tests.processes import eventually
-from tests.receivers import receiver
 
 
 def test_a_bulk_is_checked_line_by_line_and_then_followed_to_its_end(
@@ -54,6 +48,21 @@ def test_the_services_own_errors_name_the_lines_of_the_file(open_page: Callable[
     expect(page.locator("#estimate")).to_contain_text("256 cost units")
     page.get_by_role("button", name="Draw 2 jobs").click()
     expect(page.locator(".errors tr")).to_contain_text(["Line 3colour"])
+
+
+def test_a_line_with_choices_is_drawn_with_each_of_them(service: int, open_page: Callable[..., Page]):
+    page = open_page("/bulk")
+    text = page.get_by_label("Or write it here")
+    text.fill("{0|1}" * 40)
+    expect(page.locator(".errors")).to_contain_text("at most")
+    text.fill("{a red|a blue} fox {|in a hat}\n\na {plain} ghost")
+    expect(page.locator("#checked")).to_contain_text("2 lines of plain text are ready")
+    page.get_by_role("button", name="Draw 5 jobs").click()
+    card = page.locator(".bulk").first
+    expect(card).to_contain_text("5 done", timeout=90_000)
+    with Client(f"http://127.0.0.1:{service}") as client:
+        drawn = [job.prompt for job in client.bulk_results(card.get_attribute("id") or "")]
+    assert drawn == ["a red fox", "a red fox in a hat", "a blue fox", "a blue fox in a hat", "a {plain} ghost"]
 
 
 def test_a_bulk_is_paused_resumed_and_canceled(service: int, open_page: Callable[..., Page]):
@@ -200,119 +209,3 @@ def test_a_grid_of_one_parameter_or_of_impossible_values_is_refused(open_page: C
     page.get_by_label("Columns: parameter").select_option("Guidance")
     page.get_by_role("button", name="Draw").click()
     expect(page.get_by_role("alert")).to_contain_text("two different parameters")
-
-
-def test_the_theme_is_kept_without_a_flash(open_page: Callable[..., Page]):
-    page = open_page("/account")
-    page.get_by_label("High contrast").check()
-    page.goto(page.url.replace("account", ""))
-    assert page.evaluate("document.documentElement.dataset.theme") == "contrast"
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(0, 0, 0)"
-
-
-@pytest.fixture(scope="module")
-def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str, str]]:
-    """The port of a service that requires keys, a key with the scope admin, and one to rotate."""
-    data, port = tmp_path_factory.mktemp("protected") / "data", free_port()
-    with limner_up(data, port, LIMNER_REQUIRE_KEYS="true", LIMNER_WEBHOOK_INTERNAL_TARGETS="127.0.0.1"):
-        database = Database(f"sqlite:///{data}/limner.db")
-        with database.write() as session:
-            key = keys.create(session, "ours", "laptop", scopes=["admin"])
-            keys.create(session, "ours", "old one")
-            spare = keys.create(session, "ours", "spare", scopes=["admin"])
-        database.dispose()
-        yield port, key, spare
-
-
-def test_a_person_signs_in_draws_revokes_a_key_and_signs_out(
-    protected: tuple[int, str, str], open_page: Callable[..., Page]
-):
-    port, key, _ = protected
-    page = open_page("/account", port=port)
-    page.get_by_label("API key").fill("lmn_wrong")
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("not valid")
-    page.get_by_label("API key").fill(key)
-    page.get_by_role("button", name="Sign in").click()
-    row = page.get_by_role("row").filter(has_text="old one")
-    row.get_by_role("button", name="Revoke").click()
-    page.get_by_role("button", name="Revoke it").click()
-    expect(row).to_contain_text("revoked")
-    page.get_by_role("link", name="Studio").click()
-    expect(page.locator("#empty")).to_be_visible()
-    page.get_by_role("textbox", name="Prompt").fill("ghost")
-    page.keyboard.press("Enter")
-    expect(page.locator(".tile[data-state=succeeded] img").first).to_be_visible(timeout=60_000)
-    assert page.evaluate("document.cookie") == ""
-    page.get_by_role("link", name="Account").click()
-    page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    page.go_back()
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-
-
-def sign_in(page: Page, key: str) -> None:
-    page.get_by_label("API key").fill(key)
-    page.get_by_role("button", name="Sign in").click()
-
-
-def test_only_the_operator_sees_the_queues_of_all_tenants(
-    protected: tuple[int, str, str], open_page: Callable[..., Page]
-):
-    port, key, _ = protected
-    page = open_page("/queue", port=port)
-    with page.expect_response("**/api/v1/queues") as answer:
-        sign_in(page, key)
-    assert answer.value.status == 403
-    expect(page.locator("#figures")).to_have_attribute("aria-busy", "false")
-    expect(page.locator("#operator")).to_be_hidden()
-
-
-def test_a_webhook_is_added_tested_and_its_delivery_sent_again(
-    protected: tuple[int, str, str], open_page: Callable[..., Page]
-):
-    port, key, _ = protected
-    page = open_page("/account", port=port)
-    sign_in(page, key)
-    with receiver() as shop:
-        page.get_by_role("button", name="Add a webhook").click()
-        dialog = page.get_by_role("dialog", name="Add a webhook")
-        dialog.get_by_label("Name").fill("shop")
-        dialog.get_by_label("Address").fill(shop.url)
-        dialog.get_by_role("button", name="Add").click()
-        secret = page.get_by_role("dialog", name="Keep its secret")
-        expect(secret).to_contain_text("whsec_")
-        secret.get_by_role("button", name="Close").click()
-        page.get_by_role("button", name="Test shop").click()
-        expect(page.get_by_text("shop answered with 200")).to_be_visible(timeout=30_000)
-        page.get_by_role("button", name="Log of").click()
-        log = page.get_by_role("dialog")
-        expect(log.locator("tbody tr")).to_contain_text("200")
-        log.get_by_role("button", name="Close").click()
-        page.get_by_role("button", name=re.compile("^Send job.* again$")).click()
-        eventually(lambda: len(shop.requests) == 2)
-        first, second = shop.requests
-        assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
-        page.get_by_role("button", name="Delete shop").click()
-        page.get_by_role("button", name="Delete it").click()
-        expect(page.get_by_text("No webhooks.")).to_be_visible()
-
-
-def test_a_rotated_key_is_shown_once_and_the_session_goes_on_with_it(
-    protected: tuple[int, str, str], open_page: Callable[..., Page]
-):
-    port, _, key = protected
-    page = open_page("/account", port=port)
-    sign_in(page, key)
-    page.get_by_role("button", name="Rotate this key").click()
-    dialog = page.get_by_role("dialog", name="Rotate this key?")
-    dialog.get_by_label("The old key stops working").select_option("at once")
-    dialog.get_by_role("button", name="Rotate it").click()
-    shown = page.get_by_role("dialog", name="Your new key")
-    new = shown.locator("code").inner_text()
-    shown.get_by_role("button", name="Close").click()
-    page.reload()
-    expect(page.get_by_role("heading", name="Account")).to_be_visible()
-    for each, status in ((key, 401), (new, 200)):
-        answer = page.request.get(f"http://127.0.0.1:{port}/api/v1/usage", headers={"Authorization": f"Bearer {each}"})
-        assert answer.status == status

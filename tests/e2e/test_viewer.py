@@ -1,9 +1,11 @@
-"""The picture viewer on a phone, in a real browser."""
+"""The picture viewer in a real browser: swipes on a phone, and the next page of the gallery."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.bulks import draw_bulk
@@ -30,3 +32,17 @@ def test_on_a_phone_a_swipe_turns_the_pictures(service: int, open_page: Callable
     expect(place).to_have_text("2 of 3")
     swipe(view, 100, 300)
     expect(place).to_have_text("1 of 3")
+
+
+@pytest.mark.long
+def test_the_viewer_turns_from_a_page_of_the_gallery_to_the_next(service: int, open_page: Callable[..., Page]):
+    bulk = draw_bulk(service, *({"prompt": f"tulip {number}"} for number in range(103)))  # a page has 100 jobs
+    page = open_page(f"/gallery?bulk={bulk}")
+    expect(page.locator("#pictures")).to_have_attribute("data-loaded", "100")
+    page.get_by_role("button", name="Enlarge: tulip 102").click()
+    place = page.get_by_role("dialog", name="Picture viewer").locator(".place")
+    for number in range(2, 104):
+        page.keyboard.press("ArrowRight")
+        expect(place).to_have_text(re.compile(f"^{number} of "))
+    expect(place).to_have_text("103 of 103")
+    expect(page.get_by_role("img", name="tulip").first).to_be_visible()

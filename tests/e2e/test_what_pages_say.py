@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.e2e.running import draw
-from tests.e2e.states import PHONE
+from tests.e2e.states import DESKTOP, PHONE
 
 OpenPage = Callable[..., Page]
 
@@ -24,6 +24,26 @@ def test_the_cost_and_the_time_are_said_before_a_picture_is_drawn(open_page: Ope
     page.route("**/api/v1/estimate?*", lambda route: route.fulfill(json=reply))
     steps.fill("5")
     expect(estimate).to_have_text("Ready in about 3 minutes · 80 cost units of the 20 left today")
+
+
+def test_the_form_stays_in_its_place_when_its_scripts_begin(service: int, browser: Browser):
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:  # no method of a list: Playwright marks the function
+        held.append(route)
+
+    page = browser.new_context(**DESKTOP).new_page()
+    page.route("**/js/studio.js", hold)
+    page.goto(f"http://127.0.0.1:{service}/", wait_until="commit")
+    prompt = page.get_by_role("textbox", name="Prompt")
+    expect(prompt).to_be_visible()
+    before = prompt.bounding_box()
+    for each in held:
+        each.continue_()
+    page.unroute("**/js/studio.js")
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)
+    assert prompt.bounding_box() == before
+    page.context.close()
 
 
 def test_on_a_phone_the_navigation_is_a_menu_that_needs_no_scripts(open_page: OpenPage):

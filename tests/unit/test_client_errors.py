@@ -10,20 +10,21 @@ import httpx
 import pytest
 
 from limner_client import client as client_module
-from limner_client.client import Client, ClientError, ServerUnreachable, _refused
+from limner_client.client import Client
+from limner_client.refusals import ClientError, ServerUnreachable, refused
 from limner_shared import errors
 from limner_shared.errors import LimnerError
 
 
 @pytest.mark.parametrize("kind", [errors.NegativePromptUnsupported, errors.ModelNotFound, errors.TooManyRequests])
 def test_the_class_follows_from_the_code(kind: type[LimnerError]):
-    raised = _refused(httpx.Response(kind.status, json={"code": kind.code, "detail": "why", "field": "model"}))
+    raised = refused(httpx.Response(kind.status, json={"code": kind.code, "detail": "why", "field": "model"}))
     assert type(raised) is kind
     assert (raised.message, raised.details["field"]) == ("why", "model")
 
 
 def test_an_unknown_code_is_an_error_of_the_client():
-    assert type(_refused(httpx.Response(418, json={"code": "teapot", "detail": "why"}))) is ClientError
+    assert type(refused(httpx.Response(418, json={"code": "teapot", "detail": "why"}))) is ClientError
 
 
 @pytest.fixture

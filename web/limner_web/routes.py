@@ -137,7 +137,7 @@ DECLARED: Final[dict[Route, str]] = {
         openai_webhook_endpoints.delete_endpoint openai_webhook_endpoints.list_event_types
     """,
     Route(Body.JSON, Access.ADMIN): """
-        webhook_secret.rotate_secret
+        keys.create_key webhook_secret.rotate_secret
         webhook_endpoints.create_endpoint webhook_endpoints.change_endpoint webhook_endpoints.rotate_endpoint_secret
         openai_webhook_endpoints.create_endpoint openai_webhook_endpoints.change_endpoint
         openai_webhook_endpoints.rotate_endpoint_secret
@@ -150,7 +150,7 @@ DECLARED: Final[dict[Route, str]] = {
     PAGE: """
         pages.index pages.account pages.bulk pages.conversation pages.gallery pages.grid pages.models pages.queue
     """,
-    Route(Body.FORM, Access.PAGE): "plain.draw",
+    Route(Body.FORM, Access.PAGE): "plain.draw plain.make_key",
     Route(access=Access.PAGE_WITH_JOBS): "plain.job",
     PUBLIC: """
         pages.docs openapi.spec links.get_linked_image assets.static languages.script session.sign_in oidc.begin

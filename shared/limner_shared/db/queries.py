@@ -51,6 +51,8 @@ class Shown(NamedTuple):
     job: Job
     images: list[Image]
     labels: list[Label]
+    conversation: str | None = None
+    """The id of the conversation that asked for it."""
 
 
 def job(session: Session, tenant_id: str, job_id: str) -> Job:
@@ -109,7 +111,15 @@ def shown(session: Session, rows: Sequence[Job]) -> list[Shown]:
     """These jobs with all that a view of them shows."""
     ids = [row.id for row in rows]
     pictures, marks = images(session, ids), labels(session, ids)
-    return [Shown(row, pictures[row.id], marks.get(row.id, [])) for row in rows]
+    asked = conversations_of(session, [row.id for row in rows if row.bulk_id is None])
+    return [Shown(row, pictures[row.id], marks.get(row.id, []), asked.get(row.id)) for row in rows]
+
+
+def conversations_of(session: Session, job_ids: Sequence[str]) -> dict[str, str]:
+    """The id of the conversation of each of these jobs that belongs to one."""
+    columns = (ConversationTurn.job_id, ConversationTurn.conversation_id)
+    query = select(*columns).where(ConversationTurn.job_id.in_(job_ids))
+    return {row.job_id: row.conversation_id for row in session.execute(query)} if job_ids else {}
 
 
 def labels(session: Session, job_ids: Sequence[str]) -> dict[str, list[Label]]:

@@ -62,6 +62,7 @@ def _view(shown: Shown, stored: dict[str, Any], interpretation: dict[str, Any] |
         cost=row.cost,
         bulk=row.bulk_id,
         line=row.bulk_line,
+        conversation=shown.conversation,
         attempts=row.attempt,
         retries=row.retries,
         max_retries=row.max_retries,

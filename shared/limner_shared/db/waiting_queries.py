@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, exists, func, literal, 
 from sqlalchemy.orm import Session
 
 from limner_shared.db.library_tables import Label
-from limner_shared.db.tables import RELEASED, WAITING, Job, Pause
+from limner_shared.db.tables import RELEASED, WAITING, ConversationTurn, Job, Pause
 from limner_shared.domain.jobs import JobState
 from limner_shared.errors import NotFound
 
@@ -28,6 +28,8 @@ class Details(NamedTuple):
     any_pause: bool
     """Whether there are pauses at all."""
     is_labelled: bool
+    conversation: str | None
+    """The id of the conversation that asked for it."""
 
 
 def state(session: Session, tenant_id: str, job_id: str) -> JobState:
@@ -41,8 +43,8 @@ def state(session: Session, tenant_id: str, job_id: str) -> JobState:
 def details(session: Session, row: Job) -> Details:
     """What a view shows of a job that has not ended."""
     is_queued = row.state == JobState.QUEUED and row.not_before is None
-    position, any_pause, is_labelled = session.execute(_details(is_queued, _is_released(row)), _values(row)).one()
-    return Details(None if position is None else min(POSITION_LIMIT, position), any_pause, is_labelled)
+    ahead, any_pause, is_labelled, talk = session.execute(_details(is_queued, _is_released(row)), _values(row)).one()
+    return Details(None if ahead is None else min(POSITION_LIMIT, ahead), any_pause, is_labelled, talk)
 
 
 def position(session: Session, row: Job) -> int:
@@ -75,11 +77,12 @@ def _state() -> Select[str]:
 
 
 @cache
-def _details(is_queued: bool, is_released: bool) -> Select[int | None, bool, bool]:
+def _details(is_queued: bool, is_released: bool) -> Select[int | None, bool, bool, str | None]:
     ahead = _ahead(is_released) if is_queued else literal(None)
-    return select(
-        ahead, exists(select(Pause.id)), exists(select(Label.job_id).where(Label.job_id == _of(Job.id, "job_id")))
-    )
+    this = _of(Job.id, "job_id")
+    turn = select(ConversationTurn.conversation_id).where(ConversationTurn.job_id == this).limit(1)
+    is_labelled = exists(select(Label.job_id).where(Label.job_id == this))
+    return select(ahead, exists(select(Pause.id)), is_labelled, turn.scalar_subquery())
 
 
 @cache

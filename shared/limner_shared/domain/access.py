@@ -22,6 +22,9 @@ DAY_SECONDS: Final = 86_400.0
 MAX_EXPIRY_DAYS: Final = 3_660
 DEFAULT_OVERLAP_SECONDS: Final = 86_400
 MAX_OVERLAP_SECONDS: Final = 30 * 86_400
+MAX_LABEL_CHARS: Final = 100
+MAX_KEYS: Final = 1_000
+"""How many valid keys a tenant may have made by its keys."""
 UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": DAY_SECONDS}
 
 
@@ -74,12 +77,15 @@ class Expiry:
     seconds: float
     is_relative: bool
 
-    def at(self, now: float) -> float:
-        """The time of expiry, `now` being the database's clock. Raises InvalidRequest if it is past or too far away."""
+    def at(self, now: float, *, field: str = "expires") -> float:
+        """The time of expiry, `now` being the database's clock.
+
+        Raises InvalidRequest, which names the `field`, if it is past or too far away.
+        """
         moment = now + self.seconds if self.is_relative else self.seconds
         if not math.isfinite(moment) or not now < moment <= now + MAX_EXPIRY_DAYS * DAY_SECONDS:
             message = f"The expiry must be in the future, at most {MAX_EXPIRY_DAYS} days from now."
-            raise InvalidRequest(message, field="expires")
+            raise InvalidRequest(message, field=field)
         return moment
 
 

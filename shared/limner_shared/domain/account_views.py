@@ -22,6 +22,7 @@ class KeyView(BaseModel):
     last_used_at: datetime | None = Field(description="Written at most once a minute.")
     revoked_at: datetime | None
     replaced_by: str | None = Field(description="The id of the key that a rotation made.")
+    current: bool = Field(default=False, description="Whether it is the key of this request.")
 
 
 class KeyList(BaseModel):
@@ -29,6 +30,16 @@ class KeyList(BaseModel):
 
     items: list[KeyView]
     next: str | None
+
+
+class CreatedKey(BaseModel):
+    """A key that was just made."""
+
+    id: str
+    key: str = Field(description="The new key. It cannot be shown again.")
+    label: str
+    scopes: list[Scope]
+    expires_at: datetime | None
 
 
 class RotatedKey(BaseModel):

@@ -118,6 +118,7 @@ class JobView(BaseModel):
     tags: list[str] = Field(default_factory=list[str], description="The job's own tags, in order.")
     bulk: str | None
     line: int | None = Field(description="The line of the bulk that this job came from.")
+    conversation: str | None = Field(default=None, description="The conversation that asked for this job.")
     attempts: int = Field(
         default=0,
         description="How many times a worker began it; more than one means that a worker was lost or stopped.",

@@ -1,4 +1,4 @@
-"""API keys: rotation by their owner; list and revoke for keys with the scope `admin`."""
+"""API keys: rotation by their owner; for keys with the scope `admin` also new keys, the list, and revocation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from sqlalchemy.orm import Session
 from limner_shared.db.accounts import keys
 from limner_shared.db.tables import ApiKey
 from limner_shared.db.views import moment
-from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, read_scopes
-from limner_shared.domain.account_views import KeyList, KeyView, RotatedKey
+from limner_shared.domain.access import (
+    DEFAULT_OVERLAP_SECONDS,
+    MAX_OVERLAP_SECONDS,
+    read_scopes,
+)
+from limner_shared.domain.account_views import CreatedKey, KeyList, KeyView, RotatedKey
 from limner_shared.errors import Unauthorized
 from limner_web.auth import actor, key_id, tenant_id
+from limner_web.intake import new_keys
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
 from limner_web.request_checks import KEY_ID_PATTERN
@@ -44,6 +49,25 @@ class ListQuery(BaseModel):
     cursor: str | None = Field(
         default=None, pattern=f"^{KEY_ID_PATTERN}$", description="The value of `next` from the previous page."
     )
+
+
+@bp.post("")
+@bp.input(new_keys.KeyRequest, arg_name="body")
+@bp.input(JobHeaders, location="headers", arg_name="header")
+@bp.output(CreatedKey, status_code=201)
+@bp.doc(responses={409: "The key of the same request was used or revoked, or the idempotency key belongs to another"})
+def create_key(body: new_keys.KeyRequest, header: JobHeaders) -> tuple[CreatedKey, int, dict[str, str]]:
+    """Create a key.
+
+    Makes another key of your tenant. Needs a key with the scope `admin`. The new key does not expire later than that
+    one. No secret is stored: a repeated request gives the new key another secret, which ends the first one, as long as
+    the new key has not been used.
+    """
+    made = new_keys.create(body, header)
+    view = CreatedKey(
+        id=made.id, key=made.key, label=body.label, scopes=sorted(made.scopes), expires_at=moment(made.expires_at)
+    )
+    return view, HTTPStatus.CREATED, {"Cache-Control": "no-store"}
 
 
 @bp.post("/rotate")
@@ -131,4 +155,5 @@ def _view(row: ApiKey) -> KeyView:
         last_used_at=moment(row.last_used_at),
         revoked_at=moment(row.revoked_at),
         replaced_by=row.replaced_by,
+        current=row.id == key_id(),
     )

@@ -77,6 +77,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "create_conversation": {"message": "a red car"},
     "create_message": {"message": "bluer, please"},
     "edit_turn": {"message": "a green car"},
+    "create_key": {"label": "web shop", "scopes": ["read", "submit"], "expires_at": "2027-01-31T00:00:00Z"},
     "rotate_key": {"overlap_seconds": 3600},
     "pause_own_queue": {"reason": "Tonight I need the device myself."},
     "pause": {"model": "limner-flow", "reason": "The device is being replaced."},

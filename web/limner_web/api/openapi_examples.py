@@ -39,6 +39,7 @@ VALUES: Final[dict[str, Any]] = {
     "BulkView.links": {"self": f"/api/v1/bulks/{BULK}", "results": f"/api/v1/bulks/{BULK}/results"},
     "BulkView.status": "running",
     "BulkView.total": 100,
+    "CreatedKey.id": "8d21f04ac6b9",
     "ConversationView.id": CONVERSATION,
     "ConversationView.links": {"messages": f"/api/v1/conversations/{CONVERSATION}/messages"},
     "ConversationView.title": "a red car",

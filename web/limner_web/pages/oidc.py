@@ -14,7 +14,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from limner_shared.db.accounts import keys
 from limner_shared.db.accounts.secrets import signing_keys
-from limner_shared.domain.access import Expiry
+from limner_shared.domain.access import MAX_LABEL_CHARS, Expiry
 from limner_shared.domain.sign_in_grants import SCOPES, grant_for
 from limner_shared.errors import NotFound
 from limner_shared.oidc_settings import parse_grant
@@ -35,7 +35,6 @@ ATTEMPT_SECONDS: Final = 600
 PURPOSE: Final = "sign-in attempt"
 ACTOR: Final = "oidc"
 """Who makes the keys of sessions, for the audit log."""
-MAX_LABEL_CHARS: Final = 100
 ERROR: Final = re.compile("[a-z_]{1,40}")
 """A code of the provider's errors; nothing else of the address is logged."""
 

@@ -1,7 +1,8 @@
-"""The studio without JavaScript: its form, and the page of the job that it makes."""
+"""The forms without JavaScript: the studio's with the page of the job that it makes, and that of a new key."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -10,12 +11,15 @@ from flask import Response, make_response, redirect, render_template, request
 from pydantic import ValidationError
 
 from limner_shared.db import queries
+from limner_shared.db.views import moment
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import LimnerError
 from limner_web import problems, strict_json
 from limner_web.auth import tenant_id
-from limner_web.intake import submission
-from limner_web.pages.routes import require_sign_in, studio
+from limner_web.intake import new_keys, submission
+from limner_web.intake.headers import JobHeaders
+from limner_web.intake.new_keys import KeyRequest
+from limner_web.pages.routes import account_page, require_sign_in, studio
 from limner_web.services import get_services
 from limner_web.view_builders import job_view
 
@@ -23,6 +27,7 @@ bp = APIBlueprint("plain", __name__, enable_openapi=False)
 bp.before_request(require_sign_in)
 
 TEXTS: Final = ("prompt", "negative_prompt", "model", "style", "quality")
+KEY_DAYS: Final = ("1", "7", "30", "90", "365")
 NUMBERS: Final = {"n": int, "seed": int, "steps": int, "guidance": float}
 
 
@@ -47,6 +52,38 @@ def job(job_id: str) -> str:
     with services.database.read() as session:
         view = job_view(session, services.hints, queries.job(session, tenant_id(), job_id))
     return render_template("job.html", job=view)
+
+
+@bp.post("/account/keys")
+def make_key() -> Response:
+    """Make the key of the account page's form and show it; for a problem, show the form again with what was entered."""
+    wish = {name: request.form.get(name, "").strip() for name in ("label", "days")}
+    scopes = request.form.getlist("scope")
+    try:
+        made = new_keys.create(KeyRequest.model_validate(_key_fields(wish, scopes)), JobHeaders())
+    except ValidationError as error:
+        return _account_again(wish, scopes, problems.from_validation(error))
+    except LimnerError as error:
+        return _account_again(wish, scopes, error)
+    end = moment(made.expires_at)
+    until = None if end is None else f"{end:%Y-%m-%d %H:%M} UTC"
+    page = render_template("new-key.html", key=made.key, label=wish["label"], until=until)
+    return make_response(page, HTTPStatus.CREATED)
+
+
+def _key_fields(wish: dict[str, str], scopes: list[str]) -> dict[str, Any]:
+    """The fields of the key's request. Days that the form does not offer become a time that it refuses."""
+    if not all(strict_json.is_storable(text) for text in (*wish.values(), *scopes)):
+        raise strict_json.refuse_text("label")
+    fields: dict[str, Any] = {"label": wish["label"], "scopes": scopes}
+    if wish["days"]:
+        days = int(wish["days"]) if wish["days"] in KEY_DAYS else 0
+        fields["expires_at"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    return fields
+
+
+def _account_again(wish: dict[str, str], scopes: list[str], error: LimnerError) -> Response:
+    return make_response(account_page(wish | {"scopes": scopes}, error), error.status)
 
 
 def _fields(values: dict[str, str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 from urllib.parse import quote
 
@@ -9,6 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response, current_app, redirect, render_template, request
 from markupsafe import Markup, escape
 
+from limner_shared.domain.access import DEFAULT_SCOPES
 from limner_shared.domain.views import ModelView
 from limner_shared.errors import LimnerError
 from limner_web import routes
@@ -24,6 +26,8 @@ bp = APIBlueprint("pages", __name__, enable_openapi=False)
 bp.after_request(compress)
 
 THEMES: Final = ("light", "dark", "contrast")
+NEW_KEY: Final = {"label": "", "days": "90", "scopes": sorted(DEFAULT_SCOPES)}
+"""What the form of a new key offers first."""
 MOST_NAMED_CHARS: Final = 500
 """The most characters of a prompt in an address."""
 
@@ -118,7 +122,13 @@ def queue() -> str:
 @bp.get("/account")
 def account() -> str:
     """The key's account: usage, keys, appearance."""
-    return render_template("account.html", needs_key=get_services().settings.keys_required)
+    return account_page(NEW_KEY, None)
+
+
+def account_page(wish: Mapping[str, Any], problem: LimnerError | None) -> str:
+    """The account with these values in the form of a new key, and a problem if there is one."""
+    needs_key = get_services().settings.keys_required
+    return render_template("account.html", needs_key=needs_key, wish=wish, problem=problem)
 
 
 @bp.get("/api/v1/docs")

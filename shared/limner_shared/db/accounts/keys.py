@@ -1,31 +1,33 @@
-"""API keys: `lmn_<lookup id>_<secret>_<checksum>`; only the secret's SHA-256 is stored.
-
-The lookup id of a key that a cell made begins with the cell's name.
-"""
+"""API keys: made, rotated, revoked, listed and looked up."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import secrets
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, delete, insert, not_, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, not_, or_, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.account_tables import EXPIRING
-from limner_shared.db.accounts import audit
+from limner_shared.db.accounts import audit, key_text
 from limner_shared.db.accounts.audit import Action
 from limner_shared.db.accounts.tenants import find_or_make
 from limner_shared.db.engine import now
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import ApiKey, Tenant
-from limner_shared.domain import cells
-from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, Expiry, Scope, parse_scopes, read_scopes, store_scopes
-from limner_shared.errors import InvalidState, NotFound, Unauthorized
+from limner_shared.domain.access import (
+    DEFAULT_OVERLAP_SECONDS,
+    MAX_KEYS,
+    Expiry,
+    Scope,
+    parse_scopes,
+    read_scopes,
+    require,
+    store_scopes,
+)
+from limner_shared.errors import InvalidRequest, InvalidState, NotFound, Unauthorized
 
 SESSION_LABEL: Final = "oidc:"
 """How the labels of keys begin that are made when somebody signs in at an identity provider."""
@@ -87,6 +89,48 @@ def create(
     return made.key
 
 
+def create_by_key(
+    session: Session,
+    maker_id: str,
+    label: str,
+    scopes: frozenset[Scope],
+    *,
+    expiry: Expiry | None = None,
+    cell: str = "",
+) -> NewKey:
+    """Create a key of the tenant of the key `maker_id`, which must be valid and have the scope `admin`.
+
+    Without an expiry the new key expires when its maker does. Raises Unauthorized or AdminScopeRequired for the maker,
+    and InvalidRequest for a key that would outlive it, for one of too many, and for a label as sessions have it.
+    """
+    columns = (ApiKey.tenant_id, ApiKey.scopes, ApiKey.expires_at)
+    maker = session.execute(select(*columns).where(ApiKey.id == maker_id, _is_valid()).with_for_update()).first()
+    if maker is None:
+        raise Unauthorized
+    require(read_scopes(maker.scopes), Scope.ADMIN)
+    if label.startswith(SESSION_LABEL):  # signing out would revoke it
+        raise InvalidRequest(f"A label cannot begin with {SESSION_LABEL!r}.", field="label")
+    count = select(func.count()).select_from(ApiKey).where(ApiKey.tenant_id == maker.tenant_id, _is_valid())
+    if (session.scalar(count) or 0) >= MAX_KEYS:
+        raise InvalidRequest(f"At most {MAX_KEYS} valid keys are allowed: revoke one first.")
+    expires_at = maker.expires_at if expiry is None else expiry.at(_clock(session), field="expires_at")
+    if maker.expires_at is not None and expires_at > maker.expires_at:
+        raise InvalidRequest("A key cannot make a key that expires later than itself.", field="expires_at")
+    made = _insert(session, cell, maker.tenant_id, label, scopes, expires_at)
+    detail = {"label": label, "scopes": sorted(scopes), "expires_at": expires_at}
+    audit.record(session, maker.tenant_id, maker_id, Action.KEY_CREATED, made.id, detail)
+    return made
+
+
+def repeat_creation(session: Session, key_id: str, *, tenant_id: str, actor: str) -> NewKey:
+    """Give a key another secret, because the answer with its secret was lost. Raises InvalidState if it was used."""
+    made = _renew_secret(session, key_id)
+    if made is None:
+        raise InvalidState(f"This request has made the key {key_id} already, which was used or revoked.")
+    audit.record(session, tenant_id, actor, Action.KEY_CREATED, key_id, {"repeated": True})
+    return made
+
+
 def rotate(
     session: Session,
     key_id: str,
@@ -128,16 +172,12 @@ def repeat_rotation(session: Session, key_id: str, *, actor: str = audit.OPERATO
     old = session.execute(select(*columns).where(ApiKey.id == key_id, _is_valid())).first()
     if old is None or old.replaced_by is None or old.expires_at is None:
         raise NotFound(f"There is no valid key {key_id} that was replaced.")
-    secret = _new_secret()
-    unused = (ApiKey.id == old.replaced_by) & ApiKey.last_used_at.is_(None) & _is_valid()
-    changed = update(ApiKey).where(unused).values(digest=_digest(secret)).returning(ApiKey.scopes, ApiKey.expires_at)
-    new = session.execute(changed, execution_options=NO_SYNC).first()
-    if new is None:
+    made = _renew_secret(session, old.replaced_by)
+    if made is None:
         message = f"The key {key_id} was already replaced by {old.replaced_by}, which was used or revoked."
         raise InvalidState(message, replaced_by=old.replaced_by)
     detail = {"replaced_by": old.replaced_by, "repeated": True}
     audit.record(session, old.tenant_id, actor, Action.KEY_ROTATED, key_id, detail)
-    made = NewKey(old.replaced_by, _key(old.replaced_by, secret), read_scopes(new.scopes), new.expires_at)
     return Rotation(made, old.expires_at)
 
 
@@ -186,13 +226,14 @@ def tenant_keys(session: Session, tenant_id: str, limit: int, after: str | None 
 
 def authenticate(session: Session, key: str) -> Caller:
     """The owner of a key. Raises Unauthorized, whatever makes the key invalid."""
-    prefix, lookup, secret, checksum = (*key.split("_"), "", "", "", "")[:4]
-    if prefix == cells.KEY_PREFIX and checksum == _checksum(lookup, secret):  # a typo costs no query
+    parts = key_text.read(key)
+    if parts is not None:
+        lookup, secret = parts
         due = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= now() - LAST_USED_SECONDS)
         columns = (ApiKey.tenant_id, ApiKey.digest, ApiKey.scopes, due.label("due"), Tenant.requests_per_minute)
         query = select(*columns).join(Tenant, Tenant.id == ApiKey.tenant_id)
         found = session.execute(query.where(ApiKey.id == lookup, _is_valid())).first()
-        if found is not None and hmac.compare_digest(found.digest, _digest(secret)):
+        if found is not None and hmac.compare_digest(found.digest, key_text.digest(secret)):
             return Caller(
                 lookup, found.tenant_id, read_scopes(found.scopes), bool(found.due), found.requests_per_minute
             )
@@ -222,11 +263,22 @@ def record_expired(session: Session, limit: int) -> int:
 def _insert(
     session: Session, cell: str, tenant_id: str, label: str, scopes: frozenset[Scope], expires_at: float | None
 ) -> NewKey:
-    lookup, secret = cells.key_id_prefix(cell) + secrets.token_hex(6), _new_secret()
-    values: dict[str, Any] = {"id": lookup, "tenant_id": tenant_id, "label": label, "digest": _digest(secret)}
+    lookup, secret = key_text.new_lookup(cell), key_text.new_secret()
+    values: dict[str, Any] = {"id": lookup, "tenant_id": tenant_id, "label": label, "digest": key_text.digest(secret)}
     values |= {"scopes": store_scopes(scopes), "expires_at": expires_at}
     session.execute(insert(ApiKey).values(created_at=now(), **values))
-    return NewKey(lookup, _key(lookup, secret), scopes, expires_at)
+    return NewKey(lookup, key_text.key_of(lookup, secret), scopes, expires_at)
+
+
+def _renew_secret(session: Session, key_id: str) -> NewKey | None:
+    """Replace the secret of a valid key that was never used; returns None for another one."""
+    secret = key_text.new_secret()
+    unused = (ApiKey.id == key_id) & ApiKey.last_used_at.is_(None) & _is_valid()
+    statement = update(ApiKey).where(unused).values(digest=key_text.digest(secret))
+    found = session.execute(statement.returning(ApiKey.scopes, ApiKey.expires_at), execution_options=NO_SYNC).first()
+    if found is None:
+        return None
+    return NewKey(key_id, key_text.key_of(key_id, secret), read_scopes(found.scopes), found.expires_at)
 
 
 def _is_valid() -> ColumnElement[bool]:
@@ -235,19 +287,3 @@ def _is_valid() -> ColumnElement[bool]:
 
 def _clock(session: Session) -> float:
     return session.scalar(select(now())) or 0.0
-
-
-def _new_secret() -> str:
-    return secrets.token_hex(20)  # 160 random bits
-
-
-def _key(lookup: str, secret: str) -> str:
-    return f"{cells.KEY_PREFIX}_{lookup}_{secret}_{_checksum(lookup, secret)}"
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def _checksum(lookup: str, secret: str) -> str:
-    return f"{zlib.crc32(f'{lookup}_{secret}'.encode()):08x}"

@@ -1,15 +1,14 @@
-// The account: what the tenant has used and may use, its keys, and the appearance of the pages.
-import { ApiError, call, getJson, send, whileReplacingKey } from "./api.js";
+// The account: what the tenant has used and may use, and the appearance of the pages.
+import { getJson } from "./api.js";
 import { chart } from "./chart.js";
-import { ask, choice, field, tell } from "./dialog.js";
-import { $, button, el } from "./dom.js";
-import { date, number, t, tn } from "./i18n.js";
+import { $, el } from "./dom.js";
+import { number, t, tn } from "./i18n.js";
+import { showKeys } from "./keys.js";
 import { showPrivacy } from "./privacy.js";
-import { attempt, toast } from "./toast.js";
+import { attempt } from "./toast.js";
 import { showWebhooks } from "./webhooks.js";
 
 const YEAR_SECONDS = 31_536_000;
-const dateOrNever = (text) => (text ? date(text) : t("never"));
 
 // --- appearance ------------------------------------------------------------------------------------------------------------
 
@@ -54,69 +53,6 @@ function costs(days) {
   return chart({ series: [{ values: shown.map(({ cost }) => cost), className: "first" }], kind: "bars", tells: shown.map(({ day, cost }) => `${day}: ${number(cost)}`), ends: [shown[0].day, shown.length > 1 ? shown.at(-1).day : ""], label: tn("Cost units of %(n)s day, at most %(most)s a day", "Cost units of %(n)s days, at most %(most)s a day", shown.length, { most: number(Math.max(...days.map(({ cost }) => cost))) }) });
 }
 
-// --- keys ------------------------------------------------------------------------------------------------------------------
-
-function stateOf(key) {
-  if (key.revoked_at) return ["failed", t("revoked")];
-  if (key.expires_at && new Date(key.expires_at) < new Date()) return ["", t("expired")];
-  return key.replaced_by ? ["paused", t("replaced"), true] : ["ok", t("valid"), true];
-}
-
-function keyRow(key) {
-  const [kind, words, isUsable] = stateOf(key);
-  const revoke = isUsable && button(t("Revoke"), () => confirmRevoke(key), "small danger");
-  return el("tr", {}, el("td", {}, key.label || t("unnamed")), el("td", {}, el("code", {}, `lmn_${key.id}_…`)), el("td", {}, key.scopes.join(", ")), el("td", {}, date(key.created_at)), el("td", {}, dateOrNever(key.expires_at)), el("td", {}, dateOrNever(key.last_used_at)), el("td", {}, el("span", { className: `badge ${kind}` }, words)), el("td", {}, revoke));
-}
-
-async function showKeys() {
-  const area = $("#keys");
-  area.setAttribute("aria-busy", "false");
-  try {
-    const { items } = await getJson("keys?limit=100");
-    const head = [t("Label"), t("Key"), t("Scopes"), t("Made"), t("Expires"), t("Last used"), t("State"), ""].map((text) => el("th", {}, text));
-    const table = el("div", { className: "panel scroll" }, el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, items.map(keyRow))));
-    area.replaceChildren(items.length ? table : el("p", { className: "nothing" }, t("No keys yet. Make one with limner keys create.")));
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    const words = error.status === 403 ? t("Listing and revoking keys needs a key with the scope admin.") : error.message;
-    area.replaceChildren(el("p", { className: "nothing" }, words));
-  }
-}
-
-function confirmRevoke(key) {
-  const text = t("Every program that uses it is refused at once. This cannot be undone.");
-  return attempt(async () => {
-    if (!await ask(t("Revoke “%(name)s”?", { name: key.label || key.id }), { text, yes: t("Revoke it"), no: t("Keep it") })) return;
-    await send("DELETE", `keys/${key.id}`);
-    toast(t("Key revoked"));
-    await showKeys();
-  });
-}
-
-const OVERLAPS = [[0, t("at once")], [3600, t("in an hour")], [86_400, t("in a day")], [604_800, t("in a week")]];
-
-// Replaces the key of this session. The browser signs in with the new one, so that the session goes on.
-async function rotate() {
-  const fields = [field(t("The old key stops working"), choice("overlap", OVERLAPS, 3600)), el("label", { className: "check" }, el("input", { type: "checkbox", name: "stay" }), t("Stay signed in on this device for 30 days"))];
-  const answer = await ask(t("Rotate this key?"), { text: t("You get a new key with the same rights. Give it to the programs that use the old one."), fields, yes: t("Rotate it") });
-  if (!answer) return;
-  await attempt(async () => {
-    await whileReplacingKey(() => replaceKey(Number(answer.get("overlap")), answer.has("stay")));
-    await showKeys();
-  });
-}
-
-async function replaceKey(overlapSeconds, stays) {
-  const body = JSON.stringify({ overlap_seconds: overlapSeconds });
-  const rotated = await call("keys/rotate", { method: "POST", headers: { "Content-Type": "application/json" }, body, replaces: true });
-  const { key } = await rotated.json();
-  tell(t("Your new key"), el("p", { className: "quiet" }, t("It is shown only now. This browser uses it already.")), el("code", { className: "secret" }, key));
-  const form = new URLSearchParams({ key, next: location.pathname, ...(stays && { stay: "1" }) });
-  await call("/session", { method: "POST", body: form, replaces: true });
-}
-
-const rotation = $("#rotate"); // disabled until this script runs; not there on a service without keys
-if (rotation) Object.assign(rotation, { onclick: rotate, disabled: false });
 showWebhooks();
 showPrivacy();
 attempt(async () => showUsage(await getJson("usage")));

@@ -112,6 +112,7 @@ export async function menuOf(job, image, more = []) {
     canCopy && { icon: "copy", text: t("Copy picture"), onClick: () => copyPicture(image) },
     image && { icon: "link", text: t("Share a link …"), onClick: () => share(image) },
     navigator.clipboard && { icon: "text", text: t("Copy prompt"), onClick: () => copyText(job.prompt) },
+    job.conversation && location.pathname !== "/conversation" && { icon: "talk", text: t("Go on in its conversation"), href: `/conversation#${job.conversation}` },
     ...more,
   ];
 }

@@ -6,7 +6,7 @@ const MOST_ERRORS = 200;
 // Returns {format, requests: [{line, request}], errors: [{line, message}], total}. `models` are the service's.
 export function readBulk(text, models, limits) {
   const format = guess(text);
-  const lines = { jsonl: fromJsonLines, csv: fromCsv, text: fromText }[format](text.replace(/^\uFEFF/, ""));
+  const lines = { jsonl: fromJsonLines, csv: fromCsv, text: fromText }[format](text.replace(/^\uFEFF/, ""), limits.lines);
   const errors = [];
   const requests = [];
   for (const { line, request, message } of lines) {
@@ -20,12 +20,31 @@ export function readBulk(text, models, limits) {
 
 function guess(text) {
   const first = text.replace(/^\uFEFF/, "").trimStart().split("\n", 1)[0] || "";
-  if (first.startsWith("{")) return "jsonl";
+  if (/^\{\s*(["}]|$)/.test(first)) return "jsonl";
   const names = first.toLowerCase().split(/[,;\t]/).map((name) => name.trim().replaceAll('"', ""));
   return names.length > 1 && (names.includes("prompt") || names.includes("description")) ? "csv" : "text";
 }
 
-const fromText = (text) => text.split(/\r?\n/).map((each, at) => ({ line: at + 1, request: { prompt: each.trim() } })).filter(({ request }) => request.prompt);
+// One request a line, or one for each combination of its choices; at most one more than `most`, of which a line may have
+// any number.
+function fromText(text, most) {
+  const found = [];
+  for (const [at, each] of text.split(/\r?\n/).entries()) {
+    for (const prompt of combinations(each)) {
+      if (prompt) found.push({ line: at + 1, request: { prompt } });
+      if (found.length > most) return found;
+    }
+  }
+  return found;
+}
+
+// The texts that `a {red|blue} fox` stands for.
+function* combinations(text) {
+  const found = text.match(/\{([^{}]*\|[^{}]*)\}/);
+  if (!found) { yield text.replace(/\s+/g, " ").trim(); return; }
+  const [before, after] = [text.slice(0, found.index), text.slice(found.index + found[0].length)];
+  for (const choice of found[1].split("|")) yield* combinations(before + choice + after);
+}
 
 function fromJsonLines(text) {
   return text.split("\n").map((each, at) => {

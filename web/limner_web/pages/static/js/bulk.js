@@ -35,7 +35,7 @@ function check() {
 
 function showChecked(errors) {
   const parts = [];
-  if (read?.requests.length) parts.push(el("p", { className: "note good" }, icon("check"), el("span", {}, tn("%(n)s line of %(format)s is ready.", "%(n)s lines of %(format)s are ready.", read.requests.length, { format: FORMATS[read.format] }))));
+  if (read?.requests.length) parts.push(el("p", { className: "note good" }, icon("check"), el("span", {}, tn("%(n)s line of %(format)s is ready.", "%(n)s lines of %(format)s are ready.", new Set(read.requests.map(({ line }) => line)).size, { format: FORMATS[read.format] }))));
   if (errors.length) {
     const bad = Math.max(read?.bad || 0, errors.length);
     parts.push(el("p", { className: "note bad" }, icon("warn"), el("span", {}, tn("%(n)s line has an error. Nothing has been sent.", "%(n)s lines have an error. Nothing has been sent.", bad))));

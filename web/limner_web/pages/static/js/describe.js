@@ -82,7 +82,6 @@ export async function understand() {
 }
 
 export function setUpDescribe(draft) {
-  $("[data-modes]", form).hidden = false;
   form.addEventListener("click", ({ target }) => {
     const { modeOf } = target.dataset;
     if (modeOf === undefined && !target.closest("[data-reword]")) return;

@@ -68,11 +68,13 @@ function endOf(day) {
   return end;
 }
 
-// Whether a job that has just finished belongs to the list. Words and conversations cannot be compared here, so that
-// what was found by them is left as it is.
+const originOf = (job) => (job.bulk && "bulk") || (job.conversation && "conversation") || "single";
+
+// Whether a job that has just finished belongs to the list. Words and marks cannot be compared here, so that what was
+// found by them is left as it is.
 function isWanted(job) {
   const wanted = query();
-  const isOfOrigin = !wanted.has("origin") || (wanted.get("origin") === "bulk" && Boolean(job.bulk));
+  const isOfOrigin = !wanted.has("origin") || wanted.get("origin") === originOf(job);
   return isOfOrigin && !["q", "favourite", "tag"].some((name) => wanted.has(name)) && ["model", "bulk"].every((name) => !wanted.get(name) || wanted.get(name) === job[name])
     && (!wanted.get("until") || new Date(job.created_at) < endOf(wanted.get("until"))) && (!wanted.get("style") || [job.style, ...job.images.map((image) => image.style)].includes(wanted.get("style")));
 }

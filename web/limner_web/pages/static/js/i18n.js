@@ -20,7 +20,7 @@ export function tn(one, many, value, values = {}) {
 }
 
 export const number = (value, options) => value.toLocaleString(locale, options);
-export const dateTime = (at) => new Date(at).toLocaleString(locale);
-export const date = (at) => new Date(at).toLocaleDateString(locale);
+export const dateTime = (at, timeStyle = "short") => new Date(at).toLocaleString(locale, { dateStyle: "medium", timeStyle });
+export const date = (at) => new Date(at).toLocaleDateString(locale, { dateStyle: "medium" });
 export const time = (at) => new Date(at).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit" });
 export const languageName = (code) => { try { return new Intl.DisplayNames([lang], { type: "language" }).of(code); } catch { return code; } };

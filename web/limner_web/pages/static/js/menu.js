@@ -17,7 +17,7 @@ export function openMenu(at, items) {
 }
 
 function entry({ icon: name, text, href, download, onClick, danger }) {
-  const element = href ? el("a", { href, download }) : el("button", { type: "button" });
+  const element = href ? el("a", { href, ...(download && { download }) }) : el("button", { type: "button" });
   element.setAttribute("role", "menuitem");
   element.classList.toggle("danger", Boolean(danger));
   element.append(icon(name), text);

@@ -51,7 +51,7 @@ function endpointRow(endpoint) {
 
 function deliveryRow(delivery, names) {
   const { id, type, state, attempts, endpoint, url, created_at: at } = delivery;
-  const again = state !== "sending" && named(button(t("Send again"), () => redeliver(delivery), "small", "again"), t("Send %(type)s of %(time)s again", { type, time: dateTime(at) }));
+  const again = state !== "sending" && named(button(t("Send again"), () => redeliver(delivery), "small", "again"), t("Send %(type)s of %(time)s again", { type, time: dateTime(at, "medium") }));
   return el("li", { className: "row", id },
     el("div", {}, el("p", { className: "name" }, type), el("p", { className: "about" }, `${names.get(endpoint) || url} · ${dateTime(at)}`)),
     el("div", { className: "state" }, el("span", { className: `badge ${STATES[state]}` }, STATE_WORDS[state] ?? state), ` ${tn("%(n)s try", "%(n)s tries", attempts)}`),
@@ -96,7 +96,7 @@ const redeliverFailed = () => attempt(async () => {
 
 const showLog = ({ id, type }) => attempt(async () => {
   const { tries, body, subject } = await getJson(`webhook_deliveries/${id}`);
-  const rows = tries.map(({ number: place, at, seconds, status, error_message: message }) => el("tr", {}, el("td", {}, String(place)), el("td", {}, dateTime(at)), el("td", {}, status === null ? message : String(status)), el("td", {}, t("%(n)s s", { n: number(seconds, { maximumFractionDigits: 2 }) }))));
+  const rows = tries.map(({ number: place, at, seconds, status, error_message: message }) => el("tr", {}, el("td", {}, String(place)), el("td", {}, dateTime(at, "medium")), el("td", {}, status === null ? message : String(status)), el("td", {}, t("%(n)s s", { n: number(seconds, { maximumFractionDigits: 2 }) }))));
   const head = el("thead", {}, el("tr", {}, [t("Try"), t("At"), t("Answer"), t("Took")].map((text) => el("th", {}, text))));
   const table = rows.length > 0 ? el("div", { className: "scroll" }, el("table", {}, head, el("tbody", {}, rows))) : el("p", { className: "quiet" }, t("It was not sent yet."));
   tell(type, subject && el("p", { className: "quiet" }, t("About %(subject)s", { subject })), table, body && el("details", {}, el("summary", {}, t("What is sent")), el("pre", { className: "sent" }, body)));
