@@ -49,12 +49,7 @@ def readyz() -> tuple[dict[str, Any], int]:
     load = {
         kind: {"held": services.limiter.held[kind], "limit": limit} for kind, limit in services.limiter.limits.items()
     }
-    if found.database not in ("ok", FULL):
-        status = "unavailable"
-    elif "requests" in services.limiter.full:
-        status = "overloaded"
-    else:
-        status = "ok" if {found.database, found.redis, found.store} == {"ok"} else "degraded"
+    status = _status(found, is_overloaded="requests" in services.limiter.full)
     code = HTTPStatus.SERVICE_UNAVAILABLE if status in ("unavailable", "overloaded") else HTTPStatus.OK
     answer = {
         "status": status,
@@ -69,6 +64,14 @@ def readyz() -> tuple[dict[str, Any], int]:
         "paused": {"models": sorted(found.paused.models), "tenants": len(found.paused.by_operator)},
     }
     return answer, code
+
+
+def _status(health: Health, *, is_overloaded: bool) -> str:
+    if health.database not in ("ok", FULL):
+        return "unavailable"
+    if is_overloaded:
+        return "overloaded"
+    return "ok" if {health.database, health.redis, health.store} == {"ok"} else "degraded"
 
 
 def _dispatchers(health: Health) -> dict[str, Any]:
