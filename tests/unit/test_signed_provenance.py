@@ -126,7 +126,7 @@ def test_a_rendition_is_signed_again_and_names_the_original(
 ) -> None:
     blobs = Blobs(tmp_path.as_uri())
     digest = blobs.put(signer.created(encode_png(PICTURE), "limner-flow"))
-    made = Renditions(blobs, Threads(1), Threads(1), signer).get(digest, Rendition(kind, 32))
+    made = Renditions(blobs, Threads(1), Threads(1), signer).get("ours", digest, Rendition(kind, 32))
     manifest, actions = read(made, media_type)
     assert [action["action"] for action in actions] == ["c2pa.opened", "c2pa.transcoded"]
     assert actions[1]["digitalSourceType"] == SOURCE_TYPE
@@ -136,7 +136,7 @@ def test_a_rendition_is_signed_again_and_names_the_original(
 def test_a_rendition_of_an_unsigned_picture_is_not_signed(signer: PictureSigner, tmp_path: Path) -> None:
     blobs = Blobs(tmp_path.as_uri())
     digest = blobs.put(encode_png(PICTURE))
-    assert not is_signed(Renditions(blobs, Threads(1), Threads(1), signer).get(digest, Rendition("png", 32)))
+    assert not is_signed(Renditions(blobs, Threads(1), Threads(1), signer).get("ours", digest, Rendition("png", 32)))
 
 
 def test_a_tenant_may_want_other_than_the_service(certified: Settings, catalogue: Catalogue) -> None:
