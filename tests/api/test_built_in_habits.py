@@ -121,7 +121,7 @@ def test_a_chat_shows_its_pictures_to_a_page_that_has_no_key_and_remembers_them_
     app, key = make_app(require_keys=True), make_key(database, "ours")
     first = drawn(app, CHAT, {"messages": [{"role": "user", "content": "a red car"}]}, key)
     said: str = first.json["choices"][0]["message"]["content"]
-    [url] = re.findall(r"\]\((.*?)\)", said)
+    url: str = re.findall(r"\]\((.*?)\)", said)[0]
     assert app.test_client().get(urlsplit(url).path).data == png("red")
     assert first.json["images"][0]["url"].startswith("http://localhost/images/")
     later = signed_links.time.time() + signed_links.MAX_SECONDS + 1

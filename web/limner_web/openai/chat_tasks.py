@@ -1,7 +1,7 @@
 """The tasks that chat programs give to a conversation's model beside its messages: a title, tags, what to ask next.
 
-Open WebUI and LibreChat send them by themselves after each message. They are answered in words; nobody asked for a
-picture. No I/O.
+Open WebUI and LibreChat send them by themselves after each message, without a user who wants a picture. They are
+answered in words. No I/O.
 """
 
 from __future__ import annotations
