@@ -16,6 +16,7 @@ from PIL import Image
 
 from limner_shared.db import signed_links
 from limner_shared.db.engine import Database
+from limner_shared.db.tables import Job
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_a1111 import draw, waiting_job
@@ -120,13 +121,17 @@ def test_a_chat_shows_its_pictures_to_a_page_that_has_no_key_and_remembers_them_
     app, key = make_app(require_keys=True), make_key(database, "ours")
     first = drawn(app, CHAT, {"messages": [{"role": "user", "content": "a red car"}]}, key)
     said: str = first.json["choices"][0]["message"]["content"]
-    [url] = re.findall(r"\]\((.*?)\)", said)
+    url: str = re.findall(r"\]\((.*?)\)", said)[0]
     assert app.test_client().get(urlsplit(url).path).data == png("red")
     assert first.json["images"][0]["url"].startswith("http://localhost/images/")
     later = signed_links.time.time() + signed_links.MAX_SECONDS + 1
     monkeypatch.setattr(signed_links.time, "time", lambda: later)
     remembered: list[str] = []
-    monkeypatch.setattr("limner_web.intake.conversations.conditions_of", lambda job: remembered.append(job.id))
+
+    def remember(job: Job) -> None:
+        remembered.append(job.id)
+
+    monkeypatch.setattr("limner_web.intake.conversations.conditions_of", remember)
     talk = [{"role": "user", "content": "a red car"}, {"role": "assistant", "content": said}]
     drawn(app, CHAT, {"messages": [*talk, {"role": "user", "content": "bluer"}]}, key)
     forged = [talk[0], {"role": "assistant", "content": "![x](http://localhost/images/forged)"}]

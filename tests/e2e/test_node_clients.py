@@ -84,6 +84,8 @@ def test_the_ai_sdk(packages: Path, door: str) -> None:
     assert "![" in found["chat"]
     assert "![" in found["chatStream"]
     assert [(status, retryable) for _, status, retryable, _ in found["errors"]] == [(422, False), (404, False)]
+    assert found["replicate"] == [["image/png"] * 2, ["image/png"], ["image/webp"]]
+    assert found["wide"] == [422, "aspect_ratio:"]
     assert (found["repeated"], jobs_of(door, "once in the ai sdk")) == (True, 1)
 
 

@@ -1,4 +1,4 @@
-"""litellm, LangChain and a generated client against a real service. `make clients` makes their environment."""
+"""litellm, LangChain, the Agents SDK and a generated client against a real service; `make clients` installs them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tests.e2e.client_programs import CLIENTS, examples, jobs_of, run_example, r
 PYTHON = Path(__file__).parents[2] / "dist" / "clients" / "bin" / "python"
 CALL = "image_generation_call"
 pytestmark = pytest.mark.skipif(
-    not PYTHON.exists(), reason="`make clients` installs litellm, LangChain and a generator of clients, and runs this"
+    not PYTHON.exists(),
+    reason="`make clients` installs litellm, LangChain, the Agents SDK and a generator of clients, and runs this",
 )
 
 
@@ -46,6 +47,18 @@ def test_langchain(door: str) -> None:
         ["UnprocessableEntityError", 422, "temperature"],
     ]
     assert jobs_of(door, "again in langchain") == 1
+
+
+def test_the_agents_sdk(door: str) -> None:
+    found = run("agents_calls.py", door)
+    assert found["items"] == ["tool_call_item", "message_output_item"]
+    assert "apple" in found["text"]
+    assert "blue" in found["later"]
+    assert "green" in found["again"]
+    assert found["events"] == ["agent_updated_stream_event", "raw_response_event", "run_item_stream_event"]
+    assert "boat" in found["streamed"]
+    assert "![" in found["chat"]
+    assert found["error"] == ["NotFoundError", 404]
 
 
 def test_a_client_generated_from_the_openapi_document(door: str) -> None:

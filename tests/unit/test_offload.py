@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -30,3 +32,30 @@ def test_a_tenant_cannot_take_the_places_of_others_and_gets_its_own_back():
         with pytest.raises(Overloaded, match="for this tenant"):
             twice("first")
         assert twice("second") == 0
+
+
+def test_calls_in_turn_take_one_place_of_a_tenant_and_hold_up_nobody_else():
+    threads, begun, ended = Threads(1, 7), threading.Event(), threading.Event()
+    running: list[str] = []
+
+    def one_of(tenant_id: str) -> list[str]:
+        running.append(tenant_id)
+        begun.set()
+        assert tenant_id == "other" or ended.wait(30)
+        seen = list(running)
+        running.remove(tenant_id)
+        return seen
+
+    with ThreadPoolExecutor(8) as pool:
+        mine = [pool.submit(threads.call_in_turn, "mine", one_of, "mine") for _ in range(6)]
+        assert begun.wait(30)
+        assert threads.call_in_turn("other", one_of, "other") == ["mine", "other"]
+        ended.set()
+        assert [each.result(30) for each in mine] == [["mine"]] * 6
+
+
+def test_a_call_in_turn_counts_in_its_tenants_share():
+    threads = Threads(1, 1, tenant_share=0.5)
+    with pytest.raises(Overloaded, match="for this tenant"):
+        threads.call_for("first", threads.call_in_turn, "first", int)
+    assert threads.call_in_turn("first", int) == 0

@@ -1,5 +1,6 @@
-// Draws with the AI SDK and its OpenAI provider, and prints what came back as JSON.
+// Draws with the AI SDK and its providers of OpenAI and Replicate, and prints what came back as JSON.
 import { createOpenAI } from "@ai-sdk/openai";
+import { createReplicate } from "@ai-sdk/replicate";
 import { generateImage, generateText, streamText } from "ai";
 
 const [origin, pngBase64] = process.argv.slice(2);
@@ -35,6 +36,17 @@ for (const asked of [
   const error = await asked().then(() => null, (caught) => caught);
   found.errors.push([error.name, error.statusCode, error.isRetryable, error.data?.error?.param ?? null]);
 }
+
+const replicate = createReplicate({ apiToken: "unused", baseURL: `${origin}/replicate/v1` });
+const painter = replicate.image("limner/canvas");
+const webp = { replicate: { output_format: "webp", output_quality: 80, guidance_scale: 4 } };
+found.replicate = [];
+for (const more of [{ n: 2, seed: 7 }, { size: "64x32" }, { aspectRatio: "1:1", providerOptions: webp }]) {
+  const { images } = await generateImage({ model: painter, prompt: "a red apple", ...more });
+  found.replicate.push(images.map((image) => image.mediaType));
+}
+const wide = await generateImage({ model: painter, prompt: "x", aspectRatio: "16:9", maxRetries: 0 }).catch((caught) => caught);
+found.wide = [wide.statusCode, wide.message.slice(0, 13)];
 
 // The provider repeats a call that is answered with 503 by itself.
 let tries = 0;

@@ -56,7 +56,7 @@ SOURCES: Final = st.one_of(
     st.sampled_from(values.BAD_URLS),
 )
 ENDPOINTS: Final = st.sampled_from(("/v1/images/generations", "/v1/images/edits", "/v1/responses"))
-PAGE_PARAMETERS: Final = ("after", "limit", "order", "purpose", "x")
+PAGE_PARAMETERS: Final = ("after", "limit", "order", "purpose", "stream", "starting_after", "include[]", "x")
 RETRIES: Final = st.sampled_from(({}, {}, {}, {"X-Stainless-Retry-Count": "0"}, {"X-Stainless-Retry-Count": "x"}))
 GENERATE: Final = st.one_of(
     st.from_type(generate_params.ImageGenerateParamsNonStreaming),
@@ -227,7 +227,7 @@ def reads(draw: st.DrawFn) -> Request:
     tail = draw(st.sampled_from(("", "", "/content", "/cancel", "/rotate_secret", "/x")))
     each = draw(st.one_of(st.just(""), IDS.map(lambda given: f"/{given}")))
     page = st.sampled_from(PAGE_PARAMETERS)
-    texts = st.sampled_from(("1", "0", "2", "asc", "batch", "@other.file@", "@other.batch@", *values.BAD_TEXTS))
+    texts = st.sampled_from(("1", "0", "2", "true", "asc", "batch", "@other.file@", "@other.batch@", *values.BAD_TEXTS))
     usable = texts.filter(lambda text: "\ud800" not in text and len(text) < 9000)
     query: dict[str, str] = {**draw(st.dictionaries(page, usable, max_size=2))}
     body: dict[str, Any] | None = {} if method in ("POST", "PUT") else None

@@ -96,6 +96,25 @@ PATHS: Final = (
 )
 
 
+OF_POPULAR_MODELS: Final[dict[str, st.SearchStrategy[Any]]] = {
+    "size": st.sampled_from(("64x64", "1024x1024", "x")),
+    "aspect_ratio": st.sampled_from(("1:1", "16:9", "custom", "0:1", "9999:1", "\u0663:1")),
+    "megapixels": st.sampled_from(("1", "0.25", "0.004 MP", 0, 1e300, "x")),
+    "output_format": st.sampled_from(("png", "jpg", "webp", "gif")),
+    "output_quality": st.integers(-1, 101),
+    "guidance": st.floats(0, 3),
+    "cfg": st.floats(0, 3),
+    "steps": st.integers(1, 4),
+    "scheduler": st.sampled_from(("K_EULER", "x")),
+    "lora_weights": st.sampled_from(("x", "")),
+    "lora_scale": st.floats(-5, 5),
+    "go_fast": st.booleans(),
+    "disable_safety_checker": st.booleans(),
+    "refine": st.sampled_from(("no_refiner", "expert_ensemble_refiner")),
+}
+"""Inputs as Replicate's own models name them."""
+
+
 @st.composite
 def predictions(draw: st.DrawFn) -> Request:
     given = bodies(
@@ -111,6 +130,7 @@ def predictions(draw: st.DrawFn) -> Request:
             "mask": SOURCES,
             "prompt_strength": st.floats(-1, 2),
             "style": st.sampled_from(("flat", "x")),
+            **OF_POPULAR_MODELS,
         },
         ("prompt",),
     )

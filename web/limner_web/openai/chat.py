@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
 from limner_shared.db.signed_links import FOLDER, MAX_SECONDS, SignedLinks
+from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
-from limner_shared.domain.conversation_views import ReplyView
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.views import ImageView, JobView
@@ -25,6 +25,7 @@ from limner_web import small_talk, waiting
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations
 from limner_web.limits import MAX_HISTORY_TURNS
+from limner_web.openai import chat_tasks
 from limner_web.openai.calls import KEEPALIVE, event, event_stream, submit
 from limner_web.problems import renamed
 from limner_web.services import Services, get_services
@@ -77,15 +78,14 @@ class ChatRequest(BaseModel):
 
 @bp.post("/chat/completions")
 def create_chat_completion() -> Response:
-    """Make the image that the last message asks for, taking the earlier messages into account; answer small talk in
-    words.
+    """Make the image that the last message asks for, taking the earlier messages into account; answer small talk and
+    the tasks of chat programs in words.
     """
     services = get_services()
     body = ChatRequest.model_validate(request.get_json())
     card, warning = services.model_names.resolve(body.model)
-    talk = small_talk.read(_last_text(body))
-    if talk is not None:
-        said = small_talk.answer(talk, card, accepted_languages())
+    said = _words(_last_text(body), card)
+    if said is not None:
         return with_warning(_said(body, card.name, said), warning)
     caller = waiting.Caller.of_request()
     job_id = _submit(services, body, card.name if body.model else None)
@@ -118,10 +118,18 @@ def _last_text(body: ChatRequest) -> str:
     return last.text
 
 
-def _said(body: ChatRequest, model: str, said: ReplyView) -> Response:
-    """The answer in words. It has no job."""
+def _words(text: str, card: ModelCard) -> str | None:
+    """The answer to a message that describes no picture: small talk, or a task of the chat program; otherwise None."""
+    talk = small_talk.read(text)
+    if talk is None:
+        return chat_tasks.answer(text)
+    said = small_talk.answer(talk, card, accepted_languages())
     examples = "\n".join(f"- {example}" for example in said.examples)
-    content = f"{said.text}\n\n{examples}"
+    return f"{said.text}\n\n{examples}"
+
+
+def _said(body: ChatRequest, model: str, content: str) -> Response:
+    """The answer in words. It has no job."""
     envelope = {"id": f"chatcmpl-{new_id('chat')}", "created": int(time.time()), "model": model}
     if body.stream:
         return event_stream([*_deltas(envelope | {"object": CHUNK}, content), DONE])

@@ -145,21 +145,11 @@ def read_order(
     options = ImageOptions.model_validate({name: given[name] for name in given.keys() & ImageOptions.model_fields})
     _refuse_combinations(options, given)
     card, warning = names.resolve(options.model)
-    warnings = [warning] if warning else []
-    fields = {name: value for name, value in given.items() if name in native} | {"model": card.name}
-    if _is_style_of_another(options, fields.get("style"), card):
-        warnings.append(f"style {fields.pop('style')} is unknown here; the model's own was used")
     quality = None if "steps" in given else QUALITIES[options.quality or "auto"]
-    if options.quality is not None and quality is not None:
-        fields |= {"steps": card.quality.steps(quality, card.steps)} | _candidates(options)
     size, letterbox = _size(options, card, image_size, fits=names.fits_sizes)
-    if letterbox is not None and not options.fit:
-        warnings.append(f"size {options.size} is not drawn here; the picture was scaled to it")
-    if size is not None:
-        fields["width"], fields["height"] = size
-    if options.interpret:
-        fields["description"] = fields.pop("prompt", None)
-    fields["metadata"] = _metadata(options, given.get("metadata", {}))
+    fields = {name: value for name, value in given.items() if name in native}
+    fields |= {"model": card.name} | _translated(options, given, card, quality, size)
+    warnings = [warning, _warning_of_style(options, fields, card), _warning_of_size(options, letterbox)]
     output = Output(
         format=options.output_format,
         compression=options.output_compression,
@@ -169,12 +159,26 @@ def read_order(
         identifier=options.identifier,
         stream=options.stream,
         partial_images=options.partial_images or 0,
-        warning="; ".join(warnings) or None,
+        warning="; ".join(filter(None, warnings)) or None,
     )
     try:
         return ImageOrder(JobRequest.model_validate(fields), output, card)
     except ValidationError as error:
         raise renamed(error, CALLED) from error
+
+
+def _translated(
+    options: ImageOptions, given: Mapping[str, Any], card: ModelCard, quality: Quality | None, size: Size | None
+) -> dict[str, Any]:
+    """The fields of the job request that have other names or values in the call."""
+    fields: dict[str, Any] = {"metadata": _metadata(options, given.get("metadata", {}))}
+    if options.quality is not None and quality is not None:
+        fields |= {"steps": card.quality.steps(quality, card.steps)} | _candidates(options)
+    if size is not None:
+        fields |= {"width": size[0], "height": size[1]}
+    if options.interpret:
+        fields |= {"description": given.get("prompt"), "prompt": None}
+    return fields
 
 
 def in_openai_terms(error: InvalidRequest, names: ModelNames) -> InvalidRequest:
@@ -220,9 +224,19 @@ def _as_url(options: ImageOptions) -> bool:
     return options.response_format == "url"
 
 
-def _is_style_of_another(options: ImageOptions, style: Any, card: ModelCard) -> bool:
-    """Whether a client that believes it speaks with another model sends one of that model's styles."""
-    return (options.model or "").startswith(URL_NAMES) and style in URL_STYLES and style not in card.styles
+def _warning_of_style(options: ImageOptions, fields: dict[str, Any], card: ModelCard) -> str | None:
+    """Take out the style that a client of another model always sends; returns what to tell it, or None."""
+    style = fields.get("style")
+    if style not in URL_STYLES or style in card.styles or not (options.model or "").startswith(URL_NAMES):
+        return None
+    del fields["style"]
+    return f"style {style} is unknown here; the model's own was used"
+
+
+def _warning_of_size(options: ImageOptions, letterbox: Size | None) -> str | None:
+    if letterbox is None or options.fit:
+        return None
+    return f"size {options.size} is not drawn here; the picture was scaled to it"
 
 
 def _size(

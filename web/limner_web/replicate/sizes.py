@@ -12,8 +12,8 @@ from limner_shared.errors import InvalidRequest
 
 Size = tuple[int, int]
 
-RATIO: Final = re.compile(r"([1-9]\d{0,3}):([1-9]\d{0,3})")
-MEGAPIXELS: Final = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)(?: ?MP)?", re.IGNORECASE)
+RATIO: Final = re.compile(r"([1-9]\d{0,3}):([1-9]\d{0,3})", re.ASCII)
+MEGAPIXELS: Final = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)(?: ?MP)?", re.IGNORECASE | re.ASCII)
 NEAR_RATIO: Final = 1.06
 """By which factor a size's ratio may differ from the named one: 1344x768 counts as 16:9."""
 NEAR_AREA: Final = 1.35
