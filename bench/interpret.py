@@ -35,8 +35,8 @@ FILE: Final = Path(__file__).parent.parent / "tests" / "data" / "requests.jsonl"
 MENDED: Final = ("development", "held-out", "further", "fresh", "fresh-2", "fresh-3", "fresh-4", "fresh-5", "fresh-6")
 SCORED: Final = (*MENDED, "fresh-7")
 """The last was scored, and the rules were not mended until it reaches the goal of what is left over."""
-PARTS: Final = (*SCORED, "fresh-8", "fresh-9", "fresh-10", "fresh-11", "fresh-12")
-"""The rules alone do not reach all goals with the last five."""
+PARTS: Final = (*SCORED, "fresh-8", "fresh-9", "fresh-10", "fresh-11", "fresh-12", "fresh-13a", "fresh-13b")
+"""The rules alone do not reach all goals with the last seven."""
 FIELDS: Final = ("n", "size", "style", "negative")
 SIZES: Final = ((256, 256), (64, 64), (384, 256), (256, 384))
 GOAL_SUBJECT, GOAL_F1, GOAL_CLEAN = 0.99, 0.9, 0.85
