@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from limner_worker.stages.interpretation import emoji
-from limner_worker.stages.interpretation.rules import interpret
+from limner_worker.languages import emoji
+from limner_worker.stages.interpretation.rules import interpret, only_left_out
 
 
 def read(text: str) -> tuple[str, str]:
@@ -74,6 +74,53 @@ def test_a_capital_of_a_sentence_or_of_every_word_is_of_no_name(text: str, promp
 )
 def test_a_sign_of_negation_leaves_out_what_follows_it(text: str, prompt: str, left_out: str) -> None:
     assert read(text) == (prompt, left_out)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("🐼打太极", "panda打太极"),
+        ("🦉が本を読む", "owlが本を読む"),
+        ("🦊가 잔다", "fox가 잔다"),
+        ("고양이와 🦊", "고양이와 fox"),
+        ("a 🐼 in a tree", "a panda in a tree"),
+    ],
+)
+def test_a_name_of_an_emoji_has_spaces_only_towards_words_that_have_them(text: str, words: str) -> None:
+    assert emoji.spelled(text) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "left_out"),
+    [
+        ("doctors without borders", "doctors without borders", ""),
+        ("a poster of doctors without borders", "a poster of doctors without borders", ""),
+        ("doctors without masks", "doctors", "masks"),
+        ("a photo without borders", "a photo", "borders"),
+        ("no smoking", "no smoking", ""),
+        ("a pub with a no smoking sign", "a pub with a no smoking sign", ""),
+    ],
+)
+def test_a_name_in_lower_case_is_known_by_its_words(text: str, prompt: str, left_out: str) -> None:
+    assert read(text) == (prompt, left_out)
+
+
+@pytest.mark.parametrize(
+    ("text", "left_out"),
+    [
+        ("no cat", "cat"),
+        ("no dogs, no cats", "dogs, cats"),
+        ("keine Katze bitte", "Katze"),
+        ("без кота", "кота"),
+        ("不要猫", "猫"),
+        ("a cat without a hat", ""),
+        ("no smoking", ""),
+        ("🚫🐱", ""),
+    ],
+)
+def test_a_text_that_only_leaves_something_out_is_told_from_others(text: str, left_out: str) -> None:
+    found = only_left_out(text)
+    assert (found[1] if found else "") == left_out
 
 
 def test_the_words_beside_emoji_tell_the_language() -> None:

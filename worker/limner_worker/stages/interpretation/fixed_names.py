@@ -21,7 +21,8 @@ def is_named(text: str, span: tuple[int, int], thing: str, patterns: RequestPatt
     thing anyway.
     """
     before = text[max(0, span[0] - BESIDE) : span[0]]
-    if patterns.titled.search(before) or patterns.fixed.match(thing):
+    at = max(span[0], text.find(thing, *span))  # within the text, so that a pattern may look at the words before
+    if patterns.titled.search(before) or patterns.fixed.match(text, at):
         return True
     first = _WORD.search(text, *span)
     return first is not None and _is_title(text, first.start())

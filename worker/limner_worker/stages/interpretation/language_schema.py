@@ -160,6 +160,8 @@ class Phrases(Table):
     """The picture does not show `words`."""
     stands_for: str
     """The picture shows `name` where `asked` was said."""
+    nothing: str
+    """The description says nothing but to leave `without` out."""
     comma: str = ", "
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -20,6 +20,8 @@ POSSIBLE: Final = 0.1
 LIKELY: Final = 0.5
 SURE: Final = 0.8
 """How likely a thing must be one to leave out: the rules found it nowhere, and it may be what to draw."""
+REFUSED: Final = 0.05
+"""How likely words that the rules hold for leaving out must do so, at least."""
 _BETWEEN: Final = ", "
 """What stands between the things of conditions."""
 
@@ -41,12 +43,12 @@ def clauses(tagged: Tagged, language: Language) -> list[Clause]:
     units = characters_of(tagged.text) if language.unspaced else units_of(tagged.text, language)
     patterns = patterns_for(language)
     found: list[Clause] = []
-    for start, until in _runs(tagged.text, tagged.leaving, units, POSSIBLE):
+    for start, until in runs(tagged.text, tagged.leaving, units, POSSIBLE):
         end = start + begins_another(tagged.text[start:until], patterns)
         if not start and (joins := patterns.joined_first.match(tagged.text[end:until])):
             end += joins.end()
         inside = [unit for unit in units if start <= unit[0] and unit[1] <= end]
-        named = _runs(tagged.text, tagged.left_out, inside)
+        named = runs(tagged.text, tagged.left_out, inside)
         sure = [span for span in named if mean_of(tagged.text, tagged.left_out, span) >= SURE]
         things = [_plain(tagged.text[first:last], language) for first, last in sure]
         things = [thing for thing in things if thing and not patterns.idle.fullmatch(thing)]
@@ -55,6 +57,30 @@ def clauses(tagged: Tagged, language: Language) -> list[Clause]:
         if things and says_so and not named_so and not _is_said(tagged.text, (start, end), patterns):
             found.append(Clause((start, end), tuple(things)))
     return found
+
+
+def extent(tagged: Tagged, language: Language) -> Callable[[str], int]:
+    """Return what tells how many characters of words of leaving out, as the rules have them, leave something out.
+
+    None do if none of the words may do so: they are of a name ("No Face"). Those after the last that may, say what to
+    draw ("without a tail and a dog").
+    """
+    units = units_of(tagged.text, language)
+
+    def of(words: str) -> int:
+        said = words.strip(" ,")
+        start = tagged.text.lower().find(said.lower())
+        if start < 0 or not tagged.leaving:
+            return len(words)
+        inside = [unit for unit in units if start < unit[1] and unit[0] < start + len(said)]
+        may = [unit for unit in inside if mean_of(tagged.text, tagged.leaving, unit) > REFUSED]
+        if not may:
+            return 0
+        if language.unspaced or may[-1] == inside[-1]:
+            return len(words)
+        return words.find(said) + may[-1][1] - start
+
+    return of
 
 
 def named_in(prompt: str, conditions: Conditions) -> bool:
@@ -74,7 +100,7 @@ def completed(conditions: Conditions, found: Sequence[Clause], tagged: Tagged) -
     return conditions.model_copy(update={"negative_prompt": _BETWEEN.join(dict.fromkeys(things))})
 
 
-def _runs(
+def runs(
     text: str, shares: Sequence[float], units: Sequence[tuple[int, int]], least: float = LIKELY
 ) -> list[tuple[int, int]]:
     """Return the runs of units of which each has a role with at least a small share, and one likely has it."""
