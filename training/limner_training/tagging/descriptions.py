@@ -94,7 +94,7 @@ class Writer:
 
     def _plain(self) -> Described:
         found = self._new(self._shown() if self._chance(0.7) else self._one("plain"))
-        return self._with_conditions(found, 0.2)
+        return self._with_conditions(self._lacking() if self._chance(0.2) else found, 0.2)
 
     def _asked(self) -> Described:
         request = self._placed(self._one("requests"), self._with_conditions(self._thing(), 0.25), _ASKING)
@@ -123,7 +123,7 @@ class Writer:
         """Return a thing, alone or as a picture or a number of pictures of it."""
         kind = self._choose.choices(["thing", "pictures", "counted"], [5, 2, 3])[0]
         thing = self._new(self._shown())
-        if self._chance(0.15):
+        if self._chance(0.2):
             thing = self._lacking()
         if kind == "thing":
             return thing
@@ -227,7 +227,7 @@ class Writer:
         if self._chance(0.7):
             return self._one("subjects")
         title = self._one("names")
-        return title if self._chance(0.3) else self._one("named").replace("{t}", title)
+        return title if self._chance(0.1) else self._one("named").replace("{t}", title)
 
     def _subject(self) -> str:
         kinds = ["noun", "thing", "media", "two", "having", "task", "plain", "speech", "whole"]
