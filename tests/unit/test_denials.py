@@ -169,3 +169,58 @@ def test_a_noun_in_the_nominative_is_drawn(text: str, prompt: str, left_out: str
 )
 def test_a_thing_that_is_denied_many_times_is_left_out_once(text: str, prompt: str, left_out: str) -> None:
     assert read(text) == (prompt, left_out)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "left_out"),
+    [
+        ("a shelf bereft of books", "a shelf", "books"),
+        ("a cellar which holds no wine", "a cellar", "wine"),
+        ("ein Garten, in dem keine Bäume stehen", "ein Garten", "Bäume"),
+        ("ein Zug, die Wagen braucht es nicht", "ein Zug", "Wagen"),
+        ("un phare dénué de lumière", "un phare", "lumière"),
+        ("un jardin où il n'y a pas de fleurs", "un jardin", "fleurs"),
+        ("un coche desprovisto de ruedas", "un coche", "ruedas"),
+        ("un bosque en el que no hay pájaros", "un bosque", "pájaros"),
+        ("um carro isento de rodas", "um carro", "rodas"),
+        ("um bosque onde não há pássaros", "um bosque", "pássaros"),
+        ("un'auto sprovvista di ruote", "un'auto", "ruote"),
+        ("un bosco in cui non ci sono uccelli", "un bosco", "uccelli"),
+        ("een tuin waar geen bomen groeien", "een tuin", "bomen"),
+        ("een trein, de wagons hoeven er niet bij", "een trein", "wagons"),
+        ("сад, лишённый деревьев", "сад", "деревьев"),
+        ("поезд, вагоны не нужны", "поезд", "вагоны"),
+        ("一列火车，车厢就免了", "一列火车", "车厢"),
+        ("汽車、客車は結構です", "汽車", "客車"),
+        ("기차, 객차는 안 나왔으면 좋겠어", "기차", "객차"),
+        ("나무가 하나도 없는 정원", "정원", "나무"),
+    ],
+)
+def test_lacking_and_not_needing_leave_things_out_in_every_language(text: str, prompt: str, left_out: str) -> None:
+    assert read(text) == (prompt, left_out)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "n"),
+    [
+        ("a fox, make that four", "a fox", 4),
+        ("ein Fuchs, davon bitte vier", "ein Fuchs", 4),
+        ("un renard en quatre exemplaires", "un renard", 4),
+        ("un zorro, que sean cuatro", "un zorro", 4),
+        ("uma raposa em quatro versões", "uma raposa", 4),
+        ("una volpe, ne vorrei quattro", "una volpe", 4),
+        ("een vos, doe er maar vier", "een vos", 4),
+        ("лиса, штучки четыре", "лиса", 4),
+    ],
+)
+def test_a_number_may_follow_the_thing(text: str, prompt: str, n: int) -> None:
+    found = interpret(text, ())
+    assert (found.prompt, found.n) == (prompt, n)
+
+
+@pytest.mark.parametrize(
+    "text", ["除了椅子什么都没有的房间", "пирог на столе", "a room with a table", "drei Schweine, vier Katzen"]
+)
+def test_words_that_only_look_like_it_stay(text: str) -> None:
+    found = interpret(text, ())
+    assert (found.prompt, found.negative_prompt, found.n) == (text, "", None)

@@ -30,9 +30,9 @@ def read(tagged: Tagged) -> Conditions:
     ("text", "prompt", "n"),
     [
         ("a fox<, a trio of three please>", "a fox", 3),
-        ("ein Igel<, davon fünf Exemplare>", "ein Igel", 5),
+        ("ein Igel<, am liebsten fünf Motive>", "ein Igel", 5),
         ("un renard<, tire-m'en six>", "un renard", 6),
-        ("лиса<, штучек семь>", "лиса", 7),
+        ("лиса<, отсыпь мне семь>", "лиса", 7),
     ],
 )
 def test_words_that_count_pictures_are_read_and_taken_away(text: str, prompt: str, n: int) -> None:
@@ -48,5 +48,5 @@ def test_a_number_alone_or_among_others_and_words_without_one_count_no_pictures(
 
 
 def test_what_may_count_something_else_stays() -> None:
-    found = read(marked("ein Igel<, davon fünf Exemplare>", sure=0.7))
-    assert (found.prompt, found.n) == ("ein Igel, davon fünf Exemplare", None)
+    found = read(marked("ein Igel<, am liebsten fünf Motive>", sure=0.7))
+    assert (found.prompt, found.n) == ("ein Igel, am liebsten fünf Motive", None)

@@ -172,6 +172,8 @@ class Language(Table):
     order: int
     unspaced: bool = False
     """Words are not separated by spaces, or take particles: patterns match parts of words."""
+    noun_capitals: bool = False
+    """Nouns have capitals."""
     cases: bool = False
     """Nouns have cases: the same thing may be named with another ending."""
     nominative: dict[str, str] = Field(default_factory=dict)

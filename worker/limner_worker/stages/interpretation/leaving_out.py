@@ -9,7 +9,7 @@ from typing import Final
 
 from limner_shared.domain.conditions import Conditions
 from limner_worker.stages.interpretation.asking_words import Tagged, characters_of, mean_of, units_of
-from limner_worker.stages.interpretation.fixed_names import is_named
+from limner_worker.stages.interpretation.fixed_names import has_name, is_named
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.patterns import RequestPatterns, patterns_for
 from limner_worker.stages.interpretation.taking_apart import begins_another, is_doubled
@@ -22,6 +22,8 @@ SURE: Final = 0.8
 """How likely a thing must be one to leave out: the rules found it nowhere, and it may be what to draw."""
 REFUSED: Final = 0.05
 """How likely words that the rules hold for leaving out must do so, at least."""
+UNSPACED: Final = 0.005
+"""The same in languages without capitals."""
 _BETWEEN: Final = ", "
 """What stands between the things of conditions."""
 
@@ -62,10 +64,11 @@ def clauses(tagged: Tagged, language: Language) -> list[Clause]:
 def extent(tagged: Tagged, language: Language) -> Callable[[str], int]:
     """Return what tells how many characters of words of leaving out, as the rules have them, leave something out.
 
-    None do if none of the words may do so: they are of a name ("No Face"). Those after the last that may, say what to
-    draw ("without a tail and a dog").
+    None do if none of the words may do so in a text with a name, which may be of them ("No Face on a train"). Words after
+    the last that may, say what to draw ("without a tail and a dog").
     """
     units = units_of(tagged.text, language)
+    least = REFUSED if has_name(tagged.text, language) else 0 if not language.unspaced else UNSPACED
 
     def of(words: str) -> int:
         said = words.strip(" ,")
@@ -73,9 +76,10 @@ def extent(tagged: Tagged, language: Language) -> Callable[[str], int]:
         if start < 0 or not tagged.leaving:
             return len(words)
         inside = [unit for unit in units if start < unit[1] and unit[0] < start + len(said)]
-        may = [unit for unit in inside if mean_of(tagged.text, tagged.leaving, unit) > REFUSED]
-        if not may:
+        shares = [mean_of(tagged.text, tagged.leaving, unit) for unit in inside]
+        if max(shares) < least:
             return 0
+        may = [unit for unit, share in zip(inside, shares, strict=True) if share > REFUSED] or inside
         if language.unspaced or may[-1] == inside[-1]:
             return len(words)
         return words.find(said) + may[-1][1] - start
