@@ -140,6 +140,7 @@ def test_the_network_learns_which_states_ask() -> None:
 
 def test_a_run_may_go_on_from_the_weights_of_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "JUDGED", 1)
+    monkeypatch.setattr(training, "BY_CODE", {"en": BY_CODE["en"]})
     once = training.TaggerOptions(tmp_path, each=1, epochs=1, batch=8, rate=1e-3, seed=0)
     training.train_tagger(once, print)
     first = load_file(tmp_path / training.WEIGHTS)

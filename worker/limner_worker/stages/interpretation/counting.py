@@ -11,7 +11,7 @@ from limner_worker.stages.interpretation.leaving_out import runs
 from limner_worker.stages.interpretation.number_words import number_in, number_pattern
 from limner_worker.stages.interpretation.taking_apart import MOST
 
-SURE: Final = 0.8
+SURE: Final = 0.9
 """How likely words must count pictures."""
 
 

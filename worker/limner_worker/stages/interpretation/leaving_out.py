@@ -20,9 +20,11 @@ POSSIBLE: Final = 0.1
 LIKELY: Final = 0.5
 SURE: Final = 0.8
 """How likely a thing must be one to leave out: the rules found it nowhere, and it may be what to draw."""
-REFUSED: Final = 0.05
+REFUSED: Final = 0.1
 """How likely words that the rules hold for leaving out must do so, at least."""
-UNSPACED: Final = 0.005
+DRAWN: Final = 0.05
+"""How likely words after what is left out must be of it, at most, to be drawn."""
+UNSPACED: Final = 0.002
 """The same in languages without capitals."""
 _BETWEEN: Final = ", "
 """What stands between the things of conditions."""
@@ -64,10 +66,10 @@ def clauses(tagged: Tagged, language: Language) -> list[Clause]:
 def extent(tagged: Tagged, language: Language) -> Callable[[str], int]:
     """Return what tells how many characters of words of leaving out, as the rules have them, leave something out.
 
-    None do if none of the words may do so in a text with a name, which may be of them ("No Face on a train"). Words after
-    the last that may, say what to draw ("without a tail and a dog").
+    None do if none of the words may do so in a text with a name, which may be of them ("No Face on a train"). Words
+    after the last that may, say what to draw ("without a tail and a dog").
     """
-    units = units_of(tagged.text, language)
+    units, joins = units_of(tagged.text, language), patterns_for(language).joined_first
     least = REFUSED if has_name(tagged.text, language) else 0 if not language.unspaced else UNSPACED
 
     def of(words: str) -> int:
@@ -79,8 +81,11 @@ def extent(tagged: Tagged, language: Language) -> Callable[[str], int]:
         shares = [mean_of(tagged.text, tagged.leaving, unit) for unit in inside]
         if max(shares) < least:
             return 0
-        may = [unit for unit, share in zip(inside, shares, strict=True) if share > REFUSED] or inside
-        if language.unspaced or may[-1] == inside[-1]:
+        may = [unit for unit, share in zip(inside, shares, strict=True) if share > DRAWN] or inside
+        while len(may) > 1 and joins.match(f"{tagged.text[slice(*may[-1])]} "):  # it joins what is drawn
+            may.pop()
+        rest = tagged.text[may[-1][1] :].lstrip()
+        if language.unspaced or may[-1] == inside[-1] or rest[:1].isupper():  # the rest of a name
             return len(words)
         return words.find(said) + may[-1][1] - start
 
