@@ -23,6 +23,7 @@ from limner_worker.generators.base import locate
 from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.builtin.scenes.reading import SceneReader
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
+from limner_worker.languages import emoji
 from limner_worker.stages.interpretation.language_files import BY_CODE
 
 GOAL: Final = 0.95
@@ -41,6 +42,7 @@ class Readings:
 
     def read(self, text: str) -> Scene | str | None:
         """Return the scene of a prompt, or the one name that is drawn for it; None if the text is drawn as it is."""
+        text = emoji.spelled(text)
         scene = self._reader.read(text, self._card.scenes) if self._card.scenes else None
         if scene is not None or self._card.nearest_name is None:
             return scene

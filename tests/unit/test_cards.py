@@ -154,7 +154,8 @@ def test_a_request_has_a_prompt_or_a_description(catalogue: Catalogue, fields: d
 
 def test_a_description_is_its_own_prompt_until_it_is_interpreted(catalogue: Catalogue):
     card, spec = catalogue.resolve(JobRequest(description="please draw a cat " * 100, style="flat"))
-    assert spec.prompt == spec.description[: card.max_prompt_chars]
+    assert spec.prompt == spec.description[:499]  # it ends with a word
+    assert card.max_prompt_chars == 500
     assert spec.given == ("style",)
 
 
@@ -163,7 +164,7 @@ def test_conditions_apply_within_the_cards_limits_to_fields_that_the_client_did_
     wild = Conditions(prompt="a cat\0" * 200, style="3d", width=64, height=64, n=900, seed=5)
     fitted = card.fit(spec, wild)
     assert (fitted.style, fitted.seed, fitted.n, fitted.width) == ("flat", 3, card.max_images, 64)
-    assert len(fitted.prompt) == card.max_prompt_chars
+    assert fitted.prompt == ("a cat " * 200)[:499]
     assert "\0" not in fitted.prompt
     odd = card.fit(spec, Conditions(prompt="a cat", style="cubist", width=77, height=3))
     assert (odd.style, odd.width, odd.height, odd.n) == ("flat", spec.width, spec.height, 1)
@@ -260,3 +261,12 @@ def test_a_card_with_absurd_limits_is_refused_with_the_field(catalogue: Catalogu
     with pytest.raises(ValidationError) as refusal:
         ModelCard.model_validate(sound | limits)
     assert {error["loc"][0] for error in refusal.value.errors()} == {field}
+
+
+def test_a_prompt_that_is_longer_than_a_card_allows_ends_with_a_word(catalogue: Catalogue) -> None:
+    card, spec = catalogue.resolve(JobRequest(description="a cat with " + "stripes " * 100))
+    fitted = card.fit(spec, Conditions(prompt="a cat with " + "stripes " * 100))
+    assert spec.prompt.endswith(" stripes")
+    assert fitted.prompt.endswith(" stripes")
+    assert len(fitted.prompt) <= card.max_prompt_chars
+    assert fitted.beyond is not None

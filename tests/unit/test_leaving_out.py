@@ -18,12 +18,19 @@ from limner_worker.stages.interpretation.rules import interpret
 _PARTS: Final = re.compile(r"([<>{}])")
 
 
-def marked(text: str, thing: float = 0.95) -> Tagged:
-    """Return a text without its brackets: in <> it leaves something out, in {} within these stands the thing."""
+UNSURE: Final = 0.08
+"""How likely words leave something out that the tagger cannot tell: then the rules decide."""
+
+
+def marked(text: str, thing: float = 0.95, others: float = 0.0) -> Tagged:
+    """Return a text without its brackets: in <> it leaves something out, in {} within these stands the thing.
+
+    The other words do so with the likelihood `others`.
+    """
     shares: list[tuple[float, float]] = []
-    leaving = left_out = 0.0
+    leaving, left_out = others, 0.0
     for part in _PARTS.split(text):
-        leaving = {"<": 0.97, ">": 0.0}.get(part, leaving)
+        leaving = {"<": 0.97, ">": others}.get(part, leaving)
         left_out = {"{": thing, "}": 0.0}.get(part, left_out)
         shares += [] if _PARTS.fullmatch(part) else [(leaving, left_out)] * len(part)
     plain = _PARTS.sub("", text)
@@ -54,8 +61,24 @@ def test_words_that_the_rules_do_not_know_leave_things_out(text: str, prompt: st
 
 def test_what_the_rules_find_stays_and_is_trimmed_to_the_thing() -> None:
     assert read(marked("a radio<, no {wires} thereabouts>")).negative_prompt == "wires"
-    assert read(marked("a radio<, no {wires}>, no hat")).negative_prompt == "wires, hat"
-    assert read(marked("a cat without a hat")).negative_prompt == "hat"
+    assert read(marked("a radio<, no {wires}>, no hat", others=UNSURE)).negative_prompt == "wires, hat"
+    assert read(marked("a cat without a hat", others=UNSURE)).negative_prompt == "hat"
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "left_out"),
+    [
+        ("кот< без {хвоста}> и собака", "кот и собака", "хвоста"),
+        ("Gatto< senza {coda}> e cane", "Gatto e cane", "coda"),
+        ("fiets< zonder {zadel}> tegen een muur", "fiets tegen een muur", "zadel"),
+        ("No Face from Spirited Away on a train", "No Face from Spirited Away on a train", ""),
+        ("постер к фильму Без имени", "постер к фильму Без имени", ""),
+        ("无锡的古运河夜景", "无锡的古运河夜景", ""),
+    ],
+)
+def test_what_surely_leaves_nothing_out_is_drawn(text: str, prompt: str, left_out: str) -> None:
+    found = read(marked(text))
+    assert (found.prompt, found.negative_prompt) == (prompt, left_out)
 
 
 def test_a_thing_that_is_not_surely_left_out_stays_in_the_prompt() -> None:
@@ -84,7 +107,7 @@ def test_what_somebody_says_leaves_nothing_out() -> None:
     ],
 )
 def test_a_thing_of_the_rules_is_the_whole_thing_and_its_clause_goes(text: str, prompt: str, left_out: str) -> None:
-    found = read(marked(text))
+    found = read(marked(text, others=UNSURE))
     assert (found.prompt, found.negative_prompt) == (prompt, left_out)
 
 

@@ -96,7 +96,7 @@ def test_a_style_chosen_by_the_seed_is_named_where_all_pictures_have_it(catalogu
         ("二十张猫的图片，512x512", "20", "512×512", 0),
         ("猫の絵を二十枚、512x512", "20", "512×512", 0),
         ("고양이 그림 스무 장, 512x512", "20", "512×512", 0),
-        ("a cat on a roof " * 60, "", "", 500),
+        ("a cat on a roof " * 60, "", "", 497),
     ],
 )
 def test_what_was_cut_to_the_models_limits_is_stated_in_every_language(
@@ -184,3 +184,20 @@ def test_the_last_message_of_a_recognizable_language_decides_the_language(catalo
     assert presentation.language_of("ein Geist ohne Augen", "请画一个红苹果") == "de"
     assert presentation.language_of("3d", "请画一个红苹果") == "zh"
     assert presentation.language_of("3d") == "en"
+
+
+@pytest.mark.parametrize(
+    ("description", "told"),
+    [
+        ("no cat", "nothing remains to draw"),
+        ("keine Katze", "zu zeichnen bleibt nichts"),
+        ("без кота", "рисовать нечего"),
+        ("不要猫", "没有剩下要画的内容"),
+    ],
+)
+def test_a_description_that_only_leaves_something_out_is_asked_back(
+    catalogue: Catalogue, description: str, told: str
+) -> None:
+    _, spec = catalogue.resolve(JobRequest(description=description))
+    assert told in presentation.by_rules(spec)
+    assert BY_CODE["en"].phrases.one.split("{")[0] not in presentation.by_rules(spec)

@@ -94,6 +94,15 @@ def test_an_ambiguous_description_keeps_what_may_belong_to_the_picture(text: str
     assert {name: getattr(found, name) for name in asked} == asked
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["a cat, " + "purpleness " * 200, "a cat, " + "strength\n" * 200, "猫" * 2000, "a" * 1600 + " cat"],
+    ids=("words", "lines", "characters", "one word"),
+)
+def test_no_word_of_a_long_description_is_cut(text: str):
+    assert interpret(text, STYLES).prompt.split() == text.split()
+
+
 def test_a_description_may_have_ten_thousand_characters():
     assert interpret("a very long cat " * (MAX_DESCRIPTION // 16), STYLES).prompt.startswith("a very long cat")
 

@@ -190,3 +190,17 @@ def test_weather_and_places_around_a_thing_are_left_out(reader: SceneReader, tex
     assert scene is not None
     assert [each.name for each in scene.objects] == ["cat"]
     assert (scene.background, scene.left_out) == ("night", (left_out,))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("一只蓝色的猫在睡觉", "blue cat"),
+        ("一只蓝色的猫在树下看书", "blue cat"),
+        ("两只红色的狗在跑步", "2 red dog"),
+        ("一只蓝色的猫睡在沙发上", "blue cat"),
+        ("一只在睡觉的蓝色的猫", "blue cat"),
+    ],
+)
+def test_a_thing_keeps_its_colour_before_what_it_does_in_chinese(reader: SceneReader, text: str, expected: str) -> None:
+    assert told(reader.read(text, SceneRule())) == expected

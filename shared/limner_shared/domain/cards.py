@@ -25,7 +25,7 @@ from limner_shared.domain.card_fields import (
     shown,
 )
 from limner_shared.domain.card_limits import BatchSize, Side, StepRange
-from limner_shared.domain.conditions import Conditions, beyond
+from limner_shared.domain.conditions import Conditions, beyond, cut
 from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, JobRequest, JobSpec, Task
 from limner_shared.domain.safety import SafetyPolicy
 from limner_shared.domain.scenes import NearestName, SceneRule
@@ -185,8 +185,8 @@ class ModelCard(BaseModel):
         Values that the client chose are kept. A style or size that this model does not have is ignored, numbers and
         texts are cut to the limits.
         """
-        changes: dict[str, Any] = {"prompt": conditions.prompt[: self.max_prompt_chars].replace("\x00", " ")}
-        negative = conditions.negative_prompt[: self.max_prompt_chars].replace("\x00", " ")
+        changes: dict[str, Any] = {"prompt": cut(conditions.prompt.replace("\x00", " "), self.max_prompt_chars)}
+        negative = cut(conditions.negative_prompt.replace("\x00", " "), self.max_prompt_chars)
         changes["negative_prompt" if self.takes_negative_prompts else "dropped_negative"] = negative
         if conditions.style in self.styles:
             changes["style"] = conditions.style
@@ -206,7 +206,7 @@ class ModelCard(BaseModel):
         if request.prompt is not None:
             return self._text("prompt", request.prompt)
         # The description itself, in case no better prompt is derived from it.
-        return (request.description or "").replace("\x00", " ")[: self.max_prompt_chars]
+        return cut((request.description or "").replace("\x00", " "), self.max_prompt_chars)
 
     def _given(self, request: JobRequest) -> tuple[str, ...]:
         if request.description is None:

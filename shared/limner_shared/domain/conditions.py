@@ -86,3 +86,11 @@ class Interpretation(BaseModel):
     model: str | None = Field(default=None, description="The language model, where one was asked.")
     fallback: str | None = Field(default=None, description="Why a better way was not taken.")
     seconds: float = 0.0
+
+
+def cut(text: str, most: int) -> str:
+    """Return the beginning of a text, of at most `most` characters; it ends with a word, if a space is near."""
+    if len(text) <= most:
+        return text
+    space = max(text.rfind(each, 0, most + 1) for each in " \n")
+    return text[: space if space > most // 2 else most]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import tomllib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -28,6 +28,8 @@ _TASKS: Final = ("colour", "counting", "two objects", "position", "colour attrib
 _PARTICLES: Final = {"를": "을", "가": "이", "는": "은", "로": "으로", "와": "과", "면": "이면", "라": "이라"}
 """Korean particles after a vowel, and after a consonant."""
 _SUBJECT, _ASKING, _NUMBER, _SIZE, _STYLE, _NEGATIVE, _LEFT_OUT = range(len(ROLES))
+_CONDITIONS: Final = {"sizes": _SIZE, "styles": _STYLE, "negatives": _NEGATIVE}
+"""Kinds of phrases that name a condition, and their roles."""
 _CLOSED: Final = frozenset(
     ("articles", "joins", "people", "sizes", "styles", "unwanted", "lacking", "mid", "leads", "having")
 )
@@ -91,14 +93,15 @@ class Writer:
         return found
 
     def _plain(self) -> Described:
-        found = self._new(self._article() + self._subject() if self._chance(0.7) else self._one("plain"))
-        return self._with_conditions(found, 0.2)
+        found = self._new(self._shown() if self._chance(0.7) else self._one("plain"))
+        return self._with_conditions(self._lacking() if self._chance(0.2) else found, 0.2)
 
     def _asked(self) -> Described:
         request = self._placed(self._one("requests"), self._with_conditions(self._thing(), 0.25), _ASKING)
         request = self._with_conditions(request, 0.15)
         parts = [self._new(self._one("openers"), _ASKING)] if self._chance(0.35) else []
         context = [self._new(self._one("contexts"), _ASKING)] if self._chance(0.45) else []
+        context += [self._condition(self._choose.choice(list(_CONDITIONS)))] if self._chance(0.1) else []
         after = bool(context) and self._chance(0.2)
         parts += ([] if after else context) + [request] + (context if after else [])
         parts += [self._new(self._one("tails"), _ASKING) for share in (0.5, 0.1) if self._chance(share)]
@@ -119,8 +122,8 @@ class Writer:
     def _thing(self) -> Described:
         """Return a thing, alone or as a picture or a number of pictures of it."""
         kind = self._choose.choices(["thing", "pictures", "counted"], [5, 2, 3])[0]
-        thing = self._new(self._article() + self._subject())
-        if self._chance(0.1):
+        thing = self._new(self._shown())
+        if self._chance(0.2):
             thing = self._lacking()
         if kind == "thing":
             return thing
@@ -140,9 +143,13 @@ class Writer:
 
     def _after(self, thing: Described, words: str) -> str:
         """Return the words after a thing, with the particle that it has in Korean."""
-        if self._language == "ko" and words and _has_final(thing.text):
-            return _PARTICLES.get(words[0], words[0]) + words[1:]
-        return words
+        return self._with_particle(thing.text, words)[len(thing.text) :]
+
+    def _with_particle(self, text: str, words: str) -> str:
+        """Return a text with words after it, which in Korean may begin with a particle."""
+        if self._language == "ko" and words and _has_final(text):
+            return text + _PARTICLES.get(words[0], words[0]) + words[1:]
+        return text + words
 
     def _lacking(self) -> Described:
         """Return a thing with what it lacks: before it, as some languages say it, or between it and the rest."""
@@ -156,6 +163,10 @@ class Writer:
         if self._chance(0.4):  # another thing to draw
             after = self._phrases["joins"][0] + self._article(certain=True) + self._noun()
         found.join(self._leaving_out(self._phrase("mid").removeprefix("{x}")))
+        if self._chance(0.15):  # another thing that lacks something
+            found.add(self._phrases["joins"][0], _SUBJECT)
+            found.join(self._lacking())
+            return found
         found.add(after, _SUBJECT)
         return found
 
@@ -178,15 +189,19 @@ class Writer:
         return found
 
     def _with_conditions(self, found: Described, share: float) -> Described:
-        for kind, role in (("sizes", _SIZE), ("styles", _STYLE), ("negatives", _NEGATIVE)):
+        for kind in _CONDITIONS:
             if self._chance(share if kind == "negatives" else share / 2):
                 lead = self._choose.choice(["\uff0c", "\uff0c", ""] if self._wide else [", ", ", ", " ", " - ", ". "])
-                found.add(lead, role)
-                if kind == "negatives":
-                    found.add(self._lead(), role)
-                    found.join(self._leaving_out(self._phrase(kind)))
-                else:
-                    found.add(self._phrase(kind).replace("{s}", self._choose.choice(STYLES)), role)
+                found.add(lead, _CONDITIONS[kind])
+                found.join(self._condition(kind))
+        return found
+
+    def _condition(self, kind: str) -> Described:
+        """Return words that name a size, a style, or what to leave out."""
+        if kind != "negatives":
+            return self._new(self._phrase(kind).replace("{s}", self._choose.choice(STYLES)), _CONDITIONS[kind])
+        found = self._new(self._lead(), _NEGATIVE)
+        found.join(self._leaving_out(self._phrase(kind)))
         return found
 
     def _lead(self) -> str:
@@ -203,13 +218,30 @@ class Writer:
     def _noun(self) -> str:
         return self._choose.choice(nouns()).called(self._language)
 
+    def _shown(self) -> str:
+        """Return what a picture shows: a subject as people write it, or one of parts, with an article."""
+        return self._whole() if self._chance(0.3) else self._article() + self._subject()
+
+    def _whole(self) -> str:
+        """Return a subject as people write it; one with a title may have words that have another role elsewhere."""
+        if self._chance(0.7):
+            return self._one("subjects")
+        title = self._one("names")
+        return title if self._chance(0.1) else self._one("named").replace("{t}", title)
+
     def _subject(self) -> str:
-        kinds = ["noun", "thing", "media", "two", "having", "task", "plain", "speech"]
-        kind = self._choose.choices(kinds, [3, 6, 2, 2, 2, 2, 1, 1])[0]
-        if kind == "noun":
-            return self._noun()
-        if kind in {"thing", "media"}:
-            return self._one("media" if kind == "media" else "things").replace("{x}", self._noun())
+        kinds = ["noun", "thing", "media", "two", "having", "task", "plain", "speech", "whole"]
+        kind = self._choose.choices(kinds, [3, 6, 2, 2, 2, 2, 1, 1, 2])[0]
+        whole: dict[str, Callable[[], str]] = {
+            "noun": self._noun,
+            "whole": self._whole,
+            "plain": lambda: self._one("plain"),
+            "task": lambda: self._choose.choice(self._tasks),
+        }
+        return whole[kind]() if kind in whole else self._composed(kind)
+
+    def _composed(self, kind: str) -> str:
+        """Return a subject of a noun and other words of a kind."""
         if kind == "two":
             second = self._one("things").replace("{x}", self._noun()) if self._chance(0.4) else self._noun()
             return f"{self._noun()}{self._one('joins')}{second}"
@@ -219,7 +251,8 @@ class Writer:
         if kind == "speech":
             said = self._one(self._choose.choice(["tails", "openers", "negatives"]))
             return self._phrase("carriers").replace("{q}", said)
-        return self._choose.choice(self._tasks) if kind == "task" else self._one("plain")
+        before, after = self._one("media" if kind == "media" else "things").split("{x}")
+        return self._with_particle(before + self._noun(), after)
 
     def _spoil(self, found: Described) -> None:
         """Write as people do: without capitals or commas, and with typing errors."""

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from limner_training.tagging.descriptions import Described, Writer
 from limner_worker.generators.text_encoding.e5_file import installed
 from limner_worker.generators.text_encoding.token_states import TokenStates
-from limner_worker.networks.weights import save_module
+from limner_worker.networks.weights import load_module, save_module
 from limner_worker.networks.word_tagger import ROLES, WordTagger
 from limner_worker.stages.interpretation.language_files import BY_CODE
 
@@ -53,13 +53,27 @@ def examples(encoder: TokenStates, each: int, seed: int, *, held_out: bool) -> l
     return [example for example in found if len(example.roles)]
 
 
-def train_tagger(
-    folder: Path, each: int, epochs: int, batch: int, rate: float, seed: int, on_progress: Callable[[str], None]
-) -> None:
-    """Train on `each` descriptions of every language, and save the weights in `folder` after each epoch."""
+class TaggerOptions(NamedTuple):
+    """What a run of the training does."""
+
+    folder: Path
+    """Where the weights are saved after each epoch."""
+    each: int
+    """Descriptions of every language."""
+    epochs: int
+    batch: int
+    rate: float
+    seed: int
+    continued: bool = False
+    """Whether it starts from the weights in the folder."""
+
+
+def train_tagger(options: TaggerOptions, on_progress: Callable[[str], None]) -> None:
+    """Train the tagger. Raises WeightsError if there are no weights to start from."""
+    folder, each, epochs, batch, rate, seed, continued = options
+    network = load_module(WordTagger, folder / WEIGHTS) if continued else WordTagger()
     encoder = TokenStates(installed())
     known, judged = examples(encoder, each, seed, held_out=False), examples(encoder, JUDGED, seed, held_out=True)
-    network = WordTagger()
     optimizer = torch.optim.AdamW(network.parameters(), rate)
     total = epochs * -(-len(known) // batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(

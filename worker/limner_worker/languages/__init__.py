@@ -15,6 +15,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator
 
+WIDE: Final = "\u2e80"
+"""The first character of the scripts that are written without spaces (and of Korean, which has spaces)."""
 _REPEATED_GROUPS: Final = re.compile(
     r"""\\. | \[\^?\]?(?:\\.|[^\]\\])*\]                             # an escape, a class: brackets here are characters
     | (?P<undoable>\)(?:[*+]|\{\d*,\}|\{(?:\d*,)?(?:[5-9]|\d{2,})\})(?!\+))  # more than four times, not possessive""",

@@ -20,6 +20,7 @@ from limner_worker.generators.builtin.prompt_reading import PromptReader
 from limner_worker.generators.text_encoding.cached_encoder import CachedEncoder
 from limner_worker.generators.text_encoding.sentence_encoder import EncoderError, TextEncoder
 from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache, SharedEmbeddingCache
+from limner_worker.languages import emoji
 from limner_worker.networks.weights import WeightsError
 
 
@@ -69,7 +70,7 @@ class Encoder:
 
     def __call__(self, tasks: Sequence[ImageTask], styles: Sequence[str]) -> list[Conditioning]:
         """Return each image's conditioning; texts that are not cached are encoded together."""
-        texts = [text for task in tasks for text in (task.spec.prompt, task.spec.negative_prompt) if text]
+        texts = [text for task in tasks for text in (_worded(task), task.spec.negative_prompt) if text]
         encoded = dict(zip(texts, self._encode(texts), strict=True)) if texts else {}
         return [self._conditioning(task, encoded, styles) for task in tasks]
 
@@ -77,7 +78,7 @@ class Encoder:
         spec = task.spec
         negative = encoded.get(spec.negative_prompt)
         return Conditioning(
-            text=self._text_conditioning(task, encoded[spec.prompt]).to(self._device),
+            text=self._text_conditioning(task, encoded[_worded(task)]).to(self._device),
             negative=None if negative is None else negative.to(self._device),
             style=self._style(task, styles),
         )
@@ -89,7 +90,7 @@ class Encoder:
     def _text_conditioning(self, task: ImageTask, text: Tensor) -> Tensor:
         """Return the conditioning of the prompt, or of the name drawn in its place, which is recorded in the task."""
         spec = task.spec
-        named = None if self._reader is None else self._reader.name(spec.prompt, text, spec.nearest_name)
+        named = None if self._reader is None else self._reader.name(_worded(task), text, spec.nearest_name)
         task.drawn_as = None if named is None or named.exact else named.name
         return text if named is None else named.embedding
 
@@ -104,6 +105,11 @@ class Encoder:
         missing = set(card.styles) - set(styles)
         if missing:
             raise CardError(f"{card.name}: the weights have no styles {sorted(missing)}.")
+
+
+def _worded(task: ImageTask) -> str:
+    """Return an image's prompt with emoji in words: the encoder hardly tells one emoji from another."""
+    return emoji.spelled(task.spec.prompt)
 
 
 def load_encoder(card: ModelCard, device: str, settings: Settings) -> Encoder:

@@ -14,14 +14,13 @@ from safetensors import safe_open
 from torch import Tensor
 
 from limner_shared.domain.scenes import NearestName
+from limner_worker.languages import WIDE
 from limner_worker.networks.weights import WeightsError, write_tensors
 
 NAMES: Final = "names.safetensors"
 KNOWN: Final = "known.safetensors"
 LONGEST: Final = 6
 """The most words, or characters of a script without spaces, of a name that is searched for within a text."""
-WIDE: Final = "\u2e80"
-"""The first character of the scripts that are written without spaces."""
 SHORTEST: Final = 3
 """The fewest letters of a name that is searched for within a text; shorter ones are function words elsewhere."""
 _WORD: Final = re.compile(r"[\w'-]+")

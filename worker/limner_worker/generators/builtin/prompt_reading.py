@@ -11,6 +11,7 @@ from limner_shared.domain.scenes import NearestName, Scene, SceneRule
 from limner_worker.generators.builtin.known_names import KnownNames, NameMatch
 from limner_worker.generators.builtin.scenes.nouns import Encode
 from limner_worker.generators.builtin.scenes.reading import SceneReader
+from limner_worker.languages import emoji
 
 
 class Reading(NamedTuple):
@@ -23,7 +24,10 @@ class Reading(NamedTuple):
 
 
 class PromptReader:
-    """Reads prompts with the names that a model was trained with. The results depend on one prompt only."""
+    """Reads prompts with the names that a model was trained with. The results depend on one prompt only.
+
+    Emoji are read as their names.
+    """
 
     def __init__(self, names: KnownNames, encode: Encode) -> None:
         """`encode` returns the embeddings, float32 [n, 384], of texts."""
@@ -36,8 +40,9 @@ class PromptReader:
         scene = self.scene(spec, most)
         if scene is not None:
             return Reading(scene=scene)
-        [embedding] = self._encode([spec.prompt])
-        found = self.name(spec.prompt, embedding, spec.nearest_name)
+        prompt = emoji.spelled(spec.prompt)
+        [embedding] = self._encode([prompt])
+        found = self.name(prompt, embedding, spec.nearest_name)
         return Reading(drawn_as=None if found is None or found.exact else found.name)
 
     def scene(self, spec: JobSpec, most: int) -> Scene | None:
@@ -47,15 +52,16 @@ class PromptReader:
         """
         if spec.scenes is None or spec.scene is not None:
             return None if spec.scenes is None else spec.scene
-        scene = self._scenes.read(spec.prompt, spec.scenes)
+        prompt = emoji.spelled(spec.prompt)
+        scene = self._scenes.read(prompt, spec.scenes)
         if scene is None or len(scene.objects) > most:
             return None
-        return None if scene.plain and self._is_whole(spec, scene.objects[0].name) else scene
+        return None if scene.plain and self._is_whole(prompt, spec.nearest_name, scene.objects[0].name) else scene
 
-    def _is_whole(self, spec: JobSpec, name: str) -> bool:
+    def _is_whole(self, prompt: str, rule: NearestName | None, name: str) -> bool:
         """Return whether a prompt that is drawn as a whole is drawn as this name."""
-        [embedding] = self._encode([spec.prompt])
-        return self._names.drawn(spec.prompt, embedding, spec.nearest_name) == name
+        [embedding] = self._encode([prompt])
+        return self._names.drawn(prompt, embedding, rule) == name
 
     def name(self, prompt: str, embedding: Tensor, rule: NearestName | None) -> NameMatch | None:
         """Return the name to draw in place of a prompt with this embedding [384]; None to draw the prompt itself."""

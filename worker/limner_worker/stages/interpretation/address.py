@@ -41,6 +41,7 @@ class _Words:
     dative: Pattern
     thanks: Pattern
     final: Pattern
+    denied: Pattern
     greetings: Pattern
     reasons: Pattern
     softening: Pattern
@@ -88,6 +89,7 @@ def _words_of(language: Language) -> _Words | None:
         dative=expression(any_(said.dative)),
         thanks=expression(any_(said.thanks)),
         final=expression(any_(said.final)),
+        denied=expression(any_(said.denied)),
         greetings=expression(any_(said.greetings)),
         reasons=expression(any_(said.reasons)),
         softening=expression(any_(said.softening)),
@@ -247,7 +249,7 @@ def _ended(clause: str, words: _Words, *, asked: bool) -> str:
     parts = clause.split()
     said = [part.strip(_MARKS) for part in parts]
     start = next((at for at in range(len(said), 0, -1) if not words.known(said[at - 1])), 0)
-    if start < len(said) and words.places.fullmatch(said[start]):
+    if start < len(said) and (words.places.fullmatch(said[start]) or words.denied.fullmatch(said[start])):
         return clause
     after = said[start:]
     asks = words.asks(after) and (words.names(after) or not words.articles)

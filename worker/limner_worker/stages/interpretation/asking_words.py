@@ -40,6 +40,8 @@ class Tagged:
     """How likely it belongs to words that leave something out; empty if that is not known."""
     left_out: Sequence[float] = ()
     """How likely it belongs to a thing to leave out."""
+    number: Sequence[float] = ()
+    """How likely it belongs to words that say how many pictures to draw."""
 
     @property
     def asking_nothing(self) -> Tagged:

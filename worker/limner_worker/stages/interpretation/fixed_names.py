@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.patterns import RequestPatterns
 
 BESIDE: Final = 80
@@ -21,10 +22,17 @@ def is_named(text: str, span: tuple[int, int], thing: str, patterns: RequestPatt
     thing anyway.
     """
     before = text[max(0, span[0] - BESIDE) : span[0]]
-    if patterns.titled.search(before) or patterns.fixed.match(thing):
+    at = max(span[0], text.find(thing, *span))  # within the text, so that a pattern may look at the words before
+    if patterns.titled.search(before) or patterns.fixed.match(text, at):
         return True
     first = _WORD.search(text, *span)
     return first is not None and _is_title(text, first.start())
+
+
+def has_name(text: str, language: Language) -> bool:
+    """Return whether a word within a sentence has a capital that it has by no rule: it begins a name or a title."""
+    found = (word for word in _WORD.finditer(text) if _is_title(text, word.start()))
+    return any(not language.noun_capitals or len(word.group()) < LONG for word in found)
 
 
 def _is_title(text: str, start: int) -> bool:

@@ -21,6 +21,7 @@ from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.builtin.prompt_reading import PromptReader, Reading
 from limner_worker.generators.builtin.scenes.colouring import from_oklab, to_oklab
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
+from limner_worker.languages import emoji
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.weights import load_module
 from limner_worker.stages.choosing import Likeness
@@ -107,7 +108,7 @@ class EvaluatorRecognizer:
         Returns nothing if the picture looks like its prompt.
         """
         with self._lock:  # the encoder's engine is not thread-safe
-            asked = self._encoder.encode([prompt])[0]
+            asked = self._encoder.encode([emoji.spelled(prompt)])[0]
         seen = self._tower(_pixels(picture)).concept[0]
         best = (self._names.embeddings @ seen).topk(min(count, len(self._names.names)))
         if float(seen @ asked) > float(best.values[0]) - MIN_MARGIN:

@@ -17,6 +17,7 @@ from limner_shared.telemetry import get_logger
 from limner_worker.stages.interpretation import leaving_out, patterns, rules
 from limner_worker.stages.interpretation.asking_words import Tagged, merged, without_asking
 from limner_worker.stages.interpretation.client import ChatClient, LanguageError
+from limner_worker.stages.interpretation.counting import counted
 from limner_worker.stages.interpretation.language_detection import language_or_fallback
 from limner_worker.stages.interpretation.texts import WIDE
 
@@ -136,14 +137,21 @@ def _by_rules(request: Request) -> Interpretation:
 def _shortened(request: Request, found: Conditions, tagged: Tagged) -> Conditions:
     """Return the conditions of the text without its words of asking, if that says more, and all that it leaves out."""
     language, card = language_or_fallback(request.text), request.card
+    leaving = leaving_out.extent(tagged, language)
+
+    def read(text: str) -> Conditions:
+        return rules.interpret(text, card.styles, (), card.sizes, language.code, leaving)
+
+    if found.negative_prompt:
+        found = read(request.text)
     clauses = leaving_out.clauses(tagged, language)
     spans = [each.span for each in clauses]
+    if found.n is None and (number := counted(tagged, language)) is not None:
+        found = found.model_copy(update={"n": number[0]})
+        spans.append(number[1])
     rest = without_asking(tagged, language, spans)
     if rest == request.text:  # it would not say more
         return found
-
-    def read(text: str) -> Conditions:
-        return rules.interpret(text, card.styles, (), card.sizes, language.code)
 
     if clauses:  # the rules may have taken too much for what is left out
         drawn = read(without_asking(tagged.asking_nothing, language, spans)).prompt

@@ -160,6 +160,8 @@ class Phrases(Table):
     """The picture does not show `words`."""
     stands_for: str
     """The picture shows `name` where `asked` was said."""
+    nothing: str
+    """The description says nothing but to leave `without` out."""
     comma: str = ", "
 
 
@@ -170,6 +172,8 @@ class Language(Table):
     order: int
     unspaced: bool = False
     """Words are not separated by spaces, or take particles: patterns match parts of words."""
+    noun_capitals: bool = False
+    """Nouns have capitals."""
     cases: bool = False
     """Nouns have cases: the same thing may be named with another ending."""
     nominative: dict[str, str] = Field(default_factory=dict)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 from limner_shared.domain.conditions import Conditions
 from limner_worker.stages.interpretation.asking_words import Tagged, characters_of, mean_of, units_of
-from limner_worker.stages.interpretation.fixed_names import is_named
+from limner_worker.stages.interpretation.fixed_names import has_name, is_named
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.patterns import RequestPatterns, patterns_for
 from limner_worker.stages.interpretation.taking_apart import begins_another, is_doubled
@@ -20,6 +20,12 @@ POSSIBLE: Final = 0.1
 LIKELY: Final = 0.5
 SURE: Final = 0.8
 """How likely a thing must be one to leave out: the rules found it nowhere, and it may be what to draw."""
+REFUSED: Final = 0.1
+"""How likely words that the rules hold for leaving out must do so, at least."""
+DRAWN: Final = 0.05
+"""How likely words after what is left out must be of it, at most, to be drawn."""
+UNSPACED: Final = 0.002
+"""The same in languages without capitals."""
 _BETWEEN: Final = ", "
 """What stands between the things of conditions."""
 
@@ -41,12 +47,12 @@ def clauses(tagged: Tagged, language: Language) -> list[Clause]:
     units = characters_of(tagged.text) if language.unspaced else units_of(tagged.text, language)
     patterns = patterns_for(language)
     found: list[Clause] = []
-    for start, until in _runs(tagged.text, tagged.leaving, units, POSSIBLE):
+    for start, until in runs(tagged.text, tagged.leaving, units, POSSIBLE):
         end = start + begins_another(tagged.text[start:until], patterns)
         if not start and (joins := patterns.joined_first.match(tagged.text[end:until])):
             end += joins.end()
         inside = [unit for unit in units if start <= unit[0] and unit[1] <= end]
-        named = _runs(tagged.text, tagged.left_out, inside)
+        named = runs(tagged.text, tagged.left_out, inside)
         sure = [span for span in named if mean_of(tagged.text, tagged.left_out, span) >= SURE]
         things = [_plain(tagged.text[first:last], language) for first, last in sure]
         things = [thing for thing in things if thing and not patterns.idle.fullmatch(thing)]
@@ -55,6 +61,35 @@ def clauses(tagged: Tagged, language: Language) -> list[Clause]:
         if things and says_so and not named_so and not _is_said(tagged.text, (start, end), patterns):
             found.append(Clause((start, end), tuple(things)))
     return found
+
+
+def extent(tagged: Tagged, language: Language) -> Callable[[str], int]:
+    """Return what tells how many characters of words of leaving out, as the rules have them, leave something out.
+
+    None do if none of the words may do so in a text with a name, which may be of them ("No Face on a train"). Words
+    after the last that may, say what to draw ("without a tail and a dog").
+    """
+    units, joins = units_of(tagged.text, language), patterns_for(language).joined_first
+    least = REFUSED if has_name(tagged.text, language) else 0 if not language.unspaced else UNSPACED
+
+    def of(words: str) -> int:
+        said = words.strip(" ,")
+        start = tagged.text.lower().find(said.lower())
+        if start < 0 or not tagged.leaving:
+            return len(words)
+        inside = [unit for unit in units if start < unit[1] and unit[0] < start + len(said)]
+        shares = [mean_of(tagged.text, tagged.leaving, unit) for unit in inside]
+        if max(shares) < least:
+            return 0
+        may = [unit for unit, share in zip(inside, shares, strict=True) if share > DRAWN] or inside
+        while len(may) > 1 and joins.match(f"{tagged.text[slice(*may[-1])]} "):  # it joins what is drawn
+            may.pop()
+        rest = tagged.text[may[-1][1] :].lstrip()
+        if language.unspaced or may[-1] == inside[-1] or rest[:1].isupper():  # the rest of a name
+            return len(words)
+        return words.find(said) + may[-1][1] - start
+
+    return of
 
 
 def named_in(prompt: str, conditions: Conditions) -> bool:
@@ -74,7 +109,7 @@ def completed(conditions: Conditions, found: Sequence[Clause], tagged: Tagged) -
     return conditions.model_copy(update={"negative_prompt": _BETWEEN.join(dict.fromkeys(things))})
 
 
-def _runs(
+def runs(
     text: str, shares: Sequence[float], units: Sequence[tuple[int, int]], least: float = LIKELY
 ) -> list[tuple[int, int]]:
     """Return the runs of units of which each has a role with at least a small share, and one likely has it."""

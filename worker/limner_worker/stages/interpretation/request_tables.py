@@ -73,6 +73,8 @@ class Address(Table):
     greetings: Regex = ""
     final: Regex = ""
     """Verbs of asking that stand at the end ("kannst du ... zeichnen")."""
+    denied: Regex = ""
+    """Words that deny the asking after them at the end of a clause: what stands before is not wanted."""
     softening: Regex = ""
     """Words that begin a clause at the end which only softens the request ("if that is alright", "nothing fancy")."""
 

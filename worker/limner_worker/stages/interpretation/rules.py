@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from limner_shared.domain.conditions import Conditions, Turn
-from limner_worker.stages.interpretation import emoji
+from limner_shared.domain.conditions import Conditions, Turn, cut
+from limner_worker.languages import emoji
 from limner_worker.stages.interpretation.language_detection import language_of
 from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.refine import refined
-from limner_worker.stages.interpretation.taking_apart import Found, Model, subject_of, taken_apart
+from limner_worker.stages.interpretation.taking_apart import Found, LeavesOut, Model, subject_of, taken_apart
 from limner_worker.stages.interpretation.texts import tidy
 
 READ: Final = 1500
@@ -32,11 +32,12 @@ def interpret(
     history: Sequence[Turn] = (),
     sizes: Sequence[tuple[int, int]] = (),
     code: str | None = None,
+    leaving: LeavesOut | None = None,
 ) -> Conditions:
     """Return the conditions of a description, or of a message that may change the last picture of a history.
 
-    `code` is the text's language, if more is known of it than the text tells. If nothing sensible would remain, the
-    prompt is the text itself.
+    `code` is the text's language, if more is known of it than the text tells, and `leaving` how far words of leaving
+    out do so. If nothing sensible would remain, the prompt is the text itself.
     """
     model = Model(tuple(styles), tuple(sizes))
     previous: list[Conditions] = []
@@ -44,7 +45,18 @@ def interpret(
     for turn in _recent(history):
         previous.append(turn.conditions or _one(turn.text, model, previous, codes))
         codes.append(language_of(turn.text))
-    return _one(text, model, previous, codes, code)
+    return _one(text, model, previous, codes, code, leaving)
+
+
+def only_left_out(text: str) -> tuple[Language, str] | None:
+    """Return what a description leaves out, and its language, if it says nothing to draw ("no cat")."""
+    own = language_of(text)
+    spelled = emoji.spelled(cut(text, READ), BY_CODE[own or FALLBACK].phrases.without)
+    for language in _languages(own, ()):
+        found = taken_apart(spelled, language, Model((), ()))
+        if found.negative and not subject_of(found):
+            return language, language.phrases.comma.join(found.negative)
+    return None
 
 
 def _recent(history: Sequence[Turn]) -> Sequence[Turn]:
@@ -63,12 +75,15 @@ def _one(
     previous: Sequence[Conditions],
     codes: Sequence[str | None],
     code: str | None = None,
+    leaving: LeavesOut | None = None,
 ) -> Conditions:
     """Return the conditions of a text after the pictures and languages of the earlier messages."""
     plain = text.replace("\x00", " ")  # as conditions do, in which a prompt of nothing else would be empty
-    own = code or language_of(emoji.removed(plain[:READ]))
-    words = emoji.spelled(plain[:READ], BY_CODE[own or FALLBACK].phrases.without)
-    spelled, unread = words[:READ], words[READ:] + plain[READ:]
+    beginning = cut(plain, READ)
+    own = code or language_of(emoji.removed(beginning))
+    words = emoji.spelled(beginning, BY_CODE[own or FALLBACK].phrases.without)
+    spelled = cut(words, READ)
+    unread = words[len(spelled) :] + plain[len(beginning) :]
     languages = _languages(own or language_of(spelled), codes)
     if previous and not unread:
         short = len(spelled) <= LONGEST_ELSEWHERE
@@ -77,7 +92,7 @@ def _one(
             found = taken_apart(spelled, language, model, message=True)
             if changed := refined(found, model.styles, previous, strict=language in others):
                 return changed
-    return _new_subject(spelled, unread, taken_apart(spelled, languages[0], model), previous)
+    return _new_subject(spelled, unread, taken_apart(spelled, languages[0], model, leaving=leaving), previous)
 
 
 def _languages(own: str | None, codes: Sequence[str | None]) -> list[Language]:

@@ -19,7 +19,7 @@ from limner_worker.stages.interpretation.asking_words import Tagged
 log = get_logger(__name__)
 
 WEIGHTS: Final = SHIPPED / "limner-text" / "tagger.safetensors"
-_ASKING, _NEGATIVE, _LEFT_OUT = (ROLES.index(role) for role in ("asking", "negative", "left out"))
+_ASKING, _NUMBER, _NEGATIVE, _LEFT_OUT = map(ROLES.index, ("asking", "number", "negative", "left out"))
 
 
 class TaggerError(RuntimeError):
@@ -67,7 +67,8 @@ class Tagger:
         states = pad_sequence([states if len(states) else torch.zeros(1, 384) for _, states in read], batch_first=True)
         shares = self._network(states, lengths).softmax(-1)
         left_out = shares[..., _LEFT_OUT]
-        wanted = torch.stack([shares[..., _ASKING], shares[..., _NEGATIVE] + left_out, left_out], -1)
+        leaving = shares[..., _NEGATIVE] + left_out
+        wanted = torch.stack([shares[..., _ASKING], leaving, left_out, shares[..., _NUMBER]], -1)
         for text, (pieces, _), rows in zip(texts, read, wanted, strict=True):
             of_roles = [[0.0] * len(text) for _ in range(wanted.shape[-1])]
             for piece, row in zip(pieces, cast("Any", rows).tolist(), strict=False):

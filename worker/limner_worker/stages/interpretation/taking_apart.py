@@ -29,6 +29,10 @@ _QUOTES: Final = re.compile(
 )
 
 
+LeavesOut = Callable[[str], int]
+"""How many characters of words of leaving out do leave something out; the others say what to draw."""
+
+
 @dataclass(frozen=True)
 class Model:
     """What a model offers: the names of its styles, and its sizes."""
@@ -54,10 +58,13 @@ class Found:
     """The whole text."""
 
 
-def taken_apart(text: str, language: Language, model: Model, *, message: bool = False) -> Found:
+def taken_apart(
+    text: str, language: Language, model: Model, *, message: bool = False, leaving: LeavesOut | None = None
+) -> Found:
     """Return the conditions that a text names by the rules of a language, and the rest of the text.
 
-    A `message` may be a change, whose verbs are kept ("make it blue").
+    A `message` may be a change, whose verbs are kept ("make it blue"). Without `leaving`, words that the rules know to
+    leave something out do so to their end.
     """
     patterns = patterns_for(language)
     asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
@@ -80,7 +87,7 @@ def taken_apart(text: str, language: Language, model: Model, *, message: bool = 
         if found.size is None and _cut(found, (*words, *alone)):
             found.size = _shaped(shape, model.sizes)
     found.whole = found.text
-    _leave_out(found, patterns)
+    _leave_out(found, patterns, leaving or len)
     return found
 
 
@@ -129,32 +136,36 @@ def _count(found: Found, patterns: RequestPatterns) -> None:
         found.n = min(MOST, number_in(match["n"], found.language) or 0) or None
 
 
-def _leave_out(found: Found, patterns: RequestPatterns) -> None:
+def _leave_out(found: Found, patterns: RequestPatterns, leaving: LeavesOut) -> None:
     """Take what is not wanted out of the text."""
     quotes: list[tuple[int, int]] = []
+
+    def length(match: re.Match[str]) -> int:
+        return min(begins_another(match.group(), patterns), leaving(match.group()))
 
     def is_meant(match: re.Match[str]) -> bool:
         before = _beside(found.text, match)
         quoted = any(start < at < end for start, end in quotes for at in match.span())
         said = patterns.article_last.search(before) or patterns.speech.search(before)
         named = is_named(found.text, match.span(), match["what"], patterns)
-        return not (quoted or said or named or is_doubled(found.text, match.span(), patterns))
+        denied = not (quoted or said or named or is_doubled(found.text, match.span(), patterns))
+        return denied and length(match) > match.start("what") - match.start()
 
     for pattern in patterns.without:
         for _ in range(MOST_REPEATED):
             quotes[:] = [each.span() for each in _QUOTES.finditer(found.text)]
-            match = _cut(found, [pattern], is_meant, lambda match: begins_another(match.group(), patterns))
+            match = _cut(found, [pattern], is_meant, length)
             if match is None or len(found.negative) >= MOST_LEFT_OUT:
                 break
-            found.negative += [each for each in _things(match, patterns) if each not in found.negative]
+            found.negative += [each for each in _things(match, length(match), patterns) if each not in found.negative]
     if found.negative:
         found.text = patterns.joined_first.sub("", patterns.joined_twice.sub(r"\g<last>", found.text))
 
 
-def _things(match: re.Match[str], patterns: RequestPatterns) -> list[str]:
-    """Return the things that words of leaving out name."""
-    length = begins_another(match.group(), patterns) - (match.start("what") - match.start())
-    things = [name for thing in patterns.lists.split(match["what"][:length]) for name in _names(thing, patterns)]
+def _things(match: re.Match[str], length: int, patterns: RequestPatterns) -> list[str]:
+    """Return the things that the first characters, `length` of them, of words of leaving out name."""
+    what = match["what"][: length - (match.start("what") - match.start())]
+    things = [name for thing in patterns.lists.split(what) for name in _names(thing, patterns)]
     found = [tidy(patterns.determiners.sub("", name.strip(), count=1)) or tidy(name) for name in things]
     return [each for each in dict.fromkeys(found) if each and not patterns.idle.fullmatch(each)]
 

@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from limner_worker.languages import expression
+from limner_worker.languages import WIDE, expression
 
-WIDE: Final = "\u2e80"
-"""The first character of the scripts that are written without spaces (and of Korean, which has spaces)."""
 Pattern = re.Pattern[str]
 _WORD: Final = re.compile(r"\w")
 HANGUL: Final = re.compile("[\uac00-\ud7af]")

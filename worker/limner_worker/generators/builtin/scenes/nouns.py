@@ -65,7 +65,7 @@ class Lexicon:
     def within(self, phrase: str) -> tuple[Noun, str] | None:
         """Return the longest known noun at the phrase's head, and the other words; None if there is none or several."""
         if self._words.unspaced and " " not in phrase:
-            return self._at_end(phrase)
+            return self._before_predicate(phrase) or self._at_end(phrase)
         words = phrase.split()
         hits = list(self._spans(words))
         if not hits:
@@ -82,6 +82,13 @@ class Lexicon:
         if self._words.noun_first:
             return not self._words.of.search(" ".join((*before, "")))
         return not after or (noun.doubt == 0 and not self._words.unspaced)
+
+    def _before_predicate(self, phrase: str) -> tuple[Noun, str] | None:
+        """Return the longest known noun with which a phrase without spaces begins, and what its thing does."""
+        for at in range(len(phrase) - 1, 0, -1):
+            if self._words.predicates.match(phrase, at) and (noun := self.known(phrase[:at])) is not None:
+                return noun, phrase[at:]
+        return None
 
     def _at_end(self, phrase: str) -> tuple[Noun, str] | None:
         """Return the longest known noun at the end of a phrase without spaces, and what precedes it."""

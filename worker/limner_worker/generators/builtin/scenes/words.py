@@ -40,6 +40,8 @@ class Scenes(BaseModel):
     """An alternation of words after which a text is not read as a scene."""
     around: Regex = ""
     """An alternation of weather and other surroundings, which no picture shows, where they stand before a thing."""
+    predicates: Regex = ""
+    """What begins what a thing does, in a language without spaces in which that follows the thing ("猫在睡觉")."""
     counters: Regex = ""
     """An alternation of what follows a number in languages that count by measure words."""
     endings: Regex = ""
@@ -98,6 +100,7 @@ class SceneWords:
         self.of = expression(f"{bounds[0]}(?:{said.of or _NOTHING})")
         self.denials = _words(said.denials or _NOTHING, bounds)
         self.around = _words(said.around or _NOTHING, bounds)
+        self.predicates = expression(said.predicates or _NOTHING)
         self.lead_ins = expression(rf"^(?:{said.lead_ins or _NOTHING})\s*")
         gap = r"\s*" if file.unspaced else r"(?:(?<=\s)|(?<=,))"
         end = r"\s*" if file.unspaced else r"(?=\s)"

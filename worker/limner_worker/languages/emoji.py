@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
+from limner_worker.languages import WIDE
+
 JOINERS: Final = "\u200d\ufe0e\ufe0f"
 TONES: Final = "\U0001f3fb-\U0001f3ff"
 _TONES: Final = "".join(map(chr, range(0x1F3FB, 0x1F400)))
@@ -20,7 +22,7 @@ POLITE: Final = frozenset("🙏😊🙂😀😃😄😁👍👋🥺😍🥰😉�
 @cache
 def names() -> dict[str, str]:
     """Return the English names of emoji by their characters without variation selectors."""
-    content = files("limner_worker.stages.interpretation").joinpath("emoji.json").read_text("utf-8")
+    content = files("limner_worker.languages").joinpath("emoji.json").read_text("utf-8")
     return json.loads(content)
 
 
@@ -84,9 +86,18 @@ def _shown(plain: str) -> str:
         each = match.group().rstrip(_TONES)
         polite = each in POLITE and not any(character.isalnum() for character in plain[match.end() :])
         known = polite or _name(match).split()[0] in rest.lower() or each in plain[: match.start()]
-        return " " if known else f" {_name(match)} "
+        return " " if known else _set_apart(_name(match), plain[: match.start()], plain[match.end() :])
 
     return _tidy(_pattern().sub(word, plain))
+
+
+def _set_apart(name: str, before: str, after: str) -> str:
+    """Return a name with spaces towards words beside it, but not towards a script without spaces, or a particle.
+
+    "🐼打太极" gives "panda打太极", and "🐯가" "tiger가".
+    """
+    left, right = ("" if part.isalpha() and part >= WIDE else " " for part in (before[-1:], after[:1]))
+    return f"{left}{name}{right}"
 
 
 def _name(match: re.Match[str]) -> str:

@@ -1,0 +1,33 @@
+"""The number of pictures as a tagger reads it, where the rules do not know the words that say it. No I/O."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from limner_worker.languages import expression
+from limner_worker.stages.interpretation.asking_words import Tagged, mean_of, units_of
+from limner_worker.stages.interpretation.language_schema import Language
+from limner_worker.stages.interpretation.leaving_out import runs
+from limner_worker.stages.interpretation.number_words import number_in, number_pattern
+from limner_worker.stages.interpretation.taking_apart import MOST
+
+SURE: Final = 0.9
+"""How likely words must count pictures."""
+
+
+def counted(tagged: Tagged, language: Language) -> tuple[int, tuple[int, int]] | None:
+    """Return the number of pictures that a text surely asks for, and where its words are; None if it names none.
+
+    A number without other words beside it may as well count what to draw ("three pigs").
+    """
+    pattern = expression(number_pattern(language))
+    for span in runs(tagged.text, tagged.number, units_of(tagged.text, language)):
+        words = tagged.text[slice(*span)]
+        numbers = list(pattern.finditer(words))
+        if len(numbers) != 1 or mean_of(tagged.text, tagged.number, span) < SURE:
+            continue
+        value = number_in(numbers[0].group(), language)
+        beside = words.replace(numbers[0].group(), "", 1)
+        if value is not None and 1 < value <= MOST and any(each.isalpha() for each in beside):
+            return value, span
+    return None
