@@ -96,6 +96,8 @@ class World:
         """Give a tenant one resource of each kind, and remember their ids."""
         client = self.client if whose == "own" else self.other
         text = CANARY if whose == "other" else "own"
+        for old in client.get("/v1/webhook_endpoints").raise_for_status().json()["data"]:  # a tenant may have 20
+            client.delete(f"/v1/webhook_endpoints/{old['id']}").raise_for_status()
         line = {"custom_id": text, "method": "POST", "url": URL, "body": {"prompt": text}}
         made: dict[str, Any] = {
             "job": client.post("/replicate/v1/models/limner/limner-gan/predictions", json={"input": {"prompt": text}}),
