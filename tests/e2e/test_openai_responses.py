@@ -144,7 +144,8 @@ def test_a_client_that_loses_its_stream_continues_with_the_next_event(client: op
     asked: Any = tool(partial_images=2, steps=200)
     body: Any = {"model": CANVAS, "input": "a long boat", "tools": [asked], "background": True, "stream": True}
     got: list[Any] = []
-    with client.responses.create(**body) as stream:
+    started: Any = client.responses.create(**body)
+    with started as stream:
         for event in stream:
             got.append(event)
             if event.type == f"{CALL}.partial_image":
