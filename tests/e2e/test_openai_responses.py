@@ -144,14 +144,14 @@ def test_a_client_that_loses_its_stream_continues_with_the_next_event(client: op
     asked: Any = tool(partial_images=2, steps=200)
     body: Any = {"model": CANVAS, "input": "a long boat", "tools": [asked], "background": True, "stream": True}
     got: list[Any] = []
-    started: Any = client.responses.create(**body)
-    with started as stream:
+    responses: Any = client.responses
+    with responses.create(**body) as stream:
         for event in stream:
             got.append(event)
             if event.type == f"{CALL}.partial_image":
                 break
     response_id, last = got[0].response.id, got[-1].sequence_number
-    with client.responses.retrieve(response_id, stream=True, starting_after=last) as rest:
+    with responses.retrieve(response_id, stream=True, starting_after=last) as rest:
         got += list(rest)
     numbers = [event.sequence_number for event in got]
     assert numbers == sorted(set(numbers))
