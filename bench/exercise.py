@@ -229,7 +229,7 @@ def work(database: Database, spec: JobSpec, model: str) -> None:
         ledger.renew(session, [claim.key for claim in claims], 60)
         first, second, third, *others = claims
         made = Interpretation(conditions=Conditions(prompt="x"), backend="rules")
-        ledger.interpreted(session, first.id, first.attempt, made, spec, 30)
+        ledger.store_interpretation(session, first.id, first.attempt, made, spec, 30)
         queries.pictures_of(session, ["ab" * 32])
         failed = Result(second.id, second.attempt, error=GenerationFailed())
         ledger.settle(session, [_result(first), failed, Result(third.id, third.attempt, error=StorageFailed())])

@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import DBAPIError
 
 from limner_dispatcher.blob_sweep import BlobSweep
-from limner_dispatcher.duties import Isolation
+from limner_dispatcher.item_runner import ItemRunner
 from limner_dispatcher.leadership import Leadership, NotLeading
 from limner_dispatcher.lost_drains import LostDrains
 from limner_dispatcher.release import Releaser
@@ -35,13 +35,13 @@ from limner_shared.db.engine import DATABASE_AWAY, Database, describe, is_away
 from limner_shared.db.notifications import WaitingListener
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.ids import new_owner
-from limner_shared.garbage_collection import collect_and_freeze
 from limner_shared.messaging import reports
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import DELIVERIES_CHANNEL, Hints, connect
 from limner_shared.messaging.redis_queues import RedisQueues
 from limner_shared.metrics.exposition import start_at_zero
 from limner_shared.operator_port import serve_metrics
+from limner_shared.python_gc import collect_and_freeze
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger
@@ -82,10 +82,10 @@ class Dispatcher:
         self._supervisor = Supervisor(end_process)
         # A web process that cannot reach Redis notifies through PostgreSQL; the hint ends this process's wait.
         self._notifications = WaitingListener(database, self._supervisor, Hints(redis).waiting)
-        self.isolation = Isolation(ends_pass, before_each=self._supervisor.working)
+        self.runner = ItemRunner(ends_pass, before_each=self._supervisor.working)
         self._leads = {duty: Leadership(database, duty, self.owner) for duty in DUTIES}
         self._releaser = Releaser(
-            settings, catalogue, self._leads[RELEASE_DUTY], RedisQueues(redis), celery, self.isolation
+            settings, catalogue, self._leads[RELEASE_DUTY], RedisQueues(redis), celery, self.runner
         )
         self._repairs = Repairs(
             database,
@@ -93,11 +93,11 @@ class Dispatcher:
             Hints(redis),
             list(catalogue.cards),
             settings.max_solo_losses,
-            self.isolation,
+            self.runner,
         )
         self._lost_drains = LostDrains(database, self._leads[REPAIR_DUTY], redis)
         self._deliveries = Deliveries(
-            settings, database, self._leads[WEBHOOK_DUTY], self.isolation, self._supervisor, catalogue
+            settings, database, self._leads[WEBHOOK_DUTY], self.runner, self._supervisor, catalogue
         )
         self._hinted = WakeUp(redis, DELIVERIES_CHANNEL)
         blobs = Blobs(settings.resolved_blob_url, self._supervisor.working)
@@ -157,7 +157,7 @@ class Dispatcher:
         try:
             with _leader_round(REPAIR_DUTY):
                 self._repairs.round()
-                self.isolation.run("lost drains", self._lost_drains.look)
+                self.runner.run("lost drains", self._lost_drains.look)
         except Exception as error:
             if is_away(error):
                 self._repairs.outage()
@@ -174,9 +174,9 @@ class Dispatcher:
                 self._cleaner.reserve.release_for(error)
                 raise
             with _leader_round(CLEAN_DUTY):
-                self.isolation.run("retention", self._cleaner.clean)
-                self.isolation.run("set aside blobs", self._sweep.purge)
-                self.isolation.run("unreferenced blobs", self._sweep.look)
+                self.runner.run("retention", self._cleaner.clean)
+                self.runner.run("set aside blobs", self._sweep.purge)
+                self.runner.run("unreferenced blobs", self._sweep.look)
         return CLEAN_PAUSE
 
     def deliver(self) -> float:
@@ -226,13 +226,13 @@ class Dispatcher:
             wait(pause)
 
     def _report(self, *, ended: bool = False) -> None:
-        set_aside = self.isolation.set_aside()
+        set_aside = self.runner.set_aside()
         metrics.DISPATCHER_SET_ASIDE.set(len(set_aside))
         report = reports.DispatcherReport(
             owner=self.owner,
             leads=[duty for duty, leadership in self._leads.items() if leadership.leads],
-            finished=self.isolation.finished(),
-            failures=self.isolation.failures(),
+            finished=self.runner.finished(),
+            failures=self.runner.failures(),
             set_aside=set_aside[: reports.MOST_SET_ASIDE],
             set_aside_count=len(set_aside),
             database_full=self._database.is_full,

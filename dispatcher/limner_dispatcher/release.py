@@ -13,8 +13,8 @@ from celery import Celery
 from sqlalchemy.orm import Session
 
 from limner_dispatcher.aging import Aging
-from limner_dispatcher.duties import Isolation
 from limner_dispatcher.fairness import Backlog, FairShare
+from limner_dispatcher.item_runner import ItemRunner
 from limner_dispatcher.leadership import Leadership
 from limner_dispatcher.release_window import Window
 from limner_dispatcher.waiting_queues import QueuedJob, WaitingQueues
@@ -66,13 +66,13 @@ class Releaser:
         leadership: Leadership,
         lists: RedisQueues,
         celery: Celery,
-        isolation: Isolation,
+        runner: ItemRunner,
     ) -> None:
         self._settings = settings
         self._leadership = leadership
         self._redis_queues = lists
         self._celery = celery
-        self._isolation = isolation
+        self._runner = runner
         self._models = {name: self._state(card) for name, card in catalogue.cards.items()}
 
     def round(self) -> float:
@@ -85,8 +85,8 @@ class Releaser:
         def release(model: str) -> None:
             pauses.append(self._release(model, self._models[model]))
 
-        self._isolation.each("release", self._models, release)
-        self._isolation.each("move up", self._models, lambda model: self._move_up(model, self._models[model]))
+        self._runner.each("release", self._models, release)
+        self._runner.each("move up", self._models, lambda model: self._move_up(model, self._models[model]))
         return min(pauses)
 
     def _state(self, card: ModelCard) -> ModelState:

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from limner_dispatcher.duties import Isolation
+from limner_dispatcher.item_runner import ItemRunner
 from limner_dispatcher.leadership import Leadership
 from limner_shared.db import ledger, pause_queries, release_queries
 from limner_shared.db.accounts import pauses
@@ -54,14 +54,14 @@ class Repairs:
         hints: Hints,
         models: Sequence[str],
         max_solo_losses: int,
-        isolation: Isolation,
+        runner: ItemRunner,
     ) -> None:
         self._database = database
         self._leadership = leadership
         self._hints = hints
         self._models = list(models)
         self._solo_losses = max_solo_losses
-        self._isolation = isolation
+        self._runner = runner
         self._reaps_from = float("-inf")
         self._last_round = float("-inf")
         self._late_rounds = 0
@@ -77,7 +77,7 @@ class Repairs:
         if not self._delays_reaping():
             self._late_rounds = 0
         self._last_round = time.monotonic()
-        run = self._isolation.run
+        run = self._runner.run
         if time.monotonic() >= self._reaps_from:
             run("reap", self._reap)
         run("expire", lambda: self._end(release_queries.has_overdue_job, ledger.expire))
@@ -85,9 +85,9 @@ class Repairs:
         run("ended pauses", self._lift_pauses)
         run("fail unknown models", self._fail_unknown)
         run("idempotency keys", self._delete_old_keys)
-        self._isolation.each("stale bulks", self._ask(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
-        self._isolation.each("sweep bulks", self._ask(ledger.unswept_bulks), self._sweep, SWEEP_SECONDS)
-        self._isolation.each("backfill legacy jobs", self._models, self._backfill)
+        self._runner.each("stale bulks", self._ask(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
+        self._runner.each("sweep bulks", self._ask(ledger.unswept_bulks), self._sweep, SWEEP_SECONDS)
+        self._runner.each("backfill legacy jobs", self._models, self._backfill)
 
     def _delays_reaping(self) -> bool:
         """Delay reaping if the last round began too long ago; returns whether that is so."""

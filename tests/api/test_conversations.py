@@ -46,7 +46,7 @@ def interpret(app: App, turn: dict[str, Any], prompt: str, **more: Any) -> None:
     found = Interpretation(conditions=Conditions(prompt=prompt), backend="rules")
     fitted = claim.spec.model_copy(update={"prompt": prompt} | more)
     with app.extensions["limner"].database.write() as session:
-        assert ledger.interpreted(session, claim.id, claim.attempt, found, fitted, 1)
+        assert ledger.store_interpretation(session, claim.id, claim.attempt, found, fitted, 1)
     finish(app, claim, png("red"))
 
 

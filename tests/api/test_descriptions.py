@@ -31,7 +31,7 @@ def draw(app: App, job: dict[str, Any], prompt: str) -> None:
     found = Interpretation(conditions=Conditions(prompt=prompt), backend="rules", fallback="No LLM is configured.")
     with app.extensions["limner"].database.write() as session:
         fitted = claim.spec.model_copy(update={"prompt": prompt, "seed": 7})
-        assert ledger.interpreted(session, claim.id, claim.attempt, found, fitted, 1)
+        assert ledger.store_interpretation(session, claim.id, claim.attempt, found, fitted, 1)
     image = NewImage("ab" * 32, "image/png", 256, 256, 1, 7, {"seed": 7, "buckets": []})
     with app.extensions["limner"].database.write() as session:
         assert ledger.finish(session, [ledger.Result(claim.id, claim.attempt, [image])])

@@ -201,7 +201,7 @@ def test_the_job_of_a_client_that_has_gone_is_canceled_only_if_that_was_asked_fo
         """The status of a job after its client's wait."""
         job_id = client.post("/api/v1/jobs", json={"prompt": "x"}).json["id"]
         is_gone = iter([False] if streams else [])
-        caller = waiting.Caller(lambda: next(is_gone, gone), cancels)
+        caller = waiting.WaitingClient(lambda: next(is_gone, gone), cancels)
         if waits:
             waiting.until(services, "tenant_local", job_id, 0.01, caller)
         elif streams:  # the server closes the answer

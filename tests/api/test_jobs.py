@@ -18,7 +18,7 @@ from limner_shared.db.tables import Job
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import StorageFailed
 from limner_shared.messaging.hints import Progress
-from limner_shared.messaging.reports import DispatcherReport, SetAside, WorkerReport, delete_report, write_report
+from limner_shared.messaging.reports import DispatcherReport, FailingItem, WorkerReport, delete_report, write_report
 from limner_shared.storage.blobs import Blobs
 from limner_web.intake import submission
 from limner_web.updates import unchanged as unchanged_polls
@@ -308,7 +308,7 @@ def test_the_service_is_ready_when_database_and_redis_are(client: ApiClient):
 
 
 def test_readiness_reports_set_aside_items_stalled_threads_and_paused_models(client: ApiClient, redis_url: str):
-    aside = SetAside(duty="sweep bulks", item="bulk_7", error="IntegrityError", failures=4, retry_in=8.0)
+    aside = FailingItem(duty="sweep bulks", item="bulk_7", error="IntegrityError", failures=4, retry_in=8.0)
     dispatcher = DispatcherReport(
         owner="a",
         leads=["dispatch"],

@@ -213,7 +213,7 @@ def test_the_lease_is_renewed_at_each_line(
     client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
 ):
     made = create(client, *[edit(str(number), image=DATA_URL) for number in range(3)], endpoint=EDITS)
-    store, leases = batch_reader.admit, list[float]()
+    store, leases = batch_reader.check_and_store_inputs, list[float]()
 
     def look(*arguments: Any) -> Any:
         with app.extensions["limner"].database.read() as session:
@@ -222,7 +222,7 @@ def test_the_lease_is_renewed_at_each_line(
         return store(*arguments)
 
     monkeypatch.setattr(batch_loader, "RENEW_SECONDS", -1)
-    monkeypatch.setattr(batch_reader, "admit", look)
+    monkeypatch.setattr(batch_reader, "check_and_store_inputs", look)
     loader.load_next()
     assert len(leases) == 3
     assert min(leases) > 1

@@ -101,7 +101,7 @@ def draw(app: App, job_id: str) -> None:
     picture = png("red")
     image = NewImage(services.blobs.put(picture), "image/png", 64, 32, len(picture), 7, {}, f"a {WORD}", "ab" * 32)
     with services.database.write() as session:
-        ledger.interpreted(session, job_id, claim.attempt, made, spec, 1)
+        ledger.store_interpretation(session, job_id, claim.attempt, made, spec, 1)
         result = ledger.Result(job_id, claim.attempt, [image], presentation=f"Here is a {WORD}.")
         assert ledger.finish(session, [result])
 

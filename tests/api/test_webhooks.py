@@ -11,7 +11,7 @@ from sqlalchemy import select
 from standardwebhooks import Webhook
 
 from limner_dispatcher.dispatcher import ends_pass
-from limner_dispatcher.duties import Isolation
+from limner_dispatcher.item_runner import ItemRunner
 from limner_dispatcher.leadership import Leadership
 from limner_dispatcher.webhooks.deliveries import DUTY, Deliveries
 from limner_shared.db.engine import Database
@@ -57,7 +57,7 @@ def test_urls_are_complete_if_the_service_knows_its_address(
         job = client.post(JOBS, json={"prompt": "x", "webhook": shop.url}, headers=headers).json
         client.post(f"{JOBS}/{job['id']}/cancel", headers=headers)
         leadership = Leadership(database, DUTY, "me")
-        duty = Deliveries(changed, database, leadership, Isolation(ends_pass), Supervisor(), catalogue)
+        duty = Deliveries(changed, database, leadership, ItemRunner(ends_pass), Supervisor(), catalogue)
         duty.round()
         duty.close()
     assert shop.requests[0].event["data"]["links"]["self"] == f"https://pictures.example{JOBS}/{job['id']}"

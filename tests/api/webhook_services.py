@@ -11,7 +11,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from limner_dispatcher.dispatcher import ends_pass
-from limner_dispatcher.duties import Isolation
+from limner_dispatcher.item_runner import ItemRunner
 from limner_dispatcher.leadership import Leadership
 from limner_dispatcher.webhooks.deliveries import DUTY, Deliveries
 from limner_shared.db.engine import Database
@@ -38,7 +38,7 @@ def delivering(settings: Settings, database: Database, catalogue: Catalogue) -> 
     """A dispatcher's delivery duty on a thread."""
     changed = settings.model_copy(update={"webhook_internal_targets": INTERNAL, "webhook_timeout_seconds": 5.0})
     leadership = Leadership(database, DUTY, "a test")
-    duty = Deliveries(changed, database, leadership, Isolation(ends_pass), Supervisor(), catalogue)
+    duty = Deliveries(changed, database, leadership, ItemRunner(ends_pass), Supervisor(), catalogue)
     ended = threading.Event()
 
     def run() -> None:

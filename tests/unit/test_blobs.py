@@ -16,7 +16,7 @@ from tests.buckets import unresponsive_bucket
 
 from limner_shared.errors import ConfigurationError, NotFound, StorageFailed, StorageFull
 from limner_shared.storage import object_store, syncing
-from limner_shared.storage.blobs import INPUTS, Blobs, SetAside, picture_key
+from limner_shared.storage.blobs import INPUTS, Blobs, QuarantinedBlob, picture_key
 from limner_shared.storage.media_types import media_type
 from limner_shared.storage.object_store import FAILURES, Store
 from limner_shared.storage.signed_urls import UrlSigner
@@ -227,8 +227,8 @@ def test_blobs_that_are_set_aside_can_be_read_until_their_final_deletion(tmp_pat
     assert list(blobs.set_aside(60)) == [[]]
     [page] = blobs.set_aside(-1)
     assert sorted(page) == [("", digest), ("inputs", given)]
-    blobs.put_back(page[page.index(SetAside("", digest))])
-    blobs.delete_for_good(page[page.index(SetAside("inputs", given))])
+    blobs.put_back(page[page.index(QuarantinedBlob("", digest))])
+    blobs.delete_for_good(page[page.index(QuarantinedBlob("inputs", given))])
     assert blobs.get(digest) == b"picture"
     with pytest.raises(NotFound):
         blobs.get_input(given)

@@ -17,7 +17,7 @@ from limner_shared.messaging.celery_app import queue_name
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
 from limner_worker.runtime.admission import Admission
-from limner_worker.runtime.claiming import UNIT_SECONDS, Claimer, Delivery
+from limner_worker.runtime.claiming import UNIT_SECONDS, Claimer, JobMessage
 from limner_worker.runtime.held_jobs import HeldJobs
 
 
@@ -39,7 +39,7 @@ def test_a_claim_that_does_not_end_is_a_stall_and_waiting_for_messages_is_none(
     claimer.start()
     clock.now += UNIT_SECONDS + 1
     assert threads.stalled() == {}
-    claimer.deliver(Delivery(queue_name("limner-flow", Lane.NORMAL), ["job_a"], lambda: None))
+    claimer.deliver(JobMessage(queue_name("limner-flow", Lane.NORMAL), ["job_a"], lambda: None))
     assert claiming.wait(30)
     clock.now += UNIT_SECONDS + 1
     assert threads.stalled() == {"claiming": UNIT_SECONDS + 1}

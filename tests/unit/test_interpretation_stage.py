@@ -51,7 +51,7 @@ def store(database: Database, run: JobRun, prompt: str, attempt: int | None = No
     found = Interpretation(conditions=Conditions(prompt=prompt, style="a\x00style"), backend="rules")
     spec = run.claim.spec.model_copy(update={"prompt": found.conditions.prompt})
     with database.write() as session:
-        return ledger.interpreted(session, run.id, attempt or run.claim.attempt, found, spec, 1)
+        return ledger.store_interpretation(session, run.id, attempt or run.claim.attempt, found, spec, 1)
 
 
 def test_a_later_attempt_finds_the_stored_interpretation(database: Database, catalogue: Catalogue):

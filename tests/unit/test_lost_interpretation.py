@@ -28,7 +28,7 @@ def test_an_interpretation_whose_lease_is_lost_meanwhile_is_not_charged(database
     def interpret() -> bool:
         with database.write() as session:
             spec = JobSpec.model_validate(session.scalar(select(Job.spec)))
-            return ledger.interpreted(session, job_id, held.attempt, made, spec, 5000)
+            return ledger.store_interpretation(session, job_id, held.attempt, made, spec, 5000)
 
     def waits() -> bool:
         with database.read() as session:

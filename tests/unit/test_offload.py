@@ -10,7 +10,7 @@ import pytest
 
 from limner_shared.errors import Overloaded
 from limner_web.serving import offload
-from limner_web.serving.offload import Threads
+from limner_web.serving.offload import OffloadPool
 
 
 def test_a_refusal_names_what_too_many_calls_do(monkeypatch: pytest.MonkeyPatch):
@@ -19,11 +19,11 @@ def test_a_refusal_names_what_too_many_calls_do(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(offload, "monkey", SimpleNamespace(is_module_patched=always))
     with pytest.raises(Overloaded, match="Too many searches for similar images are running"):
-        Threads(0, 0, work="searches for similar images are running").call(int)
+        OffloadPool(0, 0, work="searches for similar images are running").call(int)
 
 
 def test_a_tenant_cannot_take_the_places_of_others_and_gets_its_own_back():
-    threads = Threads(1, 1, tenant_share=0.5)
+    threads = OffloadPool(1, 1, tenant_share=0.5)
 
     def twice(tenant_id: str) -> int:
         return threads.call_for("first", threads.call_for, tenant_id, int)
@@ -35,7 +35,7 @@ def test_a_tenant_cannot_take_the_places_of_others_and_gets_its_own_back():
 
 
 def test_calls_in_turn_take_one_place_of_a_tenant_and_hold_up_nobody_else():
-    threads, begun, ended = Threads(1, 7), threading.Event(), threading.Event()
+    threads, begun, ended = OffloadPool(1, 7), threading.Event(), threading.Event()
     running: list[str] = []
 
     def one_of(tenant_id: str) -> list[str]:
@@ -55,7 +55,7 @@ def test_calls_in_turn_take_one_place_of_a_tenant_and_hold_up_nobody_else():
 
 
 def test_a_call_in_turn_counts_in_its_tenants_share():
-    threads = Threads(1, 1, tenant_share=0.5)
+    threads = OffloadPool(1, 1, tenant_share=0.5)
     with pytest.raises(Overloaded, match="for this tenant"):
         threads.call_for("first", threads.call_in_turn, "first", int)
     assert threads.call_in_turn("first", int) == 0

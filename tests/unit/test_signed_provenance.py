@@ -29,7 +29,7 @@ from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_web.a1111 import infotext
 from limner_web.renditions import Rendition, Renditions
-from limner_web.serving.offload import Threads
+from limner_web.serving.offload import OffloadPool
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.picture_files import PictureEncoder, encode_png
 from limner_worker.stages.provenance import PNG_KEY
@@ -133,7 +133,7 @@ def test_a_rendition_is_signed_again_and_names_the_original(
 ) -> None:
     blobs = Blobs(tmp_path.as_uri())
     digest = blobs.put(signer.created(encode_png(PICTURE), "limner-flow"))
-    made = Renditions(blobs, Threads(1), Threads(1), signer).get("tenant_1", digest, Rendition(kind, 32))
+    made = Renditions(blobs, OffloadPool(1), OffloadPool(1), signer).get("tenant_1", digest, Rendition(kind, 32))
     manifest, actions = read(made, media_type)
     assert [action["action"] for action in actions] == ["c2pa.opened", "c2pa.transcoded"]
     assert actions[1]["digitalSourceType"] == SOURCE_TYPE
@@ -144,7 +144,7 @@ def test_a_rendition_is_signed_again_and_names_the_original(
 def test_a_file_with_the_settings_of_a1111_is_signed_again(
     signer: PictureSigner, tmp_path: Path, kind: str, media_type: str
 ) -> None:
-    renditions = Renditions(Blobs(tmp_path.as_uri()), Threads(1), Threads(1), signer)
+    renditions = Renditions(Blobs(tmp_path.as_uri()), OffloadPool(1), OffloadPool(1), signer)
     stored = signer.created(encode_png(PICTURE), "limner-flow")
     writer = functools.partial(infotext.as_file, kind=kind, text="a cat\nSteps: 4")
     made = renditions.write("tenant_1", stored, kind, writer)
@@ -157,7 +157,7 @@ def test_a_rendition_of_an_unsigned_picture_is_not_signed(signer: PictureSigner,
     blobs = Blobs(tmp_path.as_uri())
     digest = blobs.put(encode_png(PICTURE))
     assert not is_signed(
-        Renditions(blobs, Threads(1), Threads(1), signer).get("tenant_1", digest, Rendition("png", 32))
+        Renditions(blobs, OffloadPool(1), OffloadPool(1), signer).get("tenant_1", digest, Rendition("png", 32))
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from limner_shared.errors import Overloaded, TooManyRequests
 from limner_shared.settings import Settings
-from limner_web.throttling import ConcurrencyLimiter, Slots
+from limner_web.throttling import ConcurrencyLimiter, HeldSlots
 
 KINDS = ("requests", "streams", "bulks")
 
@@ -20,7 +20,7 @@ def make_limiter(**changes: Any) -> ConcurrencyLimiter:
     return ConcurrencyLimiter(Settings(require_keys=True, **changes))
 
 
-def enter(limiter: ConcurrencyLimiter, tenant: str, *kinds: str) -> Slots:
+def enter(limiter: ConcurrencyLimiter, tenant: str, *kinds: str) -> HeldSlots:
     slots = limiter.acquire(*kinds)
     try:
         limiter.assign_tenant(slots, tenant)
@@ -63,7 +63,7 @@ def test_a_waiting_stream_does_not_count_as_a_request():
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sets(st.sampled_from(KINDS), min_size=1), st.booleans())))
 def test_the_counts_are_correct_for_any_sequence_of_requests(requests: list[Any]):
     limiter = make_limiter(max_requests=6, max_streams=4, max_bulks=3)
-    held: list[Slots] = []
+    held: list[HeldSlots] = []
     for tenant, kinds, leave_first in requests:
         if leave_first and held:
             limiter.release(held.pop(0))

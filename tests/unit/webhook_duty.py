@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from limner_dispatcher.dispatcher import ends_pass
-from limner_dispatcher.duties import Isolation
+from limner_dispatcher.item_runner import ItemRunner
 from limner_dispatcher.leadership import Leadership
 from limner_dispatcher.webhooks import deliveries as duty
 from limner_dispatcher.webhooks.deliveries import Deliveries
@@ -40,7 +40,7 @@ def make_duty(settings: Settings, database: Database, catalogue: Catalogue) -> I
     def make(owner: str = "a dispatcher", **changes: Any) -> Deliveries:
         changed = settings.model_copy(update={"webhook_internal_targets": ("127.0.0.0/8", "localhost"), **changes})
         leadership = Leadership(database, duty.DUTY, owner)
-        made.append(Deliveries(changed, database, leadership, Isolation(ends_pass), Supervisor(), catalogue))
+        made.append(Deliveries(changed, database, leadership, ItemRunner(ends_pass), Supervisor(), catalogue))
         return made[-1]
 
     yield make

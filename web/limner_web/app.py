@@ -148,7 +148,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     openapi.install(app)
     assets.install(app)
     languages.install(app)
-    headers = security_headers(services.delivery.origin)
+    headers = security_headers(services.bucket_redirects.origin)
     app.after_request(partial(_end, headers))
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -14,9 +14,9 @@ from gunicorn.app.base import BaseApplication
 from limner_shared import trace_export
 from limner_shared.db.schema import require_current
 from limner_shared.errors import ConfigurationError
-from limner_shared.garbage_collection import collect_and_freeze
 from limner_shared.metrics.exposition import configure, share_values
 from limner_shared.operator_port import address_of
+from limner_shared.python_gc import collect_and_freeze
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging, get_logger
 from limner_web.limits import MAX_LINE_BYTES, max_connections

@@ -17,7 +17,7 @@ from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_shared.storage.blobs import Blobs
 from limner_web.limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
-from limner_web.serving.offload import Threads
+from limner_web.serving.offload import OffloadPool
 
 OVERSAMPLING: Final = 2
 """An image is first reduced to this many times the needed size; the fitted result then looks the same."""
@@ -33,7 +33,7 @@ FIELDS: Final = ("image", "mask")
 class Inputs:
     """Stores the images that a client gives in `image` and `mask`, as PNGs of the job's size."""
 
-    def __init__(self, database: Database, blobs: Blobs, storage: Threads, pillow: Threads) -> None:
+    def __init__(self, database: Database, blobs: Blobs, storage: OffloadPool, pillow: OffloadPool) -> None:
         """`storage` runs the calls of `blobs`; `pillow` decodes and encodes images."""
         self._database = database
         self._blobs = blobs

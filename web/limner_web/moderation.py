@@ -15,7 +15,7 @@ from limner_shared.errors import ConfigurationError, ModerationBlocked, SafetyUn
 from limner_shared.picture_classifier import PictureClassifier
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
-from limner_web.serving.offload import Threads
+from limner_web.serving.offload import OffloadPool
 
 log = get_logger(__name__)
 
@@ -27,7 +27,7 @@ MAX_TENANTS: Final = 10_000
 class Moderation:
     """Judges texts and pictures. The classifier is loaded when the first picture is to be judged."""
 
-    def __init__(self, settings: Settings, database: Database, pillow: Threads) -> None:
+    def __init__(self, settings: Settings, database: Database, pillow: OffloadPool) -> None:
         """`pillow` runs the classifier. Raises ConfigurationError for rules that cannot be read."""
         self._database = database
         self._pillow = pillow

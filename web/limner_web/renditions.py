@@ -12,7 +12,7 @@ from limner_shared.c2pa_signing import PictureSigner, is_signed
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import Blobs
 from limner_web.picture_formats import MEDIA_TYPES, convert
-from limner_web.serving.offload import Threads
+from limner_web.serving.offload import OffloadPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Rendition:
 class Renditions:
     """Returns stored renditions, and makes those that are missing."""
 
-    def __init__(self, blobs: Blobs, storage: Threads, pillow: Threads, signer: PictureSigner | None) -> None:
+    def __init__(self, blobs: Blobs, storage: OffloadPool, pillow: OffloadPool, signer: PictureSigner | None) -> None:
         """`storage` runs the calls of `blobs`; `pillow` decodes, encodes and signs images."""
         self._signer = signer
         self._blobs = blobs

@@ -20,7 +20,7 @@ from limner_shared.messaging.wakeups import WakeUps
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
-from limner_web.delivery import Delivery
+from limner_web.bucket_redirects import BucketRedirects
 from limner_web.identity_provider import IdentityProvider
 from limner_web.input_images import Inputs
 from limner_web.key_usage import KeyUsage
@@ -29,7 +29,7 @@ from limner_web.model_names import ModelNames
 from limner_web.moderation import Moderation
 from limner_web.renditions import Renditions
 from limner_web.serving import cooperative
-from limner_web.serving.offload import Threads
+from limner_web.serving.offload import OffloadPool
 from limner_web.serving.probe import Probe
 from limner_web.serving.shutdown import Shutdown
 from limner_web.throttling import ConcurrencyLimiter, RequestRate
@@ -57,7 +57,7 @@ class Services:
     inputs: Inputs
     moderation: Moderation
     renditions: Renditions
-    delivery: Delivery
+    bucket_redirects: BucketRedirects
     links: SignedLinks
     vectors: VectorCache
     listener: Listener
@@ -72,10 +72,10 @@ class Services:
     identity_provider: IdentityProvider | None
     targets: Targets
     """Where webhooks may be sent."""
-    storage: Threads
-    """Threads for calls of `blobs`."""
-    pillow: Threads
-    """Threads for decoding and encoding images."""
+    storage: OffloadPool
+    """OffloadPool for calls of `blobs`."""
+    pillow: OffloadPool
+    """OffloadPool for decoding and encoding images."""
 
 
 def build(settings: Settings) -> Services:
@@ -87,8 +87,8 @@ def build(settings: Settings) -> Services:
     catalogue, supervisor = Catalogue.load(settings.models, settings.default_model), Supervisor()
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs = Blobs(settings.resolved_blob_url)
-    storage, limiter = Threads(STORAGE_THREADS, STORAGE_WAITING, work=STORING), ConcurrencyLimiter(settings)
-    pillow = Threads(PILLOW_THREADS, PILLOW_WAITING, limiter.tenant_share)
+    storage, limiter = OffloadPool(STORAGE_THREADS, STORAGE_WAITING, work=STORING), ConcurrencyLimiter(settings)
+    pillow = OffloadPool(PILLOW_THREADS, PILLOW_WAITING, limiter.tenant_share)
     return Services(
         settings=settings,
         database=database,
@@ -101,7 +101,7 @@ def build(settings: Settings) -> Services:
         inputs=Inputs(database, blobs, storage, pillow),
         moderation=Moderation(settings, database, pillow),
         renditions=Renditions(blobs, storage, pillow, PictureSigner.of(settings)),
-        delivery=Delivery(settings, blobs, storage),
+        bucket_redirects=BucketRedirects(settings, blobs, storage),
         links=SignedLinks(settings, database),
         vectors=VectorCache(database),
         listener=listener,

@@ -30,7 +30,7 @@ SHARED_SECONDS: Final = 1
 
 
 @dataclass(slots=True, eq=False)
-class Slots:
+class HeldSlots:
     """The slots that one request holds, one of each kind, and the tenant in whose share they count, if known."""
 
     kinds: list[str] = field(default_factory=list[str])
@@ -60,7 +60,7 @@ class ConcurrencyLimiter:
         """The kinds that have no free slot."""
         return [kind for kind, limit in self.limits.items() if self.held[kind] >= limit]
 
-    def acquire(self, *kinds: str) -> Slots:
+    def acquire(self, *kinds: str) -> HeldSlots:
         """Take one slot of each kind. Raises Overloaded if a kind is full."""
         for kind in kinds:
             if self.held[kind] >= self.limits[kind]:
@@ -68,9 +68,9 @@ class ConcurrencyLimiter:
                 raise Overloaded(message, retry_after=1)
         self.held.update(kinds)
         self._measure(*kinds)
-        return Slots(list(kinds))
+        return HeldSlots(list(kinds))
 
-    def assign_tenant(self, slots: Slots, tenant_id: str) -> None:
+    def assign_tenant(self, slots: HeldSlots, tenant_id: str) -> None:
         """Count these slots in the tenant's share. Raises TooManyRequests if the share is used up."""
         for kind in slots.kinds:
             if self._held_by_tenant[kind, tenant_id] >= self.shares[kind]:
@@ -79,7 +79,7 @@ class ConcurrencyLimiter:
         self._held_by_tenant.update((kind, tenant_id) for kind in slots.kinds)
         slots.tenant_id = tenant_id
 
-    def release(self, slots: Slots, *kinds: str) -> None:
+    def release(self, slots: HeldSlots, *kinds: str) -> None:
         """Return the slots of these kinds, or all that are left."""
         for kind in kinds or tuple(slots.kinds):
             slots.kinds.remove(kind)
@@ -156,12 +156,12 @@ def install_concurrency(app: Flask, limiter: ConcurrencyLimiter) -> None:
     def keep(response: Response) -> Response:
         # A file that the server sends itself is no stream of ours: Werkzeug never closes that response.
         if "slots" in g and response.is_streamed and not response.direct_passthrough:
-            slots: Slots = g.pop("slots")
+            slots: HeldSlots = g.pop("slots")
             response.call_on_close(lambda: limiter.release(slots))
         return response
 
     def release(_error: BaseException | None) -> None:
-        slots: Slots | None = g.pop("slots", None)
+        slots: HeldSlots | None = g.pop("slots", None)
         if slots is not None:
             limiter.release(slots)
 
@@ -193,6 +193,6 @@ def install_tenant_limits(app: Flask, limiter: ConcurrencyLimiter, rate: Request
 
 def release_request_slot(limiter: ConcurrencyLimiter) -> None:
     """Return this request's slot of kind `requests`: from here on it only waits, and holds up no other request."""
-    slots: Slots = g.slots
+    slots: HeldSlots = g.slots
     if "requests" in slots.kinds:
         limiter.release(slots, "requests")

@@ -17,7 +17,7 @@ from limner_shared.db import embeddings
 from limner_shared.db.engine import Database
 from limner_shared.domain.embeddings import DIMENSIONS, VECTOR_BYTES, VECTOR_TYPE, Embedding
 from limner_shared.domain.ids import first_id
-from limner_web.serving.offload import Threads
+from limner_web.serving.offload import OffloadPool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,7 @@ class VectorCache:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._threads = Threads(1, waiting=32, work="searches for similar images are running")
+        self._threads = OffloadPool(1, waiting=32, work="searches for similar images are running")
         self._held: OrderedDict[tuple[str, str], _Held] = OrderedDict()
         self._locks: WeakValueDictionary[tuple[str, str], threading.Lock] = WeakValueDictionary()
 

@@ -38,7 +38,7 @@ def look(services: Services, tenant_id: str, job_id: str) -> JobView:
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class WaitingClient:
     """The client that waits."""
 
     gone: Callable[[], bool]
@@ -56,7 +56,7 @@ class Caller:
 
 
 def watch(
-    services: Services, tenant_id: str, job_id: str, caller: Caller, every: float = HANG_UP_SECONDS
+    services: Services, tenant_id: str, job_id: str, caller: WaitingClient, every: float = HANG_UP_SECONDS
 ) -> Iterator[JobView]:
     """Yield the job's view after each `every` seconds, at last when it has ended.
 
@@ -77,7 +77,7 @@ def watch(
     raise DeadlineExceeded(f"The image is not ready yet. Retrieve it later from /api/v1/jobs/{job_id}.")
 
 
-def until(services: Services, tenant_id: str, job_id: str, seconds: float, caller: Caller) -> JobView:
+def until(services: Services, tenant_id: str, job_id: str, seconds: float, caller: WaitingClient) -> JobView:
     """The job's view once it has ended, `seconds` have passed or the client has gone."""
     try:
         return services.watches.await_end(
@@ -87,7 +87,7 @@ def until(services: Services, tenant_id: str, job_id: str, seconds: float, calle
         _end(services, tenant_id, job_id, caller)
 
 
-def _end(services: Services, tenant_id: str, job_id: str, caller: Caller) -> None:
+def _end(services: Services, tenant_id: str, job_id: str, caller: WaitingClient) -> None:
     """Cancel the job of a client that has gone, if it has asked for that and the job has not ended."""
     if caller.cancels and caller.gone():
         try:

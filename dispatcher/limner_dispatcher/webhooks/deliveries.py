@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from limner_dispatcher.duties import Isolation
+from limner_dispatcher.item_runner import ItemRunner
 from limner_dispatcher.leadership import Leadership
 from limner_dispatcher.webhooks.bodies import Bodies
 from limner_dispatcher.webhooks.pacing import Pacing
@@ -48,14 +48,14 @@ class Deliveries:
         settings: Settings,
         database: Database,
         leadership: Leadership,
-        isolation: Isolation,
+        runner: ItemRunner,
         supervisor: Supervisor,
         catalogue: Catalogue,
     ) -> None:
         self._settings = settings
         self._database = database
         self._leadership = leadership
-        self._isolation = isolation
+        self._runner = runner
         links = SignedLinks(settings, database)
         self._bodies = Bodies(settings.public_url, catalogue, links)
         self._sender = Sender(Targets.parse(settings.webhook_internal_targets), settings.webhook_timeout_seconds)
@@ -104,7 +104,7 @@ class Deliveries:
             if receiver in allowed:
                 begun += self._begin_some(receiver, allowed[receiver])
 
-        self._isolation.each(DUTY, [each.receiver for each in due], begin)
+        self._runner.each(DUTY, [each.receiver for each in due], begin)
         if begun:
             return 0.0
         return RATED_SECONDS if self._pacing.is_rated(due) else self._settings.dispatch_seconds

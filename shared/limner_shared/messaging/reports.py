@@ -24,7 +24,7 @@ MOST_SET_ASIDE: Final = 50
 """At most this many items are listed; the count covers all of them."""
 
 
-class SetAside(BaseModel):
+class FailingItem(BaseModel):
     """An item of a duty that failed and waits for its retry."""
 
     model_config = ConfigDict(frozen=True)
@@ -51,7 +51,7 @@ class DispatcherReport(BaseModel):
     """Time since the last pass over a duty's items ended, by duty."""
     failures: dict[str, int]
     """Failures since its start, by duty."""
-    set_aside: list[SetAside]
+    set_aside: list[FailingItem]
     """At most MOST_SET_ASIDE of them."""
     set_aside_count: int
     database_full: bool = False

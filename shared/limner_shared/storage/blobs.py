@@ -27,7 +27,7 @@ FOLDERS: Final = tuple(f"{number:02x}" for number in range(256))
 """The folders of the pictures: the first two characters of a digest."""
 
 
-class SetAside(NamedTuple):
+class QuarantinedBlob(NamedTuple):
     """A blob that was set aside; `folder` is INPUTS, or empty for pictures."""
 
     folder: str
@@ -177,18 +177,18 @@ class Blobs:
         """Set an input picture aside, as `delete` does. Raises StorageFailed."""
         return self._set_aside(input_key(digest), unless_written_within)
 
-    def set_aside(self, seconds: float) -> Iterator[list[SetAside]]:
+    def set_aside(self, seconds: float) -> Iterator[list[QuarantinedBlob]]:
         """The blobs that were set aside more than `seconds` ago, in pages. Raises StorageFailed."""
         for page in self._store.list(ASIDE):
             old = [PurePosixPath(key) for key, age in page if age > seconds]
-            yield [SetAside(INPUTS if key.parent.name == INPUTS else "", key.name) for key in old]
+            yield [QuarantinedBlob(INPUTS if key.parent.name == INPUTS else "", key.name) for key in old]
 
-    def put_back(self, blob: SetAside) -> None:
+    def put_back(self, blob: QuarantinedBlob) -> None:
         """Put back a blob that was set aside and is in use. Raises StorageFailed."""
         key = _place(blob)
         self._store.move(f"{ASIDE}/{key}", key)
 
-    def delete_for_good(self, blob: SetAside) -> None:
+    def delete_for_good(self, blob: QuarantinedBlob) -> None:
         """Delete a blob that was set aside, with its renditions. Raises StorageFailed."""
         if blob.folder != INPUTS:
             for page in self._store.list(_renditions(blob.digest)):
@@ -239,7 +239,7 @@ def read_kept(store: Store, key: str) -> bytes | None:
     return next((found for found in reads if found is not None), None)
 
 
-def _place(blob: SetAside) -> str:
+def _place(blob: QuarantinedBlob) -> str:
     return input_key(blob.digest) if blob.folder == INPUTS else picture_key(blob.digest)
 
 

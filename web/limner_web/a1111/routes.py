@@ -175,7 +175,7 @@ def png_info() -> Response:
 
 
 def _generate(kind: type[parameters.TextToImage]) -> Response:
-    services, body, caller = get_services(), request.get_json(), waiting.Caller.of_request()
+    services, body, caller = get_services(), request.get_json(), waiting.WaitingClient.of_request()
     header = JobHeaders.read(request.headers)
     key, retries = header.idempotency_key, header.x_stainless_retry_count
     try:

@@ -20,9 +20,9 @@ from limner_shared.domain.webhooks import WebhookUrl
 from limner_shared.errors import InvalidState, UnsupportedMediaType
 from limner_web.api import archive
 from limner_web.auth import tenant_id
-from limner_web.intake.admission import admit
 from limner_web.intake.bulk_reader import BulkReader
 from limner_web.intake.bulk_submission import submit_bulk
+from limner_web.intake.final_checks import check_and_store_inputs
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.webhooks import bulk_webhook
 from limner_web.limits import CANCELED_AT_ONCE
@@ -96,7 +96,7 @@ def create_bulk(header: JobHeaders, query: BulkQuery) -> Response:
         request.stream,
         services.catalogue,
         services.settings,
-        partial(admit, services, tenant_id()),
+        partial(check_and_store_inputs, services, tenant_id()),
         length=request.content_length,
         skip_bad=query.on_error == "skip",
     )

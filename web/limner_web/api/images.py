@@ -16,7 +16,7 @@ from limner_shared.db.tables import Image
 from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.views import ImageLink
 from limner_web.auth import tenant_id
-from limner_web.delivery import Target
+from limner_web.bucket_redirects import Target
 from limner_web.picture_formats import MAX_SIDE, MEDIA_TYPES, Format, accepted_format
 from limner_web.renditions import Rendition
 from limner_web.services import get_services
@@ -157,7 +157,7 @@ def _answer(owner: str, row: Image, query: ImageQuery, caching: str, left: float
     is_stored = rendition == Rendition(rendition.kind) and MEDIA_TYPES[rendition.kind] == row.media_type
     if not query.download and rendition.is_kept:  # the bucket would not name the file
         name, mode = None if is_stored else rendition.name, request.headers.get("Sec-Fetch-Mode")
-        target = services.delivery.target(request.method, mode, row.sha256, name, left)
+        target = services.bucket_redirects.target(request.method, mode, row.sha256, name, left)
         if target is not None:
             return _redirect(target)
     if is_stored:

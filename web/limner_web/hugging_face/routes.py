@@ -34,7 +34,7 @@ def create_picture(model: str) -> Response:
 
     A client that hangs up does not cancel the job, unless it has asked for that.
     """
-    services, kind, caller = get_services(), accepted_format(), waiting.Caller.of_request()
+    services, kind, caller = get_services(), accepted_format(), waiting.WaitingClient.of_request()
     card, warning = services.model_names.resolve(model)
     order = read_order(services, tenant_id(), PictureCall.model_validate(request.get_json()), card)
     header = JobHeaders.read(request.headers)

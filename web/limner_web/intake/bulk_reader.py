@@ -55,20 +55,20 @@ class BulkReader:
         body: IO[bytes],
         catalogue: Catalogue,
         settings: Settings,
-        admit: Callable[[JobSpec], JobSpec],
+        finish: Callable[[JobSpec], JobSpec],
         *,
         length: int | None = None,
         skip_bad: bool = False,
         max_line_bytes: int = MAX_BULK_LINE_BYTES,
     ) -> None:
-        """`admit` is called with each job; see `admission.admit`.
+        """`finish` is called with each job; see `final_checks.check_and_store_inputs`.
 
         `length` is the size in bytes that the client declared, if it did. With `skip_bad`, bad lines are left out.
         """
         self._length = length
         self._skip_bad = skip_bad
         self._max_line_bytes = max_line_bytes
-        self._admit = admit
+        self._finish = finish
         self._body = body
         self._catalogue = catalogue
         self._settings = settings
@@ -189,7 +189,7 @@ class BulkReader:
             card, spec = self._catalogue.resolve(request)
             retries, start = retry_limit(card, request), start_time(request, time.time())
             webhook = job_webhook(self._targets, request)
-            spec = self._admit(spec.model_copy(update={"history": turns}) if turns else spec)
+            spec = self._finish(spec.model_copy(update={"history": turns}) if turns else spec)
         except ValidationError as error:
             first = from_validation(error).details["errors"][0]
             raise BadLine(number, first["field"] or None, first["message"]) from error

@@ -22,7 +22,7 @@ from limner_shared.domain.replay import REPLAY_OF, replay_spec
 from limner_shared.errors import InvalidState
 from limner_shared.messaging.celery_app import publish
 from limner_shared.telemetry import concerns, get_logger, job_ids
-from limner_web.intake.admission import admit
+from limner_web.intake.final_checks import check_and_store_inputs
 from limner_web.intake.idempotency import Repeat, submit_once
 from limner_web.intake.scheduling import retry_limit, start_time
 from limner_web.intake.webhooks import job_webhook
@@ -171,7 +171,7 @@ def _new_job(
     webhook = job_webhook(services.targets, request) if webhook is None else webhook
     if context is not None:
         spec = spec.model_copy(update={"history": context.history})
-    spec = admit(services, tenant_id, spec, kept=None if start is None else start.digest)
+    spec = check_and_store_inputs(services, tenant_id, spec, kept=None if start is None else start.digest)
     cost = card.cost(spec)
     return NewJob(
         spec,

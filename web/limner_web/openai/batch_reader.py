@@ -15,8 +15,8 @@ from limner_shared.db.ledger import NewJob
 from limner_shared.domain.card_fields import refuse
 from limner_shared.errors import InvalidRequest, LimnerError, Overloaded
 from limner_web import strict_json
-from limner_web.intake.admission import admit
 from limner_web.intake.bulk_reader import READ_BYTES, BadLine, BulkReader, Requested
+from limner_web.intake.final_checks import check_and_store_inputs
 from limner_web.openai.batch_calls import ENDPOINTS
 from limner_web.services import Services
 
@@ -43,7 +43,7 @@ class BatchReader(BulkReader):
     ) -> None:
         """`keep` is called before each line, because reading its pictures may take seconds."""
         settings = services.settings
-        admitted = partial(admit, services, tenant_id)
+        admitted = partial(check_and_store_inputs, services, tenant_id)
         super().__init__(body, services.catalogue, settings, admitted, max_line_bytes=settings.max_body_bytes)
         self._services = services
         self._tenant_id = tenant_id

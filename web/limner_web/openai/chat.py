@@ -87,7 +87,7 @@ def create_chat_completion() -> Response:
     said = _words(_last_text(body), card)
     if said is not None:
         return with_warning(_said(body, card.name, said), warning)
-    caller = waiting.Caller.of_request()
+    caller = waiting.WaitingClient.of_request()
     job_id = _submit(services, body, card.name if body.model else None)
     release_request_slot(services.limiter)
     address = partial(_address, services, services.settings.public_url or request.host_url.rstrip("/"))

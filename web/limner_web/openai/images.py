@@ -54,7 +54,7 @@ def _make(services: Services, order: ImageOrder, call: Call) -> Response:
 
     A client that hangs up does not cancel the job, unless it has asked for that.
     """
-    caller = waiting.Caller.of_request()
+    caller = waiting.WaitingClient.of_request()
     try:
         job_id = submit(services, order.request, order.place)
     except InvalidRequest as error:

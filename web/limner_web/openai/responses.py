@@ -50,7 +50,7 @@ def create_response() -> Response:
     A client that hangs up does not cancel the job, unless it has asked for that.
     """
     services = get_services()
-    body, caller = read_body(request.get_json()), waiting.Caller.of_request()
+    body, caller = read_body(request.get_json()), waiting.WaitingClient.of_request()
     call = read_call(services, tenant_id(), body)
     mark, warning = call.mark, call.order.warning
     job_id = _submit(services, call)
@@ -74,7 +74,7 @@ def get_response(response_id: str) -> Response:
         return jsonify(_object(services, job, mark))
     release_request_slot(services.limiter)
     after = -1 if query.starting_after is None else query.starting_after
-    return _streamed(services, mark, job.id, waiting.Caller(hang_up_check()), after)
+    return _streamed(services, mark, job.id, waiting.WaitingClient(hang_up_check()), after)
 
 
 @bp.get("/<id:response_id>/input_items")
@@ -111,7 +111,7 @@ def cancel_response(response_id: str) -> Response:
     return jsonify(_object(services, waiting.look(services, tenant_id(), job.id), mark))
 
 
-def _streamed(services: Services, mark: Mark, job_id: str, caller: waiting.Caller, after: int = -1) -> Response:
+def _streamed(services: Services, mark: Mark, job_id: str, caller: waiting.WaitingClient, after: int = -1) -> Response:
     interval = image_answer.preview_interval(mark.output)
     views = waiting.watch(services, tenant_id(), job_id, caller, interval)
     return event_stream(response_events.events(services, tenant_id(), mark, views, after))

@@ -110,7 +110,7 @@ def stream_prediction(job_id: str) -> Response:
     """Stream a prediction's logs and output."""
     services = get_services()
     waiting.look(services, tenant_id(), job_id)
-    views = waiting.watch(services, tenant_id(), job_id, waiting.Caller(hang_up_check()))
+    views = waiting.watch(services, tenant_id(), job_id, waiting.WaitingClient(hang_up_check()))
     events = streaming.events(services, tenant_id(), views, _origin(services), as_data=_as_data(services))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream_with_context(events), mimetype="text/event-stream", headers=headers)
@@ -197,7 +197,7 @@ def delete_file(file_id: str) -> Response:
 
 def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
     services = get_services()
-    wait, caller = inputs.wait_seconds(request.headers.get("Prefer", "")), waiting.Caller.of_request()
+    wait, caller = inputs.wait_seconds(request.headers.get("Prefer", "")), waiting.WaitingClient.of_request()
     fields = inputs.job_fields(asked, card)
     for name in STORED_INPUTS:
         if name in fields:

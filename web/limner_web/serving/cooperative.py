@@ -9,7 +9,7 @@ from typing import Any, Final, Self, cast
 from sqlalchemy import Engine, event
 
 from limner_shared.db.sqlite_engine import BUSY_MS
-from limner_web.serving.offload import Threads
+from limner_web.serving.offload import OffloadPool
 
 THREADS: Final = 8
 
@@ -37,7 +37,7 @@ class _WriteLock:
 class OffLoopConnection(sqlite3.Connection):
     """Runs slow calls on threads. Holds the write lock from `BEGIN IMMEDIATE` to the end of the transaction."""
 
-    threads: Threads
+    threads: OffloadPool
     write_lock: _WriteLock
     writes = False
 
@@ -107,7 +107,7 @@ def install(engine: Engine) -> None:
     """Make SQLite's connections cooperative. PostgreSQL's already are: under gevent, psycopg waits in Python."""
     if engine.dialect.name != "sqlite":
         return
-    threads, write_lock = Threads(THREADS), _WriteLock()
+    threads, write_lock = OffloadPool(THREADS), _WriteLock()
 
     def make(*arguments: Any, **options: Any) -> OffLoopConnection:
         connection = OffLoopConnection(*arguments, **options)

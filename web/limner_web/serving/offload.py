@@ -21,7 +21,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Threads:
+class OffloadPool:
     """A pool of `count` native threads. At most `waiting` further calls wait for a thread, or any number if it is None.
     Of all these calls, `tenant_share` may be one tenant's.
 

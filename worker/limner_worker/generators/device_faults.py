@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from limner_shared.garbage_collection import collect_and_freeze
+from limner_shared.python_gc import collect_and_freeze
 
 OUT_OF_MEMORY_MESSAGES: Final = ("out of memory", "can't allocate memory", "not enough memory")
 """Messages with which torch's allocators report full memory where they raise a plain RuntimeError."""

@@ -44,7 +44,7 @@ UNIT_SECONDS: Final = 300.0
 """One claim that lasts longer is stalled; the database's own time limits end it long before."""
 
 
-class Delivery:
+class JobMessage:
     """A message: its queue, the jobs that it names, and how to acknowledge it once none of them needs it."""
 
     def __init__(self, queue: str, job_ids: list[str], acknowledge: Callable[[], None]) -> None:
@@ -94,7 +94,7 @@ class Claimer:
         self._leases = leases
         self._threads = threads
         self._start_jobs = start_jobs
-        self._inbox: Queue[Delivery | None] = Queue()
+        self._inbox: Queue[JobMessage | None] = Queue()
         self._notifications = WaitingListener(database, threads, self._wake)
         self._woken = threading.Event()
         self._next_poll_at = 0.0
@@ -107,10 +107,10 @@ class Claimer:
         self._thread = self._threads.start("claiming", self._run, limit_seconds=UNIT_SECONDS)
         self._notifications.start()
 
-    def deliver(self, delivery: Delivery) -> None:
+    def deliver(self, message: JobMessage) -> None:
         """Accept a message. It is acknowledged when each of its jobs is committed, or is found not to be claimable."""
-        self._admission.add(delivery.queue, len(delivery.job_ids))
-        self._inbox.put(delivery)
+        self._admission.add(message.queue, len(message.job_ids))
+        self._inbox.put(message)
 
     def stop(self) -> None:
         """Stop claiming, and acknowledge the messages that were not claimed."""
@@ -121,18 +121,18 @@ class Claimer:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            deliveries = self._receive(wait_seconds=POLL_SECONDS)
-            together = [delivery for delivery in deliveries if delivery.lane is not Lane.ALONE]
+            messages = self._receive(wait_seconds=POLL_SECONDS)
+            together = [message for message in messages if message.lane is not Lane.ALONE]
             if together:
                 self._claim(together, together=True)
-            for delivery in deliveries:
-                if delivery.lane is Lane.ALONE:
-                    self._claim_alone(delivery)
-            if self._woken.is_set() or (not deliveries and self._polls()):
+            for message in messages:
+                if message.lane is Lane.ALONE:
+                    self._claim_alone(message)
+            if self._woken.is_set() or (not messages and self._polls()):
                 self._woken.clear()
                 self._claim_without_redis()
-        for delivery in self._receive(wait_seconds=0):
-            self._acknowledge_unclaimed(delivery)
+        for message in self._receive(wait_seconds=0):
+            self._acknowledge_unclaimed(message)
 
     def _wake(self) -> None:
         """Claim from the database now: a job was submitted without Redis. Safe from any thread."""
@@ -142,28 +142,28 @@ class Claimer:
     def _polls(self) -> bool:
         return self._leases.redis_is_away and time.monotonic() >= self._next_poll_at
 
-    def _receive(self, wait_seconds: float) -> list[Delivery]:
+    def _receive(self, wait_seconds: float) -> list[JobMessage]:
         """Return all messages that have arrived, so that they are claimed in one statement."""
-        received: list[Delivery | None] = []
+        received: list[JobMessage | None] = []
         try:
             received.append(self._inbox.get(timeout=wait_seconds) if wait_seconds else self._inbox.get_nowait())
             while True:
                 received.append(self._inbox.get_nowait())
         except Empty:
-            return [delivery for delivery in received if delivery is not None]
+            return [message for message in received if message is not None]
 
-    def _claim(self, deliveries: list[Delivery], *, together: bool) -> None:
-        by_id = {job_id: delivery for delivery in deliveries for job_id in delivery.job_ids}
+    def _claim(self, messages: list[JobMessage], *, together: bool) -> None:
+        by_id = {job_id: message for message in messages for job_id in message.job_ids}
         started = tracing.clock()
         claims = self._write_claims(list(by_id), together=together)
         self._start_jobs(
             [JobRun(claim, self._acknowledger(claim, by_id), AttemptTrace.of(claim, started)) for claim in claims]
         )
         claimed = {claim.id for claim in claims}
-        for delivery in deliveries:
-            for job_id in delivery.job_ids:
-                if job_id not in claimed or by_id[job_id] is not delivery:
-                    self._acknowledge(delivery, job_id)
+        for message in messages:
+            for job_id in message.job_ids:
+                if job_id not in claimed or by_id[job_id] is not message:
+                    self._acknowledge(message, job_id)
 
     def _write_claims(self, job_ids: list[str], *, together: bool) -> list[Claim]:
         """Claim all jobs in one statement.
@@ -187,12 +187,12 @@ class Claimer:
         finally:
             self._threads.idle()
 
-    def _claim_alone(self, delivery: Delivery) -> None:
+    def _claim_alone(self, message: JobMessage) -> None:
         """Run a job that may have ended two workers: no other job is held while it runs, so it can harm none."""
         while len(self._held):
             if self._stopping.wait(POLL_SECONDS):
-                return self._acknowledge_unclaimed(delivery)
-        self._claim([delivery], together=False)
+                return self._acknowledge_unclaimed(message)
+        self._claim([message], together=False)
         while len(self._held) and not self._stopping.wait(POLL_SECONDS):
             continue
         return None
@@ -218,14 +218,14 @@ class Claimer:
             self._next_poll_at = time.monotonic() + LISTENING_POLL_SECONDS
         self._start_jobs([JobRun(claim, lambda: None, AttemptTrace.of(claim, started)) for claim in claims])
 
-    def _acknowledger(self, claim: Claim, deliveries: Mapping[str, Delivery]) -> Callable[[], None]:
-        return lambda: self._acknowledge(deliveries[claim.id], claim.id)
+    def _acknowledger(self, claim: Claim, messages: Mapping[str, JobMessage]) -> Callable[[], None]:
+        return lambda: self._acknowledge(messages[claim.id], claim.id)
 
-    def _acknowledge(self, delivery: Delivery, job_id: str) -> None:
-        if delivery.acknowledge_job(job_id):
-            self._admission.remove(delivery.queue)
+    def _acknowledge(self, message: JobMessage, job_id: str) -> None:
+        if message.acknowledge_job(job_id):
+            self._admission.remove(message.queue)
 
-    def _acknowledge_unclaimed(self, delivery: Delivery) -> None:
+    def _acknowledge_unclaimed(self, message: JobMessage) -> None:
         """Acknowledge a message whose jobs stay queued; the dispatcher will release them again."""
-        for job_id in delivery.job_ids:
-            self._acknowledge(delivery, job_id)
+        for job_id in message.job_ids:
+            self._acknowledge(message, job_id)

@@ -15,10 +15,10 @@ from kombu import serialization
 from kombu.asynchronous import Hub
 from kombu.exceptions import KombuError
 
-from limner_shared.garbage_collection import collect_and_freeze
 from limner_shared.messaging.celery_app import MESSAGE_VERSION, lane_of
+from limner_shared.python_gc import collect_and_freeze
 from limner_shared.telemetry import get_logger
-from limner_worker.runtime.claiming import Delivery
+from limner_worker.runtime.claiming import JobMessage
 from limner_worker.runtime.service import WorkerService
 
 log = get_logger(__name__)
@@ -77,7 +77,7 @@ class EnginePool(BasePool):
         if message is None:
             acknowledge()
         else:
-            self._service.deliver(Delivery(*message, acknowledge))
+            self._service.deliver(JobMessage(*message, acknowledge))
 
     def on_stop(self) -> None:
         """Warm shutdown: finish or hand back jobs, then acknowledge here, since the consumer's loop has ended."""

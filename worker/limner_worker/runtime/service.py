@@ -30,7 +30,7 @@ from limner_worker.generators.model_cache import ModelCache
 from limner_worker.runtime import worker_metrics
 from limner_worker.runtime.admission import Admission
 from limner_worker.runtime.answering import Answering
-from limner_worker.runtime.claiming import Claimer, Delivery
+from limner_worker.runtime.claiming import Claimer, JobMessage
 from limner_worker.runtime.draining import Draining
 from limner_worker.runtime.handing_back import hand_back
 from limner_worker.runtime.held_jobs import HeldJobs
@@ -103,9 +103,9 @@ class WorkerService:
         for part in (self._engine, self._leases, self._reporter, *stages, *intake, self._watchdog):
             part.start()
 
-    def deliver(self, delivery: Delivery) -> None:
+    def deliver(self, message: JobMessage) -> None:
         """Accept a message. It is acknowledged when each of its jobs is committed, or is found not to be claimable."""
-        self._claimer.deliver(delivery)
+        self._claimer.deliver(message)
 
     def stop(self) -> None:
         """Warm shutdown: work on held jobs for `shutdown_seconds` at most, hand back the rest, acknowledge all."""

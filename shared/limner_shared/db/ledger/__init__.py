@@ -17,9 +17,9 @@ from limner_shared.db.ledger.attempts import (
     finish,
     forfeit,
     hand_back,
-    interpreted,
     renew,
     settle,
+    store_interpretation,
 )
 from limner_shared.db.ledger.blob_deletion import (
     collect_garbage,
@@ -140,7 +140,6 @@ __all__ = [
     "index_jobs",
     "inputs_given_up",
     "inputs_in_use",
-    "interpreted",
     "lock_key",
     "open_bulk",
     "open_conversation",
@@ -166,6 +165,7 @@ __all__ = [
     "stale_bulks",
     "start_due",
     "store_idempotency_key",
+    "store_interpretation",
     "submit",
     "sweep_bulk",
     "title_of",

@@ -133,7 +133,7 @@ def _claim(row: Row[*tuple[Any, ...]], *, notifies: bool) -> Claim:
     )
 
 
-def interpreted(
+def store_interpretation(
     session: Session, job_id: str, attempt: int, interpretation: Interpretation, spec: JobSpec, cost: int
 ) -> bool:
     """Store the interpretation of a description, if the attempt still owns the job; a later attempt does not repeat it.

@@ -165,7 +165,7 @@ class InterpretationStage:
         claim = job.claim
         try:
             with self._database.write() as session:
-                done = ledger.interpreted(session, claim.id, claim.attempt, found, fitted, card.cost(fitted))
+                done = ledger.store_interpretation(session, claim.id, claim.attempt, found, fitted, card.cost(fitted))
         except TooManyRequests as error:
             # More than the tenant's remaining units for today: keep the number and the size that were granted.
             fallback = f"Fewer or smaller pictures than asked for: {error.message}"
@@ -173,7 +173,7 @@ class InterpretationStage:
             granted = {name: getattr(claim.spec, name) for name in ("n", "width", "height")}
             fitted = fitted.model_copy(update=granted | {"beyond": None})
             with self._database.write() as session:
-                done = ledger.interpreted(session, claim.id, claim.attempt, found, fitted, card.cost(fitted))
+                done = ledger.store_interpretation(session, claim.id, claim.attempt, found, fitted, card.cost(fitted))
         if done:
             job.revise(replace(claim, spec=fitted, interpreted=True))
         return done

@@ -6,7 +6,7 @@ from limner_shared.domain.jobs import JobSpec
 from limner_web.services import Services
 
 
-def admit(services: Services, tenant_id: str, spec: JobSpec, *, kept: str | None = None) -> JobSpec:
+def check_and_store_inputs(services: Services, tenant_id: str, spec: JobSpec, *, kept: str | None = None) -> JobSpec:
     """Return the job with its input pictures stored, if its text is allowed.
 
     `kept` is the digest of a stored input of the tenant, which the job may name as its image.

@@ -1,4 +1,4 @@
-"""Isolation: a failing item is set aside, and the other items continue."""
+"""ItemRunner: a failing item is set aside, and the other items continue."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from redis.exceptions import NoPermissionError
 from sqlalchemy.exc import OperationalError
 from tests.clocks import Clock
 
-from limner_dispatcher.duties import (
+from limner_dispatcher.item_runner import (
     FIRST_SECONDS,
     LONGEST_PASSING_SECONDS,
     LONGEST_SECONDS,
-    Isolation,
+    ItemRunner,
 )
 
 
@@ -30,8 +30,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def isolation(clock: Clock) -> Isolation:
-    return Isolation(lambda error: isinstance(error, Outage), clock)
+def runner(clock: Clock) -> ItemRunner:
+    return ItemRunner(lambda error: isinstance(error, Outage), clock)
 
 
 def failing(*bad: str, error: Exception | None = None):
@@ -46,24 +46,24 @@ def failing(*bad: str, error: Exception | None = None):
     return work, done
 
 
-def test_a_failing_item_does_not_stop_the_others_and_is_reported(isolation: Isolation):
+def test_a_failing_item_does_not_stop_the_others_and_is_reported(runner: ItemRunner):
     work, done = failing("b")
-    isolation.each("sweep", ["c", "a", "b"], work)
+    runner.each("sweep", ["c", "a", "b"], work)
     assert done == ["a", "b", "c"]
-    [aside] = isolation.set_aside()
+    [aside] = runner.set_aside()
     assert (aside.duty, aside.item, aside.error, aside.failures) == ("sweep", "b", "ValueError", 1)
     assert aside.retry_in == FIRST_SECONDS
-    assert isolation.failures() == {"sweep": 1}
+    assert runner.failures() == {"sweep": 1}
 
 
-def test_repeated_failures_double_the_pause_of_an_item_up_to_a_limit(isolation: Isolation, clock: Clock):
+def test_repeated_failures_double_the_pause_of_an_item_up_to_a_limit(runner: ItemRunner, clock: Clock):
     work, done = failing("b")
     pauses: list[float] = []
     for _ in range(12):
-        isolation.each("sweep", ["b"], work)
-        pauses.append(isolation.set_aside()[0].retry_in)
+        runner.each("sweep", ["b"], work)
+        pauses.append(runner.set_aside()[0].retry_in)
         clock.now += pauses[-1] - 0.001
-        isolation.each("sweep", ["b"], work)
+        runner.each("sweep", ["b"], work)
         clock.now += 0.001
     assert len(done) == 12
     assert pauses == [min(LONGEST_SECONDS, FIRST_SECONDS * 2**n) for n in range(12)]
@@ -74,49 +74,49 @@ def test_repeated_failures_double_the_pause_of_an_item_up_to_a_limit(isolation: 
     [OperationalError("SELECT", {}, LockNotAvailable("locked")), NoPermissionError("no rights")],
     ids=["locked rows", "a refused command"],
 )
-def test_an_item_that_failed_for_a_passing_state_is_retried_soon(isolation: Isolation, clock: Clock, error: Exception):
+def test_an_item_that_failed_for_a_passing_state_is_retried_soon(runner: ItemRunner, clock: Clock, error: Exception):
     work, _ = failing("b", error=error)
     for _ in range(9):
-        isolation.each("sweep", ["b"], work)
+        runner.each("sweep", ["b"], work)
         clock.now += LONGEST_PASSING_SECONDS
-    assert isolation.set_aside()[0].failures == 9
+    assert runner.set_aside()[0].failures == 9
 
 
-def test_an_item_is_no_longer_set_aside_after_success_or_removal(isolation: Isolation, clock: Clock):
-    isolation.each("sweep", ["a", "b"], failing("a", "b")[0])
+def test_an_item_is_no_longer_set_aside_after_success_or_removal(runner: ItemRunner, clock: Clock):
+    runner.each("sweep", ["a", "b"], failing("a", "b")[0])
     clock.now += FIRST_SECONDS
-    isolation.each("sweep", ["a"], failing()[0])
-    assert isolation.set_aside() == []
+    runner.each("sweep", ["a"], failing()[0])
+    assert runner.set_aside() == []
 
 
-def test_an_outage_ends_the_pass_and_is_not_charged_to_an_item(isolation: Isolation):
+def test_an_outage_ends_the_pass_and_is_not_charged_to_an_item(runner: ItemRunner):
     work, done = failing("a", error=Outage())
     with pytest.raises(Outage):
-        isolation.each("sweep", ["a", "b"], work)
+        runner.each("sweep", ["a", "b"], work)
     assert done == ["a"]
-    assert isolation.set_aside() == []
-    assert isolation.finished() == {}
+    assert runner.set_aside() == []
+    assert runner.finished() == {}
 
 
-def test_items_of_different_duties_are_independent(isolation: Isolation):
-    isolation.each("release", ["flow"], failing("flow")[0])
+def test_items_of_different_duties_are_independent(runner: ItemRunner):
+    runner.each("release", ["flow"], failing("flow")[0])
     work, done = failing()
-    isolation.each("move up", ["flow"], work)
+    runner.each("move up", ["flow"], work)
     assert done == ["flow"]
-    assert [aside.duty for aside in isolation.set_aside()] == ["release"]
+    assert [aside.duty for aside in runner.set_aside()] == ["release"]
 
 
-def test_the_report_has_the_seconds_since_each_duty_finished(isolation: Isolation, clock: Clock):
-    isolation.run("reap", lambda: None)
+def test_the_report_has_the_seconds_since_each_duty_finished(runner: ItemRunner, clock: Clock):
+    runner.run("reap", lambda: None)
     clock.now += 5
-    isolation.run("expire", lambda: None)
-    assert isolation.finished() == {"reap": 5.0, "expire": 0.0}
+    runner.run("expire", lambda: None)
+    assert runner.finished() == {"reap": 5.0, "expire": 0.0}
 
 
 @given(st.sets(st.text("abc", min_size=1, max_size=4), min_size=1), st.integers(1, 5))
 def test_an_interrupted_pass_continues_so_that_every_item_is_processed(items: Any, at_once: int):
     clock = Clock()
-    isolation = Isolation(lambda _error: False, clock)
+    runner = ItemRunner(lambda _error: False, clock)
     done: list[str] = []
 
     def work(name: str) -> None:
@@ -124,6 +124,6 @@ def test_an_interrupted_pass_continues_so_that_every_item_is_processed(items: An
         clock.now += 1
 
     for _ in range(-(-len(items) // at_once)):
-        isolation.each("sweep", items, work, seconds=at_once)
+        runner.each("sweep", items, work, seconds=at_once)
     assert set(done) == items
     assert max(done.count(name) for name in items) - min(done.count(name) for name in items) <= 1

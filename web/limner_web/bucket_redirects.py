@@ -8,7 +8,7 @@ from limner_shared.errors import Overloaded, StorageFailed
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.storage.signed_urls import UrlSigner
-from limner_web.serving.offload import Threads
+from limner_web.serving.offload import OffloadPool
 
 SCRIPTED: Final = ("cors", "same-origin")
 """Modes of requests that scripts of a page send: they could read another origin only if the bucket allowed theirs."""
@@ -21,10 +21,10 @@ class Target(NamedTuple):
     seconds: int
 
 
-class Delivery:
+class BucketRedirects:
     """Signs URLs of pictures. Switched off unless `delivery_seconds` is set."""
 
-    def __init__(self, settings: Settings, blobs: Blobs, storage: Threads) -> None:
+    def __init__(self, settings: Settings, blobs: Blobs, storage: OffloadPool) -> None:
         """Raises ConfigurationError if it is switched on and the picture store cannot sign URLs."""
         self._seconds = settings.delivery_seconds
         self._blobs = blobs

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from limner_shared.garbage_collection import collect_and_freeze
+from limner_shared.python_gc import collect_and_freeze
 
 
 class Node:

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from limner_shared import metrics
 from limner_shared.db.engine import DATABASE_AWAY, describe
-from limner_shared.messaging.reports import SetAside
+from limner_shared.messaging.reports import FailingItem
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -34,7 +34,7 @@ class _Failure:
     retry_at: float
 
 
-class Isolation:
+class ItemRunner:
     """Runs the items of duties and records which of them fail. Thread-safe.
 
     An exception that `lets_through` accepts is not caused by the item (the database is unavailable, another process
@@ -82,12 +82,12 @@ class Isolation:
         with self._lock:
             self._finished[duty] = self._clock()
 
-    def set_aside(self) -> list[SetAside]:
+    def set_aside(self) -> list[FailingItem]:
         """The items whose last run failed, with the seconds until their retries."""
         now = self._clock()
         with self._lock:
             return [
-                SetAside(
+                FailingItem(
                     duty=duty,
                     item=name,
                     error=failure.error,
