@@ -1,4 +1,5 @@
-"""Supervised threads: the only module that starts threads.
+"""Supervised threads: every thread that lives as long as its process is started here. A pool that is used for one call
+is `concurrent.futures`' own.
 
 A unit of work that fails is handled where it fails: that item gets an error and the loop continues. An exception that
 leaves a thread's function is a bug, and the process cannot work without that thread. The supervisor therefore reports

@@ -61,7 +61,7 @@ def test_each_format_of_a_file_has_its_own_etag_which_is_answered_with_304(clien
 
 
 @pytest.mark.parametrize("path", ["../routes.py", "js/../../routes.py", "%2e%2e/routes.py", "js", "", "0" * 12])
-def test_nothing_else_is_a_file(client: ApiClient, path: str) -> None:
+def test_a_path_outside_the_static_folder_is_not_found(client: ApiClient, path: str) -> None:
     assert client.get(f"/static/{path}").status_code == 404
 
 

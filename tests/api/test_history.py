@@ -85,5 +85,5 @@ def test_a_quantile_lies_between_the_bounds_of_its_jobs(part: float, within: tup
     assert quantile(part, within, (1.0, 2.0, 4.0), 10) == pytest.approx(expected)
 
 
-def test_no_job_has_no_quantile() -> None:
+def test_without_jobs_there_is_no_quantile() -> None:
     assert quantile(0.5, (0,), (1.0,), 0) is None

@@ -134,7 +134,7 @@ def test_jobs_over_the_daily_cost_limit_are_refused(client: ApiClient, tenant: C
     assert client.post("/api/v1/jobs", json=COSTLY, headers=poor).status_code == 202
 
 
-def test_a_static_file_returns_its_slot(client: ApiClient):
+def test_a_request_for_a_static_file_gives_its_slot_back(client: ApiClient):
     for _ in range(3):
         with client.get("/static/icon.svg") as answer:
             assert answer.status_code == 200

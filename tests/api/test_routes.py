@@ -42,7 +42,7 @@ def test_only_keys_with_the_scope_admin_reach_secrets_and_what_concerns_all_tena
             assert route.access is Access.ADMIN, endpoint
 
 
-def test_what_needs_no_tenant_reads_no_json(app: App):
+def test_a_public_post_route_reads_a_form_and_no_json(app: App):
     """A route that anybody may call, and that changes something, is a form that its handler checks."""
     for rule in app.url_map.iter_rules():
         route = routes.ROUTES[rule.endpoint]

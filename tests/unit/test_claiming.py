@@ -22,7 +22,7 @@ from limner_worker.runtime.held_jobs import HeldJobs
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_claim_that_does_not_end_is_a_stall_and_waiting_for_messages_is_none(
+def test_a_claim_past_its_time_limit_is_reported_as_stalled_and_a_wait_for_messages_is_not(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ):
     claiming, go_on, clock, done = threading.Event(), threading.Event(), Clock(), threading.Event()

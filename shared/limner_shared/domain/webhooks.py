@@ -50,7 +50,6 @@ class EventType(StrEnum):
 
 
 JobEventType = Literal["job.started", "job.succeeded", "job.failed", "job.canceled"]
-BulkEventType = Literal["bulk.completed", "bulk.canceled"]
 JOB_ENDED: Final = (EventType.JOB_SUCCEEDED, EventType.JOB_FAILED, EventType.JOB_CANCELED)
 BULK_ENDED: Final = (EventType.BULK_COMPLETED, EventType.BULK_CANCELED)
 
