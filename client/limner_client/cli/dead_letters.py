@@ -8,7 +8,8 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
-from limner_client.cli.jobs import make_client, server_options, short
+from limner_client.cli.jobs import short
+from limner_client.cli.server_options import make_client, server_options
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.replay import differences
 from limner_shared.errors import GenerationFailed, InvalidRequest

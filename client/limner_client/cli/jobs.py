@@ -1,12 +1,11 @@
-"""`limner generate`, `jobs`, `cancel` and `models`, and the options that all commands of a server share."""
+"""`limner generate`, `jobs`, `cancel` and `models`."""
 
 from __future__ import annotations
 
 import base64
 import mimetypes
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -14,14 +13,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from limner_client.cli.server_options import make_client, server_options
 from limner_client.client import Client
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.search_words import JobOrigin
 from limner_shared.domain.views import ImageView, JobView, PauseNotice
 from limner_shared.errors import GenerationFailed, InvalidRequest
-from limner_shared.settings import Settings
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 MARKS: Final = {
     JobState.QUEUED: "[yellow]queued[/]",
@@ -32,27 +29,6 @@ MARKS: Final = {
 }
 PROMPT_WIDTH: Final = 40
 PICTURE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
-
-
-def server_options(command: F) -> F:
-    """Add the options `--server` and `--key`, which the command receives as `server` and `key`."""
-    key = click.option("--key", help="API key, if the server requires one. Default: LIMNER_API_KEY.")
-    server = click.option(
-        "--server", help="URL of the server. Default: LIMNER_SERVER_URL, or this machine at LIMNER_PORT."
-    )
-    return server(key(command))
-
-
-def make_client(server: str | None, key: str | None) -> Client:
-    """Return a client of the given server, or of the one on this machine."""
-    settings = Settings()
-    return Client(server_url(server, settings), key or settings.api_key or None)
-
-
-def server_url(server: str | None, settings: Settings) -> str:
-    """The URL of the given server, or of the one on this machine."""
-    url = server or settings.server_url or f"http://127.0.0.1:{settings.port}"
-    return url if "://" in url else f"http://{url}"
 
 
 def parse_size(text: str | None) -> tuple[int | None, int | None]:

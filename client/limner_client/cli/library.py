@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from limner_client.cli.jobs import make_client, server_options
+from limner_client.cli.server_options import make_client, server_options
 
 
 @click.command()

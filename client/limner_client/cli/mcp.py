@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from limner_client.cli.jobs import server_options, server_url
+from limner_client.cli.server_options import server_options, server_url
 from limner_client.mcp_server.server import PATH, serve_http, serve_stdio
 from limner_shared.errors import InvalidRequest
 from limner_shared.settings import Settings

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from limner_client.cli.jobs import make_client, server_options
 from limner_client.cli.parameter_types import ExpiryType
+from limner_client.cli.server_options import make_client, server_options
 from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, DEFAULT_SCOPES, MAX_OVERLAP_SECONDS, Expiry, Scope
 
 

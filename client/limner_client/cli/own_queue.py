@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import click
 
-from limner_client.cli.jobs import make_client, server_options
 from limner_client.cli.parameter_types import ExpiryType
+from limner_client.cli.server_options import make_client, server_options
 from limner_shared.domain.access import Expiry
 from limner_shared.domain.account_views import OwnPauseView
 from limner_shared.domain.views import PauseNotice

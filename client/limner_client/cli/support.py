@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from limner_client.cli.jobs import server_url
+from limner_client.cli.server_options import server_url
 from limner_client.operations import support_bundle
 from limner_shared.settings import Settings
 

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from limner_client.cli.figures import Change, Snapshot, read_figures
-from limner_client.cli.jobs import server_url
+from limner_client.cli.server_options import server_url
 from limner_shared.errors import ServiceUnavailable
 from limner_shared.settings import Settings
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from limner_client.cli.jobs import make_client, server_options
+from limner_client.cli.server_options import make_client, server_options
 from limner_shared.domain.webhook_views import DeliveryDetail
 from limner_shared.domain.webhooks import KEPT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, DeliveryState, EventType
 from limner_shared.errors import InvalidRequest
