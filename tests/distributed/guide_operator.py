@@ -142,8 +142,11 @@ class Operator:
         return log.read_text()
 
     def _remember(self, words: list[str], printed: str) -> None:
-        if (key := re.search(r"lmn_\w+", printed)) and words[:2] == ["keys", "create"]:
+        key = re.search(r"lmn_\w+", printed)
+        if key and words[:2] == ["keys", "create"]:
             self._key["KEY"] = key[0]
+        if key and words[:2] == ["own-keys", "create"]:
+            self.names["KEY_ID"] = key[0].split("_")[1]
         for name, form in {"PAUSE_ID": r"pause_\w+", "we_…": r"\bwe_\w+", "whd_…": r"\bwhd_\w+"}.items():
             if found := re.search(form, printed):
                 self.names[name] = found[0]
