@@ -229,9 +229,13 @@ def test_waiting_needs_no_thread_and_no_connection(service: Service, stack: Exit
     url = service.database.engine.url
     statistics = Database(url.set(database="postgres").render_as_string(hide_password=False))
     stack.callback(statistics.dispose)
-    before = eventually(transactions)
-    rounds = eventually(lambda: max(0, transactions() - before - 4))
-    assert rounds < 60, "more than one query per round for all jobs"
+
+    def of_a_round() -> int:
+        before = eventually(transactions)
+        return eventually(lambda: max(0, transactions() - before - 4))
+
+    # The requests' own transactions come first, as the server counts them late; afterwards one query a round is left.
+    eventually(lambda: of_a_round() < 60, 60)
 
 
 @sqlite
