@@ -221,21 +221,17 @@ def test_waiting_needs_no_thread_and_no_connection(service: Service, stack: Exit
     eventually(lambda: web.held("streams") == 300)
     assert process.num_threads() <= threads + 1
 
-    def transactions() -> int:
-        with statistics.read() as session:
-            query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = :name"
-            return session.scalar(text(query), {"name": url.database})
-
     url = service.database.engine.url
     statistics = Database(url.set(database="postgres").render_as_string(hide_password=False))
     stack.callback(statistics.dispose)
+    query = text("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = :name")
 
-    def of_a_round() -> int:
-        before = eventually(transactions)
-        return eventually(lambda: max(0, transactions() - before - 4))
+    def transactions(before: int = 0) -> int:
+        with statistics.read() as session:
+            return max(0, session.scalar(query, {"name": url.database}) - before)
 
     # The requests' own transactions come first, as the server counts them late; afterwards one query a round is left.
-    eventually(lambda: of_a_round() < 60, 60)
+    eventually(lambda: eventually(lambda before=transactions() + 4: transactions(before)) < 60, 60)
 
 
 @sqlite
