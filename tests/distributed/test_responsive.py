@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any
 
 import httpx
@@ -55,8 +56,7 @@ class Web:
         self.service = service
         card = service.folder / "painter.toml"
         card.write_text(CARD)
-        changes = {"port": free_port(), "web_workers": 1, "models": (card,)} | changes
-        service.change_settings(changes)
+        service.change_settings({"port": free_port(), "web_workers": 1, "models": (card,)} | changes)
         self.process = service.start("serve", module=module)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{service.settings.port}", timeout=20, trust_env=False)
         eventually(self._responds)
@@ -231,7 +231,7 @@ def test_waiting_needs_no_thread_and_no_connection(service: Service, stack: Exit
             return max(0, session.scalar(query, {"name": url.database}) - before)
 
     # The requests' own transactions come first, as the server counts them late; afterwards one query a round is left.
-    eventually(lambda: eventually(lambda before=transactions() + 4: transactions(before)) < 60, 60)
+    eventually(lambda: eventually(partial(transactions, transactions() + 4)) < 60, 60)
 
 
 @sqlite
