@@ -10,8 +10,11 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.e2e.running import draw
 from tests.e2e.states import DESKTOP, PHONE
+from tests.processes import eventually
 
 OpenPage = Callable[..., Page]
+ALL_STYLES = "document.querySelectorAll('link[rel=stylesheet]').length === document.styleSheets.length"
+"""The browser lists a style sheet once it is loaded."""
 
 
 def test_the_cost_and_the_time_are_said_before_a_picture_is_drawn(open_page: OpenPage):
@@ -37,6 +40,7 @@ def test_the_form_stays_in_its_place_when_its_scripts_begin(service: int, browse
     page.goto(f"http://127.0.0.1:{service}/", wait_until="commit")
     prompt = page.get_by_role("textbox", name="Prompt")
     expect(prompt).to_be_visible()
+    eventually(lambda: page.evaluate(ALL_STYLES))
     before = prompt.bounding_box()
     for each in held:
         each.continue_()
