@@ -49,13 +49,17 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
     zoom.reset();
     Object.assign(find(".one img"), { src: pictureUrl(image), alt: image.alt_text || job.prompt });
     find("footer .prompt").textContent = job.prompt;
+    compare.setFirst(all[index]);
+    drawPlace(all, index);
+    if (!find(".facts-panel").hidden) showFacts(find(".facts-panel"), all[index], replay);
+    if (index > all.length - 5) more().then(() => { if (dialog.open) drawPlace(list(), at()); });
+  }
+
+  function drawPlace(all, index) {
     find(".place").textContent = t("%(place)s of %(n)s", { place: number(index + 1), n: number(all.length) });
     find("[data-do=previous]").disabled = index === 0;
     find("[data-do=next]").disabled = index === all.length - 1;
-    compare.setFirst(all[index]);
     drawStrip(all, index);
-    if (!find(".facts-panel").hidden) showFacts(find(".facts-panel"), all[index], replay);
-    if (index > all.length - 5) more().then(() => { if (dialog.open) drawStrip(list(), at()); });
   }
 
   function drawStrip(all, index) {
@@ -73,7 +77,8 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
     if (compare.isOn) { compare.setSecond(each); drawStrip(list(), at()); } else show(each.image.id);
   }
 
-  function step(by) {
+  async function step(by) {
+    if (at() + by >= list().length) await more(); // the next ones are on their way, or there are none
     const next = list()[at() + by];
     if (next) show(next.image.id);
   }
