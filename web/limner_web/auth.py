@@ -18,13 +18,11 @@ from limner_shared.errors import Forbidden, OperatorRequired, Unauthorized
 from limner_shared.settings import Settings, is_loopback
 from limner_web import routes, session_cookie
 from limner_web.cross_site import SAFE_METHODS, refuse_foreign
-from limner_web.routes import Access
+from limner_web.routes import DOORS, Access
 from limner_web.services import get_services
 from limner_web.serving.operator_port import is_operator
 from limner_web.strict_json import is_printable_ascii
 
-DOORS: Final = ("/v1/", "/sdapi/", "/replicate/", "/hf/")
-"""The paths of clients that were written for other services."""
 BASIC: Final = ("/sdapi/",)
 """The paths whose clients know only Basic authentication: the password is the key."""
 PAGES: Final = (Access.PAGE, Access.PAGE_WITH_JOBS)

@@ -163,7 +163,9 @@ DECLARED: Final[dict[Route, str]] = {
 ROUTES: Final[Mapping[str, Route]] = {
     endpoint: route for route, endpoints in DECLARED.items() for endpoint in endpoints.split()
 }
-PROTECTED: Final = ("/api/", "/v1/", "/sdapi/", "/replicate/", "/hf/")
+DOORS: Final = ("/v1/", "/sdapi/", "/replicate/", "/hf/")
+"""The paths of clients that were written for other services."""
+PROTECTED: Final = ("/api/", *DOORS)
 """Below these paths, what does not exist is told only to those who have a key."""
 
 

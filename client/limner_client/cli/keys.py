@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from limner_client.cli.admin import opened_database
+from limner_client.cli.key_options import OVERLAP, SCOPES
 from limner_client.cli.parameter_types import ExpiryType
 from limner_shared.db.accounts import keys as api_keys
-from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Expiry, Scope
+from limner_shared.domain.access import Expiry
 from limner_shared.settings import Settings
 
 EXPIRES: Final = click.option(
@@ -28,13 +29,7 @@ def keys() -> None:
 @keys.command("create")
 @click.argument("tenant")
 @click.option("--label", default="", help="Purpose of the key.")
-@click.option(
-    "--scope",
-    "scopes",
-    type=click.Choice([scope.value for scope in Scope]),
-    multiple=True,
-    help="What the key may do; may be repeated. By default read and submit. admin includes both.",
-)
+@SCOPES
 @EXPIRES
 def keys_create(tenant: str, label: str, scopes: tuple[str, ...], expiry: Expiry | None) -> None:
     """Create a key for TENANT, and the tenant if it does not exist. The key is shown only once."""
@@ -56,13 +51,7 @@ def keys_list() -> None:
 
 @keys.command("rotate")
 @click.argument("key_id")
-@click.option(
-    "--overlap-seconds",
-    type=click.IntRange(0, MAX_OVERLAP_SECONDS),
-    default=DEFAULT_OVERLAP_SECONDS,
-    show_default=True,
-    help="How long the old key remains valid; 0 ends it at once.",
-)
+@OVERLAP
 @EXPIRES
 def keys_rotate(key_id: str, overlap_seconds: int, expiry: Expiry | None) -> None:
     """Replace the key KEY_ID by a new one with the same label and scopes, which is shown only once.

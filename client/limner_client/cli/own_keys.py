@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from limner_client.cli.key_options import OVERLAP, SCOPES
 from limner_client.cli.parameter_types import ExpiryType
 from limner_client.cli.server_options import make_client, server_options
-from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, DEFAULT_SCOPES, MAX_OVERLAP_SECONDS, Expiry, Scope
+from limner_shared.domain.access import DEFAULT_SCOPES, Expiry, Scope
 
 
 @click.group("own-keys")
@@ -22,13 +23,7 @@ def own_keys() -> None:
 
 @own_keys.command("create")
 @click.argument("label")
-@click.option(
-    "--scope",
-    "scopes",
-    type=click.Choice([scope.value for scope in Scope]),
-    multiple=True,
-    help="What the key may do; may be repeated. By default read and submit. admin includes both.",
-)
+@SCOPES
 @click.option(
     "--expires", "expiry", type=ExpiryType(), help="When it expires: 90d, 12h, or a date (UTC). Not after your own key."
 )
@@ -61,13 +56,7 @@ def own_keys_list(*, server: str | None, key: str | None) -> None:
 
 
 @own_keys.command("rotate")
-@click.option(
-    "--overlap-seconds",
-    type=click.IntRange(0, MAX_OVERLAP_SECONDS),
-    default=DEFAULT_OVERLAP_SECONDS,
-    show_default=True,
-    help="How long the old key remains valid; 0 ends it at once.",
-)
+@OVERLAP
 @server_options
 def own_keys_rotate(*, overlap_seconds: int, server: str | None, key: str | None) -> None:
     """Replace the key of this call by a new one with the same rights, and print it. It is shown only once."""

@@ -11,11 +11,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db.accounts import keys
 from limner_shared.db.tables import ApiKey
 from limner_shared.db.views import moment
-from limner_shared.domain.access import (
-    DEFAULT_OVERLAP_SECONDS,
-    MAX_OVERLAP_SECONDS,
-    read_scopes,
-)
+from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, read_scopes
 from limner_shared.domain.account_views import CreatedKey, KeyList, KeyView, RotatedKey
 from limner_shared.errors import Unauthorized
 from limner_web.auth import actor, key_id, tenant_id

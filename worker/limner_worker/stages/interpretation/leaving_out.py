@@ -75,9 +75,9 @@ def extent(tagged: Tagged, language: Language) -> Callable[[str], int]:
     def of(words: str) -> int:
         said = words.strip(" ,")
         start = tagged.text.lower().find(said.lower())
-        if start < 0 or not tagged.leaving:
-            return len(words)
         inside = [unit for unit in units if start < unit[1] and unit[0] < start + len(said)]
+        if start < 0 or not inside or not tagged.leaving:
+            return len(words)
         shares = [mean_of(tagged.text, tagged.leaving, unit) for unit in inside]
         if max(shares) < least:
             return 0
