@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import JobState
+from limner_shared.domain.picture_urls import rendition_query
 from limner_shared.domain.views import JobView
 from limner_shared.errors import DeadlineExceeded
 
@@ -79,9 +80,7 @@ class OutputForm(BaseModel):
     @property
     def query(self) -> str:
         """What the URL of a picture has to say to give it in this form."""
-        if self.kind == "png":
-            return ""
-        return f"?format={self.kind}" + ("" if self.output_quality is None else f"&quality={self.output_quality}")
+        return rendition_query(self.kind, None if self.kind == "png" else self.output_quality)
 
 
 def version_id(card: ModelCard) -> str:

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
-from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from limner_shared.domain.card_fields import Quality, nearest_size, refuse
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobRequest, Task
+from limner_shared.domain.picture_urls import rendition_query
 from limner_shared.errors import InvalidRequest
 from limner_web.model_names import ModelNames
 from limner_web.picture_formats import MAX_SIDE
@@ -104,11 +104,7 @@ class Output:
     @property
     def query(self) -> str:
         """What the URL of a picture has to say to give it in this form."""
-        fit = None if self.letterbox is None else f"{self.letterbox[0]}x{self.letterbox[1]}"
-        kind = None if self.format == "png" else self.format
-        parts = {"format": kind, "quality": self.compression, "fit": fit}
-        said = urlencode({name: value for name, value in parts.items() if value is not None})
-        return f"?{said}" if said else ""
+        return rendition_query(self.format, self.compression, self.letterbox)
 
     @property
     def as_stored(self) -> bool:
