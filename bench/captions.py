@@ -27,7 +27,7 @@ from limner_training.tasks.scoring import GOALS, Share
 from limner_training.tasks.selection import true_sources
 from limner_training.tasks.true_drawings import drawn
 from limner_worker.networks.weights import SHIPPED
-from limner_worker.stages.interpretation.presenter import Presenter, recognizers_of
+from limner_worker.stages.interpretation.presenting.presenter import Presenter, recognizers_of
 
 MODEL: Final = "limner-flow"
 QUICK: Final = 3

@@ -27,9 +27,9 @@ from bench.common import conclude, summary
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobRequest
-from limner_worker.stages.interpretation.client import ChatClient
+from limner_worker.stages.interpretation.chat_client import ChatClient
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request
-from limner_worker.stages.interpretation.tagger import Tagger
+from limner_worker.stages.interpretation.tagging.tagger import Tagger
 
 FILE: Final = Path(__file__).parent.parent / "tests" / "data" / "requests.jsonl"
 MENDED: Final = ("development", "held-out", "further", "fresh", "fresh-2", "fresh-3", "fresh-4", "fresh-5", "fresh-6")

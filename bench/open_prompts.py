@@ -35,7 +35,7 @@ from limner_training.tasks.prompts import TaskPrompt
 from limner_training.tasks.scoring import Share
 from limner_training.tasks.sheet import save_sheet
 from limner_worker.networks.weights import SHIPPED
-from limner_worker.stages.interpretation.presenter import Presenter, recognizers_of
+from limner_worker.stages.interpretation.presenting.presenter import Presenter, recognizers_of
 
 FILE: Final = Path(__file__).parent / "data" / "open_prompts.tsv"
 LEAST: Final = 0.6

@@ -19,7 +19,7 @@ from bench.sentences import Scorer, chosen, pixels
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_worker.generators.base import Picture, locate
-from limner_worker.stages.interpretation.image_recognition import EvaluatorRecognizer
+from limner_worker.stages.interpretation.presenting.image_recognition import EvaluatorRecognizer
 
 SEED: Final = 1000
 

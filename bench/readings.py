@@ -24,7 +24,7 @@ from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.builtin.scenes.reading import SceneReader
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
 from limner_worker.languages import emoji
-from limner_worker.stages.interpretation.language_files import BY_CODE
+from limner_worker.stages.interpretation.language.files import BY_CODE
 
 GOAL: Final = 0.95
 SINGLE: Final = {"seen", "held out", "in sentences"}

@@ -27,7 +27,7 @@ from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.registry import load
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.weights import load_module
-from limner_worker.stages.interpretation.image_recognition import TOWER
+from limner_worker.stages.interpretation.presenting.image_recognition import TOWER
 
 TEMPLATES: Final = {
     "{}": "en",

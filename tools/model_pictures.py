@@ -18,7 +18,7 @@ from limner_web.pages import assets, model_pictures
 from limner_worker.generators.base import Generator, ImageTask, Picture
 from limner_worker.generators.registry import load
 from limner_worker.networks.weights import SHIPPED
-from limner_worker.stages.interpretation.image_recognition import EvaluatorRecognizer
+from limner_worker.stages.interpretation.presenting.image_recognition import EvaluatorRecognizer
 
 MODELS: Final = ("limner-flow", "limner-gan")
 SEED: Final = 1

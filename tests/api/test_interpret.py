@@ -17,9 +17,9 @@ from limner_shared.messaging.typed_redis import keys_like
 from limner_shared.threads import Supervisor
 from limner_worker.generators.builtin.prompt_reading import Reading
 from limner_worker.runtime.answering import Answering
-from limner_worker.stages.interpretation.image_recognition import EvaluatorRecognizer
 from limner_worker.stages.interpretation.interpreter import Interpreter
-from limner_worker.stages.interpretation.presenter import recognizers_of
+from limner_worker.stages.interpretation.presenting.image_recognition import EvaluatorRecognizer
+from limner_worker.stages.interpretation.presenting.presenter import recognizers_of
 from tests.api.clients import ApiClient, App
 from tests.processes import eventually
 

@@ -14,7 +14,7 @@ from limner_shared.messaging.known_names import write_names
 from limner_shared.threads import Supervisor
 from limner_worker.runtime.answering import Answering
 from limner_worker.stages.interpretation.interpreter import Interpreter
-from limner_worker.stages.interpretation.presenter import recognizers_of
+from limner_worker.stages.interpretation.presenting.presenter import recognizers_of
 from tests.api.clients import ApiClient, App
 from tests.processes import eventually
 

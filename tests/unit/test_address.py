@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from limner_worker.stages.interpretation.address import without_address
-from limner_worker.stages.interpretation.language_files import BY_CODE
+from limner_worker.stages.interpretation.language.files import BY_CODE
+from limner_worker.stages.interpretation.reading.address import without_address
 from limner_worker.stages.interpretation.rules import interpret
 
 SIZES = ((256, 256),)

@@ -21,7 +21,7 @@ from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture, locate
 from limner_worker.stages.choosing import CandidateChoice, Likeness
 from limner_worker.stages.deduplication import deduplication_keys
-from limner_worker.stages.interpretation.presenter import recognizers_of
+from limner_worker.stages.interpretation.presenting.presenter import recognizers_of
 from limner_worker.stages.picture_files import receipt_of
 
 SHARING = TenantPolicy()

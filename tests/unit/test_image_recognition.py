@@ -22,9 +22,9 @@ from limner_worker.generators.builtin.scenes.drawing import alone
 from limner_worker.generators.registry import load
 from limner_worker.networks.weights import SHIPPED, WeightsError
 from limner_worker.stages.choosing import Likeness
-from limner_worker.stages.interpretation import image_recognition, presentation
-from limner_worker.stages.interpretation.image_recognition import EvaluatorRecognizer
-from limner_worker.stages.interpretation.presenter import Presenter, recognizers_of
+from limner_worker.stages.interpretation.presenting import image_recognition, presentation
+from limner_worker.stages.interpretation.presenting.image_recognition import EvaluatorRecognizer
+from limner_worker.stages.interpretation.presenting.presenter import Presenter, recognizers_of
 
 TEXT = SHIPPED / "limner-text"
 REDUCED = [0.0921158, 0.0153178, 0.0526898, 0.1156348]

@@ -11,7 +11,7 @@ from tests.unit.interpreters import request
 
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.conditions import Conditions, Turn
-from limner_worker.stages.interpretation.client import FAILURES, OPEN_SECONDS, ChatClient
+from limner_worker.stages.interpretation.chat_client import FAILURES, OPEN_SECONDS, ChatClient
 from limner_worker.stages.interpretation.interpreter import Interpreter
 
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from limner_worker.stages.interpretation.language_files import BY_CODE
-from limner_worker.stages.interpretation.number_words import number_in, number_pattern
+from limner_worker.stages.interpretation.language.files import BY_CODE
+from limner_worker.stages.interpretation.language.number_words import number_in, number_pattern
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.registry import load
 from limner_worker.networks.weights import SHIPPED
 from limner_worker.stages.interpretation import rules
-from limner_worker.stages.interpretation.image_recognition import EvaluatorRecognizer
+from limner_worker.stages.interpretation.presenting.image_recognition import EvaluatorRecognizer
 
 MEANT = [  # the subject, the style and the number that each message asks for
     *[(cars, "a red car", None, None) for cars, _ in examples.MESSAGES.values()],

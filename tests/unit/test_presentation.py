@@ -9,10 +9,10 @@ from tests.unit.interpreters import request
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest
-from limner_worker.stages.interpretation import presentation
-from limner_worker.stages.interpretation.client import ChatClient, LanguageError
+from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request
-from limner_worker.stages.interpretation.language_files import BY_CODE
+from limner_worker.stages.interpretation.language.files import BY_CODE
+from limner_worker.stages.interpretation.presenting import presentation
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_picture_is_presented_in_the_language_of_its_description(
     catalogue: Catalogue, description: str, language: str
 ):
     _, spec = catalogue.resolve(JobRequest(description=description))
-    assert presentation.language_of(description) == language
+    assert presentation.first_language(description) == language
     assert description in presentation.by_rules(spec)
 
 
@@ -51,7 +51,7 @@ def test_a_picture_is_presented_in_the_language_of_its_description(
     ],
 )
 def test_languages_are_recognized_by_small_words_and_letters(text: str, language: str):
-    assert presentation.language_of(text) == language
+    assert presentation.first_language(text) == language
 
 
 def test_a_changed_picture_is_presented_as_one_in_the_language_of_the_conversation(catalogue: Catalogue):
@@ -181,9 +181,9 @@ def test_a_servers_presentation_has_a_length_limit(catalogue: Catalogue):
 
 
 def test_the_last_message_of_a_recognizable_language_decides_the_language(catalogue: Catalogue):
-    assert presentation.language_of("ein Geist ohne Augen", "请画一个红苹果") == "de"
-    assert presentation.language_of("3d", "请画一个红苹果") == "zh"
-    assert presentation.language_of("3d") == "en"
+    assert presentation.first_language("ein Geist ohne Augen", "请画一个红苹果") == "de"
+    assert presentation.first_language("3d", "请画一个红苹果") == "zh"
+    assert presentation.first_language("3d") == "en"
 
 
 @pytest.mark.parametrize(

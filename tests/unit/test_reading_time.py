@@ -18,8 +18,8 @@ from limner_worker.generators.builtin.scenes.reading import SceneReader
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
 from limner_worker.languages import expression
 from limner_worker.stages.interpretation import rules
+from limner_worker.stages.interpretation.reading.taking_apart import MOST_LEFT_OUT, Found, taken_apart
 from limner_worker.stages.interpretation.rules import READ_BEFORE, interpret
-from limner_worker.stages.interpretation.taking_apart import MOST_LEFT_OUT, Found, taken_apart
 
 TEXT = Path(limner_worker.__file__).parent / "models" / "limner-text"
 REQUESTS = Path(__file__).parent.parent / "data" / "requests.jsonl"

@@ -10,7 +10,7 @@ import pytest
 from bench.interpret import FIELDS, GOAL_CLEAN, GOAL_F1, GOAL_SUBJECT, MENDED, PARTS, SCORED, SIZES, by_language
 
 from limner_shared.domain.conditions import Conditions, Turn
-from limner_worker.stages.interpretation.language_files import LANGUAGES
+from limner_worker.stages.interpretation.language.files import LANGUAGES
 from limner_worker.stages.interpretation.rules import interpret
 
 STYLES = ("3d", "noto", "noto-v1", "flat")

@@ -7,9 +7,9 @@ import pytest
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.scenes import Scene, SceneObject
-from limner_worker.stages.interpretation import presentation
-from limner_worker.stages.interpretation.language_files import LANGUAGES
-from limner_worker.stages.interpretation.presenter import Presenter
+from limner_worker.stages.interpretation.language.files import LANGUAGES
+from limner_worker.stages.interpretation.presenting import presentation
+from limner_worker.stages.interpretation.presenting.presenter import Presenter
 from limner_worker.stages.interpretation.rules import interpret
 
 CAT = SceneObject(said="cat", name="cat", colour="blue")

@@ -12,7 +12,7 @@ import pytest
 
 from limner_shared.domain.cards import built_in_cards
 from limner_web import small_talk
-from limner_worker.stages.interpretation.language_files import BY_CODE
+from limner_worker.stages.interpretation.language.files import BY_CODE
 
 CARD = next(card for card in built_in_cards() if card.name == "limner-flow")
 DATA = Path(__file__).parents[1] / "data"

@@ -26,7 +26,7 @@ from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages import storing
 from limner_worker.stages.choosing import Likeness
-from limner_worker.stages.interpretation.presenter import Presenter
+from limner_worker.stages.interpretation.presenting.presenter import Presenter
 from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.publishing import STORING_THREADS, Publisher
 from limner_worker.stages.safety import SafetyStage

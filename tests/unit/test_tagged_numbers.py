@@ -7,8 +7,8 @@ import pytest
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import JobRequest
-from limner_worker.stages.interpretation.asking_words import Tagged
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request
+from limner_worker.stages.interpretation.tagging.asking_words import Tagged
 
 
 def marked(text: str, sure: float = 0.95) -> Tagged:

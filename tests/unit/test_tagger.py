@@ -25,10 +25,10 @@ from limner_worker.generators.text_encoding.e5_file import E5File, E5FileError, 
 from limner_worker.generators.text_encoding.token_states import TokenStates
 from limner_worker.networks.weights import WeightsError
 from limner_worker.networks.word_tagger import ROLES, WordTagger
-from limner_worker.stages.interpretation.asking_words import Tagged, merged, without_asking
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request, TagsWords
-from limner_worker.stages.interpretation.language_files import BY_CODE
-from limner_worker.stages.interpretation.tagger import LazyTagger, Tagger, TaggerError
+from limner_worker.stages.interpretation.language.files import BY_CODE
+from limner_worker.stages.interpretation.tagging.asking_words import Tagged, merged, without_asking
+from limner_worker.stages.interpretation.tagging.tagger import LazyTagger, Tagger, TaggerError
 
 
 @pytest.fixture(scope="module")

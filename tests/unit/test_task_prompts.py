@@ -29,7 +29,7 @@ from limner_training.tasks.true_drawings import SIDE, drawn, places, recoloured,
 from limner_training.tasks.vocabulary import Noun, nouns
 from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.networks.weights import SHIPPED
-from limner_worker.stages.interpretation.language_files import BY_CODE
+from limner_worker.stages.interpretation.language.files import BY_CODE
 
 APPLE = Noun(
     "1f34e", "red apple", ("flat",), (), ("red",), recolourable=True, names=dict.fromkeys(OTHER_LANGUAGES, "x")

@@ -18,8 +18,8 @@ from typing import Final
 from limner_training.tasks.prompts import prompts
 from limner_training.tasks.vocabulary import nouns
 from limner_worker.networks.word_tagger import ROLES
-from limner_worker.stages.interpretation.language_files import BY_CODE
-from limner_worker.stages.interpretation.texts import WIDE
+from limner_worker.stages.interpretation.language.files import BY_CODE
+from limner_worker.stages.interpretation.language.texts import WIDE
 
 STYLES: Final = ("noto", "noto-v1", "flat", "3d", "3D")
 HELD_OUT: Final = 5

@@ -18,7 +18,7 @@ from limner_worker.generators.text_encoding.e5_file import installed
 from limner_worker.generators.text_encoding.token_states import TokenStates
 from limner_worker.networks.weights import load_module, save_module
 from limner_worker.networks.word_tagger import ROLES, WordTagger
-from limner_worker.stages.interpretation.language_files import BY_CODE
+from limner_worker.stages.interpretation.language.files import BY_CODE
 
 WEIGHTS: Final = "tagger.safetensors"
 ENCODED: Final = 64

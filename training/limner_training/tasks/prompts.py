@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from limner_training.tasks.colours import TERMS
 from limner_training.tasks.vocabulary import Noun, nouns
-from limner_worker.stages.interpretation.language_files import BY_CODE
+from limner_worker.stages.interpretation.language.files import BY_CODE
 
 OTHER_LANGUAGES: Final = tuple(code for code in BY_CODE if code != "en")
 RELATIONS: Final = ("left", "right", "above", "below")

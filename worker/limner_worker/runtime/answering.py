@@ -21,9 +21,9 @@ from limner_shared.messaging import known_names, questions
 from limner_shared.messaging.questions import Answer, Question
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
-from limner_worker.stages.interpretation import presentation
 from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
-from limner_worker.stages.interpretation.presenter import ImageRecognizer
+from limner_worker.stages.interpretation.presenting import presentation
+from limner_worker.stages.interpretation.presenting.presenter import ImageRecognizer
 
 log = get_logger(__name__)
 

@@ -41,7 +41,7 @@ from limner_worker.runtime.watchdog import Watchdog
 from limner_worker.stages.checkpoints import CheckpointStore
 from limner_worker.stages.deduplication import Deduplicator
 from limner_worker.stages.input_images import load_inputs
-from limner_worker.stages.interpretation.presenter import Presenter, recognizers_of
+from limner_worker.stages.interpretation.presenting.presenter import Presenter, recognizers_of
 from limner_worker.stages.interpretation.stage import InterpretationStage, interpreter_of, server_of
 from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.publishing import Publisher

@@ -32,7 +32,7 @@ from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
-from limner_worker.stages.interpretation.presentation import alt_text
+from limner_worker.stages.interpretation.presenting.presentation import alt_text
 
 log = get_logger(__name__)
 

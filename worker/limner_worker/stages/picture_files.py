@@ -21,7 +21,7 @@ from limner_shared.settings import Settings
 from limner_worker.engine.job_run import JobRun, Row
 from limner_worker.generators.base import Picture
 from limner_worker.stages.choosing import CandidateChoice, PictureEvaluator
-from limner_worker.stages.interpretation.presentation import alt_text
+from limner_worker.stages.interpretation.presenting.presentation import alt_text
 from limner_worker.stages.picture_vectors import PictureVectors
 from limner_worker.stages.provenance import PNG_KEY, xmp
 from limner_worker.stages.safety import SafetyStage

@@ -14,12 +14,14 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import MAX_TEXT, Conditions, Interpretation
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.telemetry import get_logger
-from limner_worker.stages.interpretation import leaving_out, patterns, rules
-from limner_worker.stages.interpretation.asking_words import Tagged, merged, without_asking
-from limner_worker.stages.interpretation.client import ChatClient, LanguageError
-from limner_worker.stages.interpretation.counting import counted
-from limner_worker.stages.interpretation.language_detection import language_or_fallback
-from limner_worker.stages.interpretation.texts import WIDE
+from limner_worker.stages.interpretation import rules
+from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError
+from limner_worker.stages.interpretation.language.detection import language_or_fallback
+from limner_worker.stages.interpretation.language.texts import WIDE
+from limner_worker.stages.interpretation.reading import patterns
+from limner_worker.stages.interpretation.tagging import leaving_out
+from limner_worker.stages.interpretation.tagging.asking_words import Tagged, merged, without_asking
+from limner_worker.stages.interpretation.tagging.counting import counted
 
 log = get_logger(__name__)
 

@@ -7,12 +7,12 @@ from typing import Final
 
 from limner_shared.domain.conditions import Conditions, Turn, cut
 from limner_worker.languages import emoji
-from limner_worker.stages.interpretation.language_detection import language_of
-from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES
-from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.refine import refined
-from limner_worker.stages.interpretation.taking_apart import Found, LeavesOut, Model, subject_of, taken_apart
-from limner_worker.stages.interpretation.texts import tidy
+from limner_worker.stages.interpretation.language.detection import language_of
+from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, LANGUAGES
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import tidy
+from limner_worker.stages.interpretation.reading.taking_apart import Found, LeavesOut, Model, subject_of, taken_apart
+from limner_worker.stages.interpretation.refining.refine import refined
 
 READ: Final = 1500
 """The characters that are searched, with emoji in words; the rest is appended to the prompt. Bounds the time for any

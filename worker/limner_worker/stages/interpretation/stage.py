@@ -22,7 +22,7 @@ from limner_shared.telemetry import concerning, get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
-from limner_worker.stages.interpretation.client import ChatClient
+from limner_worker.stages.interpretation.chat_client import ChatClient
 from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
 
 log = get_logger(__name__)
@@ -49,7 +49,7 @@ def interpreter_of(settings: Settings, server: ChatClient | None) -> Interpreter
     """Return the interpreter that the settings select. Without the tagger's files, rules alone interpret."""
     if settings.interpreter == "off":
         return Interpreter(server, plain=True)
-    from limner_worker.stages.interpretation.tagger import LazyTagger, Tagger  # noqa: PLC0415 - torch, which not every worker needs
+    from limner_worker.stages.interpretation.tagging.tagger import LazyTagger, Tagger  # noqa: PLC0415 - torch, which not every worker needs
 
     return Interpreter(server, tagger=LazyTagger(Tagger))
 

@@ -12,10 +12,10 @@ from functools import cache
 from typing import Final
 
 from limner_worker.languages import expression
-from limner_worker.stages.interpretation.language_files import NOTHING
-from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.number_words import number_pattern
-from limner_worker.stages.interpretation.texts import Pattern, compiled
+from limner_worker.stages.interpretation.language.files import NOTHING
+from limner_worker.stages.interpretation.language.number_words import number_pattern
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import Pattern, compiled
 
 PLACES: Final = {"first": 0, "second": 1, "third": 2, "fourth": 3, "last": -1}
 """The index of a picture by its name in `Ordinals`."""

@@ -13,10 +13,10 @@ from functools import cache
 from typing import Final
 
 from limner_worker.languages import expression
-from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.number_words import number_pattern
-from limner_worker.stages.interpretation.texts import Pattern
-from limner_worker.stages.interpretation.things import any_
+from limner_worker.stages.interpretation.language.number_words import number_pattern
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import Pattern
+from limner_worker.stages.interpretation.reading.things import any_
 
 MOST_CLAUSES: Final = 24
 """The clauses of a text that are judged; a longer text is no request in one's own words."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from limner_shared.domain.conditions import MAX_TEXT, Conditions
-from limner_worker.stages.interpretation.changes import ChangePatterns, changes_for
-from limner_worker.stages.interpretation.colours import colour_in, coloured, part_coloured
-from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.naming import named_picture
-from limner_worker.stages.interpretation.number_words import number_in
-from limner_worker.stages.interpretation.removing import forms, removed
-from limner_worker.stages.interpretation.taking_apart import MOST, Found
-from limner_worker.stages.interpretation.texts import Pattern, shortened, stripped, tidy
+from limner_worker.stages.interpretation.language.number_words import number_in
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import Pattern, shortened, stripped, tidy
+from limner_worker.stages.interpretation.reading.taking_apart import MOST, Found
+from limner_worker.stages.interpretation.refining.changes import ChangePatterns, changes_for
+from limner_worker.stages.interpretation.refining.colours import colour_in, coloured, part_coloured
+from limner_worker.stages.interpretation.refining.naming import named_picture
+from limner_worker.stages.interpretation.refining.removing import forms, removed
 
 
 @dataclass

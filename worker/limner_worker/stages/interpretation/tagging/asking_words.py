@@ -12,9 +12,9 @@ from typing import Final
 
 from limner_shared.domain.conditions import Conditions
 from limner_worker.languages import expression
-from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.texts import HANGUL, Pattern
-from limner_worker.stages.interpretation.things import any_
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import HANGUL, Pattern
+from limner_worker.stages.interpretation.reading.things import any_
 
 LEAST: Final = 1e-3
 """Probabilities are limited to the range from this to 1 minus this, so that no single word decides."""

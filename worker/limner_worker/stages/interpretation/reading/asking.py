@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, NOTHING
-from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.number_words import number_pattern
+from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, NOTHING
+from limner_worker.stages.interpretation.language.number_words import number_pattern
+from limner_worker.stages.interpretation.language.schema import Language
 
 _LONGEST_REASON: Final = 160
 """The most characters of a reason before a request."""

@@ -19,7 +19,7 @@ from pydantic import Field
 from limner_shared.domain.scenes import Colour
 from limner_worker.generators.builtin.scenes.words import Scenes
 from limner_worker.languages import Regex
-from limner_worker.stages.interpretation.request_tables import (
+from limner_worker.stages.interpretation.language.request_tables import (
     Address,
     Patterns,
     Pictures,

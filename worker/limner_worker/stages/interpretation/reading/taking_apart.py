@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from limner_worker.stages.interpretation.address import without_address
-from limner_worker.stages.interpretation.fixed_names import BESIDE, is_named
-from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.number_words import number_in
-from limner_worker.stages.interpretation.patterns import RequestPatterns, patterns_for, style_patterns
-from limner_worker.stages.interpretation.spelling import respelled
-from limner_worker.stages.interpretation.texts import Pattern, joined, shortened, squeezed, tidy
+from limner_worker.stages.interpretation.language.number_words import number_in
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import Pattern, joined, shortened, squeezed, tidy
+from limner_worker.stages.interpretation.reading.address import without_address
+from limner_worker.stages.interpretation.reading.fixed_names import BESIDE, is_named
+from limner_worker.stages.interpretation.reading.patterns import RequestPatterns, patterns_for, style_patterns
+from limner_worker.stages.interpretation.reading.spelling import respelled
 
 MAX_SIDE: Final = 65536
 MOST: Final = 1000

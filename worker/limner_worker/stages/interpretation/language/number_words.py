@@ -10,8 +10,8 @@ import re
 from functools import cache
 from typing import Final
 
-from limner_worker.stages.interpretation.language_files import NOTHING
-from limner_worker.stages.interpretation.language_schema import Language
+from limner_worker.stages.interpretation.language.files import NOTHING
+from limner_worker.stages.interpretation.language.schema import Language
 
 THOUSAND: Final = 1000
 TEN: Final = 10

@@ -6,10 +6,10 @@ import re
 from typing import Final
 
 from limner_worker.languages import expression
-from limner_worker.stages.interpretation.language_detection import by_script, language_of
-from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES
-from limner_worker.stages.interpretation.language_schema import Colour, Language
-from limner_worker.stages.interpretation.texts import WIDE, Pattern
+from limner_worker.stages.interpretation.language.detection import by_script, language_of
+from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, LANGUAGES
+from limner_worker.stages.interpretation.language.schema import Colour, Language
+from limner_worker.stages.interpretation.language.texts import WIDE, Pattern
 
 ColourMatch = tuple[Language, Colour, re.Match[str]]
 

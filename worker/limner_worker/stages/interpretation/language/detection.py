@@ -9,8 +9,8 @@ from typing import Any, Final, cast
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES
-from limner_worker.stages.interpretation.language_schema import Language
+from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, LANGUAGES
+from limner_worker.stages.interpretation.language.schema import Language
 
 SHARE: Final = 0.3
 """The least share of a text's letters that a script needs to decide the language; foreign words may be quoted."""

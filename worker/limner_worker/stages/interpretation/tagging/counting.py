@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from limner_worker.languages import expression
-from limner_worker.stages.interpretation.asking_words import Tagged, mean_of, units_of
-from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.leaving_out import runs
-from limner_worker.stages.interpretation.number_words import number_in, number_pattern
-from limner_worker.stages.interpretation.taking_apart import MOST
+from limner_worker.stages.interpretation.language.number_words import number_in, number_pattern
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.reading.taking_apart import MOST
+from limner_worker.stages.interpretation.tagging.asking_words import Tagged, mean_of, units_of
+from limner_worker.stages.interpretation.tagging.leaving_out import runs
 
 SURE: Final = 0.9
 """How likely words must count pictures."""

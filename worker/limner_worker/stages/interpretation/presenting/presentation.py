@@ -9,11 +9,12 @@ from typing import Final
 
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.scenes import Scene
-from limner_worker.stages.interpretation import language_detection, rules
-from limner_worker.stages.interpretation.client import ChatClient, LanguageError
-from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK
-from limner_worker.stages.interpretation.language_schema import Phrases
-from limner_worker.stages.interpretation.texts import joined
+from limner_worker.stages.interpretation import rules
+from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError
+from limner_worker.stages.interpretation.language.detection import language_of
+from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK
+from limner_worker.stages.interpretation.language.schema import Phrases
+from limner_worker.stages.interpretation.language.texts import joined
 
 MAX_CHARS: Final = 600
 INSTRUCTION: Final = """\
@@ -60,7 +61,7 @@ def alt_text(spec: JobSpec, seed: int, drawn_as: str | None = None, scene: Scene
 
 def language_for(spec: JobSpec) -> str:
     """Return the code of the language in which to answer a job."""
-    return language_of(spec.description or spec.prompt, *(turn.text for turn in reversed(spec.history)))
+    return first_language(spec.description or spec.prompt, *(turn.text for turn in reversed(spec.history)))
 
 
 def by_rules(spec: JobSpec, shown: Shown = AS_ASKED) -> str:
@@ -110,9 +111,9 @@ def by_server(server: ChatClient, spec: JobSpec, shown: Shown = AS_ASKED) -> str
     return text
 
 
-def language_of(*texts: str) -> str:
+def first_language(*texts: str) -> str:
     """Return the code of the language of the first text whose language is recognizable, else of English."""
-    return next((code for text in texts if (code := language_detection.language_of(text)) is not None), FALLBACK)
+    return next((code for text in texts if (code := language_of(text)) is not None), FALLBACK)
 
 
 def _nothing(spec: JobSpec) -> str | None:

@@ -7,10 +7,10 @@ from functools import cache
 from typing import Final
 
 from limner_worker.languages import expression
-from limner_worker.stages.interpretation.language_detection import language_or_fallback
-from limner_worker.stages.interpretation.language_files import NOTHING
-from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.texts import WIDE, squeezed, tidy
+from limner_worker.stages.interpretation.language.detection import language_or_fallback
+from limner_worker.stages.interpretation.language.files import NOTHING
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import WIDE, squeezed, tidy
 
 STEM: Final = 3
 """The fewest letters that are left of a word whose ending may differ."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from limner_worker.stages.interpretation.language_files import NOTHING
-from limner_worker.stages.interpretation.language_schema import Language
+from limner_worker.stages.interpretation.language.files import NOTHING
+from limner_worker.stages.interpretation.language.schema import Language
 
 END: Final = r"(?=\s*[,.;:!?()，。、！？；]|\s*$)"
 """The end of a phrase."""

@@ -14,12 +14,12 @@ from functools import cache
 from typing import Final
 
 from limner_worker.languages import expression
-from limner_worker.stages.interpretation.asking import beginnings, thanks
-from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES, words
-from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.number_words import number_pattern
-from limner_worker.stages.interpretation.texts import Pattern, compiled
-from limner_worker.stages.interpretation.things import END, LONGEST_WORD, any_, dangling, separators, things
+from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, LANGUAGES, words
+from limner_worker.stages.interpretation.language.number_words import number_pattern
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import Pattern, compiled
+from limner_worker.stages.interpretation.reading.asking import beginnings, thanks
+from limner_worker.stages.interpretation.reading.things import END, LONGEST_WORD, any_, dangling, separators, things
 
 GRAMMAR: Final = frozenset(word for language in LANGUAGES for word in language.grammar.split())
 """Words without content; prompts that share only these share nothing."""

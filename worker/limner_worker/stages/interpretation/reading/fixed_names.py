@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.patterns import RequestPatterns
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.reading.patterns import RequestPatterns
 
 BESIDE: Final = 80
 """The characters before words of leaving out that are looked at to judge them."""

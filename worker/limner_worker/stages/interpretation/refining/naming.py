@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from limner_shared.domain.conditions import Conditions
-from limner_worker.stages.interpretation.changes import PLACES, ROW, ChangePatterns
+from limner_worker.stages.interpretation.refining.changes import PLACES, ROW, ChangePatterns
 
 SEEDS: Final = 2**32
 

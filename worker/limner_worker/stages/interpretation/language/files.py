@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Final
 
 from limner_worker import languages
-from limner_worker.stages.interpretation.language_schema import Language
+from limner_worker.stages.interpretation.language.schema import Language
 
 FALLBACK: Final = "en"
 """The language of texts whose language is unknown."""

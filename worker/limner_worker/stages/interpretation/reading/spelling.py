@@ -6,7 +6,7 @@ import re
 from functools import cache
 from typing import Final
 
-from limner_worker.stages.interpretation.language_schema import Language
+from limner_worker.stages.interpretation.language.schema import Language
 
 SHORTEST: Final = 5
 """The fewest letters of a word that is corrected."""

@@ -14,7 +14,7 @@ from limner_worker.generators.text_encoding.e5_file import E5FileError, installe
 from limner_worker.generators.text_encoding.token_states import TokenStates
 from limner_worker.networks.weights import SHIPPED, WeightsError, load_module
 from limner_worker.networks.word_tagger import ROLES, WordTagger
-from limner_worker.stages.interpretation.asking_words import Tagged
+from limner_worker.stages.interpretation.tagging.asking_words import Tagged
 
 log = get_logger(__name__)
 

@@ -12,8 +12,8 @@ from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import Picture, locate
 from limner_worker.stages.choosing import PictureEvaluator
-from limner_worker.stages.interpretation import presentation
-from limner_worker.stages.interpretation.client import ChatClient, LanguageError
+from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError
+from limner_worker.stages.interpretation.presenting import presentation
 
 log = get_logger(__name__)
 
@@ -52,7 +52,7 @@ def recognizers_of(cards: Mapping[str, ModelCard]) -> dict[str, ImageRecognizer]
     folders = {name: locate(card.text_encoder) for name, card in cards.items() if card.text_encoder is not None}
     if not folders:
         return {}
-    from limner_worker.stages.interpretation.image_recognition import TOWER, EvaluatorRecognizer  # noqa: PLC0415 - torch, which not every worker needs
+    from limner_worker.stages.interpretation.presenting.image_recognition import TOWER, EvaluatorRecognizer  # noqa: PLC0415 - torch, which not every worker needs
 
     shared = {folder: EvaluatorRecognizer(folder) for folder in set(folders.values()) if (folder / TOWER).is_file()}
     if blind := [name for name, folder in folders.items() if folder not in shared and cards[name].candidates > 1]:

@@ -8,12 +8,12 @@ from itertools import groupby
 from typing import Final
 
 from limner_shared.domain.conditions import Conditions
-from limner_worker.stages.interpretation.asking_words import Tagged, characters_of, mean_of, units_of
-from limner_worker.stages.interpretation.fixed_names import has_name, is_named
-from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.patterns import RequestPatterns, patterns_for
-from limner_worker.stages.interpretation.taking_apart import begins_another, is_doubled
-from limner_worker.stages.interpretation.texts import WIDE, tidy
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import WIDE, tidy
+from limner_worker.stages.interpretation.reading.fixed_names import has_name, is_named
+from limner_worker.stages.interpretation.reading.patterns import RequestPatterns, patterns_for
+from limner_worker.stages.interpretation.reading.taking_apart import begins_another, is_doubled
+from limner_worker.stages.interpretation.tagging.asking_words import Tagged, characters_of, mean_of, units_of
 
 POSSIBLE: Final = 0.1
 """How likely the words beside those that likely leave something out must do so too (hysteresis)."""

@@ -1,0 +1,1 @@
+"""What the readers of descriptions know of languages: files, detection, numbers, text helpers. No I/O."""

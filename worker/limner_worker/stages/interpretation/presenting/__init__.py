@@ -1,0 +1,1 @@
+"""Finished pictures in words: what an evaluator sees in them, and the sentences that present them."""

@@ -1,0 +1,1 @@
+"""What a message changes about earlier pictures. No I/O."""

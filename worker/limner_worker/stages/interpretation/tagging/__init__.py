@@ -1,0 +1,1 @@
+"""The trained tagger of words, and what it adds to the rules."""
