@@ -20,7 +20,7 @@ from limner_shared.errors import NotFound, Unauthorized
 from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases
 from tests.api.test_keys import AUDIT, KEYS, actions, bearer, id_of, make_key, move_expiry
-from tests.unit.cli_services import run
+from tests.cli_services import run
 
 WISH = {"label": "web shop", "scopes": ["read", "submit"]}
 

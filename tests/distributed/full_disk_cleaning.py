@@ -24,7 +24,7 @@ from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import connect
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
-from tests.unit.ended_jobs import DAY, NO_GRACE, RECEIPT, TENANT
+from tests.ended_jobs import DAY, NO_GRACE, RECEIPT, TENANT
 
 JOBS: Final = 1000
 AT_ONCE: Final = 100

@@ -9,9 +9,9 @@ import pytest
 from limner_dispatcher.reserve import RESERVE_BYTES
 from limner_shared.db.tables import Image
 from tests.distributed.full_disk_cleaning import cleaned_installation
+from tests.ended_jobs import count
 from tests.processes import eventually
 from tests.small_disks import fill, needs_root, small_disk
-from tests.unit.ended_jobs import count
 
 pytestmark = [pytest.mark.long, needs_root]
 

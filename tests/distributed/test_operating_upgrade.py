@@ -24,11 +24,11 @@ from tests.chaos import oracle
 from tests.chaos.servers import RedisServer
 from tests.chaos.traffic import Traffic
 from tests.distributed.load import Balancer
+from tests.installations import run
 from tests.previous import Release
 from tests.processes import Service, environment, eventually
 from tests.redis_clients import redis_at
 from tests.stores.postgresql import EMBEDDED, Postgres
-from tests.unit.installations import run
 
 ROOT = Path(__file__).parents[2]
 CARD = "tests/models/null.toml"

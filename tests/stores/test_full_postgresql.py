@@ -14,11 +14,11 @@ from limner_shared.db.tables import Image
 from limner_shared.domain.jobs import JobState
 from tests.distributed.full_database import LONG, outlasts, watched
 from tests.distributed.full_disk_cleaning import cleaned_installation
+from tests.ended_jobs import count
 from tests.processes import Service, eventually
 from tests.small_disks import fill, needs_root, small_disk
 from tests.stores import programs
 from tests.stores.postgresql import EMBEDDED, Postgres
-from tests.unit.ended_jobs import count
 
 pytestmark = [pytest.mark.long, needs_root, pytest.mark.timeout(400)]
 MEGABYTES = 40

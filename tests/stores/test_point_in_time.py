@@ -12,10 +12,10 @@ from limner_shared.db.schema import upgrade
 from limner_shared.db.tables import Image, Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.storage.blobs import picture_key
+from tests.installations import run
 from tests.processes import Service, eventually
 from tests.stores import programs
 from tests.stores.postgresql import EMBEDDED, USER, Postgres
-from tests.unit.installations import run
 
 pytestmark = pytest.mark.long
 

@@ -1,0 +1,160 @@
+"""Retention: expired data is deleted for each tenant, and only jobs that ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import select, update
+from tests.ended_jobs import (
+    KEEPER,
+    NO_GRACE,
+    RECEIPT,
+    TENANT,
+    blobs,
+    count,
+    is_stored,
+    make_ended_job,
+    run_retention,
+    set_retention,
+)
+
+from limner_dispatcher import retention
+from limner_dispatcher.retention import Cleaner
+from limner_shared.db import ledger
+from limner_shared.db.accounts import audit, keys
+from limner_shared.db.engine import Database, now
+from limner_shared.db.tables import ApiKey, Event, Image, Job
+from limner_shared.domain.access import Expiry
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest, Priority
+from limner_shared.storage.blobs import Blobs
+
+__all__ = ["blobs", "make_ended_job"]
+
+
+def jobs(database: Database) -> set[str]:
+    with database.read() as session:
+        return set(session.scalars(select(Job.id)))
+
+
+def job(database: Database, job_id: str) -> Job:
+    with database.read() as session:
+        found = session.get(Job, job_id)
+    assert found is not None
+    return found
+
+
+def test_expired_images_are_deleted_without_their_jobs(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str]
+):
+    set_retention(database, keep_images_days=7)
+    old, young = make_ended_job(b"old", days=7.01), make_ended_job(b"young", days=6.99)
+    run_retention(database, blobs)
+    assert jobs(database) == {old, young}
+    with database.read() as session:
+        assert list(session.scalars(select(Image.job_id))) == [young]
+    assert (is_stored(blobs, b"old"), is_stored(blobs, b"young")) == (False, True)
+    assert job(database, old).spec["prompt"] == "a red apple"
+
+
+def test_expired_prompts_and_metadata_are_deleted_without_their_jobs(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str]
+):
+    set_retention(database, keep_prompts_days=7)
+    old, young = make_ended_job(b"old", days=7.01), make_ended_job(b"young", days=6.99)
+    before = job(database, old).spec
+    run_retention(database, blobs)
+    words: dict[str, object] = {
+        "prompt": "",
+        "negative_prompt": "",
+        "dropped_negative": "",
+        "description": None,
+        "history": [],
+    }
+    assert job(database, old).spec == before | words
+    assert job(database, old).extra == {}
+    with database.read() as session:
+        receipts = {image.job_id: image.receipt for image in session.scalars(select(Image))}
+    assert receipts == {old: {"seed": 7}, young: RECEIPT}
+    assert (job(database, young).spec, job(database, young).extra) == (before, {"mine": 1})
+    assert count(database, Image) == 2
+
+
+def test_expired_jobs_are_deleted_with_their_images_and_events(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str]
+):
+    set_retention(database, keep_jobs_days=7)
+    _, failed, young = (
+        make_ended_job(b"old", b"older", days=7.01),
+        make_ended_job(days=7.01),
+        make_ended_job(b"young", days=6.99),
+    )
+    run_retention(database, blobs)
+    assert failed not in jobs(database)
+    assert jobs(database) == {young}
+    with database.read() as session:
+        assert set(session.scalars(select(Image.job_id))) == {young}
+        assert set(session.scalars(select(Event.job_id))) == {young}
+    assert [is_stored(blobs, data) for data in (b"old", b"older", b"young")] == [False, False, True]
+
+
+def test_each_tenant_has_its_own_retention_and_by_default_keeps_everything(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str]
+):
+    kept, gone = make_ended_job(b"kept", days=9999, tenant=KEEPER), make_ended_job(b"gone", days=2)
+    longer = make_ended_job(b"longer", days=2, tenant="tenant_longer")
+    set_retention(database, keep_images_days=1, keep_prompts_days=1, keep_jobs_days=1)
+    set_retention(database, "tenant_longer", keep_images_days=3, keep_prompts_days=3, keep_jobs_days=3)
+    run_retention(database, blobs)
+    assert jobs(database) == {kept, longer}
+    assert gone not in jobs(database)
+    assert job(database, kept).spec["prompt"] == job(database, longer).spec["prompt"] == "a red apple"
+    assert count(database, Image) == 2
+    assert is_stored(blobs, b"kept")
+    assert is_stored(blobs, b"longer")
+
+
+def test_jobs_that_have_not_ended_are_never_deleted(database: Database, catalogue: Catalogue, blobs: Blobs):
+    _, spec = catalogue.resolve(JobRequest(prompt="a red apple"))
+    set_retention(database, keep_images_days=0, keep_prompts_days=0, keep_jobs_days=0)
+    with database.write() as session:
+        queued, running = (
+            change.id
+            for change in ledger.submit(session, TENANT, [ledger.NewJob(spec, 1, Priority.NORMAL)] * 2).changes
+        )
+        ledger.claim(session, [running], "a worker", 60)
+        session.execute(update(Job).values(created_at=0.0))
+    run_retention(database, blobs)
+    assert jobs(database) == {queued, running}
+    assert job(database, queued).spec["prompt"] == "a red apple"
+
+
+def test_expired_jobs_are_deleted_in_several_transactions_and_then_cleaning_pauses(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retention, "ROWS", 2)
+    set_retention(database, keep_jobs_days=7)
+    make_ended_job(b"other", days=8, tenant=KEEPER)
+    set_retention(database, KEEPER, keep_jobs_days=7)
+    for number in range(4):
+        make_ended_job(b"%d" % number, days=8)
+    cleaner = Cleaner(database, blobs, NO_GRACE)
+    left: list[int] = []
+    for _ in range(3):
+        cleaner.clean()
+        left.append(len(jobs(database)))
+    assert left == [3, 1, 0]
+    make_ended_job(days=8)
+    cleaner.clean()
+    assert len(jobs(database)) == 1
+
+
+def test_the_expiry_of_a_key_is_recorded(database: Database, blobs: Blobs):
+    with database.write() as session:
+        key = keys.create(session, "ours", "", expiry=Expiry(60, is_relative=True))
+        session.execute(update(ApiKey).values(expires_at=now() - 1))
+    run_retention(database, blobs)
+    with database.read() as session:
+        [entry, _] = audit.tenant_entries(session, session.scalars(select(ApiKey.tenant_id)).one(), 9)
+    assert (entry.action, entry.subject) == ("key_expired", key.split("_")[1])
