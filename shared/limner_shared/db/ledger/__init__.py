@@ -1,13 +1,6 @@
 """All writes to jobs, images, bulks and events. Each function is one statement or a few, in the caller's transaction
 (`Database.write`). Each state change is a conditional update: a late or duplicate call changes nothing, and its result
 says so.
-
-intake: submission and limits · intake_state: what decides how a new job is queued · idempotency: keys of repeated
-requests · unique: keys of unique jobs · bulks: many jobs at once · release: to Redis · attempts: a worker's claims
-and results · scheduling: jobs that wait for a time, and retries · termination: cancellation, expiry, lost workers,
-retries of dead letters · retention: what is deleted, and when · deletion: what its owner deletes · order: the place
-in the queue · erasure: what a deletion removes · labels: favourites and tags · search_index: the words by which jobs
-are found · conversations: conversations and turns.
 """
 
 from limner_shared.db.ledger.attempts import (
@@ -67,7 +60,7 @@ from limner_shared.db.ledger.intake import (
 )
 from limner_shared.db.ledger.intake_state import read_intake_state
 from limner_shared.db.ledger.labels import add_label, remove_label
-from limner_shared.db.ledger.order import prioritise
+from limner_shared.db.ledger.priority import prioritise
 from limner_shared.db.ledger.release import (
     acquire_leadership,
     backfill_legacy_jobs,

@@ -17,16 +17,8 @@ from limner_shared.db.ledger.counting import count_claims
 from limner_shared.db.ledger.intake import reserve_quota
 from limner_shared.db.ledger.scheduling import BACK_TO_QUEUE, retry, start_due
 from limner_shared.db.ledger.search_index import replace_words
-from limner_shared.db.ledger.types import (
-    AttemptKey,
-    Change,
-    Claim,
-    Result,
-    error_values,
-    lock_bulks,
-    record,
-    transition,
-)
+from limner_shared.db.ledger.transitions import error_values, lock_bulks, record, transition
+from limner_shared.db.ledger.types import AttemptKey, Change, Claim, Result
 from limner_shared.db.library_tables import ImageEmbedding
 from limner_shared.db.many_rows import among, among_those, insert_many, update_many
 from limner_shared.db.tables import Image, Job, Tenant

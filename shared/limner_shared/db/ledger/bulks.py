@@ -16,7 +16,8 @@ from limner_shared.db.batch_tables import BatchLine
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.intake import refund, require_room
 from limner_shared.db.ledger.termination import cancel
-from limner_shared.db.ledger.types import Change, bulk_completed, lock
+from limner_shared.db.ledger.transitions import bulk_completed, lock
+from limner_shared.db.ledger.types import Change
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Bulk, Event, IdempotencyKey, Job, Tenant
 from limner_shared.db.webhooks.log import forget_subjects

@@ -5,14 +5,15 @@ Idempotency keys remain, so that a late repetition of the request that made the 
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
 from limner_shared.db.ledger.blob_deletion import give_up_inputs, schedule_blob_deletion
 from limner_shared.db.ledger.conversations import drop_conversation, lock_conversation
 from limner_shared.db.ledger.erasure import delete_jobs, lock_for_deletion, mark_history_due
-from limner_shared.db.ledger.types import Change, record
+from limner_shared.db.ledger.transitions import increase_version, lock_job, record
+from limner_shared.db.ledger.types import Change
 from limner_shared.db.library_tables import Label
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import ConversationTurn, Image, Input, Job
@@ -46,7 +47,7 @@ def delete_image(session: Session, tenant_id: str, image_id: str) -> Change:
     of_image = (Label.job_id == row.id) & (Label.image_id == image_id)
     session.execute(delete(Label).where(of_image), execution_options=NO_SYNC)
     record(session, "image_deleted", [row.id], {"image": image_id})
-    return changed(session, row)
+    return increase_version(session, row)
 
 
 def delete_conversation(session: Session, conversation_id: str) -> None:
@@ -61,19 +62,3 @@ def delete_conversation(session: Session, conversation_id: str) -> None:
     give_up_inputs(session, [row.id for row in rows if row.finished_at is not None])
     mark_history_due(session, [row.id for row in rows if row.finished_at is None])
     drop_conversation(session, conversation_id)
-
-
-def lock_job(session: Session, tenant_id: str, job_id: str) -> Job:
-    """Lock a tenant's job and return it. Raises NotFound."""
-    mine = select(Job).where(Job.id == job_id, Job.tenant_id == tenant_id)
-    row = session.scalar(mine.with_for_update().execution_options(populate_existing=True))
-    if row is None:
-        raise NotFound(f"There is no job {job_id}.")
-    return row
-
-
-def changed(session: Session, row: Job) -> Change:
-    """Increase the version of a locked job whose view has changed, but not its state."""
-    higher = update(Job).where(Job.id == row.id).values(version=Job.version + 1).returning(Job.version)
-    version = session.scalar(higher, execution_options=NO_SYNC) or row.version
-    return Change(row.id, row.tenant_id, row.bulk_id, row.model, JobState(row.state), version)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.ledger.blob_deletion import give_up_inputs, schedule_blob_deletion
 from limner_shared.db.ledger.conversations import drop_conversation, title_of
-from limner_shared.db.ledger.types import lock
+from limner_shared.db.ledger.transitions import lock
 from limner_shared.db.library_tables import Label
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Event, IdempotencyKey, Image, Job

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
 from limner_shared.db.engine import insert_new
-from limner_shared.db.ledger.deletion import changed, lock_job
+from limner_shared.db.ledger.transitions import increase_version, lock_job
 from limner_shared.db.ledger.types import Change
 from limner_shared.db.library_tables import Label
 from limner_shared.db.many_rows import NO_SYNC
@@ -34,7 +34,7 @@ def add_label(session: Session, tenant_id: str, target_id: str, label: str) -> C
         return None
     if label != FAVOURITE and tags >= MAX_TAGS:
         raise InvalidRequest(f"At most {MAX_TAGS} tags are allowed: remove one first.", field="tag")
-    return changed(session, row)
+    return increase_version(session, row)
 
 
 def remove_label(session: Session, tenant_id: str, target_id: str, label: str) -> Change | None:
@@ -43,7 +43,7 @@ def remove_label(session: Session, tenant_id: str, target_id: str, label: str) -
     this = (Label.tenant_id == tenant_id) & (Label.label == label)
     this &= (Label.job_id == row.id) & (Label.image_id == image_id)
     removed = session.scalar(delete(Label).where(this).returning(Label.job_id), execution_options=NO_SYNC)
-    return None if removed is None else changed(session, row)
+    return None if removed is None else increase_version(session, row)
 
 
 def _target(session: Session, tenant_id: str, target_id: str) -> tuple[Job, str]:

@@ -25,7 +25,7 @@ from limner_shared.db.ledger.erasure import (
     specs,
     write_specs,
 )
-from limner_shared.db.ledger.types import lock
+from limner_shared.db.ledger.transitions import lock
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import FINISHED, HISTORY_DUE, Conversation, ConversationTurn, Job, Tenant, Usage
 

@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, select, text
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
-from limner_shared.db.ledger.types import Change, error_values, lock, transition
+from limner_shared.db.ledger.transitions import error_values, lock, transition
+from limner_shared.db.ledger.types import Change
 from limner_shared.db.tables import SCHEDULED, Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.scheduling import BACKOFF_CAP_SECONDS, backoff_seconds

@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.ledger.erasure import Forgotten
-from limner_shared.db.ledger.types import lock
+from limner_shared.db.ledger.transitions import lock
 from limner_shared.db.library_tables import WORD_INDEX, WORD_PURGE, JobWords
 from limner_shared.db.many_rows import NO_SYNC, insert_many
 from limner_shared.db.tables import UNINDEXED, Job

@@ -14,7 +14,8 @@ from limner_shared.db.engine import now
 from limner_shared.db.ledger.attempts import requeue
 from limner_shared.db.ledger.counting import DEAD_LETTER, LEASE_LOST
 from limner_shared.db.ledger.intake import reserve_quota, submit
-from limner_shared.db.ledger.types import Change, NewJob, error_values, lock, transition
+from limner_shared.db.ledger.transitions import error_values, lock, transition
+from limner_shared.db.ledger.types import Change, NewJob
 from limner_shared.db.tables import DEAD, RELEASED, RUNNING, WAITING, WITH_DEADLINE, Job
 from limner_shared.domain.jobs import LOSSES_TOGETHER, JobSpec, JobState, Priority, sources
 from limner_shared.errors import DeadlineExceeded, ModelUnavailable, WorkerLost

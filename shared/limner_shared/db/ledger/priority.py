@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from limner_shared.db.ledger.deletion import changed, lock_job
+from limner_shared.db.ledger.transitions import increase_version, lock_job
 from limner_shared.db.ledger.types import Change
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Job
@@ -31,4 +31,4 @@ def prioritise(session: Session, tenant_id: str, job_id: str, priority: Priority
     waiting = (Job.id == job_id) & (Job.state == JobState.QUEUED)
     values = {"priority": priority.rank, "released_at": None, "lane": None}
     session.execute(update(Job).where(waiting).values(values), execution_options=NO_SYNC)
-    return changed(session, row)
+    return increase_version(session, row)
