@@ -16,7 +16,7 @@ from sqlalchemy import text, update
 
 from bench.statements import ENCODER, OTHER, TENANT
 from limner_dispatcher.dispatcher import Dispatcher
-from limner_dispatcher.retention import Cleaner
+from limner_dispatcher.retention import Retention
 from limner_shared.db import batches, event_queries, ledger, queries, release_queries
 from limner_shared.db.accounts import audit, keys, pauses, tenants
 from limner_shared.db.batch_tables import Batch
@@ -41,7 +41,7 @@ def clean(app: Flask, **keep: float) -> None:
     held = app.extensions["limner"]
     with held.database.write() as session:
         session.execute(update(Tenant).values(keep))
-    Cleaner(held.database, held.blobs, -1.0).clean()
+    Retention(held.database, held.blobs, -1.0).run()
 
 
 def exercise(app: Flask, dispatcher: Dispatcher) -> None:
@@ -71,7 +71,7 @@ def exercise(app: Flask, dispatcher: Dispatcher) -> None:
 def _round(dispatcher: Dispatcher) -> None:
     dispatcher.release()
     dispatcher.repair()
-    dispatcher.clean()
+    dispatcher.retain()
     dispatcher.measure()
 
 
@@ -294,7 +294,7 @@ def operate(database: Database) -> None:
         event_queries.missed_events(session, TENANT, newest - 1000, ["job_none"])
         event_queries.conversation_jobs(session, "conv_none")
         release_queries.unserved_models(session, [])
-        queries.shares(session, [TENANT, OTHER])
+        release_queries.shares(session, [TENANT, OTHER])
         queries.queued_jobs(session, OTHER, 1000)
         ledger.read_intake_state(session, OTHER, "none", Priority.NORMAL)
         ledger.cancel(session, Job.id == "job_none")

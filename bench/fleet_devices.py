@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from bench.simulation import BUCKETS, SLOTS, step_time
 from limner_dispatcher.fairness import Backlog, FairShare
-from limner_dispatcher.release_window import Window
+from limner_dispatcher.release_window import ReleaseWindow
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import model_of, queue_name
@@ -87,7 +87,7 @@ class Queues:
         self._waiting: dict[str, dict[str, deque[Job]]] = {model: {} for model in MODELS}
         self._shares = {model: FairShare() for model in MODELS}
         smallest, largest = SETTINGS["release_window"].default, SETTINGS["max_release_window"].default
-        self._windows = {model: Window(smallest, largest) for model in MODELS}
+        self._windows = {model: ReleaseWindow(smallest, largest) for model in MODELS}
         self.reserved: dict[str, float] = {}
 
     def submit(self, job: Job) -> None:

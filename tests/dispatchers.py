@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from sqlalchemy import select
 
 from limner_dispatcher import leadership, release, repair
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_shared.db import ledger
-from limner_shared.db.engine import Database, now
+from limner_shared.db.engine import Database, clock
 from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane, Priority
@@ -38,7 +37,7 @@ HOUR = 60 * MINUTE
 def _long_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use timeouts that a slow machine cannot reach, unless a test changes them."""
     monkeypatch.setattr(leadership, "LEAD_SECONDS", MINUTE)
-    monkeypatch.setattr(release, "FORGOTTEN_SECONDS", MINUTE)
+    monkeypatch.setattr(release, "MESSAGE_LOST_SECONDS", MINUTE)
 
 
 @pytest.fixture
@@ -87,7 +86,7 @@ def submit(
     jobs = [replace(new_job, bulk_line=line if bulk_id else None) for line in range(count)]
     with database.write() as session:
         if not_before is not None:
-            jobs = [replace(job, not_before=(session.scalar(select(now())) or 0) + not_before) for job in jobs]
+            jobs = [replace(job, not_before=clock(session) + not_before) for job in jobs]
         ledger.ensure_tenant(session, tenant, tenant)
         return [change.id for change in ledger.submit(session, tenant, jobs, bulk_id=bulk_id).changes]
 

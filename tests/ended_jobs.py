@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from limner_dispatcher.blob_sweep import BlobSweep
-from limner_dispatcher.retention import Cleaner
+from limner_dispatcher.retention import Retention
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, now
 from limner_shared.db.ledger import NewImage
@@ -66,7 +66,7 @@ def set_retention(database: Database, tenant: str = TENANT, **days: float) -> No
 
 
 def run_retention(database: Database, blobs: Blobs, grace: float = NO_GRACE) -> None:
-    Cleaner(database, blobs, grace).clean()
+    Retention(database, blobs, grace).run()
     BlobSweep(database, blobs, aside_seconds=grace).purge()
 
 

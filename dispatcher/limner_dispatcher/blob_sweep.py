@@ -65,7 +65,7 @@ class BlobSweep:
 
     def purge(self) -> None:
         """Put back or delete the blobs that were set aside long enough ago. Raises StorageFailed."""
-        for page in self._blobs.set_aside(self._aside_seconds):
+        for page in self._blobs.list_set_aside(self._aside_seconds):
             pictures = [blob.digest for blob in page if blob.folder != INPUTS]
             inputs = [blob.digest for blob in page if blob.folder == INPUTS]
             with self._database.read() as session:
@@ -74,4 +74,4 @@ class BlobSweep:
                 if blob.digest in used:
                     self._blobs.put_back(blob)
                 else:
-                    self._blobs.delete_for_good(blob)
+                    self._blobs.delete(blob)

@@ -1,4 +1,4 @@
-"""The dispatcher process: release, repair, cleaning and webhooks run on separate threads, so that none delays the
+"""The dispatcher process: release, repair, retention and webhooks run on separate threads, so that none delays the
 others.
 """
 
@@ -20,14 +20,14 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import DBAPIError
 
 from limner_dispatcher.blob_sweep import BlobSweep
+from limner_dispatcher.hint_waiter import HintWaiter
 from limner_dispatcher.item_runner import ItemRunner
 from limner_dispatcher.leadership import Leadership, NotLeading
 from limner_dispatcher.lost_drains import LostDrains
 from limner_dispatcher.release import Releaser
 from limner_dispatcher.repair import Repairs
-from limner_dispatcher.retention import Cleaner
+from limner_dispatcher.retention import Retention
 from limner_dispatcher.statistics import QueueStatistics
-from limner_dispatcher.wakeup import WakeUp
 from limner_dispatcher.webhooks.deliveries import DUTY as WEBHOOK_DUTY
 from limner_dispatcher.webhooks.deliveries import Deliveries
 from limner_shared import metrics
@@ -51,21 +51,21 @@ log = get_logger(__name__)
 
 RELEASE_DUTY: Final = "dispatch"  # the previous release has only this duty: of both, only one dispatcher releases
 REPAIR_DUTY: Final = "repair"
-CLEAN_DUTY: Final = "clean"
-DUTIES: Final = (RELEASE_DUTY, REPAIR_DUTY, CLEAN_DUTY, WEBHOOK_DUTY)
-CLEAN_LEAD_SECONDS: Final = 180.0
-"""Longer than the interval between two cleanings."""
+RETENTION_DUTY: Final = "clean"  # the name that earlier releases have
+DUTIES: Final = (RELEASE_DUTY, REPAIR_DUTY, RETENTION_DUTY, WEBHOOK_DUTY)
+RETENTION_LEAD_SECONDS: Final = 180.0
+"""Longer than the interval between two passes of retention."""
 SHORTEST_PAUSE: Final = 0.02
 """The shortest pause between two rounds, for any rate of claims."""
-CLEAN_PAUSE: Final = 1.0
+RETENTION_PAUSE: Final = 1.0
 HINT_SECONDS: Final = 5.0
 """How long one wait for a hint of webhooks lasts."""
 WATCH_SECONDS: Final = 1.0
 STALLED_SECONDS: Final = 60.0
 """The limit of one item of release or repair: a few statements, each of which the database ends after half of this
 time."""
-CLEAN_STALLED_SECONDS: Final = 900.0
-"""The limit of the work of cleaning between two calls of the object store, which have their own time limits."""
+RETENTION_STALLED_SECONDS: Final = 900.0
+"""The limit of the work of retention between two calls of the object store, which have their own time limits."""
 STOP_SECONDS: Final = 10.0
 
 
@@ -78,7 +78,7 @@ class Dispatcher:
         """`redis` must return bytes, so that any content of a list or channel can be read."""
         self.owner = new_owner()
         self._settings, self._database, self._redis = settings, database, redis
-        self._wakeup = WakeUp(redis)
+        self._release_hints = HintWaiter(redis)
         self._supervisor = Supervisor(end_process)
         # A web process that cannot reach Redis notifies through PostgreSQL; the hint ends this process's wait.
         self._notifications = WaitingListener(database, self._supervisor, Hints(redis).waiting)
@@ -99,9 +99,9 @@ class Dispatcher:
         self._deliveries = Deliveries(
             settings, database, self._leads[WEBHOOK_DUTY], self.runner, self._supervisor, catalogue
         )
-        self._hinted = WakeUp(redis, DELIVERIES_CHANNEL)
+        self._delivery_hints = HintWaiter(redis, DELIVERIES_CHANNEL)
         blobs = Blobs(settings.resolved_blob_url, self._supervisor.working)
-        self._cleaner = Cleaner(
+        self._retention = Retention(
             database,
             blobs,
             input_retention_days=settings.input_retention_days,
@@ -111,6 +111,7 @@ class Dispatcher:
         release_lead = self._leads[RELEASE_DUTY]
         self._statistics = QueueStatistics(database, list(catalogue.cards), lambda: release_lead.leads, redis)
         self._metrics_address = ""
+        self._stopping = threading.Event()
 
     def run(self, stopping: threading.Event) -> None:
         """Run until `stopping` is set. Outages of the database, Redis or the object store do not end it; a thread that
@@ -118,17 +119,14 @@ class Dispatcher:
         """
         log.info("dispatcher ready")
         self._metrics_address = serve_metrics(self._settings, self._supervisor)
+        self._stopping = stopping
         threads = [
-            self._start(
-                "release", self.release, partial(self._wakeup.wait, stopping=stopping), STALLED_SECONDS, stopping
-            ),
-            self._start("repair", self.repair, stopping.wait, STALLED_SECONDS, stopping),
-            self._start("cleaning", self.clean, stopping.wait, CLEAN_STALLED_SECONDS, stopping),
-            self._start("webhooks", self.deliver, self._deliveries.wait, STALLED_SECONDS, stopping),
-            self._start(
-                "webhook hints", lambda: HINT_SECONDS, partial(self._hear, stopping), STALLED_SECONDS, stopping
-            ),
-            self._start("statistics", self.measure, stopping.wait, STALLED_SECONDS, stopping),
+            self._start("release", self.release, partial(self._release_hints.wait, stopping=stopping)),
+            self._start("repair", self.repair, stopping.wait),
+            self._start("retention", self.retain, stopping.wait, RETENTION_STALLED_SECONDS),
+            self._start("webhooks", self.deliver, self._deliveries.wait),
+            self._start("webhook hints", lambda: HINT_SECONDS, self._hear),
+            self._start("statistics", self.measure, stopping.wait),
         ]
         self._notifications.start()
         collect_and_freeze()
@@ -164,28 +162,28 @@ class Dispatcher:
             raise
         return self._settings.dispatch_seconds
 
-    def clean(self) -> float:
+    def retain(self) -> float:
         """Delete what is past its retention. Raises NotLeading, and the errors of an unavailable database."""
-        if self._cleaner.is_due or self._sweep.is_due:
+        if self._retention.is_due or self._sweep.is_due:
             try:
-                with self._leads[CLEAN_DUTY].write(CLEAN_LEAD_SECONDS):
+                with self._leads[RETENTION_DUTY].write(RETENTION_LEAD_SECONDS):
                     pass
             except DBAPIError as error:
-                self._cleaner.reserve.release_for(error)
+                self._retention.reserve.release_for(error)
                 raise
-            with _leader_round(CLEAN_DUTY):
-                self.runner.run("retention", self._cleaner.clean)
+            with _leader_round(RETENTION_DUTY):
+                self.runner.run("retention", self._retention.run)
                 self.runner.run("set aside blobs", self._sweep.purge)
                 self.runner.run("unreferenced blobs", self._sweep.look)
-        return CLEAN_PAUSE
+        return RETENTION_PAUSE
 
     def deliver(self) -> float:
         """Send due webhooks. Raises NotLeading, and the errors of an unavailable database."""
         return self._deliveries.round()
 
-    def _hear(self, stopping: threading.Event, seconds: float) -> None:
+    def _hear(self, seconds: float) -> None:
         """Wait for a hint of new deliveries, at most `seconds`."""
-        if self._hinted.wait(seconds, stopping):
+        if self._delivery_hints.wait(seconds, self._stopping):
             self._deliveries.wake.set()
 
     def measure(self) -> float:
@@ -199,17 +197,13 @@ class Dispatcher:
         name: str,
         work: Callable[[], float],
         wait: Callable[[float], object],
-        limit_seconds: float,
-        stopping: threading.Event,
+        limit_seconds: float = STALLED_SECONDS,
     ) -> threading.Thread:
-        run = partial(self._forever, name, work, wait, stopping)
-        return self._supervisor.start(name, run, limit_seconds=limit_seconds)
+        return self._supervisor.start(name, partial(self._forever, name, work, wait), limit_seconds=limit_seconds)
 
-    def _forever(
-        self, name: str, work: Callable[[], float], wait: Callable[[float], object], stopping: threading.Event
-    ) -> None:
+    def _forever(self, name: str, work: Callable[[], float], wait: Callable[[float], object]) -> None:
         trouble: str | None = None
-        while not stopping.is_set():
+        while not self._stopping.is_set():
             self._supervisor.working()
             pause = self._settings.dispatch_seconds
             try:

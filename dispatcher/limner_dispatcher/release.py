@@ -16,13 +16,13 @@ from limner_dispatcher.aging import Aging
 from limner_dispatcher.fairness import Backlog, FairShare
 from limner_dispatcher.item_runner import ItemRunner
 from limner_dispatcher.leadership import Leadership
-from limner_dispatcher.release_window import Window
+from limner_dispatcher.release_window import ReleaseWindow
 from limner_dispatcher.waiting_queues import QueuedJob, WaitingQueues
 from limner_shared import metrics, tracing
-from limner_shared.db import ledger, pause_queries, queries, release_queries
+from limner_shared.db import ledger, pause_queries, release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger import Released
-from limner_shared.db.queries import Share
+from limner_shared.db.release_queries import Share
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
 from limner_shared.domain.pauses import Paused
@@ -34,10 +34,10 @@ from limner_shared.telemetry import get_logger, job_ids
 
 log = get_logger(__name__)
 
-FORGOTTEN_SECONDS: Final = 3.0
+MESSAGE_LOST_SECONDS: Final = 3.0
 """A job that was released this much earlier than the oldest message in Redis and is not claimed has lost its
 message."""
-FORGOTTEN_ALONE_SECONDS: Final = 60.0
+MESSAGE_LOST_ALONE_SECONDS: Final = 60.0
 """The same for a job that must run alone: its worker fetches the message, and finishes its other jobs before it
 claims."""
 SHARES_AT_ONCE: Final = 256
@@ -48,12 +48,12 @@ class ModelState:
     """The state of one model between rounds; it can be lost without harm."""
 
     card: ModelCard
-    windows: dict[Lane, Window]
+    windows: dict[Lane, ReleaseWindow]
     aging: Aging
     shares: dict[Priority, FairShare]
     queues: dict[Priority, WaitingQueues]
-    lists: Mapping[Lane, QueueState]
-    """The state of its lists at the beginning of this round."""
+    queue_states: Mapping[Lane, QueueState]
+    """The state of its Redis queues at the beginning of this round."""
 
 
 class Releaser:
@@ -64,13 +64,13 @@ class Releaser:
         settings: Settings,
         catalogue: Catalogue,
         leadership: Leadership,
-        lists: RedisQueues,
+        redis_queues: RedisQueues,
         celery: Celery,
         runner: ItemRunner,
     ) -> None:
         self._settings = settings
         self._leadership = leadership
-        self._redis_queues = lists
+        self._redis_queues = redis_queues
         self._celery = celery
         self._runner = runner
         self._models = {name: self._state(card) for name, card in catalogue.cards.items()}
@@ -92,7 +92,7 @@ class Releaser:
     def _state(self, card: ModelCard) -> ModelState:
         settings = self._settings
         windows = {
-            lane: Window(settings.release_window, max(settings.release_window, settings.max_release_window))
+            lane: ReleaseWindow(settings.release_window, max(settings.release_window, settings.max_release_window))
             for lane in Lane
         }
         return ModelState(
@@ -105,8 +105,8 @@ class Releaser:
         )
 
     def _release(self, model: str, state: ModelState) -> float:
-        state.lists, started = {}, tracing.clock()
-        lists = self._redis_queues.look(model)  # raises before any job is marked as released
+        state.queue_states, started = {}, tracing.clock()
+        queue_states = self._redis_queues.look(model)  # raises before any job is marked as released
         next_round = float("inf")
         with self._leadership.write() as session:
             paused = pause_queries.paused(session)
@@ -114,12 +114,12 @@ class Releaser:
                 ledger.recall(session, model, paused)
             if model in paused.models:
                 return next_round
-            again = [job for lane in Lane for job in self._lost(session, model, lane, lists[lane])]
-            inside = queries.in_window(session, model)
+            again = [job for lane in Lane for job in self._lost(session, model, lane, queue_states[lane])]
+            unclaimed_jobs = release_queries.unclaimed_jobs(session, model)
             released: list[Released] = []
             for priority in Priority:
                 lane = Lane.of(priority.rank)
-                window, unclaimed = state.windows[lane], inside.get(lane, 0)
+                window, unclaimed = state.windows[lane], unclaimed_jobs.get(lane, 0)
                 chosen = self._choose(session, state, priority, window.look(unclaimed, time.monotonic()), paused)
                 for to, jobs in chosen.items():
                     released += ledger.release(session, to, [job.id for job in jobs])
@@ -131,15 +131,15 @@ class Releaser:
             metrics.JOBS_RELEASED_AGAIN.inc(len(again), model=model)
         _trace(model, again + released, started)
         self._publish(model, state, again + released)
-        state.lists = lists
+        state.queue_states = queue_states
         return next_round
 
     def _lost(self, session: Session, model: str, lane: Lane, queue: QueueState) -> list[Released]:
         """Mark the lane's lost jobs as released again: those released before its oldest message and not claimed."""
-        forgotten_after = FORGOTTEN_ALONE_SECONDS if lane is Lane.ALONE else FORGOTTEN_SECONDS
+        lost_after = MESSAGE_LOST_ALONE_SECONDS if lane is Lane.ALONE else MESSAGE_LOST_SECONDS
         if queue.length and queue.oldest_at is None:
             return []  # not Limner's message; the worker discards it
-        newest_lost = now() - forgotten_after if queue.oldest_at is None else queue.oldest_at - forgotten_after
+        newest_lost = now() - lost_after if queue.oldest_at is None else queue.oldest_at - lost_after
         return ledger.release_again(session, model, lane, newest_lost)
 
     def _choose(
@@ -155,7 +155,7 @@ class Releaser:
         reader = _Reader(session, state.card.name, priority.rank)
         backlogs = Backlogs(
             tenants,
-            lambda some: queries.shares(session, some),
+            lambda some: release_queries.shares(session, some),
             lambda tenant: queues.jobs(reader, tenant),
         )
         chosen: dict[Lane, list[QueuedJob]] = {}
@@ -174,7 +174,7 @@ class Releaser:
                 publish(self._celery, model, jobs, state.windows[lane].jobs_a_message)
 
     def _move_up(self, model: str, state: ModelState) -> None:
-        oldest = {lane: tuple(found.oldest_jobs) or None for lane, found in state.lists.items()}
+        oldest = {lane: tuple(found.oldest_jobs) or None for lane, found in state.queue_states.items()}
         for lane in state.aging.starved(oldest, time.monotonic()):
             to = Lane(lane - 1)
             jobs = self._redis_queues.move_up(model, lane, to)

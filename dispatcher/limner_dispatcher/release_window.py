@@ -14,7 +14,7 @@ PROBE_SECONDS: Final = 0.05
 
 
 @dataclass(slots=True)
-class Window:
+class ReleaseWindow:
     """The window of one lane. It grows with the rate at which workers claim, and shrinks slowly with it."""
 
     smallest: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -22,6 +22,7 @@ from limner_shared.messaging.hints import Hints
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
+_Answer = TypeVar("_Answer")
 
 UNKNOWN_MODEL_SECONDS: Final = 60.0
 """How long a job of an unknown model waits: the model may be new, and this dispatcher not yet restarted."""
@@ -74,7 +75,9 @@ class Repairs:
         """Run the duties that are due. Raises NotLeading, and the errors of an unavailable database."""
         with self._leadership.write():
             pass  # acquires or renews the leadership
-        if not self._delays_reaping():
+        if self._is_late():
+            self._delay_if_late()
+        else:
             self._late_rounds = 0
         self._last_round = time.monotonic()
         run = self._runner.run
@@ -85,43 +88,43 @@ class Repairs:
         run("ended pauses", self._lift_pauses)
         run("fail unknown models", self._fail_unknown)
         run("idempotency keys", self._delete_old_keys)
-        self._runner.each("stale bulks", self._ask(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
-        self._runner.each("sweep bulks", self._ask(ledger.unswept_bulks), self._sweep, SWEEP_SECONDS)
+        self._runner.each("stale bulks", self._read(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
+        self._runner.each("sweep bulks", self._read(ledger.unswept_bulks), self._sweep, SWEEP_SECONDS)
         self._runner.each("backfill legacy jobs", self._models, self._backfill)
 
-    def _delays_reaping(self) -> bool:
-        """Delay reaping if the last round began too long ago; returns whether that is so."""
-        if time.monotonic() - self._last_round <= GAP_SECONDS:
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._last_round > GAP_SECONDS
+
+    def _delay_if_late(self) -> bool:
+        """Delay reaping after a gap, but not for more than MAX_LATE_ROUNDS rounds; returns whether it is delayed."""
+        if not self._is_late():
             return False
         self._late_rounds += 1
-        if self._late_rounds <= MAX_LATE_ROUNDS:
-            self.outage()
+        if self._late_rounds > MAX_LATE_ROUNDS:
+            return False
+        self.outage()
         return True
 
-    def _ask(self, question: Callable[..., list[str]], *arguments: float) -> list[str]:
+    def _read(self, query: Callable[..., _Answer], *arguments: str | float) -> _Answer:
         with self._database.read() as session:
-            return question(session, *arguments)
-
-    def _is_due(self, question: Callable[[Session], bool]) -> bool:
-        with self._database.read() as session:
-            return question(session)
+            return query(session, *arguments)
 
     def _end(self, due: Callable[[Session], bool], end: Callable[[Session, int], list[Change]]) -> None:
-        if self._is_due(due):
+        if self._read(due):
             with self._leadership.write() as session:
                 changes = end(session, SWEPT_AT_ONCE)
             self._hints.changed(changes)
 
     def _reap(self) -> None:
-        if not self._is_due(release_queries.has_expired_lease):
+        if not self._read(release_queries.has_expired_lease):
             return
         with self._leadership.write() as session:
             # The database may have been frozen since this round began.
-            if self._delays_reaping() and self._late_rounds <= MAX_LATE_ROUNDS:
+            if self._delay_if_late():
                 return
             lost = ledger.reap(session, self._solo_losses, SWEPT_AT_ONCE)
             # It may also have frozen before it read its clock for that statement: then every lease looks expired.
-            if self._delays_reaping() and self._late_rounds <= MAX_LATE_ROUNDS:
+            if self._delay_if_late():
                 session.rollback()
                 return
         for change in lost:
@@ -131,13 +134,13 @@ class Repairs:
     def _start_due(self) -> None:
         """Let due jobs wait for their release, a limited number in each transaction, until none is left."""
         for _ in range(STARTED_A_ROUND // SWEPT_AT_ONCE):
-            if not self._is_due(release_queries.has_due_job):
+            if not self._read(release_queries.has_due_job):
                 break
             self._end(release_queries.has_due_job, ledger.start_due)
             self._hints.waiting()
 
     def _lift_pauses(self) -> None:
-        if self._is_due(pause_queries.has_ended_pause):
+        if self._read(pause_queries.has_ended_pause):
             with self._leadership.write() as session:
                 pauses.lift_ended(session, SWEPT_AT_ONCE)
 
@@ -146,7 +149,7 @@ class Repairs:
         self._end(lambda session: bool(release_queries.unserved_models(session, self._models)), fail)
 
     def _delete_old_keys(self) -> None:
-        if self._is_due(lambda session: release_queries.has_old_keys(session, IDEMPOTENCY_SECONDS)):
+        if self._read(release_queries.has_old_keys, IDEMPOTENCY_SECONDS):
             with self._leadership.write() as session:
                 ledger.delete_old_idempotency_keys(session, IDEMPOTENCY_SECONDS)
 
@@ -160,7 +163,7 @@ class Repairs:
         self._hints.changed(changes)
 
     def _backfill(self, model: str) -> None:
-        if self._is_due(lambda session: bool(ledger.orphans(session, model, 1))):
+        if self._read(ledger.orphans, model, 1):
             with self._leadership.write() as session:
                 ledger.backfill_legacy_jobs(session, model, SWEPT_AT_ONCE)
 

@@ -40,7 +40,7 @@ GRACE_SECONDS: Final = 600.0
 """A worker stores a picture before its row: an unreferenced blob may get its row within this time."""
 
 
-class Cleaner:
+class Retention:
     """Deletes rows first, and blobs once no row refers to them."""
 
     def __init__(
@@ -59,20 +59,20 @@ class Cleaner:
         self._input_seconds = input_retention_days * DAY_SECONDS
         self._log_seconds = webhook_log_days * DAY_SECONDS
         self._listed_at = float("-inf")
-        self._cleaned_at = float("-inf")
+        self._ran_at = float("-inf")
 
     @property
     def is_due(self) -> bool:
-        """Whether a cleaning is due."""
-        return time.monotonic() - self._cleaned_at >= EVERY_SECONDS
+        """Whether a pass is due."""
+        return time.monotonic() - self._ran_at >= EVERY_SECONDS
 
-    def clean(self) -> None:
-        """Run all duties, if due. If one filled its transaction, or got space from the reserve, the next call continues
+    def run(self) -> None:
+        """Run all tasks, if due. If one filled its transaction, or got space from the reserve, the next call continues
         at once.
         """
         if not self.is_due:
             return
-        duties: list[Callable[[], int]] = [
+        tasks: list[Callable[[], int]] = [
             lambda: self._run(ledger.forget_jobs),
             lambda: self._run(ledger.forget_images),
             lambda: self._run(ledger.forget_prompts),
@@ -89,9 +89,9 @@ class Cleaner:
             self._delete_old,
         ]
         self._has_new_room = False
-        most = max(self._done(duty) for duty in duties)
+        most = max(self._done(task) for task in tasks)
         if most < ROWS and not self._has_new_room:
-            self._cleaned_at = time.monotonic()
+            self._ran_at = time.monotonic()
             self.reserve.keep()
 
     def _run(self, task: Callable[[Session, int], int]) -> int:
@@ -110,7 +110,7 @@ class Cleaner:
     def _delete_blobs(self) -> int:
         with self._database.write() as session:
             digests = ledger.collect_garbage(session, self._grace, ROWS)
-        deleted = self._deleted(self._blobs.delete, digests)
+        deleted = self._deleted(self._blobs.set_aside, digests)
         spared = sorted(set(digests) - set(deleted))
         with self._database.write() as session:
             ledger.unmark_garbage(session, deleted)
@@ -122,7 +122,7 @@ class Cleaner:
     def _delete_inputs(self) -> int:
         with self._database.write() as session:
             digests = ledger.inputs_given_up(session, ROWS)
-        deleted = self._deleted(self._blobs.delete_input, digests)
+        deleted = self._deleted(self._blobs.set_aside_input, digests)
         with self._database.write() as session:
             ledger.unmark_inputs(session, deleted)
         if deleted:
@@ -174,14 +174,14 @@ class Cleaner:
             log.warning("could not delete pictures", reasons=dict(failures))
         return deleted
 
-    def _done(self, duty: Callable[[], int]) -> int:
-        """The number of rows that a duty handled; 0 for one that fails, which is retried later and does not stop the
+    def _done(self, task: Callable[[], int]) -> int:
+        """The number of rows that a task handled; 0 for one that fails, which is retried later and does not stop the
         others.
         """
         try:
-            return duty()
+            return task()
         except Exception as error:  # noqa: BLE001 - one damaged row must not stop the retention of the others
             if self.reserve.release_for(error):
                 self._has_new_room = True
-            log.error("a duty of retention failed, trying again", error=f"{type(error).__name__}: {error}"[:200])
+            log.error("a task of retention failed, trying again", error=f"{type(error).__name__}: {error}"[:200])
             return 0

@@ -316,7 +316,7 @@ def test_readiness_reports_set_aside_items_stalled_threads_and_paused_models(cli
         failures={},
         set_aside=[aside],
         set_aside_count=1,
-        threads={"release": 0.1, "cleaning": 40.0},
+        threads={"release": 0.1, "retention": 40.0},
     )
     values: dict[str, Any] = {
         "models": ["limner-flow"],
@@ -332,5 +332,5 @@ def test_readiness_reports_set_aside_items_stalled_threads_and_paused_models(cli
         delete_report(redis, DispatcherReport, "a")
         delete_report(redis, WorkerReport, "b")
     assert ready["status"] == "ok"
-    assert ready["dispatchers"] == {"running": 1, "leads": ["dispatch"], "set_aside": 1, "stalled": ["cleaning"]}
+    assert ready["dispatchers"] == {"running": 1, "leads": ["dispatch"], "set_aside": 1, "stalled": ["retention"]}
     assert ready["workers"] == {"running": 1, "held": 3, "paused": ["limner-flow"], "stalled": ["engine"]}

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from limner_dispatcher.retention import Cleaner
+from limner_dispatcher.retention import Retention
 from limner_shared.db import ledger
 from limner_shared.db.batch_tables import Batch, BatchLine
 from limner_shared.db.engine import Database
@@ -280,9 +280,9 @@ def test_old_batches_are_deleted_with_their_lines(
     client.post(f"{BATCHES}/{old}/cancel")
     assert loader.finish_next()
     change(app, old, ended_at=1)
-    cleaner = Cleaner(database, app.extensions["limner"].blobs)
-    while cleaner.is_due:
-        cleaner.clean()
+    retention = Retention(database, app.extensions["limner"].blobs)
+    while retention.is_due:
+        retention.run()
     assert client.get(f"{BATCHES}/{old}").status_code == 404
     assert batch(client, kept)["status"] == "in_progress"
     with database.read() as session:

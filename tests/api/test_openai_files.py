@@ -15,7 +15,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from limner_dispatcher.retention import Cleaner
+from limner_dispatcher.retention import Retention
 from limner_shared.db.engine import Database
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.errors import NotFound
@@ -141,7 +141,7 @@ def test_an_expired_file_is_not_found_and_its_bytes_are_deleted_later(
     assert client.get(f"{FILES}/{file}").status_code == 404
     assert len(client.get(FILES).json["data"]) == 1
     monkeypatch.setattr("limner_dispatcher.retention.UPLOAD_SECONDS", -1)
-    Cleaner(database, app.extensions["limner"].blobs, grace_seconds=-1).clean()
+    Retention(database, app.extensions["limner"].blobs, grace_seconds=-1).run()
     assert (rows(app, StoredFile), len(parts(app))) == (1, 1)
 
 

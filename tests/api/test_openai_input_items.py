@@ -12,7 +12,7 @@ from openai.types.responses import ResponseItemList
 from PIL import Image
 from sqlalchemy import update
 
-from limner_dispatcher.retention import Cleaner
+from limner_dispatcher.retention import Retention
 from limner_shared.db.engine import Database
 from limner_shared.db.response_tables import ResponseInput
 from limner_shared.db.tables import Job, Tenant
@@ -165,7 +165,7 @@ def test_the_items_are_deleted_with_the_prompt_and_with_the_job(
         with database.write() as session:
             session.execute(update(Tenant).values(keep_prompts_days=1.0))
             session.execute(update(Job).where(Job.id == response["job_id"]).values(finished_at=1.0))
-        Cleaner(database, app.extensions["limner"].blobs).clean()
+        Retention(database, app.extensions["limner"].blobs).run()
     assert client.get(f"{RESPONSES}/{response['id']}/input_items").status_code == 404
     with database.read() as session:
         assert [row.job_id for row in session.query(ResponseInput)] == [kept["job_id"]]

@@ -13,7 +13,7 @@ from PIL import Image as Picture
 from sqlalchemy import delete, func, inspect, select, text, update
 
 from limner_dispatcher.blob_sweep import BlobSweep
-from limner_dispatcher.retention import Cleaner
+from limner_dispatcher.retention import Retention
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import NewImage
@@ -57,7 +57,7 @@ def set_retention(database: Database, **days: float) -> None:
 
 def run_retention(app: App) -> None:
     services = app.extensions["limner"]
-    Cleaner(services.database, services.blobs, NO_GRACE).clean()
+    Retention(services.database, services.blobs, NO_GRACE).run()
     BlobSweep(services.database, services.blobs, aside_seconds=NO_GRACE).purge()
 
 
@@ -185,7 +185,7 @@ def test_a_recently_sent_input_image_is_kept_until_its_job_exists(app: App, clie
     url = data_url(Picture.new("RGB", (64, 32), "red"))
     client.post(submit(client, image=url)["links"]["cancel"])
     set_retention(database, keep_images_days=0)
-    Cleaner(services.database, services.blobs, 60).clean()
+    Retention(services.database, services.blobs, 60).run()
     assert len(files(app)) == 1
     run_retention(app)
     assert files(app) == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from limner_dispatcher.retention import Cleaner
+from limner_dispatcher.retention import Retention
 from limner_shared.db import ledger, search
 from limner_shared.db.engine import Database
 from limner_shared.db.library_tables import JobWords
@@ -188,7 +188,7 @@ def test_jobs_of_an_earlier_release_are_indexed_and_its_retention_removes_words(
         session.execute(update(Job).values(indexed=False))
         session.execute(update(Job).where(Job.id == forgotten).values(forgotten=2))
         session.execute(update(Job).where(Job.id == damaged).values(spec=[]))
-    Cleaner(database, app.extensions["limner"].blobs, -1.0).clean()
+    Retention(database, app.extensions["limner"].blobs, -1.0).run()
     assert found(client, q=WORD) == [old]
     assert found(client, q="dog") == []
     with database.write() as session:

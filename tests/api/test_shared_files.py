@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from limner_dispatcher.retention import Cleaner
+from limner_dispatcher.retention import Retention
 from limner_shared.db.accounts import tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.file_tables import StoredFile
@@ -118,7 +118,7 @@ def test_a_file_is_kept_no_longer_than_its_tenants_pictures_and_prompts(
         tenants.change_tenant(session, LOCAL, {"keep_prompts_days": 0})
         old = StoredFile.created_at - 3601
         session.execute(update(StoredFile).where(StoredFile.id == first["id"]).values(created_at=old))
-    Cleaner(database, app.extensions["limner"].blobs, grace_seconds=-1).clean()
+    Retention(database, app.extensions["limner"].blobs, grace_seconds=-1).run()
     assert [file["id"] for file in body(client.get(FILES))["data"]] == [second]
 
 

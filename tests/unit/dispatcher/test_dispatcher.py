@@ -27,7 +27,7 @@ from tests.dispatchers import (
 
 from limner_dispatcher import leadership, release
 from limner_dispatcher.leadership import NotLeading
-from limner_shared.db import ledger, queries
+from limner_shared.db import ledger, release_queries
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Job, Leader, Tenant
 from limner_shared.domain.cards import Catalogue
@@ -60,7 +60,7 @@ def test_only_the_leading_dispatcher_releases_until_its_leadership_expires(
     tick(first)
     cast("Any", redis).flushall()
     monkeypatch.setattr(leadership, "LEAD_SECONDS", MINUTE)
-    monkeypatch.setattr(release, "FORGOTTEN_SECONDS", -1.0)
+    monkeypatch.setattr(release, "MESSAGE_LOST_SECONDS", -1.0)
     tick(second)
     assert len(published(redis)) == 8
     with pytest.raises(NotLeading):
@@ -182,7 +182,7 @@ def test_the_release_window_is_refilled_as_jobs_are_claimed(
         claim(database, *ids[:claimed])
         tick(dispatcher)
         with database.read() as session:
-            assert queries.in_window(session, MODEL) == {Lane.LOW: 8}
+            assert release_queries.unclaimed_jobs(session, MODEL) == {Lane.LOW: 8}
         assert len(published(redis)) == 8 + claimed
 
 

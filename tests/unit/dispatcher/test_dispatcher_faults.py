@@ -116,17 +116,17 @@ def test_a_hanging_object_store_stops_neither_release_nor_reaping(
     make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue, redis: Redis, unresponsive_store: str
 ):
     dispatcher = make_dispatcher(run=True, blob_url=unresponsive_store)
-    eventually(lambda: (dispatcher._supervisor.activity().get("cleaning") or 0) > 0.5)
+    eventually(lambda: (dispatcher._supervisor.activity().get("retention") or 0) > 0.5)
     [lost] = submit(database, new_jobs(catalogue))
     expire_lease(database, lost)
     eventually(lambda: lost in published(redis), 10)
-    assert dispatcher._supervisor.activity()["cleaning"] is not None, "the store no longer hangs"
+    assert dispatcher._supervisor.activity()["retention"] is not None, "the store no longer hangs"
 
 
 def test_a_stalled_thread_ends_the_process(make_dispatcher: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
     ended: list[str] = []
     stalled = threading.Event()
-    monkeypatch.setattr(module, "CLEAN_STALLED_SECONDS", 0.1)
+    monkeypatch.setattr(module, "RETENTION_STALLED_SECONDS", 0.1)
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.05)
 
     def end(name: str, _error: BaseException) -> None:
@@ -135,10 +135,10 @@ def test_a_stalled_thread_ends_the_process(make_dispatcher: Callable[..., Any], 
 
     monkeypatch.setattr(module, "end_process", end)
     dispatcher = make_dispatcher()
-    monkeypatch.setattr(dispatcher._cleaner, "clean", stalled.wait)
+    monkeypatch.setattr(dispatcher._retention, "run", stalled.wait)
     with running(dispatcher):
         eventually(lambda: ended)
-    assert set(ended) == {"cleaning"}
+    assert set(ended) == {"retention"}
 
 
 def test_a_canceled_statement_of_a_thread_does_not_end_the_process(
@@ -191,7 +191,7 @@ def test_a_dispatcher_publishes_a_report_until_it_ends(
     assert found.leads == ["dispatch", "repair", "clean"]
     assert (found.set_aside[0].duty, found.set_aside[0].item, found.set_aside_count) == ("release", MODEL, 1)
     assert found.failures["release"] >= 1
-    threads = {"release", "repair", "cleaning", "statistics", "metrics", "webhooks", "webhook hints"}
+    threads = {"release", "repair", "retention", "statistics", "metrics", "webhooks", "webhook hints"}
     assert set(found.threads) - {"notifications"} == threads  # only PostgreSQL notifies
     assert reports.read_reports(redis, reports.DispatcherReport) == []
 

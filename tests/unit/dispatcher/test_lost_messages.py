@@ -74,7 +74,7 @@ def test_jobs_lost_in_a_redis_flush_are_released_again_in_order(
     cast("Any", redis).flushall()
     tick(dispatcher)
     assert not published(redis), "released again although a worker may have fetched it"
-    monkeypatch.setattr(release, "FORGOTTEN_SECONDS", -1.0)
+    monkeypatch.setattr(release, "MESSAGE_LOST_SECONDS", -1.0)
     tick(dispatcher)
     assert messages(redis, Lane.LOW) == order == [[job_id] for job_id in ids]
 
@@ -91,7 +91,7 @@ def test_claimed_jobs_are_not_released_again(
     tick(dispatcher)
     claim(database, ids[1])
     cast("Any", redis).flushall()
-    monkeypatch.setattr(release, "FORGOTTEN_SECONDS", -1.0)
+    monkeypatch.setattr(release, "MESSAGE_LOST_SECONDS", -1.0)
     tick(dispatcher)
     assert set(published(redis)) == {ids[0], ids[2]}
 

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner_dispatcher.release_window import PROBE_SECONDS, WORTH_SECONDS, Window
+from limner_dispatcher.release_window import PROBE_SECONDS, WORTH_SECONDS, ReleaseWindow
 
 SMALLEST, LARGEST = 64, 4096
 ROUNDS = st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 5000), st.just(0) | st.floats(1e-3, 10)), max_size=50)
 
 
-def make_window(size: int = 0) -> Window:
-    return Window(SMALLEST, LARGEST, size)
+def make_window(size: int = 0) -> ReleaseWindow:
+    return ReleaseWindow(SMALLEST, LARGEST, size)
 
 
-def serve(window: Window, rate: float, rounds: int, pause: float = 0.5) -> None:
+def serve(window: ReleaseWindow, rate: float, rounds: int, pause: float = 0.5) -> None:
     """Simulate workers that claim `rate` jobs per second from an endless backlog, at the window's own intervals."""
     held, moment = 0.0, 0.0
     for _ in range(rounds):
@@ -95,4 +95,4 @@ def test_the_next_round_is_due_before_the_window_is_empty():
 
 def test_messages_contain_several_jobs_in_a_large_window():
     assert [make_window(size).jobs_a_message for size in (64, 512, 4096)] == [8, 64, 64]
-    assert Window(1, 1).jobs_a_message == 1
+    assert ReleaseWindow(1, 1).jobs_a_message == 1

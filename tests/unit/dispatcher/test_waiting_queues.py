@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from limner_dispatcher.fairness import FairShare
 from limner_dispatcher.release import Backlogs
 from limner_dispatcher.waiting_queues import QUEUES_A_ROUND, QUEUES_AT_ONCE, QueuedJob, WaitingQueues
-from limner_shared.db.queries import Share
+from limner_shared.db.release_queries import Share
 from limner_shared.domain.waiting_queue import WaitingQueue
 
 COST = 7

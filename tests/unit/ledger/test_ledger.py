@@ -190,7 +190,7 @@ def test_jobs_are_released_at_once_only_if_none_wait_and_the_window_has_room(dat
     with database.write() as session:
         assert [job.id for job in ledger.release(session, Lane.NORMAL, [ids[1], "unknown", ids[0]])] == [ids[1], ids[0]]
         assert ledger.release(session, Lane.NORMAL, ids) == []
-        assert queries.in_window(session, "limner-flow") == {Lane.NORMAL: 5}
+        assert release_queries.unclaimed_jobs(session, "limner-flow") == {Lane.NORMAL: 5}
 
 
 def test_waiting_queues_are_listed_and_read_in_order(database: Database, catalogue: Catalogue):

@@ -20,7 +20,7 @@ from tests.ended_jobs import (
 )
 
 from limner_dispatcher import retention
-from limner_dispatcher.retention import Cleaner
+from limner_dispatcher.retention import Retention
 from limner_shared.db import ledger
 from limner_shared.db.accounts import audit, keys
 from limner_shared.db.engine import Database, now
@@ -139,14 +139,14 @@ def test_expired_jobs_are_deleted_in_several_transactions_and_then_cleaning_paus
     set_retention(database, KEEPER, keep_jobs_days=7)
     for number in range(4):
         make_ended_job(b"%d" % number, days=8)
-    cleaner = Cleaner(database, blobs, NO_GRACE)
+    passes = Retention(database, blobs, NO_GRACE)
     left: list[int] = []
     for _ in range(3):
-        cleaner.clean()
+        passes.run()
         left.append(len(jobs(database)))
     assert left == [3, 1, 0]
     make_ended_job(days=8)
-    cleaner.clean()
+    passes.run()
     assert len(jobs(database)) == 1
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
 from limner_shared.db import ledger, queries, release_queries, waiting_queries
-from limner_shared.db.engine import Database, now
+from limner_shared.db.engine import Database, clock, now
 from limner_shared.db.tables import Event, Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Lane, Priority
@@ -34,7 +34,7 @@ IMAGE = ledger.NewImage("ab" * 32, "image/png", 256, 256, 1234, 7, {})
 
 def moment(database: Database) -> float:
     with database.read() as session:
-        return session.scalar(select(now())) or 0.0
+        return clock(session)
 
 
 def submit(database: Database, catalogue: Catalogue, count: int = 1, window: int = 0, **more: Any) -> list[str]:

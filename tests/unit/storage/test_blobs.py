@@ -16,7 +16,7 @@ from tests.buckets import unresponsive_bucket
 
 from limner_shared.errors import ConfigurationError, NotFound, StorageFailed, StorageFull
 from limner_shared.storage import object_store, syncing
-from limner_shared.storage.blobs import INPUTS, Blobs, QuarantinedBlob, picture_key
+from limner_shared.storage.blobs import INPUTS, Blobs, SetAsideBlob, picture_key
 from limner_shared.storage.media_types import media_type
 from limner_shared.storage.object_store import FAILURES, Store
 from limner_shared.storage.signed_urls import UrlSigner
@@ -220,15 +220,15 @@ def test_an_encryption_that_the_client_cannot_ask_for_is_refused_at_the_start(
 def test_blobs_that_are_set_aside_can_be_read_until_their_final_deletion(tmp_path: Path):
     blobs = Blobs(tmp_path.as_uri())
     digest, given = blobs.put(b"picture"), blobs.put_input(b"input")
-    assert not blobs.delete(digest, unless_written_within=60)
-    assert blobs.delete(digest, unless_written_within=-1)
-    assert blobs.delete_input(given, unless_written_within=-1)
+    assert not blobs.set_aside(digest, unless_written_within=60)
+    assert blobs.set_aside(digest, unless_written_within=-1)
+    assert blobs.set_aside_input(given, unless_written_within=-1)
     assert (blobs.get(digest), blobs.get_input(given)) == (b"picture", b"input")
-    assert list(blobs.set_aside(60)) == [[]]
-    [page] = blobs.set_aside(-1)
+    assert list(blobs.list_set_aside(60)) == [[]]
+    [page] = blobs.list_set_aside(-1)
     assert sorted(page) == [("", digest), ("inputs", given)]
-    blobs.put_back(page[page.index(QuarantinedBlob("", digest))])
-    blobs.delete_for_good(page[page.index(QuarantinedBlob("inputs", given))])
+    blobs.put_back(page[page.index(SetAsideBlob("", digest))])
+    blobs.delete(page[page.index(SetAsideBlob("inputs", given))])
     assert blobs.get(digest) == b"picture"
     with pytest.raises(NotFound):
         blobs.get_input(given)
@@ -274,11 +274,11 @@ def test_a_store_without_room_for_a_second_copy_is_freed_all_the_same(tmp_path: 
         raise StorageFull
 
     monkeypatch.setattr(Store, "move", full)
-    assert not blobs.delete(picture, unless_written_within=60), "it was written lately"
-    assert blobs.delete(picture, unless_written_within=-1)
+    assert not blobs.set_aside(picture, unless_written_within=60), "it was written lately"
+    assert blobs.set_aside(picture, unless_written_within=-1)
     assert blobs.get(picture) == b"picture", "it is set aside"
     monkeypatch.setattr(Store, "put", full)
-    assert blobs.delete_input(given, unless_written_within=-1)
+    assert blobs.set_aside_input(given, unless_written_within=-1)
     assert not list((tmp_path / INPUTS).iterdir())
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from limner_shared import metrics
 from limner_shared.errors import ObjectLost, StorageFailed
-from limner_shared.storage.blobs import ASIDE, INPUTS, Blobs, QuarantinedBlob, picture_key
+from limner_shared.storage.blobs import ASIDE, INPUTS, Blobs, SetAsideBlob, picture_key
 from limner_shared.storage.object_store import Store
 from limner_shared.storage_failures import StorageReason, reason_of
 
@@ -82,8 +82,8 @@ def test_a_picture_that_is_put_back_between_two_reads_is_found(
 ):
     blobs, data = Blobs(tmp_path.as_uri()), b"a whole picture"
     digest = blobs.put_input(data) if folder else blobs.put(data)
-    assert (blobs.delete_input if folder else blobs.delete)(digest, -1.0)
-    read, blob = Store.get, QuarantinedBlob(folder, digest)
+    assert (blobs.set_aside_input if folder else blobs.set_aside)(digest, -1.0)
+    read, blob = Store.get, SetAsideBlob(folder, digest)
 
     def get(store: Store, key: str) -> bytes | None:
         found = read(store, key)

@@ -127,7 +127,7 @@ def test_a_failed_deletion_of_a_picture_is_retried(
     set_retention(database, keep_images_days=7)
     make_ended_job(b"old", days=8)
     with monkeypatch.context() as broken:
-        broken.setattr(Blobs, "delete", fail)
+        broken.setattr(Blobs, "set_aside", fail)
         run_retention(database, blobs)
     assert is_stored(blobs, b"old")
     run_retention(database, blobs)
@@ -179,13 +179,13 @@ def test_a_picture_stored_again_at_any_moment_of_its_deletion_is_kept(
         return found if moment == "age" else original(self, key, *more)
 
     monkeypatch.setattr(Store, moment, store_again)
-    any_blobs.delete(digest, unless_written_within=0.3)
+    any_blobs.set_aside(digest, unless_written_within=0.3)
     assert any_blobs.get(digest) == data, "the picture was missing before the next cleaning"
     assert again
     monkeypatch.undo()
     purge(database, any_blobs)
     assert any_blobs.get(digest) == data
-    assert list(any_blobs.set_aside(NO_GRACE)) in ([], [[]])
+    assert list(any_blobs.list_set_aside(NO_GRACE)) in ([], [[]])
 
 
 def test_a_hundred_pictures_stored_during_their_deletion_are_kept(
@@ -204,7 +204,7 @@ def test_a_hundred_pictures_stored_during_their_deletion_are_kept(
     def delete() -> None:
         for digest in digests:
             together.wait(30)
-            blobs.delete(digest, unless_written_within=GRACE)
+            blobs.set_aside(digest, unless_written_within=GRACE)
 
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(store), pool.submit(delete)]:

@@ -263,10 +263,10 @@ def test_deleted_pictures_are_drawn_again(worker: Worker):
     worker.draw_and_finish(first)
     with worker.database.write() as session:
         digest = session.scalars(select(Image.sha256)).one()
-    worker.blobs.delete(digest, unless_written_within=-1)
-    for page in worker.blobs.set_aside(-1):
+    worker.blobs.set_aside(digest, unless_written_within=-1)
+    for page in worker.blobs.list_set_aside(-1):
         for blob in page:
-            worker.blobs.delete_for_good(blob)  # deletes the bytes and keeps the row
+            worker.blobs.delete(blob)  # deletes the bytes and keeps the row
     worker.take(second)
     eventually(lambda: worker.drawn == [first.id, second.id])
     with worker.database.write() as session:
@@ -298,7 +298,7 @@ def test_sharing_a_picture_renews_its_write_time_to_protect_it_from_retention(wo
     os.utime(file, (1, 1))
     worker.take(second)
     eventually(lambda: second.id in worker.copied)
-    assert not worker.blobs.delete(digest, unless_written_within=60)
+    assert not worker.blobs.set_aside(digest, unless_written_within=60)
 
 
 def test_deleting_prompts_also_deletes_the_deduplication_keys(worker: Worker):

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from apiflask import APIBlueprint
-from sqlalchemy import select
 
 from limner_shared.db import fleet_queries
-from limner_shared.db.engine import now
+from limner_shared.db.engine import clock
 from limner_shared.domain.estimates import quantile
 from limner_shared.domain.fleet_views import HistoryView, MinuteView
 from limner_shared.messaging import queue_lengths
@@ -32,7 +31,7 @@ def get_history() -> HistoryView:
     """
     services = get_services()
     with services.database.read() as session:
-        last = int(session.scalar(select(now())) or 0) // 60
+        last = int(clock(session)) // 60
         ended = fleet_queries.ended_by_minute(session, MINUTES, BOUNDS)
     minutes = range(last - MINUTES + 1, last + 1)
     waiting = queue_lengths.read(services.hints.redis, minutes)

@@ -14,10 +14,9 @@ from typing import Final
 
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from limner_shared.db.engine import Database, now
+from limner_shared.db.engine import Database, clock
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.hints import connect
 from limner_shared.messaging.redis_queues import RedisQueues
@@ -81,7 +80,7 @@ class Placement:
         if not oldest:
             return {}
         with self._database.read() as session:
-            current = float(session.scalars(select(now())).one())
+            current = clock(session)
         return {key: current - at for key, at in oldest.items()}
 
     def _reserve(self, model: str) -> bool:

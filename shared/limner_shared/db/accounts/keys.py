@@ -14,7 +14,7 @@ from limner_shared.db.account_tables import EXPIRING
 from limner_shared.db.accounts import audit, key_text
 from limner_shared.db.accounts.audit import Action
 from limner_shared.db.accounts.tenants import find_or_make
-from limner_shared.db.engine import now
+from limner_shared.db.engine import clock, now
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import ApiKey, Tenant
 from limner_shared.domain.access import (
@@ -81,7 +81,7 @@ def create(
     future.
     """
     granted = parse_scopes(scopes)
-    expires_at = None if expiry is None else expiry.at(_clock(session))
+    expires_at = None if expiry is None else expiry.at(clock(session))
     tenant_id = find_or_make(session, tenant_name)
     made = _insert(session, cell, tenant_id, label, granted, expires_at)
     detail = {"label": label, "scopes": sorted(granted), "expires_at": expires_at}
@@ -113,7 +113,7 @@ def create_by_key(
     count = select(func.count()).select_from(ApiKey).where(ApiKey.tenant_id == maker.tenant_id, _is_valid())
     if (session.scalar(count) or 0) >= MAX_KEYS:
         raise InvalidRequest(f"At most {MAX_KEYS} valid keys are allowed: revoke one first.")
-    expires_at = maker.expires_at if expiry is None else expiry.at(_clock(session), field="expires_at")
+    expires_at = maker.expires_at if expiry is None else expiry.at(clock(session), field="expires_at")
     if maker.expires_at is not None and expires_at > maker.expires_at:
         raise InvalidRequest("A key cannot make a key that expires later than itself.", field="expires_at")
     made = _insert(session, cell, maker.tenant_id, label, scopes, expires_at)
@@ -151,11 +151,11 @@ def rotate(
         raise NotFound(f"There is no valid key {key_id}.")
     if old.replaced_by is not None:
         raise InvalidState(f"The key {key_id} was already replaced by {old.replaced_by}.", replaced_by=old.replaced_by)
-    clock = _clock(session)
+    moment = clock(session)
     scopes = read_scopes(old.scopes)
-    expires_at = old.expires_at if expiry is None else expiry.at(clock)
+    expires_at = old.expires_at if expiry is None else expiry.at(moment)
     made = _insert(session, cell, old.tenant_id, old.label, scopes, expires_at)
-    ends_at = clock + overlap_seconds if old.expires_at is None else min(old.expires_at, clock + overlap_seconds)
+    ends_at = moment + overlap_seconds if old.expires_at is None else min(old.expires_at, moment + overlap_seconds)
     changed = update(ApiKey).where(ApiKey.id == key_id).values(replaced_by=made.id, expires_at=ends_at)
     session.execute(changed, execution_options=NO_SYNC)
     detail = {"replaced_by": made.id, "scopes": sorted(scopes), "old_expires_at": ends_at, "expires_at": expires_at}
@@ -283,7 +283,3 @@ def _renew_secret(session: Session, key_id: str) -> NewKey | None:
 
 def _is_valid() -> ColumnElement[bool]:
     return and_(ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now()))
-
-
-def _clock(session: Session) -> float:
-    return session.scalar(select(now())) or 0.0

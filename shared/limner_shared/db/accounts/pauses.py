@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db import pause_queries
 from limner_shared.db.accounts import audit
 from limner_shared.db.accounts.audit import Action
-from limner_shared.db.engine import insert_new, now
+from limner_shared.db.engine import clock, insert_new, now
 from limner_shared.db.ledger import LOCAL_NAME, LOCAL_TENANT, ensure_tenant
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Pause, Tenant
@@ -32,7 +32,7 @@ def pause(
     `subject` is the name of the model or the id of the worker, which the caller has checked, or the id of the tenant.
     Raises InvalidRequest for a time that is past or too far ahead.
     """
-    moment: float = session.scalar(select(now())) or 0.0
+    moment = clock(session)
     if kind is PauseKind.WORKER and until is None:
         until = Expiry(DRAIN_SECONDS, is_relative=True)
     values = {"reason": reason, "until": _end(until, moment), "paused_at": moment, "actor": actor}

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
-from limner_shared.db.engine import now
+from limner_shared.db.engine import clock
 from limner_shared.db.tables import RUNNING, Job, Tenant, Usage
 from limner_shared.domain.ids import first_id
 
@@ -53,7 +53,7 @@ def usage(session: Session, tenant_id: str) -> AccountUsage:
 
 def _accepted(session: Session, tenant_id: str) -> list[tuple[str, int]]:
     """The jobs of the last days, the newest day first: each is a range of ids, which grow with time."""
-    today = int((session.scalar(select(now())) or 0.0) // DAY_SECONDS)
+    today = int(clock(session) // DAY_SECONDS)
     found: list[tuple[str, int]] = []
     for day in range(today, today - ACCEPTED_DAYS, -1):
         first, after = (first_id("job", moment * DAY_SECONDS) for moment in (day, day + 1))
@@ -65,6 +65,6 @@ def _accepted(session: Session, tenant_id: str) -> list[tuple[str, int]]:
 
 def granted_today(session: Session, tenant_id: str) -> int:
     """The cost units granted to a tenant today, in UTC by the database's clock."""
-    moment: float = session.scalar(select(now())) or 0.0
+    moment = clock(session)
     day = datetime.fromtimestamp(moment, UTC).date().isoformat()
     return session.scalar(select(Usage.cost).where(Usage.tenant_id == tenant_id, Usage.day == day)) or 0

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from limner_shared.db.engine import now
+from limner_shared.db.engine import clock
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Conversation, ConversationTurn
 from limner_shared.domain.ids import new_id
@@ -22,7 +22,7 @@ NO_JOB: Final = ""
 def open_conversation(session: Session, tenant_id: str, first_message: str) -> str:
     """Create a conversation, titled with the first message; returns its id."""
     title = title_of(first_message)
-    moment = session.scalar(select(now())) or 0.0
+    moment = clock(session)
     row = Conversation(id=new_id("conv"), tenant_id=tenant_id, title=title, created_at=moment, touched_at=moment)
     session.add(row)
     session.flush()
@@ -46,7 +46,7 @@ def add_turn(session: Session, conversation_id: str, parent_id: str | None, job_
     count = session.scalar(select(func.count()).where(ConversationTurn.conversation_id == conversation_id)) or 0
     if count >= MAX_TURNS:
         raise InvalidRequest(f"A conversation has at most {MAX_TURNS} turns: start a new one.", field="message")
-    moment = session.scalar(select(now())) or 0.0
+    moment = clock(session)
     turn = ConversationTurn(
         id=new_id("turn"),
         conversation_id=conversation_id,

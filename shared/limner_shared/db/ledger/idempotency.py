@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
-from limner_shared.db.engine import now
+from limner_shared.db.engine import clock, now
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import IdempotencyKey
 from limner_shared.errors import IdempotencyConflict
@@ -56,7 +56,7 @@ def find_idempotency_key(
     found = session.get(IdempotencyKey, (tenant_id, key))
     if found is not None and found.digest != digest:
         raise IdempotencyConflict
-    if found is None or (seconds is not None and found.created_at < (session.scalar(select(now())) or 0) - seconds):
+    if found is None or (seconds is not None and found.created_at < clock(session) - seconds):
         return None
     return Known(found.resource_id, found.answer)
 

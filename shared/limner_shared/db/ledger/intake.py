@@ -11,7 +11,7 @@ from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db import pause_queries, queries, release_queries
-from limner_shared.db.engine import insert_new, now
+from limner_shared.db.engine import clock, insert_new, now
 from limner_shared.db.ledger.counting import count_submission
 from limner_shared.db.ledger.idempotency import lock_key
 from limner_shared.db.ledger.intake_state import IntakeState, read_intake_state
@@ -57,7 +57,7 @@ def submit(
     """
     if intake_state is None and window:
         intake_state = read_intake_state(session, tenant_id, new[0].spec.model, new[0].priority)
-    moment = (session.scalar(select(now())) or 0.0) if intake_state is None else intake_state.moment
+    moment = clock(session) if intake_state is None else intake_state.moment
     scheduled = any(_start(job, moment) is not None for job in new)
     lane = None
     if intake_state is not None and window and not scheduled:
@@ -222,7 +222,7 @@ def _charge(session: Session, tenant_id: str, cost: int, limit: int) -> None:
 
 def _day(session: Session) -> tuple[str, int]:
     """Today in UTC by the database's clock, and the seconds until it ends."""
-    moment: float = session.scalar(select(now())) or 0.0
+    moment = clock(session)
     return _date(moment), int(DAY_SECONDS - moment % DAY_SECONDS) + 1
 
 

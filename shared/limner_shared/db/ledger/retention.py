@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, delete, exists, select, text, union_all, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from limner_shared.db.engine import now
+from limner_shared.db.engine import clock, now
 from limner_shared.db.ledger.blob_deletion import give_up_inputs
 from limner_shared.db.ledger.conversations import NO_JOB, drop_conversation
 from limner_shared.db.ledger.erasure import (
@@ -73,7 +73,7 @@ def forget_jobs(session: Session, limit: int) -> int:
 
 def forget_usage(session: Session) -> None:
     """Delete the usage counts of days that are older than USAGE_DAYS."""
-    moment: float = session.scalar(select(now())) or 0.0
+    moment = clock(session)
     old = datetime.fromtimestamp(moment - USAGE_DAYS * DAY, UTC).date().isoformat()
     session.execute(delete(Usage).where(Usage.day < old), execution_options=NO_SYNC)
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.accounts import audit
 from limner_shared.db.accounts.audit import Action
-from limner_shared.db.engine import insert_new, now
+from limner_shared.db.engine import clock, insert_new, now
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.webhook_tables import WebhookEndpoint, WebhookSecret
 from limner_shared.domain.ids import new_id
@@ -33,7 +33,7 @@ def create(session: Session, tenant_id: str, fields: EndpointFields, *, actor: s
     count = session.scalar(select(func.count()).where(WebhookEndpoint.tenant_id == tenant_id)) or 0
     if count >= MAX_ENDPOINTS:
         raise InvalidRequest(f"At most {MAX_ENDPOINTS} endpoints are allowed: delete one first.")
-    endpoint_id, moment = new_id("we"), session.scalar(select(now())) or 0.0
+    endpoint_id, moment = new_id("we"), clock(session)
     values: dict[str, Any] = {"id": endpoint_id, "tenant_id": tenant_id, "name": fields.name, "url": fields.url}
     values |= {"event_types": fields.event_types, "created_at": moment, "updated_at": moment}
     session.execute(insert(WebhookEndpoint).values(**values))

@@ -20,7 +20,7 @@ LOOK_SECONDS: Final = 0.25
 """The longest delay until `stopping` is noticed."""
 
 
-class WakeUp:
+class HintWaiter:
     """Waits for hints in Redis; while Redis is unavailable, every wait has its full length."""
 
     def __init__(self, redis: Redis, channel: str = WAKE_CHANNEL) -> None:
