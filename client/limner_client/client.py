@@ -149,11 +149,11 @@ class Client:
         """Take a tag from a job or an image."""
         self._send("DELETE", f"{_path(target_id)}/tags/{quote(tag, safe='')}")
 
+    # --- bulks ---
+
     def cancel_bulk(self, bulk_id: str) -> BulkView:
         """Cancel all jobs of a bulk that have not ended."""
         return BulkView.model_validate(self._json("POST", f"{API}/bulks/{bulk_id}/cancel"))
-
-    # --- bulks ---
 
     def submit_bulk(
         self, lines: Iterable[bytes] | Path, idempotency_key: str | None = None, *, skip_bad: bool = False

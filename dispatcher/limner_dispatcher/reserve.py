@@ -1,4 +1,4 @@
-"""Space for cleaning on a full disk: also a deletion has to be written before it frees anything."""
+"""A reserve of disk space for retention: on a full disk, even a deletion needs space before it frees any."""
 
 from __future__ import annotations
 

@@ -203,14 +203,14 @@ def test_the_job_of_a_client_that_has_gone_is_canceled_only_if_that_was_asked_fo
         is_gone = iter([False] if streams else [])
         caller = waiting.WaitingClient(lambda: next(is_gone, gone), cancels)
         if waits:
-            waiting.until(services, "tenant_local", job_id, 0.01, caller)
+            waiting.await_end(services, "tenant_local", job_id, 0.01, caller)
         elif streams:  # the server closes the answer
-            views = waiting.watch(services, "tenant_local", job_id, caller, 0.01)
+            views = waiting.follow(services, "tenant_local", job_id, caller, 0.01)
             next(views)
             views.close()  # type: ignore[attr-defined]
         else:
             with pytest.raises(DeadlineExceeded):
-                list(waiting.watch(services, "tenant_local", job_id, caller))
+                list(waiting.follow(services, "tenant_local", job_id, caller))
         return client.get(f"/api/v1/jobs/{job_id}").json["status"]
 
     for how in ({}, {"streams": True}, {"waits": True}):

@@ -26,7 +26,6 @@ from limner_web.strict_json import is_printable_ascii
 BASIC: Final = ("/sdapi/",)
 """The paths whose clients know only Basic authentication: the password is the key."""
 PAGES: Final = (Access.PAGE, Access.PAGE_WITH_JOBS)
-FOREIGN: Final = "This request came from a page of another site. Use the service's own pages."
 
 
 def install(app: Flask) -> None:
@@ -90,7 +89,7 @@ def _identify_client(settings: Settings, access: Access) -> None:
     if key is None and settings.keys_required and request.path.startswith("/api/"):
         key = session_cookie.read()
         if key is not None:
-            refuse_foreign(settings, FOREIGN)
+            refuse_foreign(settings)
     if key is not None:
         _require_scope(identify_by_key(key), access)
     elif settings.keys_required:
@@ -106,7 +105,7 @@ def _identify_page(settings: Settings, access: Access) -> None:
     if not settings.keys_required:
         _be_local()
         return
-    refuse_foreign(settings, FOREIGN)
+    refuse_foreign(settings)
     key = session_cookie.read()
     if key is None:
         return

@@ -12,12 +12,18 @@ from limner_shared.settings import Settings
 
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 OWN_SITE: Final = ("same-origin", "none")
+FOREIGN: Final = "This request came from a page of another site. Use the service's own pages."
 
 
-def refuse_foreign(settings: Settings, message: str) -> None:
+def refuse_foreign(settings: Settings, message: str = FOREIGN) -> None:
     """Raise Forbidden with this message for a request that changes something and comes from a page of another site."""
     if request.method not in SAFE_METHODS and _is_foreign(settings):
         raise Forbidden(message)
+
+
+def public_origin(settings: Settings) -> str:
+    """The origin under which clients reach the service: the configured one, or that of this request."""
+    return settings.public_url or request.host_url.rstrip("/")
 
 
 def _is_foreign(settings: Settings) -> bool:

@@ -31,7 +31,7 @@ HEAD_SECONDS: Final = 2.0
 than half of the connections are used."""
 IDLE_SECONDS: Final = 65.0
 """How long a connection stays open for its next request: longer than load balancers and clients keep theirs (60 s), so
-that the one who sends is the one who closes."""
+the client closes first, and never sends into a connection that the server has just closed."""
 BODY_SECONDS: Final = 3600
 """How long a client may keep a process waiting for one body, all of its pauses together: the largest bulk, of 1 GiB,
 then comes with 300 kB a second. Otherwise a slow sender could hold a bulk's slot for a day."""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db import pause_queries, queries, waiting_queries
 from limner_shared.db.ledger import NO_JOB
 from limner_shared.db.tables import Conversation, ConversationTurn, Job, Pause
-from limner_shared.db.views import moment, plain_view
+from limner_shared.db.views import as_datetime, plain_view
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conversation_views import ConversationView, ReplyView, TurnView
 from limner_shared.domain.jobs import JobState
@@ -18,7 +18,13 @@ from limner_shared.domain.pauses import PauseKind
 from limner_shared.domain.views import JobView, ModelView, PauseNotice, ProgressView
 from limner_shared.messaging.hints import Hints
 from limner_web import small_talk
-from limner_web.services import get_services
+from limner_web.services import Services, get_services
+
+
+def read_job_view(services: Services, tenant_id: str, job_id: str) -> JobView:
+    """The current view of a tenant's job. Raises NotFound."""
+    with services.database.read() as session:
+        return job_view(session, services.hints, queries.job(session, tenant_id, job_id))
 
 
 def job_view(session: Session, hints: Hints, row: Job) -> JobView:
@@ -71,7 +77,9 @@ def pause_notice(row: Pause) -> PauseNotice:
     """What the owner of a waiting job sees of a pause."""
     own = row.kind == PauseKind.OWN
     what = PauseKind.TENANT if own else PauseKind(row.kind)
-    return PauseNotice(what=what, own=own, reason=row.reason, since=moment(row.paused_at), until=moment(row.until))
+    return PauseNotice(
+        what=what, own=own, reason=row.reason, since=as_datetime(row.paused_at), until=as_datetime(row.until)
+    )
 
 
 def conversation_view(
@@ -82,8 +90,8 @@ def conversation_view(
     return ConversationView(
         id=row.id,
         title=row.title,
-        created_at=moment(row.created_at),
-        touched_at=moment(row.touched_at),
+        created_at=as_datetime(row.created_at),
+        touched_at=as_datetime(row.touched_at),
         turns=turn_views(session, hints, queries.turns(session, row.id)) if with_turns else [],
         links={"self": this, "messages": f"{this}/messages"},
     )
@@ -97,7 +105,7 @@ def turn_views(session: Session, hints: Hints, turns: Sequence[tuple[Conversatio
             id=turn.id,
             parent=turn.parent_id,
             message=turn.text,
-            created_at=moment(turn.created_at),
+            created_at=as_datetime(turn.created_at),
             job=views.get(turn.job_id),
             reply=_reply(turn.text) if turn.job_id == NO_JOB else None,
         )

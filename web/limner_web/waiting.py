@@ -12,7 +12,6 @@ from typing import Final, Self
 
 from flask import request
 
-from limner_shared.db import queries
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.stored_errors import stored_error
 from limner_shared.domain.views import ImageView, JobView
@@ -22,19 +21,13 @@ from limner_web.intake.cancellation import cancel_job
 from limner_web.services import Services
 from limner_web.serving.connection import hang_up_check
 from limner_web.updates.waits import HANG_UP_SECONDS
-from limner_web.view_builders import job_view
+from limner_web.view_builders import read_job_view
 
 log = get_logger(__name__)
 
 WAIT_SECONDS: Final = 590.0
 """Less than the 600 seconds after which the openai package gives up."""
 DISCONNECT_HEADER: Final = "X-Cancel-On-Disconnect"
-
-
-def look(services: Services, tenant_id: str, job_id: str) -> JobView:
-    """The current view of a job. Raises NotFound."""
-    with services.database.read() as session:
-        return job_view(session, services.hints, queries.job(session, tenant_id, job_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +48,7 @@ class WaitingClient:
         return cls(hang_up_check(), cancels=asked == "true")
 
 
-def watch(
+def follow(
     services: Services, tenant_id: str, job_id: str, caller: WaitingClient, every: float = HANG_UP_SECONDS
 ) -> Iterator[JobView]:
     """Yield the job's view after each `every` seconds, at last when it has ended.
@@ -65,7 +58,7 @@ def watch(
     """
 
     def view_now() -> JobView:
-        return look(services, tenant_id, job_id)
+        return read_job_view(services, tenant_id, job_id)
 
     try:
         for view in services.watches.follow(tenant_id, job_id, WAIT_SECONDS, view_now, caller.gone, every):
@@ -77,11 +70,11 @@ def watch(
     raise DeadlineExceeded(f"The image is not ready yet. Retrieve it later from /api/v1/jobs/{job_id}.")
 
 
-def until(services: Services, tenant_id: str, job_id: str, seconds: float, caller: WaitingClient) -> JobView:
+def await_end(services: Services, tenant_id: str, job_id: str, seconds: float, caller: WaitingClient) -> JobView:
     """The job's view once it has ended, `seconds` have passed or the client has gone."""
     try:
         return services.watches.await_end(
-            tenant_id, job_id, seconds, lambda: look(services, tenant_id, job_id), caller.gone
+            tenant_id, job_id, seconds, lambda: read_job_view(services, tenant_id, job_id), caller.gone
         )
     finally:
         _end(services, tenant_id, job_id, caller)
@@ -106,6 +99,6 @@ def require_success(job: JobView) -> JobView:
     return job
 
 
-def picture(services: Services, image: ImageView) -> bytes:
+def stored_picture(services: Services, image: ImageView) -> bytes:
     """The stored file of a picture, a PNG. Raises NotFound once it was deleted, StorageFailed or Overloaded."""
     return services.storage.call(services.blobs.get, image.sha256)

@@ -68,13 +68,13 @@ def _view(shown: Shown, stored: dict[str, Any], interpretation: dict[str, Any] |
         max_retries=row.max_retries,
         last_error=error if row.retries and row.state != JobState.FAILED else None,
         retry_of=row.retry_of,
-        not_before=None if ended else moment(row.not_before),
+        not_before=None if ended else as_datetime(row.not_before),
         position=None,
         progress=None,
-        created_at=moment(row.created_at),
-        started_at=moment(row.started_at),
-        finished_at=moment(row.finished_at),
-        expires_at=moment(row.deadline_at),
+        created_at=as_datetime(row.created_at),
+        started_at=as_datetime(row.started_at),
+        finished_at=as_datetime(row.finished_at),
+        expires_at=as_datetime(row.deadline_at),
         images=[_image_view(image, labels[image.id], spec.get("style")) for image in shown.images],
         favourite=FAVOURITE in labels[""],
         tags=[label for label in labels[""] if label != FAVOURITE],
@@ -140,15 +140,15 @@ def bulk_view(session: Session, row: Bulk) -> BulkView:
         counts={state.value: count for state, count in counts.items()},
         skipped=None if row.skipped is None else SkippedView.model_validate(row.skipped),
         duplicates=None if row.duplicates is None else DuplicatesView.model_validate(row.duplicates),
-        created_at=moment(row.created_at),
+        created_at=as_datetime(row.created_at),
         links={"self": this} | {name: f"{this}/{name}" for name in ("cancel", "pause", "resume", "results")},
     )
 
 
 @overload
-def moment(seconds: float) -> datetime: ...
+def as_datetime(seconds: float) -> datetime: ...
 @overload
-def moment(seconds: None) -> None: ...
-def moment(seconds: float | None) -> datetime | None:
+def as_datetime(seconds: None) -> None: ...
+def as_datetime(seconds: float | None) -> datetime | None:
     """Convert the database's seconds since 1970 to a time in UTC; None stays None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

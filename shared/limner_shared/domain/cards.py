@@ -46,13 +46,11 @@ class ModelCard(BaseModel):
     licence: str = ""
     family: Literal["latent-flow", "one-step", "diffusers", "null"]
     source: Source
-    text_encoder: Source | None = Field(
-        default=None, description="Of the built-in families: the folder of a text head."
-    )
-    codec: Source | None = Field(default=None, description="Of the built-in families: autoencoder and upscaler.")
+    text_encoder: Source | None = Field(default=None, description="Built-in families only: the folder of a text head.")
+    codec: Source | None = Field(default=None, description="Built-in families only: autoencoder and upscaler.")
     nearest_name: NearestName | None = Field(
         default=None,
-        description="Of the built-in families: draw a prompt as the nearest name that the model was trained with.",
+        description="Built-in families only: draw a prompt as the nearest name that the model was trained with.",
     )
     scenes: SceneRule | None = Field(
         default=None, description="Of latent-flow: draw the things of a prompt one by one and put them together."

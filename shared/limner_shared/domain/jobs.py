@@ -211,7 +211,7 @@ class JobSpec(BaseModel):
     model: str
     style: str | None = None
     styles: tuple[str, ...] = ()
-    """Of these each picture's seed chooses one if there is no `style`; empty in earlier jobs."""
+    """Styles of which the seed of each picture picks one if `style` is None; empty in jobs of earlier releases."""
     width: int
     height: int
     steps: int
@@ -219,7 +219,7 @@ class JobSpec(BaseModel):
     seed: int
     n: int = 1
     candidates: int = 1
-    """How many are drawn for each image, of which the evaluator keeps one. Above 1 from version 2 on."""
+    """Pictures drawn for each image; the evaluator keeps one. Above 1 needs version 2."""
     guidance_rescale: float = 0.0
     dropped_negative: str = ""
     """What a description wanted left out, where the model cannot leave things out."""
@@ -230,7 +230,7 @@ class JobSpec(BaseModel):
     scenes: SceneRule | None = None
     """The model card's rule when the job was accepted; None, as in earlier jobs, draws every prompt as a whole."""
     scene: Scene | None = None
-    """Of a replay, the scene of its receipts; it is not read from the prompt again."""
+    """For a replay: the scene from the receipts, used instead of reading the prompt again."""
     scheduler: str | None = None
     adapters: tuple[Adapter, ...] = ()
     image: str | None = None
@@ -251,7 +251,7 @@ class JobSpec(BaseModel):
     replay_places: tuple[tuple[int, ...], ...] = ()
     """For each image, its places in these batches, where its device may give another place other bits."""
     seeds: tuple[int, ...] = ()
-    """Of a replay of the best of candidates, the seed of each image."""
+    """For a replay of a job of quality best: the seed of each kept image."""
 
     @property
     def task(self) -> Task:

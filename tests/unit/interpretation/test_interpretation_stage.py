@@ -211,7 +211,7 @@ def test_no_job_waits_for_the_presentation_of_another(
         return
 
     encoder = PictureEncoder.of(Settings(), SafetyStage(Settings(), catalogue.cards))
-    store = Admission(1, []).store
+    store = Admission(1, []).store_breaker
     publisher = Publisher(database, blobs, hints, Supervisor(), store, nothing, nothing, presenter, encoder)
     described, plain = run_of(database, catalogue, description="a cat"), run_of(database, catalogue, prompt="a dog")
     for run in (described, plain):

@@ -97,13 +97,13 @@ def test_the_last_message_of_a_removed_queue_does_not_add_the_queue_again():
 
 def test_repeated_failures_close_a_model_until_one_trial_job_succeeds(clock: Clock):
     admission = Admission(4, MODELS)
-    admission.models["a"] = breaker = Breaker(3, 10, 60, clock)
+    admission.model_breakers["a"] = breaker = Breaker(3, 10, 60, clock)
     queues = [queue_name(model, Lane.NORMAL) for model in MODELS]
     for _ in range(3):
         assert all(map(admission.is_open, queues))
         breaker.failed()
     assert [admission.is_open(queue) for queue in queues] == [False, True]
-    assert admission.paused() == ["a"]
+    assert admission.tripped() == ["a"]
     assert not admission.accepts("a")
     clock.now += 10
     assert admission.is_open(queues[0]), "a trial job was not allowed"
@@ -120,14 +120,14 @@ def test_repeated_failures_close_a_model_until_one_trial_job_succeeds(clock: Clo
 
 def test_a_failing_blob_store_closes_all_queues_until_it_recovers(clock: Clock):
     admission = Admission(4, MODELS)
-    admission.store = Breaker(1, 1, 60, clock)
-    admission.store.failed()
+    admission.store_breaker = Breaker(1, 1, 60, clock)
+    admission.store_breaker.failed()
     assert not any(admission.is_open(queue_name(model, lane)) for model in MODELS for lane in Lane)
     clock.now += 5
-    assert admission.store.failing_seconds == 5
-    admission.store.succeeded()
+    assert admission.store_breaker.failing_seconds == 5
+    admission.store_breaker.succeeded()
     assert admission.is_open(queue_name("b", Lane.LOW))
-    assert admission.store.failing_seconds == 0
+    assert admission.store_breaker.failing_seconds == 0
 
 
 @pytest.fixture

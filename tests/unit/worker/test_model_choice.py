@@ -123,7 +123,7 @@ def test_two_workers_do_not_decide_for_the_same_model_at_once():
 
 def test_a_model_that_does_not_load_is_not_chosen():
     _, admission, chooser = world()
-    admission.models["b"].trip()
+    admission.model_breakers["b"].trip()
     chooser.look(lambda: LONG, 0)
     assert read(admission) == ["a"]
 

@@ -26,6 +26,7 @@ from limner_web.limits import MAX_IMAGE_BYTES
 from limner_web.problems import renamed
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
+from limner_web.view_builders import read_job_view
 from limner_web.warning_header import with_warning
 
 bp = APIBlueprint("a1111", __name__, url_prefix="/sdapi/v1", enable_openapi=False)
@@ -177,16 +178,15 @@ def png_info() -> Response:
 def _generate(kind: type[parameters.TextToImage]) -> Response:
     services, body, caller = get_services(), request.get_json(), waiting.WaitingClient.of_request()
     header = JobHeaders.read(request.headers)
-    key, retries = header.idempotency_key, header.x_stainless_retry_count
     try:
         fits = services.model_names.fits_sizes
         asked = parameters.read(body, kind, _options(services), services.catalogue, fits=fits)
-        job_id = submission.submit(services, tenant_id(), asked.job, key, retries).job_id
+        job_id = submission.submit(services, tenant_id(), asked.job, header).job_id
     except (InvalidRequest, ValidationError) as error:
         raise renamed(error, parameters.CALLED) from error
     current_jobs.remember(services.hints.redis, _caller(), job_id)
     release_request_slot(services.limiter)
-    *_, job = waiting.watch(services, tenant_id(), job_id, caller)
+    *_, job = waiting.follow(services, tenant_id(), job_id, caller)
     current_jobs.forget(services.hints.redis, _caller(), [job_id])
     return _answer(services, asked, waiting.require_success(job), body)
 
@@ -196,7 +196,7 @@ def _answer(services: Services, asked: parameters.Generation, job: JobView, body
     kind, with_text = asked.options.samples_format.replace("jpg", "jpeg"), asked.options.enable_pnginfo
     files: list[bytes] = []
     for image, text in zip(job.images if asked.send_images else [], texts, strict=False):
-        stored = waiting.picture(services, image)
+        stored = waiting.stored_picture(services, image)
         if asked.letterbox is not None:
             stored = services.renditions.convert(tenant_id(), stored, "png", None, asked.letterbox)
         if kind != "png" or with_text:
@@ -233,7 +233,7 @@ def _open_jobs(services: Services) -> list[JobView]:
     ended: list[str] = []
     for job_id in current_jobs.ids(services.hints.redis, _caller()):
         try:
-            view = waiting.look(services, tenant_id(), job_id)
+            view = read_job_view(services, tenant_id(), job_id)
         except NotFound:
             ended.append(job_id)
         else:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db.accounts import audit
 from limner_shared.db.tables import AuditEntry
-from limner_shared.db.views import moment
+from limner_shared.db.views import as_datetime
 from limner_shared.domain.account_views import AuditEntryView, AuditLog
 from limner_web.auth import tenant_id
 from limner_web.services import get_services
@@ -47,5 +47,5 @@ def _view(row: AuditEntry) -> AuditEntryView:
         action=row.action,
         subject=row.subject,
         detail=row.detail,
-        created_at=moment(row.created_at),
+        created_at=as_datetime(row.created_at),
     )

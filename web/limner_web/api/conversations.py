@@ -13,7 +13,7 @@ from limner_shared.db.conversation_search import find_conversations
 from limner_shared.db.ledger.conversations import TITLE_CHARS
 from limner_shared.domain.conditions import STORABLE, Description
 from limner_shared.domain.conversation_views import ConversationList, ConversationView, TurnView
-from limner_shared.domain.jobs import MAX_IMAGE_CHARS, JobRequest, RequestedName
+from limner_shared.domain.jobs import MAX_IMAGE_CHARS, MAX_SEED, JobRequest, RequestedName
 from limner_shared.domain.search_words import read_query
 from limner_shared.errors import Gone
 from limner_web.auth import tenant_id
@@ -60,7 +60,7 @@ class Message(BaseModel):
     )
     n: int | None = Field(default=None, ge=1, strict=True, description="The number of images.")
     seed: int | None = Field(
-        default=None, ge=0, lt=2**32, strict=True, description="The seed of the first image. Random by default."
+        default=None, ge=0, le=MAX_SEED, strict=True, description="The seed of the first image. Random by default."
     )
 
     @property

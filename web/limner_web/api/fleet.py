@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import fleet_queries, pause_queries, queries, release_queries
 from limner_shared.db.tables import Pause
+from limner_shared.db.views import as_datetime
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.estimates import measure
 from limner_shared.domain.fleet_views import (
@@ -29,7 +30,7 @@ from limner_shared.errors import ServiceUnavailable
 from limner_shared.messaging.reports import WorkerReport, read_reports
 from limner_web.explanation import MEASURED_JOBS, MEASURED_SECONDS, rate_view
 from limner_web.services import get_services
-from limner_web.view_builders import moment, pause_notice
+from limner_web.view_builders import pause_notice
 
 bp = APIBlueprint("fleet", __name__, url_prefix="/api/v1", tag="Operation")
 
@@ -131,7 +132,7 @@ def _worker(report: WorkerReport, held: list[fleet_queries.HeldJob]) -> WorkerVi
         draining=report.draining,
         stalled=report.stalled,
         jobs=[
-            HeldJobView(id=job.id, model=job.model, attempt=job.attempt, started_at=moment(job.started_at))
+            HeldJobView(id=job.id, model=job.model, attempt=job.attempt, started_at=as_datetime(job.started_at))
             for job in jobs
         ],
     )

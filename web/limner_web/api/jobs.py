@@ -26,7 +26,7 @@ from limner_web.limits import MAX_RETRIED_JOBS
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
-from limner_web.view_builders import job_view, released_view
+from limner_web.view_builders import job_view, read_job_view, released_view
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", tag="Jobs")
 
@@ -72,9 +72,8 @@ def create_job(body: JobRequest, header: JobHeaders) -> Response:
     Queues one job. Once this request returns, the job is stored and will run when its turn comes. If an earlier job
     holds the request's `unique` key, that one is returned, with the status 200 and `existing`.
     """
-    services, key = get_services(), header.idempotency_key
-    accepted = submission.submit(services, tenant_id(), body, key, header.x_stainless_retry_count)
-    return _accepted(services, accepted)
+    services = get_services()
+    return _accepted(services, submission.submit(services, tenant_id(), body, header))
 
 
 @bp.get("/<id:job_id>")
@@ -89,7 +88,7 @@ def get_job(job_id: str, query: WaitQuery) -> Response:
     services, started = get_services(), time.monotonic()
     if query.wait:
         return _answer(_wait(services, job_id, query.wait))
-    answer = _answer(_view(services, job_id))
+    answer = _answer(read_job_view(services, tenant_id(), job_id))
     # A tenant whose requests are counted has all of them counted.
     if answer.status_code == HTTPStatus.NOT_MODIFIED and g.requests_per_minute is None:
         headers = [item for item in answer.headers.items() if item[0] in TAG_HEADERS]
@@ -122,7 +121,7 @@ def cancel_job(job_id: str) -> Response:
     state = cancellation.cancel_job(services, tenant_id(), job_id)
     if state is not JobState.CANCELED:
         raise InvalidState(f"The job has already {state}, so it cannot be canceled.", state=state)
-    return _answer(_view(services, job_id))
+    return _answer(read_job_view(services, tenant_id(), job_id))
 
 
 @bp.put("/<id:job_id>/priority")
@@ -141,7 +140,7 @@ def set_priority(job_id: str, body: PriorityRequest) -> Response:
     if change is not None:
         services.hints.changed([change])
         services.hints.waiting()
-    return _answer(_view(services, job_id))
+    return _answer(read_job_view(services, tenant_id(), job_id))
 
 
 @bp.delete("/<id:job_id>")
@@ -250,15 +249,12 @@ def retry_jobs(body: RetryRequest, header: JobHeaders) -> Retried:
     return Retried.model_validate(answer)
 
 
-def _view(services: Services, job_id: str) -> JobView:
-    with services.database.read() as session:
-        return job_view(session, services.hints, queries.job(session, tenant_id(), job_id))
-
-
 def _wait(services: Services, job_id: str, seconds: float) -> JobView:
     release_request_slot(services.limiter)
     gone = services.shutdown.or_begun(hang_up_check())
-    return services.watches.await_end(tenant_id(), job_id, seconds, lambda: _view(services, job_id), gone)
+    return services.watches.await_end(
+        tenant_id(), job_id, seconds, lambda: read_job_view(services, tenant_id(), job_id), gone
+    )
 
 
 def _accepted(services: Services, accepted: submission.Accepted) -> Response:
@@ -273,7 +269,7 @@ def _accepted(services: Services, accepted: submission.Accepted) -> Response:
 def _view_of_accepted(services: Services, accepted: submission.Accepted) -> JobView:
     """The view of a new job, without a query if it was released at once."""
     if accepted.stored is None:
-        return _view(services, accepted.job_id)
+        return read_job_view(services, tenant_id(), accepted.job_id)
     if accepted.ahead is not None:
         return released_view(accepted.stored, accepted.ahead)
     with services.database.read() as session:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.accounts import keys
 from limner_shared.db.tables import ApiKey
-from limner_shared.db.views import moment
+from limner_shared.db.views import as_datetime
 from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, read_scopes
 from limner_shared.domain.account_views import CreatedKey, KeyList, KeyView, RotatedKey
 from limner_shared.errors import Unauthorized
@@ -61,7 +61,7 @@ def create_key(body: new_keys.KeyRequest, header: JobHeaders) -> tuple[CreatedKe
     """
     made = new_keys.create(body, header)
     view = CreatedKey(
-        id=made.id, key=made.key, label=body.label, scopes=sorted(made.scopes), expires_at=moment(made.expires_at)
+        id=made.id, key=made.key, label=body.label, scopes=sorted(made.scopes), expires_at=as_datetime(made.expires_at)
     )
     return view, HTTPStatus.CREATED, {"Cache-Control": "no-store"}
 
@@ -92,9 +92,9 @@ def rotate_key(body: KeyRotation, header: JobHeaders) -> tuple[RotatedKey, int, 
         id=new.id,
         key=new.key,
         scopes=sorted(new.scopes),
-        expires_at=moment(new.expires_at),
+        expires_at=as_datetime(new.expires_at),
         replaces=old_id,
-        old_expires_at=moment(rotation.old_expires_at),
+        old_expires_at=as_datetime(rotation.old_expires_at),
     )
     return view, HTTPStatus.CREATED, {"Cache-Control": "no-store"}
 
@@ -146,10 +146,10 @@ def _view(row: ApiKey) -> KeyView:
         id=row.id,
         label=row.label,
         scopes=sorted(read_scopes(row.scopes)),
-        created_at=moment(row.created_at),
-        expires_at=moment(row.expires_at),
-        last_used_at=moment(row.last_used_at),
-        revoked_at=moment(row.revoked_at),
+        created_at=as_datetime(row.created_at),
+        expires_at=as_datetime(row.expires_at),
+        last_used_at=as_datetime(row.last_used_at),
+        revoked_at=as_datetime(row.revoked_at),
         replaced_by=row.replaced_by,
         current=row.id == key_id(),
     )

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db import pause_queries
 from limner_shared.db.accounts import pauses
 from limner_shared.db.tables import Pause
+from limner_shared.db.views import as_datetime
 from limner_shared.domain.access import Expiry
 from limner_shared.domain.account_views import PauseList, PauseView
 from limner_shared.domain.pauses import PauseKind, PauseRequest
@@ -15,7 +16,6 @@ from limner_shared.errors import InvalidRequest
 from limner_shared.messaging.workers import find_workers
 from limner_web.auth import actor
 from limner_web.services import get_services
-from limner_web.view_builders import moment
 
 bp = APIBlueprint("pauses", __name__, url_prefix="/api/v1/pauses", tag="Operation")
 
@@ -91,8 +91,8 @@ def _views(session: Session, rows: list[Pause]) -> list[PauseView]:
             worker=row.subject if row.kind == PauseKind.WORKER else None,
             own=row.kind == PauseKind.OWN,
             reason=row.reason,
-            until=moment(row.until),
-            paused_at=moment(row.paused_at),
+            until=as_datetime(row.until),
+            paused_at=as_datetime(row.paused_at),
             actor=row.actor,
         )
         for row in rows

@@ -9,7 +9,7 @@ from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from limner_shared.db.views import moment
+from limner_shared.db.views import as_datetime
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent
 from limner_shared.db.webhooks import log
 from limner_shared.db.webhooks.log import DeliveryFilter
@@ -147,16 +147,16 @@ def _fields(row: WebhookDelivery, event: WebhookEvent) -> dict[str, Any]:
         "url": row.url,
         "state": row.state,
         "attempts": row.attempt,
-        "created_at": moment(row.created_at),
-        "next_at": moment(row.next_at) if row.state == DeliveryState.PENDING else None,
-        "ended_at": moment(row.ended_at),
+        "created_at": as_datetime(row.created_at),
+        "next_at": as_datetime(row.next_at) if row.state == DeliveryState.PENDING else None,
+        "ended_at": as_datetime(row.ended_at),
     }
 
 
 def _attempt(row: WebhookAttempt) -> AttemptView:
     return AttemptView(
         number=row.number,
-        at=moment(row.created_at),
+        at=as_datetime(row.created_at),
         seconds=row.seconds,
         url=row.url,
         address=row.address,

@@ -38,13 +38,12 @@ def create_picture(model: str) -> Response:
     card, warning = services.model_names.resolve(model)
     order = read_order(services, tenant_id(), PictureCall.model_validate(request.get_json()), card)
     header = JobHeaders.read(request.headers)
-    key, retries = header.idempotency_key, header.x_stainless_retry_count
     try:
-        job_id = submission.submit(services, tenant_id(), order.request, key, retries).job_id
+        job_id = submission.submit(services, tenant_id(), order.request, header).job_id
     except InvalidRequest as error:
         raise renamed(error, order.names) from error
     release_request_slot(services.limiter)
-    *_, job = waiting.watch(services, tenant_id(), job_id, caller)
+    *_, job = waiting.follow(services, tenant_id(), job_id, caller)
     return with_warning(_file(services, waiting.require_success(job), kind), warning)
 
 
@@ -59,5 +58,5 @@ def _file(services: Services, job: JobView, kind: str) -> Response:
 
 def _bytes(services: Services, image: ImageView, kind: str) -> bytes:
     if MEDIA_TYPES[kind] == image.media_type:
-        return waiting.picture(services, image)
+        return waiting.stored_picture(services, image)
     return services.renditions.get(tenant_id(), image.sha256, Rendition(kind))

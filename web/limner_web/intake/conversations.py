@@ -142,7 +142,7 @@ def _add_turn(
     """Store a message with its job, or without one if it is small talk; returns the turn's id."""
     if request.image is None and small_talk.read(request.description or "") is not None:
         return _add_small_talk(services, tenant_id, request, header, context)
-    job_id = _submit(services, tenant_id, request, header, context)
+    job_id = submit(services, tenant_id, request, header, context).job_id
     with services.database.read() as session:
         return _turn_of(session, job_id).id
 
@@ -154,13 +154,6 @@ def _add_small_talk(
     repeat = repeat_of(header, f"{context.place} {request.model_dump_json()}")
     kind = ResourceKind(lambda session: context.store_turn(session, ledger.NO_JOB) or "", str, _found)
     return create_once(services, tenant_id, repeat, kind)
-
-
-def _submit(
-    services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, context: ConversationContext
-) -> str:
-    key, tries = header.idempotency_key, header.x_stainless_retry_count
-    return submit(services, tenant_id, request, key, tries, context).job_id
 
 
 def _found(session: Session, tenant_id: str, turn_id: str) -> ConversationTurn:

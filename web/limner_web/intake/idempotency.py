@@ -38,6 +38,11 @@ class Repeat:
     waits: bool = False
     """Whether the request waits for the job's end, so that a retry may come long after its first try."""
 
+    @classmethod
+    def of(cls, header: JobHeaders, digest: str, *, waits: bool = False) -> Repeat:
+        """How a request with these headers and this digest is recognized."""
+        return cls(header.idempotency_key, header.x_stainless_retry_count, digest, waits)
+
     @property
     def stored_key(self) -> str | None:
         """The key under which the job is stored; None if the request cannot be recognized again.
@@ -56,8 +61,7 @@ class Repeat:
 
 def repeat_of(header: JobHeaders, request: str) -> Repeat:
     """How a request with these headers is recognized; `request` is its operation with everything that it says."""
-    digest = hashlib.sha256(request.encode()).hexdigest()
-    return Repeat(header.idempotency_key, header.x_stainless_retry_count, digest)
+    return Repeat.of(header, hashlib.sha256(request.encode()).hexdigest())
 
 
 def submit_once(
@@ -94,7 +98,7 @@ def create_once(services: Services, tenant_id: str, repeat: Repeat, kind: Resour
         store_result(session, tenant_id, repeat, Known(kind.id_of(made)))
         return made
 
-    return _attempt_twice(services, attempt)
+    return _try_twice(services, attempt)
 
 
 def answer_once(
@@ -113,19 +117,21 @@ def answer_once(
         store_result(session, tenant_id, repeat, Known("", answer))
         return answer
 
-    return _attempt_twice(services, attempt)
+    return _try_twice(services, attempt)
 
 
-def _attempt_twice(services: Services, attempt: Callable[[Session], T], *, is_second: bool = False) -> T:
+def _try_twice(services: Services, attempt: Callable[[Session], T]) -> T:
     try:
-        with services.database.write() as session:
-            return attempt(session)
+        return _in_transaction(services, attempt)
     except IntegrityError:
         # Either something that the job refers to was deleted meanwhile, or a process of an earlier release, which takes
         # no lock, has stored the same key. A second attempt sees either.
-        if is_second:
-            raise
-        return _attempt_twice(services, attempt, is_second=True)
+        return _in_transaction(services, attempt)
+
+
+def _in_transaction(services: Services, attempt: Callable[[Session], T]) -> T:
+    with services.database.write() as session:
+        return attempt(session)
 
 
 def find_result(session: Session, tenant_id: str, repeat: Repeat) -> Known | None:

@@ -23,6 +23,7 @@ from limner_shared.errors import InvalidState
 from limner_shared.messaging.celery_app import publish
 from limner_shared.telemetry import concerns, get_logger, job_ids
 from limner_web.intake.final_checks import check_and_store_inputs
+from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import Repeat, submit_once
 from limner_web.intake.scheduling import retry_limit, start_time
 from limner_web.intake.webhooks import job_webhook
@@ -83,16 +84,15 @@ def submit(
     services: Services,
     tenant_id: str,
     request: JobRequest,
-    key: str | None,
-    retry_count: int | None = None,
+    header: JobHeaders,
     context: ConversationContext | None = None,
     *,
     webhook: dict[str, Any] | None = None,
 ) -> Accepted:
-    """Queue one job, unless another one holds its unique key; returns the job's id.
+    """Queue one job, unless another one holds its unique key; returns the job that answers the request.
 
-    `key` is the idempotency key: requests with the same key make one job. Without a key, a client that numbers its
-    tries (`retry_count`, 0 for the first) gets the job of its first try.
+    Requests with the same idempotency key make one job. Without a key, a client that numbers its tries gets the job of
+    its first try.
 
     `webhook` is a `webhooks.Webhook` as JSON, for requests whose own fields cannot name it.
 
@@ -112,7 +112,7 @@ def submit(
         return submission
 
     waits = context is not None and context.waits
-    outcome = submit_once(services, tenant_id, Repeat(key, retry_count, digest, waits), submit_job)
+    outcome = submit_once(services, tenant_id, Repeat.of(header, digest, waits=waits), submit_job)
     if isinstance(outcome, str):
         return Accepted(outcome)
     if outcome.existing is not None:

@@ -127,7 +127,7 @@ def _repeat(new: NewFile, header: JobHeaders) -> Repeat:
     said = f"{new.name} {new.purpose} {new.expires_in} {new.sha256}"
     if new.metadata is not None:
         said += json.dumps(new.metadata, sort_keys=True)
-    return Repeat(header.idempotency_key, header.x_stainless_retry_count, hashlib.sha256(said.encode()).hexdigest())
+    return Repeat.of(header, hashlib.sha256(said.encode()).hexdigest())
 
 
 def _room(services: Services, session: Session, tenant_id: str) -> Room:

@@ -17,6 +17,7 @@ from limner_shared.domain.batches import CANCELLING, INPUT_PURPOSE, MAX_HOURS, B
 from limner_shared.domain.card_fields import refuse
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web.auth import tenant_id
+from limner_web.cross_site import public_origin
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
 from limner_web.limits import CANCELED_AT_ONCE
@@ -73,7 +74,7 @@ def create_batch() -> Response:
     _check(fields)
     longest = services.settings.input_retention_days * DAY
     asked = fields.output_expires_after.seconds if fields.output_expires_after else longest
-    origin = services.settings.public_url or request.host_url.rstrip("/")
+    origin = public_origin(services.settings)
     new = NewBatch(
         fields.endpoint,
         fields.input_file_id,

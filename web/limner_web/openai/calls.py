@@ -41,8 +41,7 @@ def submit(
     """
     header = JobHeaders.read(request.headers)
     context = submission.ConversationContext(place, history, store, waits=True)
-    key, retries = header.idempotency_key, header.x_stainless_retry_count
-    return submission.submit(services, tenant_id(), job_request, key, retries, context).job_id
+    return submission.submit(services, tenant_id(), job_request, header, context).job_id
 
 
 def event(data: dict[str, Any]) -> str:

@@ -18,11 +18,12 @@ from limner_shared.db.signed_links import FOLDER, MAX_SECONDS, SignedLinks
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
 from limner_shared.domain.ids import new_id
-from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.jobs import MAX_SEED, JobRequest
 from limner_shared.domain.views import ImageView, JobView
 from limner_shared.errors import InvalidLink, InvalidRequest, NotFound
 from limner_web import small_talk, waiting
 from limner_web.auth import tenant_id
+from limner_web.cross_site import public_origin
 from limner_web.intake import conversations
 from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.openai import chat_tasks
@@ -73,7 +74,7 @@ class ChatRequest(BaseModel):
     model: str | None = None
     stream: bool = False
     n: int | None = Field(default=None, ge=1)
-    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
 
 
 @bp.post("/chat/completions")
@@ -90,8 +91,8 @@ def create_chat_completion() -> Response:
     caller = waiting.WaitingClient.of_request()
     job_id = _submit(services, body, card.name if body.model else None)
     release_request_slot(services.limiter)
-    address = partial(_address, services, services.settings.public_url or request.host_url.rstrip("/"))
-    views = waiting.watch(services, tenant_id(), job_id, caller)
+    address = partial(_address, services, public_origin(services.settings))
+    views = waiting.follow(services, tenant_id(), job_id, caller)
     if body.stream:
         return with_warning(event_stream(_chunks(views, address)), warning)
     *_, job = views

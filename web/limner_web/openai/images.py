@@ -11,6 +11,7 @@ from flask import Response, jsonify, request
 from limner_shared.errors import InvalidRequest
 from limner_web import waiting
 from limner_web.auth import tenant_id
+from limner_web.cross_site import public_origin
 from limner_web.openai import image_answer
 from limner_web.openai.calls import event_stream, submit
 from limner_web.openai.image_answer import Call
@@ -61,13 +62,13 @@ def _make(services: Services, order: ImageOrder, call: Call) -> Response:
         raise in_openai_terms(error, services.model_names) from error
     release_request_slot(services.limiter)
     tenant, output = tenant_id(), order.output
-    views = waiting.watch(services, tenant, job_id, caller, image_answer.preview_interval(output))
+    views = waiting.follow(services, tenant, job_id, caller, image_answer.preview_interval(output))
     if output.stream:
         events = image_answer.events(services, tenant, order, views, call)
         return with_warning(event_stream(events), output.warning)
     *_, job = views
     finished = image_answer.read_finished(services, tenant, job)
-    origin = services.settings.public_url or request.host_url.rstrip("/")
+    origin = public_origin(services.settings)
     encode = partial(image_answer.encoded, services, tenant)
     body = image_answer.answer(output, order.card, finished, partial(image_answer.link, services, origin), encode)
     return with_warning(jsonify(body), output.warning)

@@ -28,6 +28,7 @@ from limner_web.openai.response_request import in_response_terms, read_body
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
+from limner_web.view_builders import read_job_view
 from limner_web.warning_header import with_warning
 
 bp = APIBlueprint("openai_responses", __name__, url_prefix="/v1/responses", enable_openapi=False)
@@ -55,11 +56,11 @@ def create_response() -> Response:
     mark, warning = call.mark, call.order.warning
     job_id = _submit(services, call)
     if body.background and not body.stream:
-        return with_warning(jsonify(_object(services, waiting.look(services, tenant_id(), job_id), mark)), warning)
+        return with_warning(jsonify(_object(services, read_job_view(services, tenant_id(), job_id), mark)), warning)
     release_request_slot(services.limiter)
     if body.stream:
         return with_warning(_streamed(services, mark, job_id, caller), warning)
-    *_, job = waiting.watch(services, tenant_id(), job_id, caller)
+    *_, job = waiting.follow(services, tenant_id(), job_id, caller)
     return with_warning(jsonify(_object(services, waiting.require_success(job), mark)), warning)
 
 
@@ -108,12 +109,12 @@ def cancel_response(response_id: str) -> Response:
     if not mark.background:
         raise InvalidRequest("Only a response that was created with background: true can be canceled.", field="id")
     cancel_job(services, tenant_id(), job.id)
-    return jsonify(_object(services, waiting.look(services, tenant_id(), job.id), mark))
+    return jsonify(_object(services, read_job_view(services, tenant_id(), job.id), mark))
 
 
 def _streamed(services: Services, mark: Mark, job_id: str, caller: waiting.WaitingClient, after: int = -1) -> Response:
     interval = image_answer.preview_interval(mark.output)
-    views = waiting.watch(services, tenant_id(), job_id, caller, interval)
+    views = waiting.follow(services, tenant_id(), job_id, caller, interval)
     return event_stream(response_events.events(services, tenant_id(), mark, views, after))
 
 
@@ -146,7 +147,7 @@ def _stored(services: Services, response_id: str) -> tuple[JobView, Mark]:
     told = "it may have been deleted, or created with store: false."
     missing = NotFound(f"There is no response {response_id[:60]}; {told}")
     try:
-        job = waiting.look(services, tenant_id(), response_answer.job_id_of(response_id))
+        job = read_job_view(services, tenant_id(), response_answer.job_id_of(response_id))
     except NotFound as error:
         raise missing from error
     mark = Mark.read(job.metadata)

@@ -20,7 +20,6 @@ from babel.support import NullTranslations, Translations
 from flask import Flask, Response, g, make_response, redirect, request
 
 from limner_shared.errors import NotFound
-from limner_web.auth import FOREIGN
 from limner_web.cross_site import refuse_foreign
 from limner_web.pages.assets import FOREVER
 from limner_web.pages.compression import compressed_once, kept_answer
@@ -113,7 +112,7 @@ def script(name: str) -> Response:
 @bp.post("/language")
 def choose() -> Response:
     """Keep the language that the reader chose in a cookie, and go back to the page."""
-    refuse_foreign(get_services().settings, FOREIGN)
+    refuse_foreign(get_services().settings)
     language = request.form.get("language", "")
     answer = make_response(redirect(next_path(), HTTPStatus.SEE_OTHER))
     if language in LANGUAGES:

@@ -10,8 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response, make_response, redirect, render_template, request
 from pydantic import ValidationError
 
-from limner_shared.db import queries
-from limner_shared.db.views import moment
+from limner_shared.db.views import as_datetime
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import LimnerError
 from limner_web import problems, strict_json
@@ -21,7 +20,7 @@ from limner_web.intake.headers import JobHeaders
 from limner_web.intake.new_keys import KeyRequest
 from limner_web.pages.routes import account_page, require_sign_in, studio
 from limner_web.services import get_services
-from limner_web.view_builders import job_view
+from limner_web.view_builders import read_job_view
 
 bp = APIBlueprint("plain", __name__, enable_openapi=False)
 bp.before_request(require_sign_in)
@@ -37,7 +36,7 @@ def draw() -> Response:
     values = {name: value.strip() for name, value in request.form.items()}
     try:
         made = JobRequest.model_validate(_fields(values))
-        job_id = submission.submit(get_services(), tenant_id(), made, None, 0).job_id
+        job_id = submission.submit(get_services(), tenant_id(), made, JobHeaders(x_stainless_retry_count=0)).job_id
     except ValidationError as error:
         return _again(values, problems.from_validation(error))
     except LimnerError as error:
@@ -48,10 +47,7 @@ def draw() -> Response:
 @bp.get("/jobs/<id:job_id>")
 def job(job_id: str) -> str:
     """A job's own page. It reloads itself until the job has ended."""
-    services = get_services()
-    with services.database.read() as session:
-        view = job_view(session, services.hints, queries.job(session, tenant_id(), job_id))
-    return render_template("job.html", job=view)
+    return render_template("job.html", job=read_job_view(get_services(), tenant_id(), job_id))
 
 
 @bp.post("/account/keys")
@@ -65,7 +61,7 @@ def make_key() -> Response:
         return _account_again(wish, scopes, problems.from_validation(error))
     except LimnerError as error:
         return _account_again(wish, scopes, error)
-    end = moment(made.expires_at)
+    end = as_datetime(made.expires_at)
     until = None if end is None else f"{end:%Y-%m-%d %H:%M} UTC"
     page = render_template("new-key.html", key=made.key, label=wish["label"], until=until)
     return make_response(page, HTTPStatus.CREATED)

@@ -11,7 +11,7 @@ from flask import Response, g, make_response, redirect, render_template, request
 from limner_shared.db.accounts import keys
 from limner_shared.errors import Unauthorized
 from limner_web import session_cookie
-from limner_web.auth import FOREIGN, identify_by_key
+from limner_web.auth import identify_by_key
 from limner_web.cross_site import refuse_foreign
 from limner_web.pages.own_paths import next_path
 from limner_web.services import get_services
@@ -37,7 +37,7 @@ def sign_in_page(problem: str | None = None, refusal: str | None = None) -> str:
 def open_session() -> Response:
     """Sign the browser in with the key in the form, and redirect it to the page that it requested."""
     settings = get_services().settings
-    refuse_foreign(settings, FOREIGN)
+    refuse_foreign(settings)
     key = request.form.get("key", "").strip()
     try:
         identify_by_key(key)
@@ -54,7 +54,7 @@ def end_session() -> Response:
     """Sign the browser out. A session that began at an identity provider ends; an API key stays valid."""
     services = get_services()
     settings, key = services.settings, session_cookie.read()
-    refuse_foreign(settings, FOREIGN)
+    refuse_foreign(settings)
     if key is not None and services.identity_provider is not None:
         with suppress(Unauthorized):
             identify_by_key(key)

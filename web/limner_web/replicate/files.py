@@ -12,6 +12,7 @@ from werkzeug.datastructures import FileStorage
 from limner_shared.db import files, queries
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.files import NewFile
+from limner_shared.db.views import as_datetime
 from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.jobs import MAX_METADATA_BYTES
 from limner_shared.errors import InvalidLink, InvalidRequest
@@ -19,7 +20,6 @@ from limner_web import strict_json
 from limner_web.intake import uploads
 from limner_web.intake.headers import JobHeaders
 from limner_web.services import Services
-from limner_web.view_builders import moment
 
 LIFE_SECONDS: Final = 24 * 3600
 PURPOSE: Final = "vision"
@@ -78,8 +78,8 @@ def file_object(file: StoredFile, origin: str) -> dict[str, Any]:
         "etag": file.sha256 or file.id,
         "checksums": {"sha256": file.sha256} if file.sha256 else {},
         "metadata": file.extra or {},
-        "created_at": moment(file.created_at).isoformat(),
-        "expires_at": moment(file.expires_at).isoformat(),
+        "created_at": as_datetime(file.created_at).isoformat(),
+        "expires_at": as_datetime(file.expires_at).isoformat(),
         "urls": {"get": f"{origin}/replicate/v1/files/{file.id}"},
     }
 

@@ -20,6 +20,7 @@ from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import strict_json, waiting
 from limner_web.auth import tenant_id
+from limner_web.cross_site import public_origin
 from limner_web.intake import submission, uploads
 from limner_web.intake.cancellation import cancel_job
 from limner_web.intake.headers import JobHeaders
@@ -31,7 +32,7 @@ from limner_web.request_checks import ID_PATTERN
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
-from limner_web.view_builders import job_views
+from limner_web.view_builders import job_views, read_job_view
 
 bp = APIBlueprint("replicate", __name__, url_prefix="/replicate/v1", enable_openapi=False)
 
@@ -86,7 +87,7 @@ def list_predictions() -> Response:
     further = None
     if page_of_jobs.next is not None:
         query = urlencode(request.args.to_dict() | {"cursor": page_of_jobs.next})
-        further = f"{_origin(services)}/replicate/v1/predictions?{query}"
+        further = f"{public_origin(services.settings)}/replicate/v1/predictions?{query}"
     return jsonify({"previous": None, "next": further, "results": found})
 
 
@@ -94,7 +95,7 @@ def list_predictions() -> Response:
 def get_prediction(job_id: str) -> Response:
     """Retrieve a prediction."""
     services = get_services()
-    return jsonify(_object(services, waiting.look(services, tenant_id(), job_id)))
+    return jsonify(_object(services, read_job_view(services, tenant_id(), job_id)))
 
 
 @bp.post("/predictions/<id:job_id>/cancel")
@@ -102,16 +103,18 @@ def cancel_prediction(job_id: str) -> Response:
     """Cancel a prediction; one that has ended is returned as it is."""
     services = get_services()
     cancel_job(services, tenant_id(), job_id)
-    return jsonify(_object(services, waiting.look(services, tenant_id(), job_id)))
+    return jsonify(_object(services, read_job_view(services, tenant_id(), job_id)))
 
 
 @bp.get("/predictions/<id:job_id>/stream")
 def stream_prediction(job_id: str) -> Response:
     """Stream a prediction's logs and output."""
     services = get_services()
-    waiting.look(services, tenant_id(), job_id)
-    views = waiting.watch(services, tenant_id(), job_id, waiting.WaitingClient(hang_up_check()))
-    events = streaming.events(services, tenant_id(), views, _origin(services), as_data=_as_data(services))
+    read_job_view(services, tenant_id(), job_id)
+    views = waiting.follow(services, tenant_id(), job_id, waiting.WaitingClient(hang_up_check()))
+    events = streaming.events(
+        services, tenant_id(), views, public_origin(services.settings), as_data=_as_data(services)
+    )
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream_with_context(events), mimetype="text/event-stream", headers=headers)
 
@@ -120,14 +123,16 @@ def stream_prediction(job_id: str) -> Response:
 def list_models() -> Response:
     """List the models."""
     services = get_services()
-    return _list([models.model_object(card, _origin(services)) for card in services.catalogue.cards.values()])
+    return _list(
+        [models.model_object(card, public_origin(services.settings)) for card in services.catalogue.cards.values()]
+    )
 
 
 @bp.get("/models/<owner>/<name>")
 def get_model(owner: str, name: str) -> Response:
     """Retrieve a model."""
     services = get_services()
-    return jsonify(models.model_object(models.find(services, owner, name), _origin(services)))
+    return jsonify(models.model_object(models.find(services, owner, name), public_origin(services.settings)))
 
 
 @bp.get("/models/<owner>/<name>/versions")
@@ -168,7 +173,7 @@ def upload_file() -> Response:
     if content is None:
         raise InvalidRequest("content: send the file in the multipart field `content`.", field="content")
     file = files.upload(services, tenant_id(), content, metadata, JobHeaders.read(request.headers))
-    answer = jsonify(files.file_object(file, _origin(services)))
+    answer = jsonify(files.file_object(file, public_origin(services.settings)))
     answer.status_code = 201
     return answer
 
@@ -178,14 +183,14 @@ def list_files() -> Response:
     """List the tenant's files, the newest first."""
     services = get_services()
     found = files.newest(services, tenant_id())
-    return _list([files.file_object(file, _origin(services)) for file in found])
+    return _list([files.file_object(file, public_origin(services.settings)) for file in found])
 
 
 @bp.get("/files/<id:file_id>")
 def get_file(file_id: str) -> Response:
     """Retrieve what is known of a file."""
     services = get_services()
-    return jsonify(files.file_object(files.get(services, tenant_id(), file_id), _origin(services)))
+    return jsonify(files.file_object(files.get(services, tenant_id(), file_id), public_origin(services.settings)))
 
 
 @bp.delete("/files/<id:file_id>")
@@ -204,25 +209,26 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
             fields[name] = files.as_input(services, tenant_id(), name, fields[name])
     fields["expires_in"] = inputs.life_seconds(request.headers.get("Cancel-After"))
     header = JobHeaders.read(request.headers)
-    webhook = prediction_webhook(services.targets, asked.webhook, asked.webhook_events_filter, _origin(services))
+    webhook = prediction_webhook(
+        services.targets, asked.webhook, asked.webhook_events_filter, public_origin(services.settings)
+    )
     try:
         job_request = JobRequest.model_validate(fields)
         job_id = submission.submit(
             services,
             tenant_id(),
             job_request,
-            header.idempotency_key,
-            header.x_stainless_retry_count,
+            header,
             webhook=webhook,
         ).job_id
     except (InvalidRequest, ValidationError) as error:
         raise renamed(error, inputs.called(request.get_json()["input"])) from error
     if wait is None:
-        answer = jsonify(_object(services, waiting.look(services, tenant_id(), job_id)))
+        answer = jsonify(_object(services, read_job_view(services, tenant_id(), job_id)))
         answer.status_code = 201
         return answer
     release_request_slot(services.limiter)
-    job = waiting.until(services, tenant_id(), job_id, wait, caller)
+    job = waiting.await_end(services, tenant_id(), job_id, wait, caller)
     # `processing` would make the client's `run` return before there is an output.
     answer = jsonify(_object(services, job, status=None if job.status.terminal else "starting"))
     answer.status_code = 201 if job.status.terminal else 202
@@ -232,7 +238,7 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
 def _object(
     services: Services, job: JobView, *, as_data: bool | None = None, status: str | None = None
 ) -> dict[str, Any]:
-    origin = _origin(services)
+    origin = public_origin(services.settings)
     as_data = _as_data(services) if as_data is None else as_data
     try:
         output = outputs(services, tenant_id(), job, origin, as_data=as_data)
@@ -245,10 +251,6 @@ def _list(results: list[dict[str, Any]]) -> Response:
     return jsonify({"previous": None, "next": None, "results": results})
 
 
-def _origin(services: Services) -> str:
-    return services.settings.public_url or request.host_url.rstrip("/")
-
-
 def _as_data(services: Services) -> bool:
     """Whether pictures are sent as data URLs: as the client asks, or else where its URLs begin with `http:`.
 
@@ -256,7 +258,7 @@ def _as_data(services: Services) -> bool:
     """
     asked = request.headers.get(OUTPUT_HEADER)
     if asked is None:
-        return not _origin(services).startswith("https:")
+        return not public_origin(services.settings).startswith("https:")
     if not re.fullmatch("data|url", asked):
         raise InvalidRequest(f"{OUTPUT_HEADER}: use `data` or `url`.", field=OUTPUT_HEADER)
     return asked == "data"

@@ -41,7 +41,7 @@ class JobRun:
 
     @property
     def candidates(self) -> list[list[Row]]:
-        """The rows of each image, one or several of which one is kept."""
+        """The rows grouped by image; one row of each group is kept."""
         count = self.claim.spec.candidates
         return [self.rows[start : start + count] for start in range(0, len(self.rows), count)]
 

@@ -38,22 +38,22 @@ class Admission:
         self._served: Mapping[str, int] | None = None
         self._mixed: Collection[str] = ()
         self._lock = threading.Lock()
-        self.models = {
+        self.model_breakers = {
             model: Breaker(FAILURES_IN_A_ROW, MODEL_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS) for model in models
         }
         """The circuit breaker of each model."""
-        self.store = Breaker(1, STORE_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        self.store_breaker = Breaker(1, STORE_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         """The circuit breaker of the picture store."""
-        self.closed = False
-        """Whether no job at all is taken: the worker drains."""
+        self.draining = False
+        """Whether no job at all is taken."""
 
-    def close(self) -> None:
+    def drain(self) -> None:
         """Take no more jobs."""
-        self.closed = True
+        self.draining = True
 
-    def open(self) -> None:
+    def take_jobs(self) -> None:
         """Take jobs again."""
-        self.closed = False
+        self.draining = False
 
     def add(self, queue: str, jobs: int) -> None:
         """Count the jobs of a message that arrived from this queue."""
@@ -89,14 +89,15 @@ class Admission:
     def is_open(self, queue: str) -> bool:
         """Whether one more message of a queue may be fetched."""
         with self._lock:
-            if self.closed or self._held[Lane.ALONE] or self._held[lane_of(queue)] >= self._slots:
+            if self.draining or self._held[Lane.ALONE] or self._held[lane_of(queue)] >= self._slots:
                 return False
             model = model_of(queue)
             most = self._slots if self._served is None or lane_of(queue) is Lane.ALONE else self._served.get(model, 0)
             if self._held_of_queue[queue] >= most or self._is_left_to_others(queue):
                 return False
-            return self._breaker_allows(self.store, self._held.total()) and (
-                model not in self.models or self._breaker_allows(self.models[model], self._held_of_model[model])
+            return self._breaker_allows(self.store_breaker, self._held.total()) and (
+                model not in self.model_breakers
+                or self._breaker_allows(self.model_breakers[model], self._held_of_model[model])
             )
 
     def _is_left_to_others(self, queue: str) -> bool:
@@ -109,12 +110,12 @@ class Admission:
     def accepts(self, model: str) -> bool:
         """Whether a job of a model may be claimed without a message."""
         with self._lock:
-            breakers = (self.store, self.models[model])
-            return not self.closed and all(breaker.state is BreakerState.CLOSED for breaker in breakers)
+            breakers = (self.store_breaker, self.model_breakers[model])
+            return not self.draining and all(breaker.state is BreakerState.CLOSED for breaker in breakers)
 
-    def paused(self) -> list[str]:
+    def tripped(self) -> list[str]:
         """Return the models whose circuit breaker is not closed, and `store` if that of the picture store is not."""
-        named = {**self.models, STORE: self.store}
+        named = {**self.model_breakers, STORE: self.store_breaker}
         return [name for name, breaker in named.items() if breaker.state is not BreakerState.CLOSED]
 
     @staticmethod

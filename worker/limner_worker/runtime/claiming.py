@@ -201,7 +201,7 @@ class Claimer:
         """Claim the queued jobs that were released first from the database: no fair shares, but work continues."""
         self._next_poll_at = 0.0
         room = min(CLAIMED_WITHOUT_REDIS, self._settings.slots) - len(self._held)
-        models = [model for model in self._admission.models if self._admission.accepts(model)]
+        models = [model for model in self._admission.model_breakers if self._admission.accepts(model)]
         if room <= 0 or not models:
             return
         self._threads.working()

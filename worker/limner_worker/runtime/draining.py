@@ -30,7 +30,7 @@ LOOK_SECONDS: Final = 0.2
 
 
 class Draining:
-    """One thread that follows the operator's order. It closes the admission, waits for the held jobs for
+    """One thread that follows the operator's order. It stops the admission, waits for the held jobs for
     `shutdown_seconds`, and passes the unfinished ones to `hand_back`.
     """
 
@@ -61,7 +61,7 @@ class Draining:
     def stop(self) -> None:
         """Take no new jobs any more: the worker ends. Its order is deleted with it."""
         self._stopping.set()
-        self._admission.close()
+        self._admission.drain()
         if self._thread is not None:
             self._thread.join()
         try:
@@ -81,21 +81,21 @@ class Draining:
             with self._database.read() as session:
                 return pause_queries.is_draining(session, self._owner)
         except SQLAlchemyError:
-            return self._admission.closed
+            return self._admission.draining
 
     def _drain(self) -> None:
         """Drain until the order is taken back or the worker ends."""
         log.info("draining: no new jobs are taken", held=len(self._held))
-        self._admission.close()
+        self._admission.drain()
         deadline = time.monotonic() + self._settings.shutdown_seconds
         looked_at = time.monotonic()
         while not self._stopping.wait(LOOK_SECONDS):
-            # More than once: a message may still arrive that was under way when the admission closed.
+            # More than once: a message may still arrive that was under way when the admission stopped.
             if time.monotonic() >= deadline:
                 self._hand_back([job for job in self._held.all() if self._held.is_working(job)])
             if time.monotonic() - looked_at >= self._settings.heartbeat_seconds:
                 looked_at = time.monotonic()
                 if not self._is_ordered():
-                    self._admission.open()
+                    self._admission.take_jobs()
                     log.info("draining has ended: jobs are taken again")
                     return

@@ -85,7 +85,7 @@ class WorkerService:
         self._safety = SafetyStage(settings, models.cards)
         files, delete = PictureEncoder.of(settings, self._safety, recognizers), self._checkpoints.delete
         self._publisher = Publisher(
-            database, blobs, self._hints, threads, admission.store, self._clean_up, delete, presenter, files
+            database, blobs, self._hints, threads, admission.store_breaker, self._clean_up, delete, presenter, files
         )
         generate, reuse = self._engine.submit, files.may_reuse
         self._deduplicator = Deduplicator(
@@ -148,14 +148,14 @@ class WorkerService:
         """Pass the pictures to the publisher."""
         if finished := [job for job in jobs if self._held.finish(job)]:
             model = finished[0].claim.spec.model
-            self._admission.models[model].succeeded()
+            self._admission.model_breakers[model].succeeded()
             self._publisher.publish(finished, self._fingerprints[model])
 
     def failed(self, job: JobRun, error: LimnerError) -> None:
         """Pass the error to the publisher. While the model's circuit breaker is open, hand the job back instead."""
         if not self._held.finish(job):
             return
-        breaker = self._admission.models[job.claim.spec.model]
+        breaker = self._admission.model_breakers[job.claim.spec.model]
         if isinstance(error, GenerationFailed | ResourceUnreadable):
             paused = breaker.state is BreakerState.OPEN
             breaker.failed()
@@ -172,10 +172,10 @@ class WorkerService:
     def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
         """Hand the jobs back, and open the model's circuit breaker."""
         finished = [job for job in jobs if self._held.finish(job)]
-        for model in {job.claim.spec.model for job in finished} & self._admission.models.keys():
+        for model in {job.claim.spec.model for job in finished} & self._admission.model_breakers.keys():
             ids = job_ids(job.id for job in finished)
             log.error("model unavailable, handing its jobs back", model=model, reason=reason, jobs=ids)
-            self._admission.models[model].trip()
+            self._admission.model_breakers[model].trip()
         self._publisher.hand_back(finished)
 
     # --- from claim to engine ---
@@ -213,7 +213,7 @@ class WorkerService:
             stage_of([job.trace], "prepare", started)
         except (StorageFailed, StorageFull) as error:
             log.warning("could not read an input, handing the job back", job=job.id, reason=reason_of(error))
-            self._admission.store.failed(reason_of(error))
+            self._admission.store_breaker.failed(reason_of(error))
             if self._held.finish(job):
                 self._publisher.hand_back([job])
         except LimnerError as error:

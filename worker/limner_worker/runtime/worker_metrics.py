@@ -12,11 +12,11 @@ from limner_worker.runtime.admission import Admission
 
 def measure(held: int, models: Sequence[str], admission: Admission) -> None:
     """Set the gauges: the number of held jobs, the models served, those that are paused, and whether it drains."""
-    paused = admission.paused()
+    tripped = admission.tripped()
     metrics.WORKER_HELD_JOBS.set(held)
-    metrics.WORKER_DRAINING.set(admission.closed)
+    metrics.WORKER_DRAINING.set(admission.draining)
     metrics.WORKER_MODELS.replace({(model,): 1 for model in models})
-    metrics.WORKER_PAUSED.replace({(what,): what in paused for what in (*models, "store")})
+    metrics.WORKER_PAUSED.replace({(what,): what in tripped for what in (*models, "store")})
     metrics.DEVICE_MEMORY_BYTES.replace(memory_bytes())
 
 
@@ -37,14 +37,14 @@ def report(
         models=list(models),
         device=device_name(device),
         held=held,
-        closed=admission.paused(),
-        store=admission.store.reason,
+        closed=admission.tripped(),
+        store=admission.store_breaker.reason,
         database_full=database_full,
         stalled=sorted(stalled),
         memory_used=used,
         memory_total=total,
         metrics=address,
-        draining=admission.closed,
+        draining=admission.draining,
     )
 
 

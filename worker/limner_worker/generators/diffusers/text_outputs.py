@@ -50,7 +50,7 @@ class TextOutputs:
         self._read: dict[str, set[int]] = {}
         """The positions of the tensors that images have read, by the encoder's call."""
         self._settled: set[str] = set()
-        """Calls of which images have reached their first step, so that it is known what they read."""
+        """Calls for which an image has reached its first step, so what it reads is known."""
         self._complete: dict[str, dict[str, Any]] = {}
         """Outputs of other calls, by key, until their images reach their first step."""
 
