@@ -34,6 +34,10 @@ class FakeServer:
         self.damaged = False
         self.lost = ""
         """The path of an image that is no longer stored."""
+        self.refusals = 0
+        """How many requests for images are refused because a limit of the tenant is reached."""
+        self.limit_seconds = 0.01
+        """After how many seconds such a request may be repeated."""
         errors = [{"line": line, "field": "prompt", "message": "prompt: bad."} for line in range(1, 13)]
         self.bad_lines: dict[str, Any] = {"status": 422, "title": "Invalid", "code": "invalid_bulk", "errors": errors}
         self.bad_lines |= {"detail": "12 lines of 14 cannot be accepted.", "bad_lines": 12}
@@ -127,6 +131,13 @@ class FakeServer:
         status, data = answers.get(path, (200, b"damaged" if self.damaged else PICTURE))
         if path == self.lost:
             status, data = 404, {"status": 404, "title": "Not found", "code": "not_found", "detail": "Image not found."}
+        if path.startswith("/images/") and self.refusals:
+            self.refusals -= 1
+            status, data = (
+                429,
+                {"status": 429, "title": "Limit reached", "code": "limit_reached", "detail": "Too many."},
+            )
+            data["retry_after"] = self.limit_seconds
         sent = data if isinstance(data, bytes) else json.dumps(data).encode()
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(sent)))

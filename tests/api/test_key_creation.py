@@ -128,6 +128,17 @@ def test_the_number_of_valid_keys_is_limited(protected_app: App, database: Datab
     assert client.post(KEYS, json=WISH, headers=maker).status_code == 201
 
 
+def test_the_number_of_replaced_keys_that_are_still_valid_is_limited(
+    protected_app: App, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(keys, "MAX_KEYS", 2)
+    client, key = protected_app.test_client(), make_key(database, "ours", "admin")
+    for _ in range(3):
+        key = bearer(client.post(f"{KEYS}/rotate", json={"overlap_seconds": 60}, headers=key).json["key"])
+    refused = client.post(f"{KEYS}/rotate", json={"overlap_seconds": 60}, headers=key)
+    assert (refused.status_code, "At most 4 valid keys" in refused.json["detail"]) == (422, True)
+
+
 @both_databases
 def test_a_repeated_request_gives_the_same_key_another_secret_until_it_is_used(protected_app: App, database: Database):
     client, maker = protected_app.test_client(), make_key(database, "ours", "admin")

@@ -31,6 +31,7 @@ from limner_shared.errors import (
     Overloaded,
     ServiceUnavailable,
     StorageFailed,
+    TooManyRequests,
 )
 
 STATE_FILE: Final = ".limner-bulk.json"
@@ -153,9 +154,10 @@ def _reasons(details: dict[str, Any]) -> list[str]:
 
 
 def retry_while_unavailable(call: Callable[[], T]) -> T:
-    """Return the result of `call`, which is repeated with backoff while the server is unavailable or overloaded.
+    """Return the result of `call`, which is repeated with backoff while the server is unavailable or overloaded, and as
+    the server says where a limit of the tenant is reached.
 
-    Raises the last error once the outage has lasted MAX_OUTAGE_SECONDS.
+    Raises the last error once the outage has lasted MAX_OUTAGE_SECONDS, or where a limit lasts longer than that.
     """
     deadline, pause = time.monotonic() + MAX_OUTAGE_SECONDS, FIRST_BACKOFF_SECONDS
     while True:
@@ -167,6 +169,13 @@ def retry_while_unavailable(call: Callable[[], T]) -> T:
             click.echo(f"{error.message} Trying again in {pause:g} s.", err=True)
             time.sleep(pause)
             pause = min(2 * pause, MAX_BACKOFF_SECONDS)
+        except TooManyRequests as error:
+            seconds = error.details.get("retry_after")
+            if not isinstance(seconds, int | float) or seconds > MAX_OUTAGE_SECONDS:
+                raise
+            click.echo(f"{error.message} Trying again in {seconds:g} s.", err=True)
+            time.sleep(seconds)
+            deadline = time.monotonic() + MAX_OUTAGE_SECONDS
 
 
 def open_bulk(client: Client, prompts: Path, output: Path, *, skip_bad: bool = False) -> ResumeFile:

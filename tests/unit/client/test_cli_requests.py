@@ -130,6 +130,18 @@ def test_a_picture_that_is_no_longer_stored_keeps_no_other_from_being_downloaded
     assert (out / "results.jsonl").exists()
 
 
+@pytest.mark.parametrize(("seconds", "exit_code"), [(0.01, 0), (3600, 1)])
+def test_bulk_waits_for_a_limit_of_the_tenant_unless_it_lasts_too_long(
+    fake_server: FakeServer, tmp_path: Path, seconds: float, exit_code: int
+) -> None:
+    prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
+    prompts.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    fake_server.refusals, fake_server.limit_seconds = 3, seconds
+    shown = run("bulk", "submit", str(prompts), "-o", str(out), "--server", fake_server.url)
+    assert (shown.exit_code, "Too many." in shown.stderr) == (exit_code, True)
+    assert len(list(out.glob("*.png"))) == 2 * (exit_code == 0)
+
+
 def test_bulk_lists_the_invalid_lines_or_skips_them(fake_server: FakeServer, tmp_path: Path) -> None:
     prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
     prompts.write_text("bad")

@@ -40,14 +40,16 @@ def test_every_entry_can_be_read(count: int):
             assert archive.read(f"{count:07d}.png").decode() == f"picture {count}-0"
 
 
-def test_a_deleted_picture_is_left_out():
+def test_a_picture_whose_bytes_are_gone_is_named_in_the_archive():
     def fetch(digest: str) -> bytes:
         if digest == "2-1":
             raise NotFound
         return digest.encode()
 
     with zipfile.ZipFile(io.BytesIO(b"".join(zipped(fetch, lambda: jobs(2, 2), describe)))) as archive:
-        assert archive.namelist() == ["0000001-1.png", "0000001-2.png", "0000002-1.png", "results.jsonl"]
+        names = ["0000001-1.png", "0000001-2.png", "0000002-1.png", "missing.txt", "results.jsonl"]
+        assert archive.namelist() == names
+        assert archive.read("missing.txt") == b"0000002-2.png\n"
 
 
 def test_memory_does_not_grow_with_the_number_of_entries():

@@ -10,7 +10,6 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from typing import Final
 
 from limner_shared.db.queries import Shown
@@ -97,15 +96,24 @@ def zipped(
     """Yield the archive: images named by line, such as `0000012.png` (`0000012-2.png` for a line's second image), and
     finally `results.jsonl` with every job.
 
-    `fetch` returns an image's bytes by digest; images that retention has deleted (NotFound) are left out. `describe`
-    returns a job's line of `results.jsonl`. `jobs` is called twice, so that no job is kept in memory.
+    `fetch` returns an image's bytes by digest. Images for which it raises NotFound, because they were lost or deleted
+    meanwhile, are named in `missing.txt`. `describe` returns a job's line of `results.jsonl`. `jobs` is called twice,
+    so that no job is kept in memory.
     """
     writer = _Writer()
-    for shown in jobs():
-        for image in shown.images:
-            number = f"-{image.image_index + 1}" if len(shown.images) > 1 else ""
-            with suppress(NotFound):
-                data = fetch(image.sha256)
-                yield writer.stored(f"{shown.job.bulk_line or 0:07d}{number}.{SUFFIXES[image.media_type]}", data)
+    with tempfile.SpooledTemporaryFile(max_size=1 << 20) as missing:
+        for shown in jobs():
+            for image in shown.images:
+                number = f"-{image.image_index + 1}" if len(shown.images) > 1 else ""
+                name = f"{shown.job.bulk_line or 0:07d}{number}.{SUFFIXES[image.media_type]}"
+                try:
+                    data = fetch(image.sha256)
+                except NotFound:
+                    missing.write(f"{name}\n".encode())
+                else:
+                    yield writer.stored(name, data)
+        if missing.tell():
+            missing.seek(0)
+            yield from writer.deflated("missing.txt", iter(lambda: missing.read(BLOCK), b""))
     yield from writer.deflated("results.jsonl", (describe(shown).encode() for shown in jobs()))
     yield from writer.end()

@@ -110,9 +110,7 @@ def create_by_key(
     require(read_scopes(maker.scopes), Scope.ADMIN)
     if label.startswith(SESSION_LABEL):  # signing out would revoke it
         raise InvalidRequest(f"A label cannot begin with {SESSION_LABEL!r}.", field="label")
-    count = select(func.count()).select_from(ApiKey).where(ApiKey.tenant_id == maker.tenant_id, _is_valid())
-    if (session.scalar(count) or 0) >= MAX_KEYS:
-        raise InvalidRequest(f"At most {MAX_KEYS} valid keys are allowed: revoke one first.")
+    _require_fewer(session, maker.tenant_id, MAX_KEYS)
     expires_at = maker.expires_at if expiry is None else expiry.at(clock(session), field="expires_at")
     if maker.expires_at is not None and expires_at > maker.expires_at:
         raise InvalidRequest("A key cannot make a key that expires later than itself.", field="expires_at")
@@ -143,7 +141,8 @@ def rotate(
     """Replace a key by a new one with the same label and scopes; the old one expires after the overlap.
 
     The new key expires when the old one would have, unless `expiry` says otherwise. Raises NotFound if the key is not
-    valid, and InvalidState if it was rotated before: of two rotations at once, one succeeds.
+    valid, InvalidState if it was rotated before, since of two rotations at once only one succeeds, and InvalidRequest
+    if too many replaced keys are still valid.
     """
     columns = (ApiKey.tenant_id, ApiKey.label, ApiKey.scopes, ApiKey.expires_at, ApiKey.replaced_by)
     old = session.execute(select(*columns).where(ApiKey.id == key_id, _is_valid()).with_for_update()).first()
@@ -151,6 +150,7 @@ def rotate(
         raise NotFound(f"There is no valid key {key_id}.")
     if old.replaced_by is not None:
         raise InvalidState(f"The key {key_id} was already replaced by {old.replaced_by}.", replaced_by=old.replaced_by)
+    _require_fewer(session, old.tenant_id, 2 * MAX_KEYS)  # each of MAX_KEYS keys may be replaced once at a time
     moment = clock(session)
     scopes = read_scopes(old.scopes)
     expires_at = old.expires_at if expiry is None else expiry.at(moment)
@@ -258,6 +258,13 @@ def record_expired(session: Session, limit: int) -> int:
         detail = {"expires_at": row.expires_at, "replaced_by": row.replaced_by}
         audit.record(session, row.tenant_id, audit.SYSTEM, Action.KEY_EXPIRED, row.id, detail)
     return len(found)
+
+
+def _require_fewer(session: Session, tenant_id: str, keys: int) -> None:
+    """Raise InvalidRequest if a tenant has this many valid keys."""
+    count = select(func.count()).select_from(ApiKey).where(ApiKey.tenant_id == tenant_id, _is_valid())
+    if (session.scalar(count) or 0) >= keys:
+        raise InvalidRequest(f"At most {keys} valid keys are allowed: revoke one first.")
 
 
 def _insert(
