@@ -133,11 +133,8 @@ class FakeServer:
             status, data = 404, {"status": 404, "title": "Not found", "code": "not_found", "detail": "Image not found."}
         if path.startswith("/images/") and self.refusals:
             self.refusals -= 1
-            status, data = (
-                429,
-                {"status": 429, "title": "Limit reached", "code": "limit_reached", "detail": "Too many."},
-            )
-            data["retry_after"] = self.limit_seconds
+            refused = {"status": 429, "title": "Limit reached", "code": "limit_reached", "detail": "Too many."}
+            status, data = 429, refused | {"retry_after": self.limit_seconds}
         sent = data if isinstance(data, bytes) else json.dumps(data).encode()
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(sent)))
