@@ -41,11 +41,12 @@ from limner_shared.messaging.hints import DELIVERIES_CHANNEL, Hints, connect
 from limner_shared.messaging.redis_queues import RedisQueues
 from limner_shared.metrics.exposition import start_at_zero
 from limner_shared.operator_port import serve_metrics
+from limner_shared.process_end import end_process
 from limner_shared.python_gc import collect_and_freeze
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger
-from limner_shared.threads import Supervisor, end_process
+from limner_shared.threads import Supervisor
 
 log = get_logger(__name__)
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from limner_shared import tracing
 from limner_shared.metrics.exposition import installed_version
+from limner_shared.process_end import before_end, run_for
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
-from limner_shared.threads import before_end, run_for
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 
 from limner_shared.db.tables import Event
 from limner_shared.domain.jobs import JobState
-from limner_shared.threads import EXIT_CODE
+from limner_shared.process_end import EXIT_CODE
 from tests.chaos.fault_injection import POINTS
 from tests.distributed.null_services import assert_all_correct, null_service, postgresql, redis_server, sqlite
 from tests.processes import Service, environment, eventually

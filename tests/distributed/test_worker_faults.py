@@ -13,8 +13,8 @@ from limner_shared.db import ledger
 from limner_shared.db.tables import Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.messaging.hints import CANCEL_CHANNEL
+from limner_shared.process_end import EXIT_CODE
 from limner_shared.storage.blobs import CHECKPOINTS, INPUTS, Blobs
-from limner_shared.threads import EXIT_CODE
 from tests.distributed.null_services import assert_all_correct, null_service, redis_server
 from tests.distributed.test_faults import start_faulty_worker
 from tests.exhaustion import nothing_more

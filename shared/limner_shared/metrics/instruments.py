@@ -11,8 +11,9 @@ import time
 from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
 from threading import Lock
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
 MAX_LABEL_SETS: Final = 1000
 """Label sets of one metric; further ones are counted together, with every label `other`."""
@@ -61,11 +62,32 @@ class Instrument:
         if not self.labels:
             self._new_child(())
 
-    def _failed(self, error: Exception) -> None:
+    def report_failure(self, error: Exception) -> None:
+        """Report the first error of this metric."""
         # Not through the log: the web's native threads, which measure the picture store, must not use its lock.
         if not self._reported:
             self._reported = True
             sys.stderr.write(f"the metric {self.name} does not work: {error!r}\n")
+
+
+_Metric = TypeVar("_Metric", bound=Instrument)
+_Arguments = ParamSpec("_Arguments")
+
+
+def never_raises(
+    record: Callable[Concatenate[_Metric, _Arguments], None],
+) -> Callable[Concatenate[_Metric, _Arguments], None]:
+    """Let a method of an instrument do nothing while metrics are off, and report an error instead of raising it."""
+
+    @wraps(record)
+    def safe(instrument: _Metric, *values: _Arguments.args, **labels: _Arguments.kwargs) -> None:
+        if STATE.enabled:
+            try:
+                record(instrument, *values, **labels)
+            except Exception as error:  # noqa: BLE001 - a metric never breaks what it measures
+                instrument.report_failure(error)
+
+    return safe
 
 
 class Counter(Instrument):
@@ -73,22 +95,16 @@ class Counter(Instrument):
 
     kind = "counter"
 
+    @never_raises
     def inc(self, amount: float = 1, /, **labels: str) -> None:
         """Add an amount."""
-        if STATE.enabled:
-            try:
-                self._child(labels).inc(amount)
-            except Exception as error:  # noqa: BLE001 - a metric never breaks what it measures
-                self._failed(error)
+        self._child(labels).inc(amount)
 
+    @never_raises
     def inc_each(self, labels: Iterable[tuple[str, ...]]) -> None:
         """Add 1 for each set of labels, given in their order; equal sets cost one change. Not read while off."""
-        if STATE.enabled:
-            try:
-                for values, count in Tally(labels).items():
-                    self._child_of(values).inc(count)
-            except Exception as error:  # noqa: BLE001 - a metric never breaks what it measures
-                self._failed(error)
+        for values, count in Tally(labels).items():
+            self._child_of(values).inc(count)
 
     def _make(self) -> Any:
         from prometheus_client import Counter as Backing  # noqa: PLC0415
@@ -101,35 +117,25 @@ class Gauge(Instrument):
 
     kind = "gauge"
 
+    @never_raises
     def set(self, value: float, /, **labels: str) -> None:
         """Set the value."""
-        if STATE.enabled:
-            try:
-                self._child(labels).set(value)
-            except Exception as error:  # noqa: BLE001 - a metric never breaks what it measures
-                self._failed(error)
+        self._child(labels).set(value)
 
+    @never_raises
     def inc(self, amount: float = 1, /, **labels: str) -> None:
         """Add an amount, which may be negative."""
-        if STATE.enabled:
-            try:
-                self._child(labels).inc(amount)
-            except Exception as error:  # noqa: BLE001 - a metric never breaks what it measures
-                self._failed(error)
+        self._child(labels).inc(amount)
 
+    @never_raises
     def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
         """Set the values by their labels, in order, and delete those of all other labels. One caller at a time."""
-        if not STATE.enabled:
-            return
-        try:
-            for labels in self._children.keys() - values.keys():
-                with LOCK:
-                    del self._children[labels]
-                    self._backing.remove(*labels)
-            for labels, value in values.items():
-                self.set(value, **dict(zip(self.labels, labels, strict=True)))
-        except Exception as error:  # noqa: BLE001 - a metric never breaks what it measures
-            self._failed(error)
+        for labels in self._children.keys() - values.keys():
+            with LOCK:
+                del self._children[labels]
+                self._backing.remove(*labels)
+        for labels, value in values.items():
+            self.set(value, **dict(zip(self.labels, labels, strict=True)))
 
     def _make(self) -> Any:
         from prometheus_client import Gauge as Backing  # noqa: PLC0415
@@ -146,25 +152,19 @@ class Histogram(Instrument):
         super().__init__(name, text, labels)
         self.buckets = tuple(buckets)
 
+    @never_raises
     def observe(self, value: float, /, **labels: str) -> None:
         """Record one value."""
-        if STATE.enabled:
-            try:
-                self._child(labels).observe_all((value,))
-            except Exception as error:  # noqa: BLE001 - a metric never breaks what it measures
-                self._failed(error)
+        self._child(labels).observe_all((value,))
 
+    @never_raises
     def observe_each(self, values: Iterable[tuple[float, tuple[str, ...]]]) -> None:
         """Record values, each with its labels in their order; those with equal labels together. Not read while off."""
-        if STATE.enabled:
-            try:
-                together: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
-                for value, labels in values:
-                    together[labels].append(value)
-                for labels, alike in together.items():
-                    self._child_of(labels).observe_all(alike)
-            except Exception as error:  # noqa: BLE001 - a metric never breaks what it measures
-                self._failed(error)
+        together: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
+        for value, labels in values:
+            together[labels].append(value)
+        for labels, alike in together.items():
+            self._child_of(labels).observe_all(alike)
 
     def time(self, **labels: str) -> Timed:
         """Record the seconds that a block takes, whether or not it raises."""

@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from limner_shared import threads
-from limner_shared.threads import Supervisor, run_for
+from limner_shared.process_end import run_for
+from limner_shared.threads import Supervisor
 
 
 def test_an_unhandled_exception_is_reported_once_with_the_thread_name() -> None:

@@ -17,8 +17,8 @@ from tests.processes import eventually
 from limner_shared import telemetry, trace_export, tracing
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.jobs import JobSpec, Lane
+from limner_shared.process_end import EXIT_CODE
 from limner_shared.settings import Settings
-from limner_shared.threads import EXIT_CODE
 from limner_worker.engine import attempt_trace
 from limner_worker.engine.attempt_trace import AttemptTrace
 
@@ -244,7 +244,7 @@ FAILS = """
 import threading
 from limner_shared import trace_export, tracing
 from limner_shared.settings import Settings
-from limner_shared.threads import EXIT_CODE
+from limner_shared.process_end import EXIT_CODE
 from limner_shared.telemetry import configure_logging
 from limner_shared.threads import Supervisor
 

@@ -17,11 +17,12 @@ from limner_shared.messaging.hints import Hints, connect
 from limner_shared.messaging.reports import WorkerReport
 from limner_shared.metrics.exposition import at_scrape
 from limner_shared.operator_port import serve_metrics
+from limner_shared.process_end import EXIT_CODE, LAST_SECONDS, run_for
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger, job_ids
-from limner_shared.threads import EXIT_CODE, LAST_SECONDS, Supervisor, run_for
+from limner_shared.threads import Supervisor
 from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
