@@ -142,7 +142,7 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     threads: int = Field(default=1, ge=1)
     """CPU threads of the model. One for each worker is fastest and most consistent on small machines."""
     encoder_cache_bytes: int = Field(default=32 << 20, ge=0)
-    """Bytes of a model's embedding cache in a worker; 0: off. A pipeline has as much again for whole prompts."""
+    """Bytes of encoded texts that a model keeps in a worker; 0: off. A pipeline has as much again for whole prompts."""
     encoder_cache_url: str = Field(default="", repr=False)
     """A Redis in which workers share encoded texts. Do not use the queue's: this one may evict keys (`allkeys-lru`)."""
     model_memory_bytes: int | None = Field(default=None, ge=1)

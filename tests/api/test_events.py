@@ -17,7 +17,7 @@ from limner_shared.db import event_queries, ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Event
 from limner_shared.domain.jobs import JobRequest, Priority
-from limner_shared.messaging.hints import Heard
+from limner_shared.messaging.hints import JobHint
 from limner_web.api import events as events_module
 from limner_web.updates import tail as tail_module
 from tests.api.clients import ApiClient, App
@@ -218,7 +218,7 @@ def test_an_event_wakes_only_the_streams_that_it_concerns(app: App):
         feeds.follow("tenant_b") as stranger,
     ):
         for job_id, bulk_id in (("job_1", None), ("job_3", "bulk_1"), ("job_2", "bulk_1")):
-            feeds._deliver(Heard(id=job_id, tenant_id="tenant_a", bulk_id=bulk_id, version=1))
+            feeds._deliver(JobHint(id=job_id, tenant_id="tenant_a", bulk_id=bulk_id, version=1))
         queued = [[stream.queue.get().id for _ in range(stream.queue.qsize())] for stream in (some, bulk, everything)]
         assert queued == [["job_1", "job_2"], ["job_3", "job_2"], ["job_1", "job_3", "job_2"]]
         assert stranger.queue.empty()

@@ -16,7 +16,7 @@ from limner_shared.db.engine import Database
 from limner_shared.db.library_tables import Label
 from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Event, Image, Input, Job, Tenant
 from limner_shared.domain.labels import MAX_TAGS
-from limner_shared.messaging.hints import CHANNEL, connect, read_message
+from limner_shared.messaging.hints import CHANNEL, connect, read_hint
 from limner_shared.messaging.typed_redis import subscription
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
@@ -170,7 +170,7 @@ def test_a_deletion_is_announced_to_streams(app: App, client: ApiClient, redis_u
         pubsub.subscribe(CHANNEL)
         pubsub.get_message(timeout=5)
         client.delete(job["links"]["self"])
-        heard = read_message(cast(bytes, (pubsub.get_message(timeout=5) or {})["data"]))
+        heard = read_hint(cast(bytes, (pubsub.get_message(timeout=5) or {})["data"]))
     assert heard is not None
     assert (heard.id, heard.deleted) == (job["id"], True)
 

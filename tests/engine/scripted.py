@@ -122,7 +122,7 @@ class AsyncDecode:
         return self.result
 
 
-class Heard:
+class JobHint:
     """A listener that records the engine's calls and lets a test wait for them."""
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ class Heard:
 @pytest.fixture
 def engine(catalogue: Catalogue):
     generator = Scripted(catalogue.get("limner-flow"))
-    engine = Engine(ModelCache([generator.card], lambda _card: generator), Heard(), Supervisor())
+    engine = Engine(ModelCache([generator.card], lambda _card: generator), JobHint(), Supervisor())
     engine.start()
     yield engine, generator, engine.listener
     generator.gate.release(1000)

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from tests.engine.scripted import Heard, Scripted, job
+from tests.engine.scripted import JobHint, Scripted, job
 from tests.processes import eventually
 
 from limner_shared.db.ledger import AttemptKey
@@ -100,7 +100,7 @@ def test_a_model_larger_than_the_limit_is_loaded_alone(catalogue: Catalogue):
 
 
 def test_jobs_of_three_models_finish_in_the_memory_of_one(catalogue: Catalogue):
-    models, heard = RecordingCache(catalogue, 100), Heard()
+    models, heard = RecordingCache(catalogue, 100), JobHint()
     engine = Engine(models.cache, heard, Supervisor())
     engine.start()
     engine.submit([job_for(catalogue, NAMES[n % 3], str(n), steps=5) for n in range(12)])
@@ -116,7 +116,7 @@ def test_a_model_that_waits_too_long_is_loaded_although_another_always_has_work(
     monkeypatch.setattr("limner_worker.engine.pending_models.LONGEST_WAIT_SECONDS", 0.05)
     models = RecordingCache(catalogue, 100)
 
-    class Busy(Heard):
+    class Busy(JobHint):
         """Submits another job of the busy model at every step, so that it never runs out."""
 
         count = 0
@@ -137,7 +137,7 @@ def test_a_model_that_waits_too_long_is_loaded_although_another_always_has_work(
 
 
 def test_jobs_of_a_model_that_no_longer_loads_are_handed_back(catalogue: Catalogue):
-    models, heard = RecordingCache(catalogue, 100), Heard()
+    models, heard = RecordingCache(catalogue, 100), JobHint()
     models.broken.add("one")
     engine = Engine(models.cache, heard, Supervisor())
     engine.start()
@@ -150,7 +150,7 @@ def test_a_model_that_does_not_finish_loading_ends_the_worker_and_charges_no_job
     catalogue: Catalogue, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(watchdog, "INTERVAL_SECONDS", 0.01)
-    models, heard, threads = RecordingCache(catalogue, 100), Heard(), Supervisor()
+    models, heard, threads = RecordingCache(catalogue, 100), JobHint(), Supervisor()
     ended: list[tuple[str, set[AttemptKey]]] = []
     models.slow.add("one")
     engine = Engine(models.cache, heard, threads)

@@ -75,8 +75,8 @@ def use_everything(settings: Settings) -> None:
     hints.progressed({"job": ("tenant", Progress(1, 2))})
     assert hints.progress(["job"]) == {"job": Progress(1, 2)}
     hints.previewed("job", b"preview")
-    assert hints.watch("job") == b"preview"
-    assert hints.watched(["job"]) == {"job"}
+    assert hints.request_preview("job") == b"preview"
+    assert hints.watched_jobs(["job"]) == {"job"}
     hints.deleted(change)
     queue_lengths.record(redis, 7, 3)
     assert queue_lengths.read(redis, [7]) == [3]

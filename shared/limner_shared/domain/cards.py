@@ -31,7 +31,7 @@ from limner_shared.domain.safety import SafetyPolicy
 from limner_shared.domain.scenes import NearestName, SceneRule
 from limner_shared.errors import CardError, NegativePromptUnsupported
 
-CELL: Final = 8
+MULTIPLE: Final = 8
 """Pixels along one side of a latent cell of diffusers' pipelines."""
 
 
@@ -100,9 +100,9 @@ class ModelCard(BaseModel):
 
     @model_validator(mode="after")
     def _drawable(self) -> ModelCard:
-        wrong = [f"{w}x{h}" for w, h in self.sizes if self.family == "diffusers" and (w % CELL or h % CELL)]
+        wrong = [f"{w}x{h}" for w, h in self.sizes if self.family == "diffusers" and (w % MULTIPLE or h % MULTIPLE)]
         if wrong:
-            raise ValueError(f"sizes: {', '.join(wrong)}: a pipeline of diffusers draws multiples of {CELL} pixels")
+            raise ValueError(f"sizes: {', '.join(wrong)}: a pipeline of diffusers draws multiples of {MULTIPLE} pixels")
         if unknown := set(self.styles_by_seed) - set(self.styles):
             raise ValueError(f"styles_by_seed: {', '.join(sorted(unknown))}: not among the card's styles")
         if self.candidates > 1 and self.text_encoder is None:

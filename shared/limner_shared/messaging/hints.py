@@ -43,7 +43,7 @@ class Progress:
     total: int
 
 
-class Heard(BaseModel):
+class JobHint(BaseModel):
     """A message of CHANNEL: a job's new state, its progress, or that it was deleted."""
 
     model_config = ConfigDict(frozen=True)
@@ -56,13 +56,13 @@ class Heard(BaseModel):
     progress: Progress | None = None
 
 
-def read_message(data: bytes) -> Heard | None:
+def read_hint(data: bytes) -> JobHint | None:
     """Parse a message of CHANNEL; None for anything that `Hints` does not send."""
     try:
-        heard = Heard.model_validate_json(data)
+        hint = JobHint.model_validate_json(data)
     except ValidationError:
         return None
-    return heard if heard.state or heard.progress else None
+    return hint if hint.state or hint.progress else None
 
 
 def connect(url: str, *, decode_responses: bool = True) -> Redis:
@@ -139,7 +139,7 @@ class Hints:
 
     # --- previews: made only while a client watches ---
 
-    def watch(self, job_id: str) -> bytes | None:
+    def request_preview(self, job_id: str) -> bytes | None:
         """Mark a job as watched; returns its latest preview as WebP, if there is one."""
         try:
             with pipeline(self.redis, transaction=False) as pipe:
@@ -150,7 +150,7 @@ class Hints:
             return None
         return base64.b64decode(preview) if preview else None
 
-    def watched(self, job_ids: Collection[str]) -> set[str]:
+    def watched_jobs(self, job_ids: Collection[str]) -> set[str]:
         """The subset of these jobs that clients are watching."""
         if not job_ids:
             return set()

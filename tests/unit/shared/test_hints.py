@@ -12,7 +12,7 @@ from tests.processes import eventually
 
 from limner_shared.db.ledger import Change
 from limner_shared.domain.jobs import JobState
-from limner_shared.messaging.hints import CANCEL_CHANNEL, CHANNEL, Heard, Hints, Progress, connect, read_message
+from limner_shared.messaging.hints import CANCEL_CHANNEL, CHANNEL, Hints, JobHint, Progress, connect, read_hint
 from limner_shared.messaging.typed_redis import subscription
 
 
@@ -55,13 +55,13 @@ def test_published_messages_can_be_read(redis_url: str):
     with subscription(connect(redis_url, decode_responses=False)) as pubsub:
         pubsub.subscribe(CHANNEL)
         hints.changed([change(JobState.CANCELED)])
-        heard = read_message(received(pubsub)["data"])
-        assert heard == Heard(id="job_1", tenant_id="tenant", state=JobState.CANCELED, version=2)
+        heard = read_hint(received(pubsub)["data"])
+        assert heard == JobHint(id="job_1", tenant_id="tenant", state=JobState.CANCELED, version=2)
         hints.progressed({"job_1": ("tenant", Progress(3, 24))})
-        heard = read_message(received(pubsub)["data"])
-        assert heard == Heard(id="job_1", tenant_id="tenant", progress=Progress(3, 24))
+        heard = read_hint(received(pubsub)["data"])
+        assert heard == JobHint(id="job_1", tenant_id="tenant", progress=Progress(3, 24))
 
 
 @given(st.binary() | st.recursive(st.none() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_an_invalid_message_is_read_as_none(message: bytes):
-    assert read_message(message if isinstance(message, bytes) else json.dumps(message).encode()) is None
+    assert read_hint(message if isinstance(message, bytes) else json.dumps(message).encode()) is None

@@ -6,7 +6,7 @@ from tests.processes import eventually
 
 from limner_shared.db.ledger import Change
 from limner_shared.domain.jobs import JobState
-from limner_shared.messaging.hints import Heard, Hints, connect
+from limner_shared.messaging.hints import Hints, JobHint, connect
 from limner_shared.threads import Supervisor
 from limner_web.updates.listener import Listener
 
@@ -15,7 +15,7 @@ def test_a_hint_is_heard_from_the_moment_at_which_the_listener_is_started(redis_
     hints = Hints(connect(redis_url))
     for number in range(20):
         listener = Listener(connect(redis_url, decode_responses=False), Supervisor())
-        heard: list[Heard] = []
+        heard: list[JobHint] = []
         listener.add(heard.append)
         listener.start()
         hints.changed([Change(f"job_{number}", "tenant", None, "limner-flow", JobState.CANCELED, 2)])

@@ -16,7 +16,7 @@ from limner_client.local.embedded_valkey import free_port
 from limner_shared.messaging.typed_redis import keys_like
 from limner_worker.generators.nested_tensors import filled, leaves
 from limner_worker.generators.text_encoding.cached_encoder import CachedEncoder
-from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache, SharedEmbeddingCache
+from limner_worker.generators.text_encoding.shared_cache import EncodedTextCache, SharedEncodedTextCache
 
 ABOUT = {"head": "abc"}
 ROOM = 1 << 20
@@ -42,7 +42,7 @@ def redis(redis_url: str) -> Redis:
 
 def worker(url: str, about: dict[str, str] = ABOUT, max_bytes: int = ROOM) -> tuple[CachedEncoder, list[str]]:
     encode = Counting()
-    return CachedEncoder(encode, EmbeddingCache(max_bytes, SharedEmbeddingCache.at(url, about))), encode.encoded
+    return CachedEncoder(encode, EncodedTextCache(max_bytes, SharedEncodedTextCache.at(url, about))), encode.encoded
 
 
 def test_a_text_is_encoded_once():
@@ -131,7 +131,7 @@ def test_tensors_on_no_device_are_neither_counted_nor_stored_in_redis(redis_url:
     def output() -> tuple[Tensor, Tensor]:
         return torch.zeros(4, device="meta"), torch.ones(4)
 
-    one, other = (EmbeddingCache(16, SharedEmbeddingCache.at(redis_url, ABOUT)) for _ in "12")
+    one, other = (EncodedTextCache(16, SharedEncodedTextCache.at(redis_url, ABOUT)) for _ in "12")
     one.store("text", {"apple": output()})
     assert "apple" in one.find("text", ["apple"]), "only 16 of its 32 bytes count"
     other.store("text", {"pear": output()})
@@ -141,7 +141,7 @@ def test_tensors_on_no_device_are_neither_counted_nor_stored_in_redis(redis_url:
 
 
 def test_a_text_that_exceeds_the_limit_evicts_nothing_and_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
-    known = EmbeddingCache(16)
+    known = EncodedTextCache(16)
     known.store("text", {"apple": torch.zeros(4)})
     known.store("text", {"long": torch.zeros(5), "longer": torch.zeros(6)})
     assert list(known.find("text", ["apple", "long", "longer"])) == ["apple"]
@@ -151,5 +151,5 @@ def test_a_text_that_exceeds_the_limit_evicts_nothing_and_is_reported_once(capsy
 
 
 def test_a_cache_that_is_turned_off_reports_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    EmbeddingCache(0).store("text", {"apple": torch.zeros(4)})
+    EncodedTextCache(0).store("text", {"apple": torch.zeros(4)})
     assert "exceeds" not in capsys.readouterr().out

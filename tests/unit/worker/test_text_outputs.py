@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from limner_worker.generators.diffusers.text_outputs import TextOutputs
 from limner_worker.generators.nested_tensors import leaves, size_in_bytes
-from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache
+from limner_worker.generators.text_encoding.shared_cache import EncodedTextCache
 
 
 def output() -> BaseModelOutputWithPooling:
@@ -26,7 +26,7 @@ def never() -> Any:
 
 
 def kept_after(read: Callable[[Any], Tensor]) -> tuple[TextOutputs, Any]:
-    reads = TextOutputs(EmbeddingCache(1 << 20))
+    reads = TextOutputs(EncodedTextCache(1 << 20))
     read(reads.noticed("text", output(), never))
     return reads, reads.kept("text", output())
 
@@ -69,7 +69,7 @@ def test_a_tensor_that_was_not_kept_is_computed_again_and_kept_from_then_on() ->
 
 
 def test_a_kept_tensor_is_not_a_view_of_its_batch() -> None:
-    reads = TextOutputs(EmbeddingCache(1 << 20))
+    reads = TextOutputs(EncodedTextCache(1 << 20))
     batch = torch.zeros(8, 4)
     reads.noticed("text", (batch[:1],), never)[0].sum()
     [kept] = reads.kept("text", (batch[:1],))
@@ -77,7 +77,7 @@ def test_a_kept_tensor_is_not_a_view_of_its_batch() -> None:
 
 
 def test_outputs_are_reduced_once_their_images_have_reached_the_first_step() -> None:
-    texts = TextOutputs(EmbeddingCache(1 << 20))
+    texts = TextOutputs(EncodedTextCache(1 << 20))
     found = texts.noticed("text", output(), never)
     texts.store("text", {"apple": output()})
     found.pooler_output.sum()  # read late, after another encoder was called

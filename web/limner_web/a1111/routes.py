@@ -139,7 +139,7 @@ def get_progress() -> Response:
     services = get_services()
     jobs = _open_jobs(services)
     skip = request.args.get("skip_current_image", "").lower() in ("true", "1")
-    preview = services.hints.watch(jobs[0].id) if jobs and not skip else None
+    preview = services.hints.request_preview(jobs[0].id) if jobs and not skip else None
     return jsonify(progress_answer(jobs, preview, _seconds_left(services, jobs[0].id) if jobs else 0.0))
 
 

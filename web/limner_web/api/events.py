@@ -16,7 +16,7 @@ from limner_shared.db import event_queries, queries
 from limner_shared.db.engine import Database
 from limner_shared.domain.jobs import JobState
 from limner_shared.errors import InvalidRequest
-from limner_shared.messaging.hints import Heard
+from limner_shared.messaging.hints import JobHint
 from limner_web.auth import tenant_id
 from limner_web.limits import EVENT_BACKLOG, MAX_POLLED_JOBS
 from limner_web.request_checks import ID_PATTERN
@@ -78,7 +78,7 @@ class _Scope:
     conversation: str | None
     jobs: set[str] | None
     """The jobs, if the stream is about some; those of a conversation grow as it does."""
-    undecided: list[Heard] = field(default_factory=list[Heard])
+    undecided: list[JobHint] = field(default_factory=list[JobHint])
     """Events of jobs that may be new in the conversation, until its jobs are read again."""
     read_at: float = float("-inf")
     """When the conversation's jobs were read last, by the monotonic clock."""
@@ -95,12 +95,12 @@ class _Scope:
         """Whether the jobs of bulks have their own events."""
         return self.jobs is not None
 
-    def select(self, database: Database, heard: Heard | None) -> list[Heard]:
+    def select(self, database: Database, hint: JobHint | None) -> list[JobHint]:
         """What to send of an event, None for none, and of those that were undecided."""
-        if heard is not None and self._covers(heard):
-            return [heard]
-        if heard is not None and self.conversation is not None and heard.bulk_id is None:
-            self.undecided.append(heard)
+        if hint is not None and self._covers(hint):
+            return [hint]
+        if hint is not None and self.conversation is not None and hint.bulk_id is None:
+            self.undecided.append(hint)
         is_due = time.monotonic() - self.read_at >= READ_SECONDS or len(self.undecided) >= EVENT_BACKLOG
         if self.conversation is None or not self.undecided or not is_due:
             return []
@@ -110,11 +110,11 @@ class _Scope:
         decided, self.undecided = self.undecided, []
         return [each for each in decided if self._covers(each)]
 
-    def _covers(self, heard: Heard) -> bool:
+    def _covers(self, hint: JobHint) -> bool:
         """Whether an event is known to belong to the stream."""
         if self.bulk is not None:
-            return heard.bulk_id == self.bulk
-        return self.jobs is None or heard.id in self.jobs
+            return hint.bulk_id == self.bulk
+        return self.jobs is None or hint.id in self.jobs
 
 
 @bp.get("")
@@ -183,10 +183,10 @@ def _next(database: Database, scope: _Scope, stream: Stream, bulks: BulkThrottle
         yield format_event(position, "reset", {})
     soon = bulks.is_waiting or scope.undecided
     try:
-        heard = stream.queue.get(timeout=BULK_SECONDS if soon else HANG_UP_SECONDS)
+        hint = stream.queue.get(timeout=BULK_SECONDS if soon else HANG_UP_SECONDS)
     except Empty:
-        heard = None
-    for each in scope.select(database, heard):
+        hint = None
+    for each in scope.select(database, hint):
         if each.bulk_id is not None and not scope.by_job and not each.deleted:
             bulks.changed(each.bulk_id)
         else:
@@ -212,7 +212,7 @@ def _missed(database: Database, scope: _Scope, after: int, position: int) -> Ite
             bulks.add(event.bulk_id)
             continue
         state = JobState(event.state)
-        heard = Heard(id=event.job_id, tenant_id=event.tenant_id, state=state, version=event.version)
-        yield format_event(position, *describe(heard))
+        hint = JobHint(id=event.job_id, tenant_id=event.tenant_id, state=state, version=event.version)
+        yield format_event(position, *describe(hint))
     for bulk_id in sorted(bulks):
         yield format_event(position, "bulk", {"id": bulk_id})

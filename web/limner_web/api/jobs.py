@@ -189,7 +189,7 @@ def get_preview(job_id: str) -> Response:
     services = get_services()
     with services.database.read() as session:
         queries.job(session, tenant_id(), job_id)
-    preview = services.hints.watch(job_id)
+    preview = services.hints.request_preview(job_id)
     answer = Response(preview, mimetype="image/webp") if preview else Response(status=204)
     answer.headers["Cache-Control"] = "no-store"
     return answer

@@ -152,7 +152,7 @@ def progress(
         if job.status.terminal:
             yield job
             return
-        preview = services.hints.watch(job.id) if sent < output.partial_images else None
+        preview = services.hints.request_preview(job.id) if sent < output.partial_images else None
         if preview is not None and preview != last:
             yield Partial(sent, _encode(services, tenant_id, output, preview), job)
             sent, last, quiet_since = sent + 1, preview, time.monotonic()

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from limner_shared import metrics
 from limner_shared.db.engine import Database
-from limner_shared.messaging.hints import Heard
+from limner_shared.messaging.hints import JobHint
 from limner_shared.threads import Supervisor
 from limner_web.limits import EVENT_BACKLOG
 from limner_web.updates.listener import Listener
@@ -30,14 +30,14 @@ class Stream:
     """One stream's queue of events."""
 
     def __init__(self) -> None:
-        self.queue: Queue[Heard] = Queue(EVENT_BACKLOG)
+        self.queue: Queue[JobHint] = Queue(EVENT_BACKLOG)
         self.overflowed = False
         """Whether events were dropped because the client reads slowly."""
 
-    def put(self, heard: Heard) -> None:
+    def put(self, hint: JobHint) -> None:
         """Queue an event, or note that there is no room."""
         try:
-            self.queue.put_nowait(heard)
+            self.queue.put_nowait(hint)
         except Full:
             self.overflowed = True
 
@@ -66,21 +66,21 @@ class _Feed:
             if not self._topics[topic]:
                 del self._topics[topic]
 
-    def concerned(self, heard: Heard) -> set[Stream]:
+    def concerned(self, hint: JobHint) -> set[Stream]:
         """The streams that an event concerns."""
-        topics = (EVERYTHING, heard.id, heard.bulk_id or EVERYTHING)
+        topics = (EVERYTHING, hint.id, hint.bulk_id or EVERYTHING)
         return {stream for topic in topics for stream in self._topics.get(topic, ())}
 
-    def is_new(self, heard: Heard) -> bool:
+    def is_new(self, hint: JobHint) -> bool:
         """Whether this version of the job was not delivered before: an event comes as a hint and from the table."""
-        if heard.deleted:
+        if hint.deleted:
             return True
-        if heard.progress is not None:
+        if hint.progress is not None:
             return True
-        if self._versions.get(heard.id, 0) >= heard.version:
+        if self._versions.get(hint.id, 0) >= hint.version:
             return False
-        self._versions.pop(heard.id, None)  # to the end, so that the oldest are removed first
-        self._versions[heard.id] = heard.version
+        self._versions.pop(hint.id, None)  # to the end, so that the oldest are removed first
+        self._versions[hint.id] = hint.version
         if len(self._versions) > MAX_TRACKED:
             del self._versions[next(iter(self._versions))]
         return True
@@ -121,14 +121,14 @@ class Feeds:
                 if feed.is_empty:
                     self._feeds.pop(tenant_id, None)
 
-    def _deliver(self, heard: Heard) -> None:
+    def _deliver(self, hint: JobHint) -> None:
         with self._lock:
-            feed = self._feeds.get(heard.tenant_id)
-            if feed is None or not feed.is_new(heard):
+            feed = self._feeds.get(hint.tenant_id)
+            if feed is None or not feed.is_new(hint):
                 return
-            streams = feed.concerned(heard)
+            streams = feed.concerned(hint)
         for stream in streams:
-            stream.put(heard)
+            stream.put(hint)
 
 
 class BulkThrottle:
@@ -157,13 +157,13 @@ class BulkThrottle:
         return bool(self._due)
 
 
-def describe(heard: Heard) -> tuple[str, dict[str, Any]]:
+def describe(hint: JobHint) -> tuple[str, dict[str, Any]]:
     """The name and data of a job's event."""
-    if heard.deleted:
-        return "deleted", {"id": heard.id}
-    if heard.progress is not None:
-        return "progress", {"id": heard.id, "progress": {"done": heard.progress.done, "total": heard.progress.total}}
-    return "job", {"id": heard.id, "status": heard.state, "version": heard.version}
+    if hint.deleted:
+        return "deleted", {"id": hint.id}
+    if hint.progress is not None:
+        return "progress", {"id": hint.id, "progress": {"done": hint.progress.done, "total": hint.progress.total}}
+    return "job", {"id": hint.id, "status": hint.state, "version": hint.version}
 
 
 def format_event(position: int, name: str, data: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from limner_shared.messaging.hints import CHANNEL, Heard, read_message
+from limner_shared.messaging.hints import CHANNEL, JobHint, read_hint
 from limner_shared.messaging.typed_redis import subscription
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
@@ -30,14 +30,14 @@ class Listener:
         """`redis` must not decode responses: other programs may publish messages that are not UTF-8."""
         self._redis = redis
         self._supervisor = supervisor
-        self._handlers: list[Callable[[Heard], None]] = []
+        self._handlers: list[Callable[[JobHint], None]] = []
         self._lock = Lock()
         self._started = False
         self._settled = Event()
         """Set once the subscription is confirmed, or has failed: the first one that waits for hints then need not."""
         self.skipped = 0
 
-    def add(self, handler: Callable[[Heard], None]) -> None:
+    def add(self, handler: Callable[[JobHint], None]) -> None:
         """Register a handler, which is called with each message. It must neither block nor raise."""
         self._handlers.append(handler)
 
@@ -68,11 +68,11 @@ class Listener:
                 time.sleep(RECONNECT_SECONDS)
 
     def _read(self, data: bytes) -> None:
-        heard = read_message(data)
-        if heard is None:
+        hint = read_hint(data)
+        if hint is None:
             if self.skipped % LOGGED_EVERY == 0:
                 log.warning("skipped a message that is not Limner's", channel=CHANNEL, skipped=self.skipped + 1)
             self.skipped += 1
             return
         for handler in self._handlers:
-            handler(heard)
+            handler(hint)

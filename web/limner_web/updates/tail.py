@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from limner_shared.db import event_queries
 from limner_shared.db.engine import DATABASE_AWAY, Database
 from limner_shared.domain.jobs import JobState
-from limner_shared.messaging.hints import Heard
+from limner_shared.messaging.hints import JobHint
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 
@@ -34,7 +34,7 @@ MAX_MISSING: Final = 5000
 class Tail:
     """The position in the events table, and the thread that advances it."""
 
-    def __init__(self, database: Database, supervisor: Supervisor, deliver: Callable[[Heard], None]) -> None:
+    def __init__(self, database: Database, supervisor: Supervisor, deliver: Callable[[JobHint], None]) -> None:
         """`deliver` is called with each event; it must neither block nor raise."""
         self._database = database
         self._supervisor = supervisor
@@ -99,7 +99,9 @@ class Tail:
                 state = JobState(event.state)
                 bulk = event.bulk_id
                 self._deliver(
-                    Heard(id=event.job_id, tenant_id=event.tenant_id, bulk_id=bulk, state=state, version=event.version)
+                    JobHint(
+                        id=event.job_id, tenant_id=event.tenant_id, bulk_id=bulk, state=state, version=event.version
+                    )
                 )
             self._note([event.id for event in events])
             return len(events) >= READ_AT_ONCE

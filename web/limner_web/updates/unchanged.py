@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from limner_shared import metrics
-from limner_shared.messaging.hints import Heard
+from limner_shared.messaging.hints import JobHint
 from limner_shared.telemetry import begin_request, concerns, get_logger
 from limner_web.serving.connection import Wsgi
 from limner_web.serving.operator_port import is_operator
@@ -58,8 +58,8 @@ class UnchangedPolls:
         is_current = time.monotonic() - read_at < RECHECK_SECONDS and self._changed.get(job_id, 0.0) < read_at
         return (job_id, headers) if is_current else None
 
-    def _on_hint(self, heard: Heard) -> None:
-        _put(self._changed, heard.id, time.monotonic())
+    def _on_hint(self, hint: JobHint) -> None:
+        _put(self._changed, hint.id, time.monotonic())
 
 
 def with_unchanged_polls(

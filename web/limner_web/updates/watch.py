@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from limner_shared.db import queries, waiting_queries
 from limner_shared.db.engine import DATABASE_AWAY, Database
 from limner_shared.domain.views import JobView
-from limner_shared.messaging.hints import Heard
+from limner_shared.messaging.hints import JobHint
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_web.updates.listener import Listener
@@ -203,9 +203,9 @@ class Watches:
                 self._started = True
                 self._supervisor.start("recheck", self._recheck)
 
-    def _on_hint(self, heard: Heard) -> None:
-        watched = self._watched.get((heard.tenant_id, heard.id))
-        if watched is not None and heard.state is not None and heard.state.terminal:
+    def _on_hint(self, hint: JobHint) -> None:
+        watched = self._watched.get((hint.tenant_id, hint.id))
+        if watched is not None and hint.state is not None and hint.state.terminal:
             watched.end()
 
     def _recheck(self) -> None:

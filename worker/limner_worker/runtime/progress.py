@@ -111,7 +111,7 @@ class Reporter:
         if time.monotonic() - self._watch_polled_at < WATCH_POLL_SECONDS:
             return
         self._watch_polled_at = time.monotonic()
-        watched = self._hints.watched(running)
+        watched = self._hints.watched_jobs(running)
         for job_id, job in running.items():
             job.watched = job_id in watched
 

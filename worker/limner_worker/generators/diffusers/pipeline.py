@@ -27,7 +27,7 @@ from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline, 
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, SharedModules
 from limner_worker.generators.diffusers.suspended_run import SuspendedRun, tap
 from limner_worker.generators.diffusers.text_outputs import TextOutputs
-from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache, SharedEmbeddingCache
+from limner_worker.generators.text_encoding.shared_cache import EncodedTextCache, SharedEncodedTextCache
 from limner_worker.networks.weights import weights_size
 
 log = get_logger(__name__)
@@ -62,7 +62,7 @@ class DiffusersPipeline:
             if isinstance(module, nn.Module):
                 self._tap(name, module)
         about = self.fingerprint() | {"text_batch": card.text_batch, "gpu": self._device.name}
-        self._texts = TextOutputs(EmbeddingCache(cache_bytes, SharedEmbeddingCache.at(cache_url, about)))
+        self._texts = TextOutputs(EncodedTextCache(cache_bytes, SharedEncodedTextCache.at(cache_url, about)))
         self._prompts = EncodedPrompts(cache_bytes)
         prepared = self._loaded.schedulers.items()
         self._joint_schedulers = {
@@ -108,7 +108,7 @@ class DiffusersPipeline:
     def without_text_cache(self) -> Iterator[None]:
         """A context without a cache of encoded texts."""
         texts, prompts = self._texts, self._prompts
-        self._texts, self._prompts = TextOutputs(EmbeddingCache(0)), EncodedPrompts(0)
+        self._texts, self._prompts = TextOutputs(EncodedTextCache(0)), EncodedPrompts(0)
         try:
             yield
         finally:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from limner_worker.generators.nested_tensors import leaves, map_leaves, plain_or_none
-from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache
+from limner_worker.generators.text_encoding.shared_cache import EncodedTextCache
 
 
 class _Noticed(Tensor):
@@ -45,7 +45,7 @@ def _obtained(value: Any) -> Any:
 class TextOutputs:
     """The cached outputs of a pipeline's text encoders, reduced to the tensors that images read of them."""
 
-    def __init__(self, cache: EmbeddingCache) -> None:
+    def __init__(self, cache: EncodedTextCache) -> None:
         self._cache = cache
         self._read: dict[str, set[int]] = {}
         """The positions of the tensors that images have read, by the encoder's call."""

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache
+from limner_worker.generators.text_encoding.shared_cache import EncodedTextCache
 
 ENCODER: Final = "text"
 
@@ -19,7 +19,7 @@ class CachedEncoder:
     Each is encoded alone, so that an embedding has the same bits whether or not it was cached.
     """
 
-    def __init__(self, encode: Callable[[Sequence[str]], Tensor], known: EmbeddingCache) -> None:
+    def __init__(self, encode: Callable[[Sequence[str]], Tensor], known: EncodedTextCache) -> None:
         self._encode = encode
         self._known = known
 

@@ -1,4 +1,4 @@
-"""The embedding cache: in memory, and optionally shared between workers through Redis."""
+"""The cache of encoded texts: in memory, and optionally shared between workers through Redis."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PAUSE_SECONDS: Final = 30.0
 """The time after an error for which Redis is not used, so that jobs do not wait for it again."""
 
 
-class SharedEmbeddingCache:
+class SharedEncodedTextCache:
     """Embeddings in Redis. A missing or damaged value is encoded again, so the Redis may evict keys."""
 
     def __init__(self, redis: Redis, about: Mapping[str, Any]) -> None:
@@ -44,7 +44,7 @@ class SharedEmbeddingCache:
         self._paused_until = 0.0
 
     @classmethod
-    def at(cls, url: str, about: Mapping[str, Any]) -> SharedEmbeddingCache | None:
+    def at(cls, url: str, about: Mapping[str, Any]) -> SharedEncodedTextCache | None:
         """Return the cache in the Redis at `url`, or None for an empty URL."""
         if not url:
             return None
@@ -88,13 +88,13 @@ class SharedEmbeddingCache:
 
     def _pause(self, error: RedisError) -> None:
         self._paused_until = time.monotonic() + PAUSE_SECONDS
-        log.warning("embedding cache in Redis paused after an error", error=str(error)[:200])
+        log.warning("cache of encoded texts in Redis paused after an error", error=str(error)[:200])
 
 
-class EmbeddingCache:
+class EncodedTextCache:
     """Encoder outputs by a key that identifies the complete input. For one thread."""
 
-    def __init__(self, max_bytes: int, shared: SharedEmbeddingCache | None = None) -> None:
+    def __init__(self, max_bytes: int, shared: SharedEncodedTextCache | None = None) -> None:
         """`max_bytes` of 0 turns the cache in memory off."""
         self._known: ByteCache[str, Any] = ByteCache(max_bytes)
         self._max_bytes = max_bytes
