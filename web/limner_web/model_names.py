@@ -24,8 +24,7 @@ class ModelNames:
         """Raises ConfigurationError for an alias of a model that does not exist."""
         self._catalogue = catalogue
         self._uses_default = settings.unknown_models == "default"
-        self.fits_sizes = settings.unknown_sizes == "fit"
-        """Whether a picture is scaled to a size that its model lacks."""
+        self._unknown_sizes = settings.unknown_sizes
         self.aliases: Mapping[str, ModelCard] = {
             name: _target(catalogue, name, model)
             for name, model in settings.model_aliases.items()
@@ -36,6 +35,17 @@ class ModelNames:
     def names(self) -> dict[str, ModelCard]:
         """Every accepted name and its card, the cards' own names first."""
         return {**self._catalogue.cards, **self.aliases}
+
+    def fits_sizes(self, *, built_in: bool) -> bool:
+        """Whether a picture is scaled to a size that its model lacks.
+
+        `built_in` says that the client sends a size of its own, without a choice among those of the models here.
+        """
+        return built_in if self._unknown_sizes is None else self._unknown_sizes == "fit"
+
+    def is_foreign(self, name: str | None) -> bool:
+        """Whether a name is that of a model elsewhere: an alias, or unknown."""
+        return bool(name) and name not in self._catalogue.cards
 
     def resolve(self, name: str | None) -> Resolved:
         """Return the card of a name, or of the default model for None. Raises ModelNotFound."""

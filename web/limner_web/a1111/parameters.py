@@ -18,6 +18,8 @@ from limner_web.picture_formats import MAX_SIDE
 LORA: Final = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
 AUTOMATIC: Final = ("", "automatic", "normal", "use same sampler", "use same scheduler")
 """Names that leave the choice of sampler or schedule to the model."""
+NO_STYLE: Final = ("", "None")
+"""What clients send in `styles` where their user chose none."""
 SAMPLERS: Final = {
     "ddim": "DDIMScheduler",
     "ddpm": "DDPMScheduler",
@@ -36,8 +38,8 @@ SAMPLERS: Final = {
 """A1111's names of samplers and the diffusers schedulers that implement them."""
 
 IGNORED: Final = {
-    # What the web UI does with its own output folder.
-    *("do_not_save_grid", "do_not_save_samples", "save_images"),
+    # What the web UI does with its own output folder, and its name for the task.
+    *("do_not_save_grid", "do_not_save_samples", "force_task_id", "save_images"),
     # What only matters together with a parameter that is refused.
     *("firstphase_height", "firstphase_width", "refiner_switch_at", "script_args", "subseed", "s_tmax", "s_tmin"),
     *("hr_additional_modules", "hr_cfg", "hr_checkpoint_name", "hr_negative_prompt", "hr_prompt", "hr_resize_x"),
@@ -51,7 +53,7 @@ NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "comments": ({},),
     "enable_hr": (False,),
     "eta": (0, 1),
-    "force_task_id": ("",),
+    "firstpass_image": ("",),
     "image_cfg_scale": (0, 1.5),
     "infotext": ("",),
     "initial_noise_multiplier": (0, 1),
@@ -173,15 +175,17 @@ def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, 
     prompt, adapters = given.prompt or "", list[dict[str, Any]]()
     if not given.disable_extra_networks:
         prompt, adapters = _adapters(prompt)
+    own = _own_values(given, card)
+    warnings += [f"{name}: {note}" for name, note in own.items()]
     fields: dict[str, Any] = {
         "prompt": prompt,
-        "negative_prompt": given.negative_prompt or None,
+        "negative_prompt": None if "negative_prompt" in own else given.negative_prompt or None,
         "model": card.name,
         "style": _style(given),
         "width": given.width,
         "height": given.height,
-        "steps": given.steps,
-        "guidance": given.cfg_scale,
+        "steps": None if "steps" in own else given.steps,
+        "guidance": None if "cfg_scale" in own else given.cfg_scale,
         "scheduler": _scheduler(given, card, warnings),
         "adapters": adapters,
         "seed": None if given.seed is None or given.seed < 0 else given.seed,
@@ -214,9 +218,25 @@ def _adapters(prompt: str) -> tuple[str, list[dict[str, Any]]]:
 
 
 def _style(given: TextToImage) -> str | None:
-    if given.styles and len(given.styles) > 1:
-        raise refuse("styles", f"{len(given.styles)} styles", "one of the model's styles")
-    return given.styles[0] if given.styles else None
+    styles = [style for style in given.styles or () if style not in NO_STYLE]
+    if len(styles) > 1:
+        raise refuse("styles", f"{len(styles)} styles", "one of the model's styles")
+    return styles[0] if styles else None
+
+
+def _own_values(given: TextToImage, card: ModelCard) -> dict[str, str]:
+    """The parameters that ask for what the model cannot vary, each with what the answer says of it.
+
+    Clients send a negative prompt, steps and a guidance scale whether or not their user chose them. Where the model
+    leaves no choice, its own value is used; where it has one, a value beyond its limits is refused.
+    """
+    notes: dict[str, str] = {}
+    if (given.negative_prompt or "").strip() and not card.takes_negative_prompts:
+        notes["negative_prompt"] = f"{card.name} cannot leave things out, so this had no effect."
+    for name, asked, limits in (("steps", given.steps, card.steps), ("cfg_scale", given.cfg_scale, card.guidance)):
+        if limits.min == limits.max and asked not in (None, limits.min):
+            notes[name] = f"{card.name} always uses {limits.min:g}, not {asked:g}."
+    return notes
 
 
 def _scheduler(given: TextToImage, card: ModelCard, warnings: list[str]) -> str | None:

@@ -179,7 +179,7 @@ def _generate(kind: type[parameters.TextToImage]) -> Response:
     header = JobHeaders.read(request.headers)
     key, retries = header.idempotency_key, header.x_stainless_retry_count
     try:
-        fits = services.model_names.fits_sizes
+        fits = services.model_names.fits_sizes(built_in=True)
         asked = parameters.read(body, kind, _options(services), services.catalogue, fits=fits)
         job_id = submission.submit(services, tenant_id(), asked.job, key, retries).job_id
     except (InvalidRequest, ValidationError) as error:

@@ -142,7 +142,8 @@ def read_order(
     _refuse_combinations(options, given)
     card, warning = names.resolve(options.model)
     quality = None if "steps" in given else QUALITIES[options.quality or "auto"]
-    size, letterbox = _size(options, card, image_size, fits=names.fits_sizes)
+    fits = names.fits_sizes(built_in=names.is_foreign(options.model))
+    size, letterbox = _size(options, card, image_size, fits=fits)
     fields = {name: value for name, value in given.items() if name in native}
     fields |= {"model": card.name} | _translated(options, given, card, quality, size)
     warnings = [warning, _warning_of_style(options, fields, card), _warning_of_size(options, letterbox)]
