@@ -29,7 +29,7 @@ CHAT = "/v1/chat/completions"
 def drawn(app: App, path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> Any:
     """Send a call that waits, and act as the worker."""
     with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(app.test_client().post, path, json=body, headers=headers)
+        answer = threads.submit(app.test_client().post, path, json=body, headers=headers, buffered=True)
         finish(app, start(app, waiting_job(app, answer)), png("red"))
         assert answer.result().status_code == 200, answer.result().text
         return answer.result()

@@ -182,3 +182,40 @@ def test_a_size_is_refused_where_the_caller_could_name_one_of_the_model_or_the_o
     for path, body in (("/sdapi/v1/txt2img", A1111["SillyTavern"]), (IMAGES, OPENAI["Dify"])):
         refused = strict.post(path, json=body)
         assert refused.status_code == 422, refused.text
+
+
+HOME_ASSISTANT: Final[dict[str, Any]] = {
+    "model": "gpt-4o-mini",
+    "input": [
+        {"type": "message", "role": "developer", "content": "You are a helpful assistant."},
+        {"type": "message", "role": "user", "content": "a cat"},
+    ],
+    "max_output_tokens": 3000,
+    "user": "01JABCDEF",
+    "store": True,
+    "stream": True,
+    "top_p": 1.0,
+    "temperature": 1.0,
+    "reasoning": {"effort": "low", "summary": "auto"},
+    "include": ["reasoning.encrypted_content"],
+    "text": {"verbosity": "medium"},
+    "prompt_cache_retention": "24h",
+    "tools": [
+        {"type": "image_generation", "model": "gpt-image-1.5", "output_format": "png", "input_fidelity": "high"},
+    ],
+    "tool_choice": {"type": "image_generation"},
+}
+
+
+def test_home_assistant_gets_its_picture_and_is_told_what_has_no_effect(app: App):
+    answer = drawn(app, "/v1/responses", HOME_ASSISTANT)
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+    [call] = [
+        each["item"] for each in events if each["type"] == "response.output_item.done" and "result" in each["item"]
+    ]
+    assert (size_of(call["result"]), call["output_format"]) == (call["size"], "png")
+    assert call["revised_prompt"]
+    assert events[-1]["type"] == "response.completed"
+    warning = answer.headers["Warning"]
+    assert "no effect: max_output_tokens, prompt_cache_retention, include, text, reasoning" in warning
+    assert "developer are not followed" in warning

@@ -19,6 +19,7 @@ from limner_web.picture_formats import MAX_SIDE
 from limner_web.problems import renamed
 
 Size = tuple[int, int]
+Fidelity = Literal["high", "low"]
 
 NATIVE: Final = (
     *("prompt", "n", "seed", "steps", "guidance", "guidance_rescale", "negative_prompt", "style", "scheduler"),
@@ -36,7 +37,6 @@ UNSUPPORTED: Final = {
     "frame_duration_ms": "moving pictures",
     "svg": "vector graphics",
     "markup": "pictures with markup; say in the prompt what to change, and use a mask",
-    "input_fidelity": "input_fidelity; use strength",
 }
 """Parameters of OpenAI's own models, and what the models of this service do not have."""
 QUALITIES: Final[dict[str, Quality]] = {
@@ -70,6 +70,7 @@ class ImageOptions(BaseModel):
     output_compression: int | None = Field(default=None, ge=0, le=100, strict=True)
     response_format: Literal["url", "b64_json"] | None = None
     moderation: Literal["low", "auto"] = "auto"
+    input_fidelity: Fidelity | None = None
     user: str | None = Field(default=None, max_length=512)
     safety_identifier: str | None = Field(default=None, max_length=512)
     stream: StrictBool = False
@@ -139,6 +140,8 @@ def read_order(
     for name in given.keys() - {*native, *ImageOptions.model_fields}:
         raise _unknown(name)
     options = ImageOptions.model_validate({name: given[name] for name in given.keys() & ImageOptions.model_fields})
+    if options.input_fidelity is not None and not is_edit:
+        raise refuse("input_fidelity", "input_fidelity without an image", "in an edit")
     _refuse_combinations(options, given)
     card, warning = names.resolve(options.model)
     quality = None if "steps" in given else QUALITIES[options.quality or "auto"]
@@ -147,6 +150,8 @@ def read_order(
     fields = {name: value for name, value in given.items() if name in native}
     fields |= {"model": card.name} | _translated(options, given, card, quality, size)
     warnings = [warning, _warning_of_style(options, fields, card), _warning_of_size(options, letterbox)]
+    if options.input_fidelity is not None:
+        warnings.append("input_fidelity is not followed here; strength says how much of the image may change")
     output = Output(
         format=options.output_format,
         compression=options.output_compression,
