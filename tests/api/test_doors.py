@@ -93,8 +93,8 @@ def test_a_route_that_does_not_exist_has_an_error_in_the_doors_form(client: ApiC
 @pytest.mark.parametrize(
     ("method", "path", "told"),
     [
-        ("POST", "/replicate/v1/trainings", "matches POST /replicate/v1/trainings"),
-        ("POST", "/replicate/v1/models", "POST /replicate/v1/models does not exist; this path has GET, HEAD, OPTIONS."),
+        ("POST", "/replicate/v1/trainings/mine/cancel", "matches POST /replicate/v1/trainings/mine/cancel"),
+        ("POST", "/replicate/v1/models", "POST /replicate/v1/models does not exist; this path has GET, QUERY."),
         ("GET", "/sdapi/v1/memory", "matches GET /sdapi/v1/memory"),
         ("POST", "/v1/embeddings", "matches POST /v1/embeddings"),
         ("GET", "/v1/x%00%ED%A0%80", "matches GET /v1/x%00%"),

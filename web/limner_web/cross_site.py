@@ -10,7 +10,8 @@ from flask import request
 from limner_shared.errors import Forbidden
 from limner_shared.settings import Settings
 
-SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS", "QUERY")
+"""Methods that change nothing."""
 OWN_SITE: Final = ("same-origin", "none")
 
 

@@ -58,6 +58,7 @@ SERVER_ERRORS: Final = HTTPStatus.INTERNAL_SERVER_ERROR
 EMPTY_TEXT: Final = "Describe the picture you want."
 UNKNOWN_FIELD: Final = "there is no such field here; leave it out, or check its name"
 MAX_PATH_CHARS: Final = 200
+METHODS_OF_EVERY_PATH: Final = ("HEAD", "OPTIONS")
 
 
 def install(app: Flask) -> None:
@@ -179,7 +180,8 @@ def _told(error: HTTPException) -> str:
     """What is wrong. A request that no route takes is named, because a client's program does not show its calls."""
     called = f"{request.method} {quote(request.path[:MAX_PATH_CHARS], errors='replace')}"
     if isinstance(error, MethodNotAllowed):
-        return f"{called} does not exist; this path has {', '.join(sorted(error.valid_methods or ()))}."
+        methods = sorted({*(error.valid_methods or ())} - {*METHODS_OF_EVERY_PATH}) or ["OPTIONS"]
+        return f"{called} does not exist; this path has {', '.join(methods)}."
     if isinstance(error, NotFound):
         return f"No call and no object of this service matches {called}."
     return error.description or error.name

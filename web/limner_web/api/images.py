@@ -19,7 +19,7 @@ from limner_web.auth import tenant_id
 from limner_web.bucket_redirects import Target
 from limner_web.picture_formats import MAX_SIDE, MEDIA_TYPES, Format, accepted_format
 from limner_web.renditions import Rendition
-from limner_web.services import get_services
+from limner_web.services import get_services, public_origin
 from limner_web.view_builders import moment
 
 bp = APIBlueprint("images", __name__, url_prefix="/api/v1/images", tag="Images")
@@ -105,7 +105,7 @@ def get_link(image_id: str, query: LinkQuery) -> Response:
     with services.database.read() as session:
         row = queries.image(session, tenant_id(), image_id)
     path, until = services.links.make(row.id, query.expires_in)
-    base = services.settings.public_url or request.host_url.rstrip("/")
+    base = public_origin(services)
     link = ImageLink(url=f"{base}{path}", expires_at=moment(until))
     answer = make_response(link.model_dump(mode="json"))
     answer.headers["Cache-Control"] = "no-store"

@@ -21,7 +21,7 @@ from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
 from limner_web.limits import CANCELED_AT_ONCE
 from limner_web.openai.batch_calls import EndpointPath
-from limner_web.services import Services, get_services
+from limner_web.services import Services, get_services, public_origin
 
 bp = APIBlueprint("openai_batches", __name__, url_prefix="/v1/batches", enable_openapi=False)
 
@@ -73,7 +73,7 @@ def create_batch() -> Response:
     _check(fields)
     longest = services.settings.input_retention_days * DAY
     asked = fields.output_expires_after.seconds if fields.output_expires_after else longest
-    origin = services.settings.public_url or request.host_url.rstrip("/")
+    origin = public_origin(services)
     new = NewBatch(
         fields.endpoint,
         fields.input_file_id,

@@ -28,7 +28,7 @@ from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.openai import chat_tasks
 from limner_web.openai.calls import KEEPALIVE, event, event_stream, submit
 from limner_web.problems import renamed
-from limner_web.services import Services, get_services
+from limner_web.services import Services, get_services, public_origin
 from limner_web.throttling import release_request_slot
 from limner_web.view_builders import accepted_languages
 from limner_web.warning_header import with_warning
@@ -90,7 +90,7 @@ def create_chat_completion() -> Response:
     caller = waiting.WaitingClient.of_request()
     job_id = _submit(services, body, card.name if body.model else None)
     release_request_slot(services.limiter)
-    address = partial(_address, services, services.settings.public_url or request.host_url.rstrip("/"))
+    address = partial(_address, services, public_origin(services))
     views = waiting.watch(services, tenant_id(), job_id, caller)
     if body.stream:
         return with_warning(event_stream(_chunks(views, address)), warning)

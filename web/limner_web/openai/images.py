@@ -17,7 +17,7 @@ from limner_web.openai.image_answer import Call
 from limner_web.openai.image_edits import read_edit, read_variation
 from limner_web.openai.image_inputs import read_form
 from limner_web.openai.image_order import ImageOrder, in_openai_terms, read_order
-from limner_web.services import Services, get_services
+from limner_web.services import Services, get_services, public_origin
 from limner_web.throttling import release_request_slot
 from limner_web.warning_header import with_warning
 
@@ -67,7 +67,7 @@ def _make(services: Services, order: ImageOrder, call: Call) -> Response:
         return with_warning(event_stream(events), output.warning)
     *_, job = views
     finished = image_answer.read_finished(services, tenant, job)
-    origin = services.settings.public_url or request.host_url.rstrip("/")
+    origin = public_origin(services)
     encode = partial(image_answer.encoded, services, tenant)
     body = image_answer.answer(output, order.card, finished, partial(image_answer.link, services, origin), encode)
     return with_warning(jsonify(body), output.warning)
