@@ -119,6 +119,7 @@ class LanguageModelParameters(BaseModel):
     max_tool_calls: int | None = None
     parallel_tool_calls: bool | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
     prompt_cache_retention: str | None = None
     service_tier: str | None = None
     truncation: str | None = None
