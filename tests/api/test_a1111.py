@@ -90,7 +90,7 @@ def test_one_call_can_choose_what_the_options_choose_otherwise(app: App, client:
 
 
 UNHONORED: list[tuple[str, Any]] = [
-    ("width", 512),
+    ("width", 5000),
     ("steps", 500),
     ("cfg_scale", 99),
     ("batch_size", 99),

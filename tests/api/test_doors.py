@@ -104,6 +104,26 @@ def test_a_call_that_a_door_does_not_have_is_refused_by_its_name(client: ApiClie
     assert told in client.open(path, method=method, json={}).text
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "meant"),
+    [
+        ("POST", "/images/generations", "/v1/images/generations"),
+        ("POST", "/v1/v1/images/generations", "/v1/images/generations"),
+        ("POST", "/responses", "/v1/responses"),
+        ("POST", "/txt2img", "/sdapi/v1/txt2img"),
+        ("POST", "/v1/predictions", "/replicate/v1/predictions"),
+        ("GET", "/replicate/v1/v1/account", "/replicate/v1/account"),
+    ],
+)
+def test_a_wrong_base_url_is_recognized_and_told_in_the_form_of_its_client(
+    client: ApiClient, method: str, path: str, meant: str
+):
+    answer = client.open(path, method=method, json={})
+    assert answer.status_code in (404, 405)
+    told = answer.json["error"]["message"] if meant.startswith("/v1/") else answer.json["detail"]
+    assert f"Did you mean {meant}? Check the client's base URL." in told
+
+
 def test_redis_away_is_no_server_error_of_ours(make_app: Callable[..., App]):
     client = make_app(redis_url="redis://127.0.0.1:1/0").test_client()
     assert client.get("/sdapi/v1/options").status_code == 200

@@ -73,6 +73,7 @@ A1111: dict[str, dict[str, Any]] = {
         "styles": ["None"],
         "override_settings": {"CLIP_stop_at_last_layers": 1},
     },
+    "a program that sends one side": {"prompt": "a cat", "width": 512},
     "the web UI's own examples": {
         "prompt": "a cat",
         "negative_prompt": "low quality, blurry",
@@ -151,7 +152,7 @@ def test_a_program_for_the_web_ui_gets_its_picture_without_settings(app: App, pr
     answer = draw(app, body)
     assert answer.status_code == 200, answer.text
     [picture] = answer.json["images"]
-    assert size_of(picture) == f"{body['width']}x{body['height']}"
+    assert size_of(picture) == f"{body['width']}x{body.get('height', 512)}"
 
 
 @pytest.mark.parametrize("program", OPENAI)

@@ -59,6 +59,10 @@ class Range(BaseModel):
     max: float = Field(allow_inf_nan=False)
     default: float = Field(allow_inf_nan=False)
 
+    def __str__(self) -> str:
+        """The bounds as errors name them."""
+        return f"{self.min:g}" if self.min == self.max else f"{self.min:g} to {self.max:g}"
+
     @model_validator(mode="after")
     def _ordered(self) -> Range:
         if not self.min <= self.default <= self.max:

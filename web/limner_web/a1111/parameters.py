@@ -16,6 +16,8 @@ from limner_web.a1111.options import Options, with_changes
 from limner_web.picture_formats import MAX_SIDE
 
 LORA: Final = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
+USUAL_SIDE: Final = 512
+"""A side that a request leaves out, beside one that the model lacks."""
 AUTOMATIC: Final = ("", "automatic", "normal", "use same sampler", "use same scheduler")
 """Names that leave the choice of sampler or schedule to the model."""
 NO_STYLE: Final = ("", "None")
@@ -122,7 +124,7 @@ class TextToImage(BaseModel):
 class ImageToImage(TextToImage):
     """The supported parameters of `img2img`."""
 
-    init_images: list[str] = Field(min_length=1, max_length=1)
+    init_images: list[str]
     mask: str | None = None
     denoising_strength: float | None = 0.75
     include_init_images: bool = False
@@ -192,6 +194,8 @@ def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, 
         "n": given.batch_size * given.n_iter,
     }
     if isinstance(given, ImageToImage):
+        if len(given.init_images) != 1:
+            raise refuse("init_images", f"{len(given.init_images)} pictures", "one picture")
         fields |= {"image": _data_url(given.init_images[0]), "strength": given.denoising_strength}
         fields["mask"] = None if given.mask is None else _data_url(given.mask)
     return fields
@@ -199,9 +203,10 @@ def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, 
 
 def _other_size(given: TextToImage, card: ModelCard) -> tuple[int, int] | None:
     """The requested size if the model lacks it and a picture may be scaled to it."""
-    if given.width is None or given.height is None or (given.width, given.height) in card.sizes:
+    width, height = given.width, given.height
+    if any(width in (each[0], None) and height in (each[1], None) for each in card.sizes):
         return None
-    size = (given.width, given.height)
+    size = (USUAL_SIDE if width is None else width, USUAL_SIDE if height is None else height)
     return size if min(size) >= 1 and max(size) <= MAX_SIDE else None
 
 

@@ -157,7 +157,7 @@ def _image_size(services: Services, tenant_id: str, image: str) -> Size | None:
 def _decoded(field: str, url: str) -> bytes:
     prefix = DATA_URL.match(url)
     if prefix is None:
-        raise refuse(field, repr(url[:40]), "a data URL of a PNG, WebP or JPEG")
+        raise refuse(field, repr(url[:40]), "a data URL of a PNG, WebP or JPEG, data:image/png;base64,…")
     try:
         return base64.b64decode(url[prefix.end() :], validate=True)
     except ValueError as error:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from limner_shared.domain.card_fields import Quality, nearest_size, refuse
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.jobs import JobRequest, Task
+from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.picture_urls import rendition_query
 from limner_shared.errors import InvalidRequest
 from limner_web.model_names import ModelNames
@@ -29,8 +29,6 @@ NATIVE: Final = (
 CALLED: Final = {"description": "prompt"}
 """What a field of the job request is called in the call, where the name differs: with `interpret`."""
 EDIT_ONLY: Final = ("image", "mask", "strength")
-EDIT_TASKS: Final[dict[str, Task]] = {"image": "image-to-image", "mask": "inpainting"}
-"""What a model must be able to do for each input image."""
 UNSUPPORTED: Final = {
     "complexity": "plans of pictures",
     "frame_count": "moving pictures",
@@ -190,17 +188,14 @@ def in_openai_terms(error: InvalidRequest, names: ModelNames) -> InvalidRequest:
         sizes = ", ".join(allowed)
         message = f"size: this model does not have it; allowed: {sizes}, or auto. `fit: true` scales to any size."
         return InvalidRequest(message, **error.details | {"field": "size"})
-    if field in EDIT_TASKS and "text-to-image" in allowed:
-        able = [name for name, card in names.names.items() if EDIT_TASKS[field] in card.tasks]
-        message = f"{error.message} Models with {EDIT_TASKS[field]}: {', '.join(able) or 'none here'}."
-        return InvalidRequest(message, **error.details)
-    return renamed(error, CALLED)
+    return renamed(names.with_able_models(error), CALLED)
 
 
 def _unknown(name: str) -> InvalidRequest:
     if name in UNSUPPORTED:
         return InvalidRequest(f"{name}: no model here has {UNSUPPORTED[name]}. Leave it out.", field=name)
-    return InvalidRequest(f"{name[:80]}: this call has no such parameter. Leave it out.", field=name[:80])
+    message = f"{name[:80]}: this call has no such parameter. Check its name, or leave it out."
+    return InvalidRequest(message, field=name[:80])
 
 
 def _refuse_combinations(options: ImageOptions, given: Mapping[str, Any]) -> None:

@@ -176,7 +176,8 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
             webhook=webhook,
         ).job_id
     except (InvalidRequest, ValidationError) as error:
-        raise renamed(error, inputs.called(request.get_json()["input"])) from error
+        told = services.model_names.with_able_models(error) if isinstance(error, InvalidRequest) else error
+        raise renamed(told, inputs.called(request.get_json()["input"])) from error
     if wait is None:
         answer = jsonify(_object(services, waiting.look(services, tenant_id(), job_id)))
         answer.status_code = 201
