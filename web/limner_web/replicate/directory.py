@@ -68,9 +68,10 @@ def search_models() -> Response:
     services = get_services()
     request.max_content_length = MAX_SEARCH_BYTES
     try:
-        words = request.get_data().decode(errors="replace").casefold().split()
+        query = request.get_data().decode(errors="replace")
     except BROKEN_BODY as error:
         raise cut_off(0, request.content_length) from error
+    words = query.strip('"').casefold().split()  # the client for Node sends a text as JSON
     found = (card for card in services.catalogue.cards.values() if models.is_about(card, words))
     return one_page([models.model_object(card, public_origin(services)) for card in found])
 
