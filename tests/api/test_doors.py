@@ -24,6 +24,7 @@ from limner_web.a1111.options import Options
 from limner_web.a1111.parameters import IGNORED, MASK_ONLY, NEUTRAL, ImageToImage, TextToImage, read
 from limner_web.auth import DOORS
 from limner_web.replicate.inputs import Inputs, NewPrediction, job_fields
+from tests.api.canvas import DATA_URL, TOOL
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_a1111 import waiting_job
@@ -31,6 +32,9 @@ from tests.api.test_bulks import rows
 from tests.models import CANVAS
 from tests.processes import eventually
 
+SHOWN = {"type": "image_url", "image_url": {"url": DATA_URL}}
+WORDS = {"type": "text", "text": "a cat"}
+INPUT = [{"type": "input_text", "text": "a cat"}, {"type": "input_image", "image_url": DATA_URL}]
 PICTURE = base64.b64encode(png("red")).decode()
 A1111 = ("txt2img", "img2img", "options", "png-info")
 REPLICATE = ("predictions", "models/limner/limner-gan/predictions", "deployments/limner/limner-gan/predictions")
@@ -102,6 +106,27 @@ def test_a_route_that_does_not_exist_has_an_error_in_the_doors_form(client: ApiC
 )
 def test_a_call_that_a_door_does_not_have_is_refused_by_its_name(client: ApiClient, method: str, path: str, told: str):
     assert told in client.open(path, method=method, json={}).text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/images/edits", {"prompt": "a cat", "image": DATA_URL}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": [WORDS, SHOWN]}]}),
+        ("/v1/responses", {"input": [{"role": "user", "content": INPUT}], "tools": [TOOL]}),
+        ("/sdapi/v1/img2img", {"prompt": "a cat", "init_images": [DATA_URL]}),
+        ("/replicate/v1/models/limner/limner-flow/predictions", {"input": {"prompt": "a cat", "image": DATA_URL}}),
+        ("/hf/models/limner-flow", {"inputs": DATA_URL.partition(",")[2], "parameters": {"prompt": "a cat"}}),
+    ],
+)
+def test_a_picture_for_a_model_that_starts_from_none_is_refused_with_those_that_do(
+    make_app: Callable[..., App], path: str, body: dict[str, Any]
+):
+    client = make_app(models=(CANVAS,)).test_client()
+    refused = client.post(path, json=body)
+    assert refused.status_code == 422
+    assert "image-to-image with limner-flow is not allowed here" in refused.text
+    assert "Models with image-to-image: canvas." in refused.text
 
 
 @pytest.mark.parametrize(

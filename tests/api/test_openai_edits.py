@@ -113,8 +113,8 @@ def test_metadata_of_a_form_may_be_given_key_by_key(app: App, client: ApiClient)
 
 REFUSED = [
     ({"prompt": "x"}, "image", "without an image"),
-    ({"image": [file(RED), file(RED)]}, "image", "2 images"),
-    ({"image[]": [file(RED), file(RED)]}, "image", "2 images"),
+    ({"image": [file(RED), file(RED)]}, "image", "send one, not 2"),
+    ({"image[]": [file(RED), file(RED)]}, "image", "send one, not 2"),
     ({"image": file(b"hello")}, "image", "not an image"),
     ({"image": file(NOISE[:2000])}, "image", "damaged"),
     ({"image": "http://example.org/boat.png"}, "image", "data URL"),

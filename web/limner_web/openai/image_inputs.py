@@ -119,7 +119,7 @@ def _only_image(services: Services, tenant_id: str, given: dict[str, Any]) -> st
         value = given.pop(name, None)
         found += cast("list[Any]", value) if isinstance(value, list) else [] if value is None else [value]
     if len(found) > 1:
-        raise refuse("image", f"{len(found)} images", "one image: the models here start from one")
+        raise InvalidRequest(f"image: send one, not {len(found)}: the models here start from one image.", field="image")
     return _source(services, tenant_id, "image", found[0]) if found else None
 
 

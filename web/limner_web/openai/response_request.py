@@ -279,6 +279,7 @@ def _check_action(action: Any, images: int, *, has_mask: bool) -> None:
     if action == "generate" and images:
         raise refuse(field, "generate beside a picture", "edit or auto")
     if images > 1:
-        raise refuse("input", f"{images} pictures in the last message", "one picture: the models here start from one")
+        told = f"input: send one picture in the last message, not {images}: the models here start from one."
+        raise InvalidRequest(told, field="input")
     if has_mask and not images:
         raise refuse("tools[0].input_image_mask", "a mask without a picture", "an input_image in the last message")
