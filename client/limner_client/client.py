@@ -67,6 +67,10 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. The client cannot be used afterwards."""
         self._http.close()
 
     # --- jobs ---

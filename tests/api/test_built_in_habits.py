@@ -29,7 +29,7 @@ CHAT = "/v1/chat/completions"
 def drawn(app: App, path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> Any:
     """Send a call that waits, and act as the worker."""
     with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(app.test_client().post, path, json=body, headers=headers)
+        answer = threads.submit(app.test_client().post, path, json=body, headers=headers, buffered=True)
         finish(app, start(app, waiting_job(app, answer)), png("red"))
         assert answer.result().status_code == 200, answer.result().text
         return answer.result()
@@ -64,13 +64,14 @@ def test_a_url_leads_to_the_picture_in_the_size_and_the_compression_of_the_call(
     assert (picture.mimetype, size_of(picture.data)) == ("image/webp", (512, 256))
 
 
-def test_a_size_is_refused_where_the_operator_allows_nothing_and_where_it_is_too_large(client: ApiClient, fitting: App):
+def test_a_size_is_refused_where_the_call_names_no_model_of_another_service_and_where_it_is_too_large(
+    client: ApiClient, fitting: App
+):
     for service, size in ((client, "1024x1024"), (fitting.test_client(), "4096x4096")):
         refused = service.post(IMAGES, json={"prompt": "a cat", "size": size})
         assert (refused.status_code, refused.json["error"]["param"]) == (422, "size")
-        width, _, height = size.partition("x")
-        body = {"prompt": "a cat", "width": int(width), "height": int(height)}
-        assert service.post("/sdapi/v1/txt2img", json=body).status_code == 422
+    refused = client.post("/sdapi/v1/txt2img", json={"prompt": "a cat", "width": 4096, "height": 4096})
+    assert (refused.status_code, "256x256" in refused.json["detail"]) == (422, True)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])

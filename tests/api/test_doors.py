@@ -24,6 +24,7 @@ from limner_web.a1111.options import Options
 from limner_web.a1111.parameters import IGNORED, MASK_ONLY, NEUTRAL, ImageToImage, TextToImage, read
 from limner_web.auth import DOORS
 from limner_web.replicate.inputs import Inputs, NewPrediction, job_fields
+from tests.api.canvas import DATA_URL, TOOL
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_a1111 import waiting_job
@@ -31,6 +32,9 @@ from tests.api.test_bulks import rows
 from tests.models import CANVAS
 from tests.processes import eventually
 
+SHOWN = {"type": "image_url", "image_url": {"url": DATA_URL}}
+WORDS = {"type": "text", "text": "a cat"}
+INPUT = [{"type": "input_text", "text": "a cat"}, {"type": "input_image", "image_url": DATA_URL}]
 PICTURE = base64.b64encode(png("red")).decode()
 A1111 = ("txt2img", "img2img", "options", "png-info")
 REPLICATE = ("predictions", "models/limner/limner-gan/predictions", "deployments/limner/limner-gan/predictions")
@@ -93,8 +97,8 @@ def test_a_route_that_does_not_exist_has_an_error_in_the_doors_form(client: ApiC
 @pytest.mark.parametrize(
     ("method", "path", "told"),
     [
-        ("POST", "/replicate/v1/trainings", "matches POST /replicate/v1/trainings"),
-        ("POST", "/replicate/v1/models", "POST /replicate/v1/models does not exist; this path has GET, HEAD, OPTIONS."),
+        ("POST", "/replicate/v1/trainings/mine/cancel", "matches POST /replicate/v1/trainings/mine/cancel"),
+        ("POST", "/replicate/v1/models", "POST /replicate/v1/models does not exist; this path has GET, QUERY."),
         ("GET", "/sdapi/v1/memory", "matches GET /sdapi/v1/memory"),
         ("POST", "/v1/embeddings", "matches POST /v1/embeddings"),
         ("GET", "/v1/x%00%ED%A0%80", "matches GET /v1/x%00%"),
@@ -102,6 +106,47 @@ def test_a_route_that_does_not_exist_has_an_error_in_the_doors_form(client: ApiC
 )
 def test_a_call_that_a_door_does_not_have_is_refused_by_its_name(client: ApiClient, method: str, path: str, told: str):
     assert told in client.open(path, method=method, json={}).text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/images/edits", {"prompt": "a cat", "image": DATA_URL}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": [WORDS, SHOWN]}]}),
+        ("/v1/responses", {"input": [{"role": "user", "content": INPUT}], "tools": [TOOL]}),
+        ("/sdapi/v1/img2img", {"prompt": "a cat", "init_images": [DATA_URL]}),
+        ("/replicate/v1/models/limner/limner-flow/predictions", {"input": {"prompt": "a cat", "image": DATA_URL}}),
+        ("/hf/models/limner-flow", {"inputs": DATA_URL.partition(",")[2], "parameters": {"prompt": "a cat"}}),
+    ],
+)
+def test_a_picture_for_a_model_that_starts_from_none_is_refused_with_those_that_do(
+    make_app: Callable[..., App], path: str, body: dict[str, Any]
+):
+    client = make_app(models=(CANVAS,)).test_client()
+    refused = client.post(path, json=body)
+    assert refused.status_code == 422
+    assert "image-to-image with limner-flow is not allowed here" in refused.text
+    assert "Models with image-to-image: canvas." in refused.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "meant"),
+    [
+        ("POST", "/images/generations", "/v1/images/generations"),
+        ("POST", "/v1/v1/images/generations", "/v1/images/generations"),
+        ("POST", "/responses", "/v1/responses"),
+        ("POST", "/txt2img", "/sdapi/v1/txt2img"),
+        ("POST", "/v1/predictions", "/replicate/v1/predictions"),
+        ("GET", "/replicate/v1/v1/account", "/replicate/v1/account"),
+    ],
+)
+def test_a_wrong_base_url_is_recognized_and_told_in_the_form_of_its_client(
+    client: ApiClient, method: str, path: str, meant: str
+):
+    answer = client.open(path, method=method, json={})
+    assert answer.status_code in (404, 405)
+    told = answer.json["error"]["message"] if meant.startswith("/v1/") else answer.json["detail"]
+    assert f"Did you mean {meant}? Check the client's base URL." in told
 
 
 def test_redis_away_is_no_server_error_of_ours(make_app: Callable[..., App]):

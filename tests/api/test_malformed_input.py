@@ -177,3 +177,26 @@ def test_database_errors_do_not_contain_query_parameters(database: Database, cap
     with database.read() as session, pytest.raises(SQLAlchemyError, match="no_such_table") as caught:
         session.execute(text("SELECT 1 FROM no_such_table WHERE a = :prompt"), {"prompt": "a secret cat"})
     assert "a secret cat" not in f"{caught.value}{caplog.text}"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({}, "prompt: it is missing. Say what the picture shows."),
+        ({"prompt": ["a cat"]}, "prompt: must be a valid string, not a list"),
+        ({"prompt": "a cat", "n": 0}, "n: must be greater than or equal to 1"),
+        (
+            {"prompt": "a cat", "n": "two"},
+            "n: must be a valid integer, not a text",
+        ),
+        ({"prompt": "a cat", "width": 1024}, "width: a width of 1024 is not allowed here; allowed: 256x256, 64x64."),
+        ({"prompt": "a cat", "model": "limner-gan", "steps": 9}, "steps: 9 is not allowed here; allowed: 1."),
+    ],
+)
+def test_a_usual_mistake_is_answered_with_what_to_change(client: ApiClient, body: dict[str, Any], told: str):
+    assert client.post("/api/v1/jobs", json=body).json["detail"] == told
+
+
+def test_a_body_that_is_too_large_is_told_how_much_is_allowed(client: ApiClient):
+    refused = client.post("/api/v1/jobs", json={"prompt": "x" * (17 << 20)})
+    assert (refused.status_code, "This call takes 16 MB" in refused.json["detail"]) == (413, True)

@@ -145,14 +145,14 @@ def test_what_a_response_cannot_have_is_refused_by_name_in_its_line(client: ApiC
         response("c", stream=True),
         response("d", background=True),
         response("e", previous_response_id="resp_none"),
-        response("f", temperature=0.2),
+        response("f", conversation="conv_1"),
         response("g", input=[{"role": "user", "content": [{"type": "input_text", "text": "x"}, picture]}]),
         response("h", metadata={"a": 1}),
         response("i", model="gpt-9"),
         edit("j", image=DATA_URL),
     ]
     names = ["tools", "tools[0].size", "stream", "background", "previous_response_id"]
-    names += ["temperature", "input", "metadata.a", "model", "url"]
+    names += ["conversation", "input", "metadata.a", "model", "url"]
     assert refused(client, loader, RESPONSES, *lines) == dict(enumerate(names, 1))
 
 

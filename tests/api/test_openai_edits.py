@@ -113,8 +113,8 @@ def test_metadata_of_a_form_may_be_given_key_by_key(app: App, client: ApiClient)
 
 REFUSED = [
     ({"prompt": "x"}, "image", "without an image"),
-    ({"image": [file(RED), file(RED)]}, "image", "2 images"),
-    ({"image[]": [file(RED), file(RED)]}, "image", "2 images"),
+    ({"image": [file(RED), file(RED)]}, "image", "send one, not 2"),
+    ({"image[]": [file(RED), file(RED)]}, "image", "send one, not 2"),
     ({"image": file(b"hello")}, "image", "not an image"),
     ({"image": file(NOISE[:2000])}, "image", "damaged"),
     ({"image": "http://example.org/boat.png"}, "image", "data URL"),
@@ -131,7 +131,7 @@ REFUSED = [
     ({"image": file(RED), "adapters[][name]": "x"}, "adapters", "JSON text"),
     ({"image": file(RED), "metadata": "page"}, "metadata", "JSON text"),
     ({"image": file(RED), "markup": file(RED)}, "markup", "markup"),
-    ({"image": file(RED), "input_fidelity": "high"}, "input_fidelity", "strength"),
+    ({"image": file(RED), "input_fidelity": "full"}, "input_fidelity", "high"),
     ({"image": file(RED), "model": "limner-gan"}, "image", "Models with image-to-image: canvas"),
     ({"image": file(RED), "size": "100x100"}, "size", "64x32"),
     ({"image": file(RED), "n": "\x00"}, "n", "NUL"),
@@ -145,6 +145,12 @@ def test_what_cannot_be_edited_is_refused_by_name(app: App, client: ApiClient):
         error = answer.json["error"]
         assert (error["param"], reason in error["message"]) == (param, True), (body, error)
     assert rows(app, Job) == 0
+
+
+@pytest.mark.parametrize("value", ["high", "low"])
+def test_the_fidelity_that_programs_always_send_is_reported_as_not_followed(client: ApiClient, value: str):
+    with post(client, {"prompt": "a boat", "image": file(RED), "input_fidelity": value}) as answer:
+        assert (answer.status_code, "strength says" in answer.headers["Warning"]) == (200, True)
 
 
 def test_a_variation_of_an_own_picture_takes_its_prompt_and_another_needs_one(app: App, client: ApiClient):

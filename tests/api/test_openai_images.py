@@ -126,6 +126,8 @@ REFUSED = [
     ("guidance", 21),
     ("guidance_rescale", 2),
     ("style", "vivid"),
+    ("input_fidelity", "high"),  # of edits
+    ("input_fidelity", "full"),
     ("scheduler", "ddim"),
     ("adapters", [{"name": "none"}]),
     ("adapters", "lace"),

@@ -70,10 +70,18 @@ def test_models_options_and_lists_are_readable(api: Any):
 
 def test_errors_say_what_to_change(api: Any):
     with pytest.raises(RuntimeError) as refused:
-        api.txt2img(prompt="a cat", steps=1, cfg_scale=1)  # the client's default size is 512x512
+        api.txt2img(prompt="a cat", width=4096, height=4096)
     status, text = refused.value.args
     assert (status, json.loads(text)["code"]) == (422, "invalid_request")
     assert "256x256, 64x64" in json.loads(text)["detail"]
+
+
+def test_the_clients_own_defaults_draw_a_picture(api: Any):
+    drawn = api.txt2img(prompt="a cat")  # 512x512, 20 steps and a guidance scale of 7, of which the model has none
+    assert drawn.image.size == (512, 512)
+    assert [each.partition(":")[0] for each in drawn.info["warnings"]] == [
+        *("steps", "cfg_scale", "sampler_name", "width, height")
+    ]
 
 
 def test_files_contain_the_parameters_once_the_tenant_wants_that(api: Any):
@@ -99,7 +107,7 @@ def test_open_webui_sets_the_model_and_draws(door: str):
         client.post("/options", json=options).raise_for_status()
         titles = [{"id": model["title"], "name": model["model_name"]} for model in client.get("/sd-models").json()]
         assert {"id": "limner-gan", "name": "limner-gan"} in titles
-        data = {"prompt": "a red apple", "batch_size": 1, "width": 256, "height": 256, "steps": 1}
+        data = {"prompt": "a red apple", "batch_size": 1, "width": 512, "height": 512, "steps": 50}
         drawn = client.post("/txt2img", json=data).raise_for_status().json()
     assert json.loads(drawn["info"])["sd_model_name"] == "limner-gan"
     assert base64.b64decode(drawn["images"][0]).startswith(b"\x89PNG")
@@ -111,13 +119,13 @@ def test_sillytavern_connects_draws_and_interrupts(door: str):
         "url": door,
         "auth": "user:secret",
         "prompt": "a cat",
-        "negative_prompt": "",
-        "sampler_name": "Automatic",
-        "scheduler": "automatic",
-        "steps": 4,
-        "cfg_scale": 3,
-        "width": 64,
-        "height": 64,
+        "negative_prompt": "lowres, bad anatomy, bad hands, text, error, cropped, worst quality, blurry",
+        "sampler_name": "DDIM",
+        "scheduler": "normal",
+        "steps": 20,
+        "cfg_scale": 7,
+        "width": 512,
+        "height": 512,
         "restore_faces": False,
         "enable_hr": False,
         "hr_upscaler": "Latent",

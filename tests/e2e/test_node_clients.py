@@ -69,7 +69,10 @@ def test_the_replicate_client_for_node_makes_its_calls_and_gets_its_own_errors(p
     assert found["file"]["type"] == "image/png"
     assert (found["file"]["metadata"], found["file"]["used"]) == ({"page": 3}, "succeeded")
     assert found["deleted"]
-    assert [status for _, status in found["errors"]] == [422, 404, 404]
+    assert (found["account"], found["hardware"], found["trainings"]) == ("organization", ["self-hosted"], 0)
+    assert (found["searched"], found["collection"], found["deployments"]) == (["canvas"], ["canvas"], True)
+    assert "text-to-image" in found["collections"]
+    assert [status for _, status in found["errors"]] == [422, 404, 404, 405, 404, 405]
     assert found["retried"] == {"status": "succeeded", "tries": 3}
 
 

@@ -44,7 +44,7 @@ def test_langchain(door: str) -> None:
     assert "apple" in found["text"]
     assert found["errors"] == [
         ["OpenAIModelNotFoundError", 404, "model"],
-        ["UnprocessableEntityError", 422, "temperature"],
+        ["UnprocessableEntityError", 422, "conversation"],
     ]
     assert jobs_of(door, "again in langchain") == 1
 

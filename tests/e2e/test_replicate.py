@@ -113,6 +113,42 @@ def test_models_versions_and_deployments_are_readable(client: replicate.Client):
     assert GAN in [each.id for each in client.deployments.list()]
 
 
+def test_the_account_the_hardware_and_collections_are_readable_and_models_are_searched(client: replicate.Client):
+    calls: Any = client
+    assert calls.accounts.current().type == "organization"
+    [hardware] = calls.hardware.list()
+    assert hardware.sku == calls.deployments.get(GAN).current_release.configuration.hardware
+    assert "text-to-image" in [each.slug for each in calls.collections.list()]
+    assert {GAN, "limner/limner-flow"} <= {model.id for model in calls.collections.get("text-to-image")}
+    assert "limner/canvas" in [model.id for model in calls.collections.get("inpainting")]
+    assert [model.id for model in calls.models.search("Tenth of the time")] == [GAN]
+    assert list(calls.models.search("a model of another service")) == []
+    assert list(calls.trainings.list()) == []
+
+
+def test_a_call_that_this_service_has_not_is_named(client: replicate.Client):
+    calls: Any = client
+    version = calls.models.get(GAN).latest_version.id
+    wanted = {"model": GAN, "version": version, "hardware": "cpu", "min_instances": 0, "max_instances": 1}
+    refused: list[tuple[int, Callable[[], Any]]] = [
+        (405, lambda: calls.models.create(owner="me", name="mine", visibility="private", hardware="cpu")),
+        (405, lambda: calls.models.delete(GAN)),
+        (405, lambda: calls.models.get(GAN).versions.delete(version)),
+        (405, lambda: calls.deployments.create(name="mine", **wanted)),
+        (405, lambda: calls.deployments.update("limner", "limner-gan", min_instances=1)),
+        (405, lambda: calls.deployments.delete("limner", "limner-gan")),
+        (404, lambda: calls.trainings.create(version=f"{GAN}:{version}", input={}, destination="me/mine")),
+        (404, lambda: calls.trainings.get("mine")),
+        (404, lambda: calls.trainings.cancel("mine")),
+        (404, lambda: calls.collections.get("none")),
+        (413, lambda: calls.models.search("x" * 2_000)),
+    ]
+    for status, call in refused:
+        with pytest.raises(ReplicateError) as caught:
+            call()
+        assert (caught.value.status, caught.value.type[:11], bool(caught.value.detail)) == (status, "urn:limner:", True)
+
+
 def test_a_file_is_an_input_as_upload_data_url_and_own_picture(
     client: replicate.Client, make_client: Callable[..., replicate.Client], tmp_path: Path
 ):

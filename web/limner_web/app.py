@@ -50,6 +50,7 @@ from limner_web.openai import models as openai_models
 from limner_web.openai import moderations as openai_moderations
 from limner_web.pages import assets, languages, oidc, plain, session
 from limner_web.pages import routes as pages
+from limner_web.replicate import directory as replicate_directory
 from limner_web.replicate import routes as replicate
 from limner_web.replicate import webhook_secret as replicate_webhook_secret
 from limner_web.services import build
@@ -93,6 +94,7 @@ MODULES: Final = (
     a1111,
     hugging_face,
     replicate,
+    replicate_directory,
     replicate_webhook_secret,
     pages,
     plain,

@@ -10,7 +10,8 @@ from flask import request
 from limner_shared.errors import Forbidden
 from limner_shared.settings import Settings
 
-SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS", "QUERY")
+"""Methods that change nothing."""
 OWN_SITE: Final = ("same-origin", "none")
 FOREIGN: Final = "This request came from a page of another site. Use the service's own pages."
 
@@ -19,11 +20,6 @@ def refuse_foreign(settings: Settings, message: str = FOREIGN) -> None:
     """Raise Forbidden with this message for a request that changes something and comes from a page of another site."""
     if request.method not in SAFE_METHODS and _is_foreign(settings):
         raise Forbidden(message)
-
-
-def public_origin(settings: Settings) -> str:
-    """The origin under which clients reach the service: the configured one, or that of this request."""
-    return settings.public_url or request.host_url.rstrip("/")
 
 
 def _is_foreign(settings: Settings) -> bool:

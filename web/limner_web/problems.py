@@ -11,6 +11,7 @@ from urllib.parse import quote
 from apiflask.exceptions import HTTPError
 from flask import Flask, Response, g, json, render_template, request
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import (
@@ -36,6 +37,7 @@ from limner_shared.errors import (
 )
 from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger
+from limner_web.intended_paths import intended_path
 
 log = get_logger(__name__)
 
@@ -57,7 +59,19 @@ OPENAI_TYPES: Final[dict[int, str]] = {
 SERVER_ERRORS: Final = HTTPStatus.INTERNAL_SERVER_ERROR
 EMPTY_TEXT: Final = "Describe the picture you want."
 UNKNOWN_FIELD: Final = "there is no such field here; leave it out, or check its name"
+MISSING_FIELD: Final = "it is missing"
+TYPES: Final[Mapping[type, str]] = {
+    str: "a text",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+}
+"""What a value of JSON is called in errors."""
 MAX_PATH_CHARS: Final = 200
+METHODS_OF_EVERY_PATH: Final = ("HEAD", "OPTIONS")
 
 
 def install(app: Flask) -> None:
@@ -67,7 +81,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(StorageFull, _storage)
     app.register_error_handler(ObjectLost, _lost)
     app.register_error_handler(ValidationError, lambda error: problem(from_validation(error)))
-    app.register_error_handler(RequestEntityTooLarge, lambda _error: problem(BodyTooLarge()))
+    app.register_error_handler(RequestEntityTooLarge, lambda _error: problem(_too_large()))
     app.register_error_handler(HTTPError, _apiflask)
     app.register_error_handler(HTTPException, _http)
     for kind in DATABASE_AWAY:
@@ -87,16 +101,20 @@ def problem(error: LimnerError) -> Response:
     return answer
 
 
-def document(status: int, code: str, title: str, detail: str, more: dict[str, Any] | None = None) -> Response:
+def document(
+    status: int, code: str, title: str, detail: str, more: dict[str, Any] | None = None, path: str | None = None
+) -> Response:
     """A problem document; `more` holds its extension members.
 
-    Paths of another API get that API's form, and browsers that open a page get a page.
+    Paths of another API get that API's form, and browsers that open a page get a page. `path` is the one that the
+    client probably meant, if that is not the request's.
     """
-    if request.path.startswith(OPENAI_PATHS):
+    path = path or request.path
+    if path.startswith(OPENAI_PATHS):
         return _openai(status, code, detail, more or {})
-    if request.path.startswith("/sdapi/"):
+    if path.startswith("/sdapi/"):
         return Response(json.dumps({"detail": detail, "code": code} | (more or {})), status, mimetype=JSON)
-    if request.path.startswith("/hf/"):
+    if path.startswith("/hf/"):
         return Response(json.dumps({"error": detail, "code": code} | (more or {})), status, mimetype=JSON)
     if _wants_page():
         page = render_template("error.html", status=status, code=code, title=title, detail=detail)
@@ -151,10 +169,23 @@ def from_validation(error: ValidationError, names: Mapping[str, str] = MappingPr
         own = ".".join(map(str, found["loc"]))
         field = names.get(own.partition(".")[0], own)
         empty = found["type"] == "string_too_short" and own in TEXT_FIELDS
-        message = UNKNOWN_FIELD if found["type"] == "extra_forbidden" else found["msg"]
-        errors.append({"field": field, "message": EMPTY_TEXT if empty else message})
+        message = EMPTY_TEXT if empty else _message(found)
+        errors.append({"field": field, "message": message})
         parts.append(EMPTY_TEXT if empty else f"{field or 'body'}: {message}")
     return InvalidRequest("; ".join(parts), errors=errors)
+
+
+def _message(found: ErrorDetails) -> str:
+    """What is wrong with one value, and what was sent where that is of another type."""
+    kind, message = found["type"], found["msg"].replace("Input should be", "must be")
+    if kind == "extra_forbidden":
+        return UNKNOWN_FIELD
+    if kind == "missing":
+        return MISSING_FIELD
+    if kind.endswith(("_type", "_parsing")):
+        sent: object = found["input"]
+        return f"{message}, not {TYPES.get(type(sent), 'this')}"
+    return message
 
 
 def _apiflask(error: HTTPError) -> Response:
@@ -167,7 +198,9 @@ def _apiflask(error: HTTPError) -> Response:
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
     code = HTTP_CODES.get(status, "http_error")
-    answer = document(status, code, error.name, _told(error))
+    meant = intended_path() if isinstance(error, NotFound | MethodNotAllowed) else None
+    told = _told(error) if meant is None else f"{_told(error)} Did you mean {meant}? Check the client's base URL."
+    answer = document(status, code, error.name, told, path=meant)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         answer.headers["Allow"] = ", ".join(error.valid_methods)
     if isinstance(error, RequestedRangeNotSatisfiable) and error.length is not None:
@@ -179,7 +212,8 @@ def _told(error: HTTPException) -> str:
     """What is wrong. A request that no route takes is named, because a client's program does not show its calls."""
     called = f"{request.method} {quote(request.path[:MAX_PATH_CHARS], errors='replace')}"
     if isinstance(error, MethodNotAllowed):
-        return f"{called} does not exist; this path has {', '.join(sorted(error.valid_methods or ()))}."
+        methods = sorted({*(error.valid_methods or ())} - {*METHODS_OF_EVERY_PATH}) or ["OPTIONS"]
+        return f"{called} does not exist; this path has {', '.join(methods)}."
     if isinstance(error, NotFound):
         return f"No call and no object of this service matches {called}."
     return error.description or error.name
@@ -191,6 +225,12 @@ def _database(error: DBAPIError) -> Response:
         return problem(DatabaseFull(retry_after=30))
     message = "The database is unavailable or busy. Try again shortly."
     return problem(ServiceUnavailable(message, retry_after=2))
+
+
+def _too_large() -> BodyTooLarge:
+    most = request.max_content_length
+    limit = "" if most is None else f" This call takes {most // 1_000_000} MB; send less, such as smaller pictures."
+    return BodyTooLarge(f"{BodyTooLarge.__doc__}{limit}")
 
 
 def _storage(error: StorageFailed | StorageFull) -> Response:

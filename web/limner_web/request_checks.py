@@ -70,9 +70,8 @@ def _check_body() -> None:
 
 def _check_json() -> None:
     if request.mimetype != "application/json":
-        raise UnsupportedMediaType(
-            f"Send JSON with `Content-Type: application/json`, not {request.mimetype or 'without a type'!r}."
-        )
+        given = f"not {request.mimetype!r}" if request.mimetype else "which is missing"
+        raise UnsupportedMediaType(f"Send JSON with the header `Content-Type: application/json`, {given}.")
     try:
         data = request.get_data()
     except BROKEN_BODY as error:

@@ -97,8 +97,11 @@ DECLARED: Final[dict[Route, str]] = {
         openai_models.list_models openai_models.get_model
         openai_responses.delete_response openai_responses.cancel_response openai_responses.list_input_items
         replicate.list_predictions replicate.get_prediction replicate.cancel_prediction
-        replicate.list_models replicate.get_model replicate.list_versions replicate.get_version
-        replicate.list_deployments replicate.get_deployment
+        replicate_directory.get_account replicate_directory.list_hardware replicate_directory.list_trainings
+        replicate_directory.list_collections replicate_directory.get_collection
+        replicate_directory.list_models replicate_directory.search_models replicate_directory.get_model
+        replicate_directory.list_versions replicate_directory.get_version
+        replicate_directory.list_deployments replicate_directory.get_deployment
         replicate.list_files replicate.get_file replicate.delete_file
         a1111.get_options a1111.list_models a1111.list_samplers a1111.list_schedulers a1111.list_upscalers
         a1111.list_nothing a1111.list_vaes a1111.list_face_restorers a1111.list_realesrgan_models

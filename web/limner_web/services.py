@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from celery import Celery
-from flask import current_app
+from flask import current_app, request
 
 from limner_shared.c2pa_signing import PictureSigner
 from limner_shared.db import ledger
@@ -128,3 +128,8 @@ def _make_local_tenant(database: Database) -> None:
 def get_services() -> Services:
     """Return the services of the application that handles this request."""
     return cast("Services", current_app.extensions["limner"])
+
+
+def public_origin(services: Services) -> str:
+    """The scheme, host and port at which clients reach this service: as configured, or as this request names them."""
+    return services.settings.public_url or request.host_url.rstrip("/")

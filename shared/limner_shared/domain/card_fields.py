@@ -59,6 +59,10 @@ class Range(BaseModel):
     max: float = Field(allow_inf_nan=False)
     default: float = Field(allow_inf_nan=False)
 
+    def __str__(self) -> str:
+        """The bounds as errors name them."""
+        return f"{self.min:g}" if self.min == self.max else f"{self.min:g} to {self.max:g}"
+
     @model_validator(mode="after")
     def _ordered(self) -> Range:
         if not self.min <= self.default <= self.max:
@@ -115,7 +119,10 @@ def find_size(request: JobRequest, sizes: Sequence[tuple[int, int]]) -> tuple[in
     for size in sizes:
         if width in (size[0], None) and height in (size[1], None):
             return size
-    raise refuse("height" if width is None else "width", f"{width}x{height}", list(by_name))
+    if width is None or height is None:
+        name, value = ("height", height) if width is None else ("width", width)
+        raise refuse(name, f"a {name} of {value}", list(by_name))
+    raise refuse("width", f"{width}x{height}", list(by_name))
 
 
 def candidates(request: JobRequest, model: str, offered: int) -> int:

@@ -29,7 +29,7 @@ from limner_shared.domain.conditions import Conditions, beyond, cut
 from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, JobRequest, JobSpec, Task
 from limner_shared.domain.safety import SafetyPolicy
 from limner_shared.domain.scenes import NearestName, SceneRule
-from limner_shared.errors import CardError, NegativePromptUnsupported
+from limner_shared.errors import CardError, InvalidRequest, NegativePromptUnsupported
 
 MULTIPLE: Final = 8
 """Pixels along one side of a latent cell of diffusers' pipelines."""
@@ -145,11 +145,8 @@ class ModelCard(BaseModel):
         steps = self._number("steps", request.steps, self.steps)
         if request.negative_prompt and not self.takes_negative_prompts:
             reason = "cannot leave things out" if self.guidance.max > 1 else "has no guidance"
-            raise NegativePromptUnsupported(
-                f"negative_prompt: a negative prompt is not allowed here: {self.name} {reason}.",
-                field="negative_prompt",
-                allowed="none",
-            )
+            message = f"negative_prompt: a negative prompt is not allowed here: {self.name} {reason}. Leave it out."
+            raise NegativePromptUnsupported(message, field="negative_prompt", allowed="none")
         by_seed = self.styles_by_seed if request.style is None else ()
         return JobSpec(
             version=2 if (drawn := candidates(request, self.name, self.candidates)) > 1 else 1,
@@ -198,13 +195,14 @@ class ModelCard(BaseModel):
         return spec.model_copy(update={name: value for name, value in changes.items() if name not in spec.given})
 
     def _prompt(self, request: JobRequest) -> str:
-        if (request.prompt is None) == (request.description is None):
-            got = "neither" if request.prompt is None else "both"
-            raise refuse("prompt", f"{got} of prompt and description", "one of prompt and description")
-        if request.prompt is not None:
+        """The prompt, or the description, in case no better prompt is derived from it. Raises InvalidRequest."""
+        if request.description is None:
+            if request.prompt is None:
+                raise InvalidRequest("prompt: it is missing. Say what the picture shows.", field="prompt")
             return self._text("prompt", request.prompt)
-        # The description itself, in case no better prompt is derived from it.
-        return cut((request.description or "").replace("\x00", " "), self.max_prompt_chars)
+        if request.prompt is not None:
+            raise refuse("prompt", "a prompt beside a description", "one of prompt and description")
+        return cut(request.description.replace("\x00", " "), self.max_prompt_chars)
 
     def _given(self, request: JobRequest) -> tuple[str, ...]:
         if request.description is None:
@@ -238,7 +236,7 @@ class ModelCard(BaseModel):
         if value is None:
             return limits.default
         if not limits.min <= value <= limits.max:
-            raise refuse(field, shown(value), f"{limits.min:g} to {limits.max:g}")
+            raise refuse(field, shown(value), str(limits))
         return value
 
 

@@ -33,6 +33,14 @@ for await (const page of client.paginate(client.models.list)) found.models.push(
 found.versions = (await client.models.versions.list("limner", "canvas")).results?.length ?? 0;
 found.deployment = (await client.deployments.get("limner", "canvas")).current_release.model;
 
+found.account = (await client.accounts.current()).type;
+found.hardware = (await client.hardware.list()).map((each) => each.sku);
+found.collection = (await client.collections.get("inpainting")).models.map((each) => each.name);
+found.collections = (await client.collections.list()).results.map((each) => each.slug);
+found.searched = (await client.models.search("canvas")).results.map((each) => each.name);
+found.trainings = (await client.trainings.list()).results.length;
+found.deployments = (await client.deployments.list()).results.length > 0;
+
 const file = await client.files.create(new Blob([png], { type: "image/png" }), { page: 3 });
 const started = await client.predictions.create({ model, input: { prompt: "x", image: file.urls.get }, wait: 30 });
 found.file = { type: file.content_type, size: file.size, metadata: file.metadata, used: started.status };
@@ -45,6 +53,9 @@ for (const asked of [
   () => client.predictions.create({ model, input: { prompt: "x", width: 3, height: 3 } }),
   () => client.predictions.create({ model: "limner/none", input: { prompt: "x" } }),
   () => client.predictions.get("job_none"),
+  () => client.models.create("me", "mine", { visibility: "private", hardware: "cpu" }),
+  () => client.trainings.get("mine"),
+  () => client.deployments.delete("limner", "canvas"),
 ]) {
   const error = await asked().then(() => null, (caught) => caught);
   found.errors.push([error.constructor.name, error.response?.status ?? null]);

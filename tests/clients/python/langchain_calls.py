@@ -35,7 +35,7 @@ found["edit"] = [block["type"] for block in artist.invoke([{"role": "user", "con
 found["streamed"] = sorted({block["type"] for chunk in artist.stream("a boat") for block in chunk.content})
 
 found["errors"] = []
-for model, more in (("gpt-9", {}), ("canvas", {"temperature": 0.2, "use_responses_api": True})):
+for model, more in (("gpt-9", {}), ("canvas", {"use_responses_api": True, "model_kwargs": {"conversation": "conv_1"}})):
     try:
         ChatOpenAI(model=model, max_retries=0, **more, **place).bind_tools([tool] if more else []).invoke("x")
     except openai.APIStatusError as error:

@@ -89,6 +89,7 @@ PATHS: Final = (
         "/language",
         "/v1/",
         "/sdapi/v1/x",
+        "/replicate/v1/models",
         "/replicate/v1/models/%00/x",
         "/images/x",
         "/static/../x",
@@ -175,7 +176,8 @@ def replicate_files(draw: st.DrawFn) -> Request:
 @st.composite
 def replicate_reads(draw: st.DrawFn) -> Request:
     method = draw(st.sampled_from(("GET", "GET", "GET", "DELETE", "POST")))
-    folder = draw(st.sampled_from(("predictions", "files", "models", "models/limner", "deployments/limner", "x")))
+    folders = ("predictions", "files", "models", "models/limner", "deployments/limner", "collections", "account", "x")
+    folder = draw(st.sampled_from(folders))
     each = draw(st.one_of(st.just(""), IDS.map(lambda given: f"/{given}"), st.just("/limner-gan")))
     tail = draw(st.sampled_from(("", "", "/cancel", "/stream", "/versions", "/versions/x")))
     query = draw(st.fixed_dictionaries({}, optional={"cursor": IDS}))
@@ -257,7 +259,7 @@ def raw_bodies(draw: st.DrawFn) -> Request:
     """Bodies and headers that no client sends, to every route."""
     headers = dict(draw(st.lists(st.sampled_from(HEADERS), max_size=2)))
     headers["Content-Type"] = draw(st.sampled_from(TYPES))
-    method = draw(st.sampled_from(("POST", "POST", "POST", "PUT", "PATCH", "GET", "DELETE")))
+    method = draw(st.sampled_from(("POST", "POST", "POST", "PUT", "PATCH", "GET", "DELETE", "QUERY")))
     body = draw(st.one_of(st.sampled_from(RAW), st.binary(max_size=20)))
     return Request(method, draw(st.sampled_from(PATHS)), raw=body, headers=headers)
 

@@ -146,9 +146,15 @@ def test_no_state_follows_a_terminal_one_and_every_state_can_be_reached():
     assert sources(JobState.SUCCEEDED) == (JobState.RUNNING,)
 
 
-@pytest.mark.parametrize("fields", [{}, {"prompt": "a cat", "description": "a cat"}])
-def test_a_request_has_a_prompt_or_a_description(catalogue: Catalogue, fields: dict[str, Any]):
-    with pytest.raises(InvalidRequest, match="one of prompt and description"):
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, "prompt: it is missing. Say what the picture shows."),
+        ({"prompt": "a cat", "description": "a cat"}, "one of prompt and description"),
+    ],
+)
+def test_a_request_has_a_prompt_or_a_description(catalogue: Catalogue, fields: dict[str, Any], told: str):
+    with pytest.raises(InvalidRequest, match=told):
         catalogue.resolve(JobRequest(**fields))
 
 

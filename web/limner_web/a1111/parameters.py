@@ -16,8 +16,12 @@ from limner_web.a1111.options import Options, with_changes
 from limner_web.picture_formats import MAX_SIDE
 
 LORA: Final = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
+USUAL_SIDE: Final = 512
+"""A side that a request leaves out, beside one that the model lacks."""
 AUTOMATIC: Final = ("", "automatic", "normal", "use same sampler", "use same scheduler")
 """Names that leave the choice of sampler or schedule to the model."""
+NO_STYLE: Final = ("", "None")
+"""What clients send in `styles` where their user chose none."""
 SAMPLERS: Final = {
     "ddim": "DDIMScheduler",
     "ddpm": "DDPMScheduler",
@@ -36,8 +40,8 @@ SAMPLERS: Final = {
 """A1111's names of samplers and the diffusers schedulers that implement them."""
 
 IGNORED: Final = {
-    # What the web UI does with its own output folder.
-    *("do_not_save_grid", "do_not_save_samples", "save_images"),
+    # What the web UI does with its own output folder, and its name for the task.
+    *("do_not_save_grid", "do_not_save_samples", "force_task_id", "save_images"),
     # What only matters together with a parameter that is refused.
     *("firstphase_height", "firstphase_width", "refiner_switch_at", "script_args", "subseed", "s_tmax", "s_tmin"),
     *("hr_additional_modules", "hr_cfg", "hr_checkpoint_name", "hr_negative_prompt", "hr_prompt", "hr_resize_x"),
@@ -51,7 +55,7 @@ NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "comments": ({},),
     "enable_hr": (False,),
     "eta": (0, 1),
-    "force_task_id": ("",),
+    "firstpass_image": ("",),
     "image_cfg_scale": (0, 1.5),
     "infotext": ("",),
     "initial_noise_multiplier": (0, 1),
@@ -120,7 +124,7 @@ class TextToImage(BaseModel):
 class ImageToImage(TextToImage):
     """The supported parameters of `img2img`."""
 
-    init_images: list[str] = Field(min_length=1, max_length=1)
+    init_images: list[str]
     mask: str | None = None
     denoising_strength: float | None = 0.75
     include_init_images: bool = False
@@ -173,21 +177,25 @@ def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, 
     prompt, adapters = given.prompt or "", list[dict[str, Any]]()
     if not given.disable_extra_networks:
         prompt, adapters = _adapters(prompt)
+    own = _own_values(given, card)
+    warnings += [f"{name}: {note}" for name, note in own.items()]
     fields: dict[str, Any] = {
         "prompt": prompt,
-        "negative_prompt": given.negative_prompt or None,
+        "negative_prompt": None if "negative_prompt" in own else given.negative_prompt or None,
         "model": card.name,
         "style": _style(given),
         "width": given.width,
         "height": given.height,
-        "steps": given.steps,
-        "guidance": given.cfg_scale,
+        "steps": None if "steps" in own else given.steps,
+        "guidance": None if "cfg_scale" in own else given.cfg_scale,
         "scheduler": _scheduler(given, card, warnings),
         "adapters": adapters,
         "seed": None if given.seed is None or given.seed < 0 else given.seed,
         "n": given.batch_size * given.n_iter,
     }
     if isinstance(given, ImageToImage):
+        if len(given.init_images) != 1:
+            raise refuse("init_images", f"{len(given.init_images)} pictures", "one picture")
         fields |= {"image": _data_url(given.init_images[0]), "strength": given.denoising_strength}
         fields["mask"] = None if given.mask is None else _data_url(given.mask)
     return fields
@@ -195,9 +203,10 @@ def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, 
 
 def _other_size(given: TextToImage, card: ModelCard) -> tuple[int, int] | None:
     """The requested size if the model lacks it and a picture may be scaled to it."""
-    if given.width is None or given.height is None or (given.width, given.height) in card.sizes:
+    width, height = given.width, given.height
+    if any(width in (each[0], None) and height in (each[1], None) for each in card.sizes):
         return None
-    size = (given.width, given.height)
+    size = (USUAL_SIDE if width is None else width, USUAL_SIDE if height is None else height)
     return size if min(size) >= 1 and max(size) <= MAX_SIDE else None
 
 
@@ -214,9 +223,25 @@ def _adapters(prompt: str) -> tuple[str, list[dict[str, Any]]]:
 
 
 def _style(given: TextToImage) -> str | None:
-    if given.styles and len(given.styles) > 1:
-        raise refuse("styles", f"{len(given.styles)} styles", "one of the model's styles")
-    return given.styles[0] if given.styles else None
+    styles = [style for style in given.styles or () if style not in NO_STYLE]
+    if len(styles) > 1:
+        raise refuse("styles", f"{len(styles)} styles", "one of the model's styles")
+    return styles[0] if styles else None
+
+
+def _own_values(given: TextToImage, card: ModelCard) -> dict[str, str]:
+    """The parameters that ask for what the model cannot vary, each with what the answer says of it.
+
+    Clients send a negative prompt, steps and a guidance scale whether or not their user chose them. Where the model
+    leaves no choice, its own value is used; where it has one, a value beyond its limits is refused.
+    """
+    notes: dict[str, str] = {}
+    if (given.negative_prompt or "").strip() and not card.takes_negative_prompts:
+        notes["negative_prompt"] = f"{card.name} cannot leave things out, so this had no effect."
+    for name, asked, limits in (("steps", given.steps, card.steps), ("cfg_scale", given.cfg_scale, card.guidance)):
+        if limits.min == limits.max and asked not in (None, limits.min):
+            notes[name] = f"{card.name} always uses {limits.min:g}, not {asked:g}."
+    return notes
 
 
 def _scheduler(given: TextToImage, card: ModelCard, warnings: list[str]) -> str | None:

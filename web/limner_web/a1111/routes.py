@@ -179,10 +179,12 @@ def _generate(kind: type[parameters.TextToImage]) -> Response:
     services, body, caller = get_services(), request.get_json(), waiting.WaitingClient.of_request()
     header = JobHeaders.read(request.headers)
     try:
-        fits = services.model_names.fits_sizes
+        fits = services.model_names.fits_sizes(built_in=True)
         asked = parameters.read(body, kind, _options(services), services.catalogue, fits=fits)
         job_id = submission.submit(services, tenant_id(), asked.job, header).job_id
-    except (InvalidRequest, ValidationError) as error:
+    except InvalidRequest as error:
+        raise renamed(services.model_names.with_able_models(error), parameters.CALLED) from error
+    except ValidationError as error:
         raise renamed(error, parameters.CALLED) from error
     current_jobs.remember(services.hints.redis, _caller(), job_id)
     release_request_slot(services.limiter)

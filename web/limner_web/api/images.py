@@ -18,10 +18,9 @@ from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.views import ImageLink
 from limner_web.auth import tenant_id
 from limner_web.bucket_redirects import Target
-from limner_web.cross_site import public_origin
 from limner_web.picture_formats import MAX_SIDE, MEDIA_TYPES, Format, accepted_format
 from limner_web.renditions import Rendition
-from limner_web.services import get_services
+from limner_web.services import get_services, public_origin
 
 bp = APIBlueprint("images", __name__, url_prefix="/api/v1/images", tag="Images")
 SIZE: Final = "^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$"
@@ -106,7 +105,7 @@ def get_link(image_id: str, query: LinkQuery) -> Response:
     with services.database.read() as session:
         row = queries.image(session, tenant_id(), image_id)
     path, until = services.links.make(row.id, query.expires_in)
-    base = public_origin(services.settings)
+    base = public_origin(services)
     link = ImageLink(url=f"{base}{path}", expires_at=as_datetime(until))
     answer = make_response(link.model_dump(mode="json"))
     answer.headers["Cache-Control"] = "no-store"

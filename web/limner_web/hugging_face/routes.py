@@ -41,7 +41,7 @@ def create_picture(model: str) -> Response:
     try:
         job_id = submission.submit(services, tenant_id(), order.request, header).job_id
     except InvalidRequest as error:
-        raise renamed(error, order.names) from error
+        raise renamed(services.model_names.with_able_models(error), order.names) from error
     release_request_slot(services.limiter)
     *_, job = waiting.follow(services, tenant_id(), job_id, caller)
     return with_warning(_file(services, waiting.require_success(job), kind), warning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, Literal
 
 from apiflask import APIBlueprint
@@ -17,12 +18,11 @@ from limner_shared.domain.batches import CANCELLING, INPUT_PURPOSE, MAX_HOURS, B
 from limner_shared.domain.card_fields import refuse
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web.auth import tenant_id
-from limner_web.cross_site import public_origin
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
 from limner_web.limits import CANCELED_AT_ONCE
 from limner_web.openai.batch_calls import EndpointPath
-from limner_web.services import Services, get_services
+from limner_web.services import Services, get_services, public_origin
 
 bp = APIBlueprint("openai_batches", __name__, url_prefix="/v1/batches", enable_openapi=False)
 
@@ -30,6 +30,7 @@ HOUR: Final = 3600
 DAY: Final = 24 * HOUR
 MAX_ORIGIN: Final = 300
 MAX_PAIRS: Final = 16
+WINDOW: Final = re.compile("[1-9][0-9]{0,2}h")
 
 
 class ExpiresAfter(BaseModel):
@@ -48,7 +49,7 @@ class BatchFields(BaseModel):
 
     input_file_id: str = Field(min_length=1, max_length=40)
     endpoint: EndpointPath
-    completion_window: str = Field(pattern=r"^[1-9][0-9]{0,2}h$")
+    completion_window: str = Field(max_length=40)
     metadata: dict[str, str] | None = None
     output_expires_after: ExpiresAfter | None = None
 
@@ -74,7 +75,7 @@ def create_batch() -> Response:
     _check(fields)
     longest = services.settings.input_retention_days * DAY
     asked = fields.output_expires_after.seconds if fields.output_expires_after else longest
-    origin = public_origin(services.settings)
+    origin = public_origin(services)
     new = NewBatch(
         fields.endpoint,
         fields.input_file_id,
@@ -129,8 +130,8 @@ def cancel_batch(batch_id: str) -> Response:
 
 def _check(fields: BatchFields) -> None:
     """Raise InvalidRequest for a window or metadata beyond the limits."""
-    if fields.hours > MAX_HOURS:
-        raise refuse("completion_window", fields.completion_window, f"1h to {MAX_HOURS}h, such as 24h")
+    if not WINDOW.fullmatch(fields.completion_window) or fields.hours > MAX_HOURS:
+        raise refuse("completion_window", repr(fields.completion_window), f"1h to {MAX_HOURS}h, such as 24h")
     pairs = fields.metadata or {}
     if len(pairs) > MAX_PAIRS or any(len(key) > 64 or len(value) > 512 for key, value in pairs.items()):  # noqa: PLR2004
         raise refuse("metadata", "this", f"at most {MAX_PAIRS} keys of 64 characters, with values of 512")

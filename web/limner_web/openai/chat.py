@@ -6,75 +6,39 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
-from limner_shared.db.signed_links import FOLDER, MAX_SECONDS, SignedLinks
+from limner_shared.db.signed_links import MAX_SECONDS, SignedLinks
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
 from limner_shared.domain.ids import new_id
-from limner_shared.domain.jobs import MAX_SEED, JobRequest
 from limner_shared.domain.views import ImageView, JobView
-from limner_shared.errors import InvalidLink, InvalidRequest, NotFound
+from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import small_talk, waiting
 from limner_web.auth import tenant_id
-from limner_web.cross_site import public_origin
 from limner_web.intake import conversations
 from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.openai import chat_tasks
 from limner_web.openai.calls import KEEPALIVE, event, event_stream, submit
-from limner_web.problems import renamed
-from limner_web.services import Services, get_services
+from limner_web.openai.chat_request import ChatMessage, ChatRequest, in_chat_terms, job_request
+from limner_web.openai.image_answer import WORD
+from limner_web.openai.picture_addresses import image_id_at
+from limner_web.services import Services, get_services, public_origin
 from limner_web.throttling import release_request_slot
 from limner_web.view_builders import accepted_languages
 from limner_web.warning_header import with_warning
 
 bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
 
-CALLED: Final = {"description": "messages"}
-"""OpenAI's name of our field."""
 CHUNK: Final = "chat.completion.chunk"
 DONE: Final = "data: [DONE]\n\n"
-_IMAGE_URL: Final = re.compile(rf"/api/v1/images/(img_[0-9a-z]+)|{FOLDER}/([\w.~-]{{1,300}})", re.ASCII)
 Address = Callable[[ImageView], str]
 """Gives a picture's URL."""
-
-
-class Part(BaseModel):
-    """A part of a message. Only text parts are used."""
-
-    type: str
-    text: str = ""
-
-
-class ChatMessage(BaseModel):
-    """A message and the role of its author."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[Part] | None = None
-
-    @property
-    def text(self) -> str:
-        """The text of the message, without its other parts."""
-        if isinstance(self.content, list):
-            return " ".join(part.text for part in self.content if part.type == "text")
-        return self.content or ""
-
-
-class ChatRequest(BaseModel):
-    """The supported fields of OpenAI's request. Fields for language models alone (temperature, …) are ignored."""
-
-    model_config = ConfigDict(extra="ignore")
-    messages: list[ChatMessage] = Field(min_length=1, max_length=1000)
-    model: str | None = None
-    stream: bool = False
-    n: int | None = Field(default=None, ge=1)
-    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
 
 
 @bp.post("/chat/completions")
@@ -85,38 +49,29 @@ def create_chat_completion() -> Response:
     services = get_services()
     body = ChatRequest.model_validate(request.get_json())
     card, warning = services.model_names.resolve(body.model)
-    said = _words(_last_text(body), card)
+    said = None if body.messages[-1].others else _words(body.last_text, card)
     if said is not None:
         return with_warning(_said(body, card.name, said), warning)
     caller = waiting.WaitingClient.of_request()
-    job_id = _submit(services, body, card.name if body.model else None)
+    job_id = _submit(services, body, card)
     release_request_slot(services.limiter)
-    address = partial(_address, services, public_origin(services.settings))
+    address = partial(_address, services, public_origin(services))
     views = waiting.follow(services, tenant_id(), job_id, caller)
     if body.stream:
-        return with_warning(event_stream(_chunks(views, address)), warning)
+        return with_warning(event_stream(_chunks(body, views, address)), warning)
     *_, job = views
-    return with_warning(jsonify(_completion(waiting.require_success(job), address)), warning)
+    return with_warning(jsonify(_completion(body, waiting.require_success(job), address)), warning)
 
 
-def _submit(services: Services, body: ChatRequest, model: str | None) -> str:
-    before, text = body.messages[:-1], _last_text(body)
-    chosen = body.model_dump(include={"n", "seed"}, exclude_none=True) | {"model": model}
-    try:
-        job_request = JobRequest.model_validate({"description": text} | chosen)
-    except ValidationError as error:
-        raise renamed(error, CALLED) from error
+def _submit(services: Services, body: ChatRequest, card: ModelCard) -> str:
+    request = job_request(services, tenant_id(), body, card)
     with services.database.read() as session:
-        history = _history(session, services.links, before)[-MAX_HISTORY_TURNS:]
+        history = _history(session, services.links, body.messages[:-1])[-MAX_HISTORY_TURNS:]
     messages = body.model_dump_json(include={"messages"})  # all of them: another chat may end with the same message
-    return submit(services, job_request, f"chat {messages}", tuple(history))
-
-
-def _last_text(body: ChatRequest) -> str:
-    last = body.messages[-1]
-    if last.role != "user" or not last.text.strip():
-        raise InvalidRequest("messages: the last message must have the role `user` and contain text.", field="messages")
-    return last.text
+    try:
+        return submit(services, request, f"chat {messages}", tuple(history))
+    except InvalidRequest as error:
+        raise in_chat_terms(services, error) from error
 
 
 def _words(text: str, card: ModelCard) -> str | None:
@@ -133,8 +88,8 @@ def _said(body: ChatRequest, model: str, content: str) -> Response:
     """The answer in words. It has no job."""
     envelope = {"id": f"chatcmpl-{new_id('chat')}", "created": int(time.time()), "model": model}
     if body.stream:
-        return event_stream([*_deltas(envelope | {"object": CHUNK}, content), DONE])
-    return jsonify(_finished(envelope | {"object": "chat.completion"}, content))
+        return event_stream([*_deltas(body, envelope | {"object": CHUNK}, content), DONE])
+    return jsonify(_finished(body, envelope | {"object": "chat.completion"}, content))
 
 
 def _history(session: Session, links: SignedLinks, messages: Sequence[ChatMessage]) -> list[Turn]:
@@ -143,11 +98,11 @@ def _history(session: Session, links: SignedLinks, messages: Sequence[ChatMessag
     for message in messages:
         if message.role == "user" and message.text.strip() and small_talk.read(message.text) is None:
             turns.append(Turn(text=message.text[:MAX_DESCRIPTION]))
-        found = _IMAGE_URL.search(message.text) if message.role == "assistant" else None
-        if found and turns:
+        image_id = image_id_at(links, message.text) if message.role == "assistant" else None
+        if image_id and turns:
             try:
-                image = queries.image(session, tenant_id(), found[1] or links.image_of(found[2]))
-            except (NotFound, InvalidLink):
+                image = queries.image(session, tenant_id(), image_id)
+            except NotFound:
                 continue
             conditions = conversations.conditions_of(queries.job(session, tenant_id(), image.job_id))
             turns[-1] = turns[-1].model_copy(update={"conditions": conditions})
@@ -170,19 +125,29 @@ def _plain(text: str) -> str:
     return re.sub(r"[\[\]\n]", " ", text)
 
 
-def _completion(job: JobView, address: Address) -> dict[str, Any]:
-    return _finished(_envelope(job, "chat.completion"), _content(job, address)) | {
+def _completion(body: ChatRequest, job: JobView, address: Address) -> dict[str, Any]:
+    """The answer with its pictures: in the text, as OpenRouter's members of the message, and with their seeds."""
+    answer = _finished(body, _envelope(job, "chat.completion"), _content(job, address))
+    shown = [{"type": "image_url", "image_url": {"url": address(image)}} for image in job.images]
+    answer["choices"][0]["message"]["images"] = shown
+    return answer | {
         "images": [{"id": image.id, "url": address(image), "seed": image.seed} for image in job.images],
         "revised_prompt": job.revised_prompt,
     }
 
 
-def _finished(envelope: dict[str, Any], content: str) -> dict[str, Any]:
+def _finished(body: ChatRequest, envelope: dict[str, Any], content: str) -> dict[str, Any]:
     message = {"role": "assistant", "content": content, "refusal": None}
     return envelope | {
         "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
-        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        "usage": _usage(body, content),
     }
+
+
+def _usage(body: ChatRequest, content: str) -> dict[str, int]:
+    """The words and punctuation marks read and said."""
+    read, said = sum(len(WORD.findall(message.text)) for message in body.messages), len(WORD.findall(content))
+    return {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
 
 
 def _envelope(job: JobView, kind: str) -> dict[str, Any]:
@@ -190,7 +155,7 @@ def _envelope(job: JobView, kind: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{job.id}", "object": kind, "created": created, "model": job.model, "job_id": job.id}
 
 
-def _chunks(views: Iterator[JobView], address: Address) -> Iterator[str]:
+def _chunks(body: ChatRequest, views: Iterator[JobView], address: Address) -> Iterator[str]:
     """Yield server-sent events: comments while the job runs, then the whole answer in one chunk."""
     job: JobView | None = None
     for job in views:
@@ -198,12 +163,12 @@ def _chunks(views: Iterator[JobView], address: Address) -> Iterator[str]:
             yield KEEPALIVE
     if job is not None:
         content = _content(waiting.require_success(job), address)
-        yield from _deltas(_envelope(job, CHUNK), content)
+        yield from _deltas(body, _envelope(job, CHUNK), content)
     yield DONE
 
 
-def _deltas(envelope: dict[str, Any], content: str) -> Iterator[str]:
-    """The events of an answer: its role, its whole content, its end."""
+def _deltas(body: ChatRequest, envelope: dict[str, Any], content: str) -> Iterator[str]:
+    """The events of an answer: its role, its whole content, its end, and the usage if the client wants that."""
     deltas: Sequence[tuple[dict[str, str], str | None]] = (
         ({"role": "assistant", "content": ""}, None),
         ({"content": content}, None),
@@ -211,3 +176,5 @@ def _deltas(envelope: dict[str, Any], content: str) -> Iterator[str]:
     )
     for delta, reason in deltas:
         yield event(envelope | {"choices": [{"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}]})
+    if body.wants_usage:
+        yield event(envelope | {"choices": [], "usage": _usage(body, content)})

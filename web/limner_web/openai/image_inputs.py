@@ -119,7 +119,7 @@ def _only_image(services: Services, tenant_id: str, given: dict[str, Any]) -> st
         value = given.pop(name, None)
         found += cast("list[Any]", value) if isinstance(value, list) else [] if value is None else [value]
     if len(found) > 1:
-        raise refuse("image", f"{len(found)} images", "one image: the models here start from one")
+        raise InvalidRequest(f"image: send one, not {len(found)}: the models here start from one image.", field="image")
     return _source(services, tenant_id, "image", found[0]) if found else None
 
 
@@ -157,7 +157,7 @@ def _image_size(services: Services, tenant_id: str, image: str) -> Size | None:
 def _decoded(field: str, url: str) -> bytes:
     prefix = DATA_URL.match(url)
     if prefix is None:
-        raise refuse(field, repr(url[:40]), "a data URL of a PNG, WebP or JPEG")
+        raise refuse(field, repr(url[:40]), "a data URL of a PNG, WebP or JPEG, data:image/png;base64,…")
     try:
         return base64.b64decode(url[prefix.end() :], validate=True)
     except ValueError as error:

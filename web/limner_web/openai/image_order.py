@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from limner_shared.domain.card_fields import Quality, nearest_size, refuse
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.jobs import JobRequest, Task
+from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.picture_urls import rendition_query
 from limner_shared.errors import InvalidRequest
 from limner_web.model_names import ModelNames
@@ -19,6 +19,7 @@ from limner_web.picture_formats import MAX_SIDE
 from limner_web.problems import renamed
 
 Size = tuple[int, int]
+Fidelity = Literal["high", "low"]
 
 NATIVE: Final = (
     *("prompt", "n", "seed", "steps", "guidance", "guidance_rescale", "negative_prompt", "style", "scheduler"),
@@ -28,15 +29,12 @@ NATIVE: Final = (
 CALLED: Final = {"description": "prompt"}
 """What a field of the job request is called in the call, where the name differs: with `interpret`."""
 EDIT_ONLY: Final = ("image", "mask", "strength")
-EDIT_TASKS: Final[dict[str, Task]] = {"image": "image-to-image", "mask": "inpainting"}
-"""What a model must be able to do for each input image."""
 UNSUPPORTED: Final = {
     "complexity": "plans of pictures",
     "frame_count": "moving pictures",
     "frame_duration_ms": "moving pictures",
     "svg": "vector graphics",
     "markup": "pictures with markup; say in the prompt what to change, and use a mask",
-    "input_fidelity": "input_fidelity; use strength",
 }
 """Parameters of OpenAI's own models, and what the models of this service do not have."""
 QUALITIES: Final[dict[str, Quality]] = {
@@ -70,6 +68,7 @@ class ImageOptions(BaseModel):
     output_compression: int | None = Field(default=None, ge=0, le=100, strict=True)
     response_format: Literal["url", "b64_json"] | None = None
     moderation: Literal["low", "auto"] = "auto"
+    input_fidelity: Fidelity | None = None
     user: str | None = Field(default=None, max_length=512)
     safety_identifier: str | None = Field(default=None, max_length=512)
     stream: StrictBool = False
@@ -139,13 +138,18 @@ def read_order(
     for name in given.keys() - {*native, *ImageOptions.model_fields}:
         raise _unknown(name)
     options = ImageOptions.model_validate({name: given[name] for name in given.keys() & ImageOptions.model_fields})
+    if options.input_fidelity is not None and not is_edit:
+        raise refuse("input_fidelity", "input_fidelity without an image", "in an edit")
     _refuse_combinations(options, given)
     card, warning = names.resolve(options.model)
     quality = None if "steps" in given else QUALITIES[options.quality or "auto"]
-    size, letterbox = _size(options, card, image_size, fits=names.fits_sizes)
+    fits = names.fits_sizes(built_in=names.is_foreign(options.model))
+    size, letterbox = _size(options, card, image_size, fits=fits)
     fields = {name: value for name, value in given.items() if name in native}
     fields |= {"model": card.name} | _translated(options, given, card, quality, size)
     warnings = [warning, _warning_of_style(options, fields, card), _warning_of_size(options, letterbox)]
+    if options.input_fidelity is not None:
+        warnings.append("input_fidelity is not followed here; strength says how much of the image may change")
     output = Output(
         format=options.output_format,
         compression=options.output_compression,
@@ -184,17 +188,14 @@ def in_openai_terms(error: InvalidRequest, names: ModelNames) -> InvalidRequest:
         sizes = ", ".join(allowed)
         message = f"size: this model does not have it; allowed: {sizes}, or auto. `fit: true` scales to any size."
         return InvalidRequest(message, **error.details | {"field": "size"})
-    if field in EDIT_TASKS and "text-to-image" in allowed:
-        able = [name for name, card in names.names.items() if EDIT_TASKS[field] in card.tasks]
-        message = f"{error.message} Models with {EDIT_TASKS[field]}: {', '.join(able) or 'none here'}."
-        return InvalidRequest(message, **error.details)
-    return renamed(error, CALLED)
+    return renamed(names.with_able_models(error), CALLED)
 
 
 def _unknown(name: str) -> InvalidRequest:
     if name in UNSUPPORTED:
         return InvalidRequest(f"{name}: no model here has {UNSUPPORTED[name]}. Leave it out.", field=name)
-    return InvalidRequest(f"{name[:80]}: this call has no such parameter. Leave it out.", field=name[:80])
+    message = f"{name[:80]}: this call has no such parameter. Check its name, or leave it out."
+    return InvalidRequest(message, field=name[:80])
 
 
 def _refuse_combinations(options: ImageOptions, given: Mapping[str, Any]) -> None:

@@ -11,14 +11,13 @@ from flask import Response, jsonify, request
 from limner_shared.errors import InvalidRequest
 from limner_web import waiting
 from limner_web.auth import tenant_id
-from limner_web.cross_site import public_origin
 from limner_web.openai import image_answer
 from limner_web.openai.calls import event_stream, submit
 from limner_web.openai.image_answer import Call
 from limner_web.openai.image_edits import read_edit, read_variation
 from limner_web.openai.image_inputs import read_form
 from limner_web.openai.image_order import ImageOrder, in_openai_terms, read_order
-from limner_web.services import Services, get_services
+from limner_web.services import Services, get_services, public_origin
 from limner_web.throttling import release_request_slot
 from limner_web.warning_header import with_warning
 
@@ -68,7 +67,7 @@ def _make(services: Services, order: ImageOrder, call: Call) -> Response:
         return with_warning(event_stream(events), output.warning)
     *_, job = views
     finished = image_answer.read_finished(services, tenant, job)
-    origin = public_origin(services.settings)
+    origin = public_origin(services)
     encode = partial(image_answer.encoded, services, tenant)
     body = image_answer.answer(output, order.card, finished, partial(image_answer.link, services, origin), encode)
     return with_warning(jsonify(body), output.warning)

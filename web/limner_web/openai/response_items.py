@@ -19,7 +19,7 @@ from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.views import JobView
 from limner_shared.errors import NotFound
 from limner_web.openai.response_answer import JOB, Mark, job_id_of_call, message_item, picture_item
-from limner_web.openai.response_request import EarlierCall, Message, Part, ResponseBody
+from limner_web.openai.response_request import EarlierCall, Include, Message, Part, ResponseBody
 from limner_web.services import Services
 
 MAX_STORED_BYTES: Final = 256 << 10
@@ -27,17 +27,6 @@ MAX_STORED_BYTES: Final = 256 << 10
 CALL_TYPE: Final = "image_generation_call"
 IMAGE_URL: Final = "message.input_image.image_url"
 INCLUDE: Final = ("include", "include[]")
-Include = Literal[
-    "message.input_image.image_url",
-    "file_search_call.results",
-    "web_search_call.results",
-    "web_search_call.action.sources",
-    "computer_call_output.output.image_url",
-    "code_interpreter_call.outputs",
-    "reasoning.encrypted_content",
-    "message.output_text.logprobs",
-]
-"""What a client may ask for beside the items. Only the first concerns items that exist here."""
 
 
 class IncludeQuery(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
@@ -12,7 +12,15 @@ from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.conditions import MAX_DESCRIPTION
 from limner_shared.errors import InvalidRequest, ModelNotFound
 from limner_web.openai.image_inputs import read_inputs
-from limner_web.openai.image_order import NATIVE, UNSUPPORTED, ImageOptions, ImageOrder, in_openai_terms, read_order
+from limner_web.openai.image_order import (
+    NATIVE,
+    UNSUPPORTED,
+    Fidelity,
+    ImageOptions,
+    ImageOrder,
+    in_openai_terms,
+    read_order,
+)
 from limner_web.problems import from_validation
 from limner_web.services import Services
 
@@ -21,7 +29,7 @@ TOOL_ONLY: Final = ("type", "action", "input_image_mask")
 NOT_OF_THE_TOOL: Final = ("prompt", "metadata", "stream", "response_format", "user", "safety_identifier", "interpret")
 """Parameters of the image calls that a response has elsewhere, or that it decides itself."""
 TOOL_FIELDS: Final = frozenset((*NATIVE, *ImageOptions.model_fields, "strength")) - {*NOT_OF_THE_TOOL}
-UNUSED: Final[Mapping[str, tuple[Any, ...]]] = {
+CLIENTS_DEFAULTS: Final[Mapping[str, tuple[Any, ...]]] = {
     "temperature": (1,),
     "top_p": (1,),
     "top_logprobs": (0,),
@@ -33,7 +41,18 @@ UNUSED: Final[Mapping[str, tuple[Any, ...]]] = {
     "reasoning": ({},),
     "stream_options": ({"include_obfuscation": False},),
 }
-"""Parameters of language models, each with the values that change nothing; clients send those as defaults."""
+"""Values of the language model's parameters that need no warning."""
+Include = Literal[
+    "message.input_image.image_url",
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+]
+"""What a client may ask for beside the items. Only the first concerns items that exist here."""
 ROLES_NOT_FOLLOWED: Final = ("system", "developer")
 MARK: Final = "openai_response"
 """The member of a job's metadata by which it is a response."""
@@ -75,8 +94,49 @@ class EarlierCall(BaseModel):
     id: str
 
 
-class ResponseBody(BaseModel):
-    """The parameters of a response that have a meaning here."""
+class PlainText(BaseModel):
+    """The one format of texts here."""
+
+    type: Literal["text"]
+
+
+class TextOptions(BaseModel):
+    """How the text of a response is to be."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: PlainText | None = None
+    verbosity: str | None = None
+
+
+class LanguageModelParameters(BaseModel):
+    """Parameters of a language model. None answers here, so they change nothing; agents and assistants send them."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_logprobs: int | None = None
+    max_output_tokens: int | None = None
+    max_tool_calls: int | None = None
+    parallel_tool_calls: bool | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
+    prompt_cache_retention: str | None = None
+    service_tier: str | None = None
+    truncation: str | None = None
+    include: list[Include] | None = None
+    text: TextOptions | None = None
+    reasoning: dict[str, Any] | None = None
+    stream_options: dict[str, Any] | None = None
+
+    @property
+    def without_effect(self) -> list[str]:
+        """The names of those that were sent, beside the values that clients send as a default."""
+        sent = self.model_dump(include={*LanguageModelParameters.model_fields}, exclude_unset=True)
+        return [name for name, value in sent.items() if value not in CLIENTS_DEFAULTS.get(name, ())]
+
+
+class ResponseBody(LanguageModelParameters):
+    """The parameters of a response."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -114,17 +174,17 @@ class ResponseOrder:
     def warning(self) -> str | None:
         """What the client asked for and does not get, or None."""
         roles = {message.role for message in self.body.messages if isinstance(message, Message)}
+        warnings = [self.images.output.warning]
         if self.body.instructions or roles & {*ROLES_NOT_FOLLOWED}:
-            return "instructions and messages of the roles system and developer are not followed here"
-        return self.images.output.warning
+            warnings.append("instructions and messages of the roles system and developer are not followed here")
+        if names := self.body.without_effect:
+            warnings.append(f"no language model answers here, so this had no effect: {', '.join(names)}")
+        return "; ".join(filter(None, warnings)) or None
 
 
 def read_body(body: Mapping[str, Any]) -> ResponseBody:
     """Read the parameters beside the tool's; null counts as absent. Raises InvalidRequest, which names one."""
     given = {name: value for name, value in body.items() if value is not None}
-    for name in given.keys() & UNUSED.keys():
-        if given.pop(name) not in UNUSED[name]:
-            raise InvalidRequest(f"{name}: no language model answers here that has it. Leave it out.", field=name)
     for name in given.keys() - ResponseBody.model_fields.keys():
         raise InvalidRequest(f"{name[:80]}: responses have no such parameter here. Leave it out.", field=name[:80])
     read = ResponseBody.model_validate(given)
@@ -151,6 +211,8 @@ def read_response(services: Services, tenant_id: str, body: ResponseBody, defaul
     fields |= {"response_format": "b64_json", "stream": body.stream, "user": body.user}
     fields |= {"model": fields.get("model", body.model or default_model), "safety_identifier": body.safety_identifier}
     mask, images = tool.get("input_image_mask"), last.images
+    if not images and fields.get("input_fidelity") in get_args(Fidelity):
+        del fields["input_fidelity"]  # assistants always send it; it concerns input pictures alone
     _check_action(tool.get("action"), len(images), has_mask=mask is not None)
     try:
         size = None
@@ -217,6 +279,7 @@ def _check_action(action: Any, images: int, *, has_mask: bool) -> None:
     if action == "generate" and images:
         raise refuse(field, "generate beside a picture", "edit or auto")
     if images > 1:
-        raise refuse("input", f"{images} pictures in the last message", "one picture: the models here start from one")
+        told = f"input: send one picture in the last message, not {images}: the models here start from one."
+        raise InvalidRequest(told, field="input")
     if has_mask and not images:
         raise refuse("tools[0].input_image_mask", "a mask without a picture", "an input_image in the last message")

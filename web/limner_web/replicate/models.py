@@ -6,6 +6,7 @@ Each card is a model of the owner `limner` with one version and one deployment. 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from limner_shared.domain.card_fields import DEFAULT_STRENGTH, Range
@@ -20,6 +21,7 @@ UNDATED: Final = "1970-01-01T00:00:00Z"
 """Cards have no date, but clients require one."""
 COG_VERSION: Final = "0.16.0"
 """Clients treat an output list of versions before 0.3.9 as a stream."""
+HARDWARE: Final = {"sku": "self-hosted", "name": "Self-hosted"}
 REFERENCE: Final = re.compile(r"(?P<owner>[^/:]+)/(?P<name>[^/:]+)(?::(?P<version>[^/:]+))?")
 
 
@@ -52,6 +54,26 @@ def find_version(services: Services, reference: str) -> ModelCard:
             f" name, such as {OWNER}/{catalogue.default}, or its current version."
         )
     return found
+
+
+def is_about(card: ModelCard, words: Sequence[str]) -> bool:
+    """Whether a card's name, title or description has every one of these words, in lower case."""
+    text = f"{OWNER}/{card.name} {card.title} {card.description}".casefold()
+    return all(word in text for word in words)
+
+
+def collections(services: Services) -> dict[str, list[ModelCard]]:
+    """The tasks that models here have, each with its models."""
+    found: dict[str, list[ModelCard]] = {}
+    for card in services.catalogue.cards.values():
+        for task in card.tasks:
+            found.setdefault(task, []).append(card)
+    return found
+
+
+def collection_object(task: str) -> dict[str, Any]:
+    """A collection, without its models."""
+    return {"name": task.capitalize(), "slug": task, "description": f"Models of this service with the task {task}."}
 
 
 def model_object(card: ModelCard, origin: str) -> dict[str, Any]:
@@ -98,7 +120,7 @@ def deployment_object(card: ModelCard) -> dict[str, Any]:
         "version": version_id(card),
         "created_at": UNDATED,
         "created_by": account,
-        "configuration": {"hardware": "self-hosted", "min_instances": 1, "max_instances": 1},
+        "configuration": {"hardware": HARDWARE["sku"], "min_instances": 1, "max_instances": 1},
     }
     return {"owner": OWNER, "name": card.name, "current_release": release}
 

@@ -1,4 +1,4 @@
-"""The routes of Replicate's API."""
+"""Predictions and files in Replicate's form."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from limner_shared.db.search import JobFilter, find_jobs
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.ids import first_id
 from limner_shared.domain.jobs import JobRequest
-from limner_shared.domain.predictions import STORED_INPUTS, prediction_object, version_id
+from limner_shared.domain.predictions import STORED_INPUTS, prediction_object
 from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import strict_json, waiting
 from limner_web.auth import tenant_id
-from limner_web.cross_site import public_origin
 from limner_web.intake import submission, uploads
 from limner_web.intake.cancellation import cancel_job
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.webhooks import prediction_webhook
 from limner_web.problems import renamed
 from limner_web.replicate import files, inputs, models, streaming
+from limner_web.replicate.directory import one_page
 from limner_web.replicate.outputs import outputs
 from limner_web.request_checks import ID_PATTERN
-from limner_web.services import Services, get_services
+from limner_web.services import Services, get_services, public_origin
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
 from limner_web.view_builders import job_views, read_job_view
@@ -87,7 +87,7 @@ def list_predictions() -> Response:
     further = None
     if page_of_jobs.next is not None:
         query = urlencode(request.args.to_dict() | {"cursor": page_of_jobs.next})
-        further = f"{public_origin(services.settings)}/replicate/v1/predictions?{query}"
+        further = f"{public_origin(services)}/replicate/v1/predictions?{query}"
     return jsonify({"previous": None, "next": further, "results": found})
 
 
@@ -112,54 +112,9 @@ def stream_prediction(job_id: str) -> Response:
     services = get_services()
     read_job_view(services, tenant_id(), job_id)
     views = waiting.follow(services, tenant_id(), job_id, waiting.WaitingClient(hang_up_check()))
-    events = streaming.events(
-        services, tenant_id(), views, public_origin(services.settings), as_data=_as_data(services)
-    )
+    events = streaming.events(services, tenant_id(), views, public_origin(services), as_data=_as_data(services))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream_with_context(events), mimetype="text/event-stream", headers=headers)
-
-
-@bp.get("/models")
-def list_models() -> Response:
-    """List the models."""
-    services = get_services()
-    return _list(
-        [models.model_object(card, public_origin(services.settings)) for card in services.catalogue.cards.values()]
-    )
-
-
-@bp.get("/models/<owner>/<name>")
-def get_model(owner: str, name: str) -> Response:
-    """Retrieve a model."""
-    services = get_services()
-    return jsonify(models.model_object(models.find(services, owner, name), public_origin(services.settings)))
-
-
-@bp.get("/models/<owner>/<name>/versions")
-def list_versions(owner: str, name: str) -> Response:
-    """List a model's only version."""
-    return _list([models.version_object(models.find(get_services(), owner, name))])
-
-
-@bp.get("/models/<owner>/<name>/versions/<version>")
-def get_version(owner: str, name: str, version: str) -> Response:
-    """Retrieve a version."""
-    card = models.find(get_services(), owner, name)
-    if version != version_id(card):
-        raise NotFound(f"{owner}/{name} has no version {version[:80]!r}; its version is {version_id(card)}.")
-    return jsonify(models.version_object(card))
-
-
-@bp.get("/deployments")
-def list_deployments() -> Response:
-    """List the deployments, one for each model."""
-    return _list([models.deployment_object(card) for card in get_services().catalogue.cards.values()])
-
-
-@bp.get("/deployments/<owner>/<name>")
-def get_deployment(owner: str, name: str) -> Response:
-    """Retrieve a deployment."""
-    return jsonify(models.deployment_object(models.find(get_services(), owner, name)))
 
 
 @bp.post("/files")
@@ -173,7 +128,7 @@ def upload_file() -> Response:
     if content is None:
         raise InvalidRequest("content: send the file in the multipart field `content`.", field="content")
     file = files.upload(services, tenant_id(), content, metadata, JobHeaders.read(request.headers))
-    answer = jsonify(files.file_object(file, public_origin(services.settings)))
+    answer = jsonify(files.file_object(file, public_origin(services)))
     answer.status_code = 201
     return answer
 
@@ -183,14 +138,14 @@ def list_files() -> Response:
     """List the tenant's files, the newest first."""
     services = get_services()
     found = files.newest(services, tenant_id())
-    return _list([files.file_object(file, public_origin(services.settings)) for file in found])
+    return one_page([files.file_object(file, public_origin(services)) for file in found])
 
 
 @bp.get("/files/<id:file_id>")
 def get_file(file_id: str) -> Response:
     """Retrieve what is known of a file."""
     services = get_services()
-    return jsonify(files.file_object(files.get(services, tenant_id(), file_id), public_origin(services.settings)))
+    return jsonify(files.file_object(files.get(services, tenant_id(), file_id), public_origin(services)))
 
 
 @bp.delete("/files/<id:file_id>")
@@ -209,9 +164,7 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
             fields[name] = files.as_input(services, tenant_id(), name, fields[name])
     fields["expires_in"] = inputs.life_seconds(request.headers.get("Cancel-After"))
     header = JobHeaders.read(request.headers)
-    webhook = prediction_webhook(
-        services.targets, asked.webhook, asked.webhook_events_filter, public_origin(services.settings)
-    )
+    webhook = prediction_webhook(services.targets, asked.webhook, asked.webhook_events_filter, public_origin(services))
     try:
         job_request = JobRequest.model_validate(fields)
         job_id = submission.submit(
@@ -222,7 +175,8 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
             webhook=webhook,
         ).job_id
     except (InvalidRequest, ValidationError) as error:
-        raise renamed(error, inputs.called(request.get_json()["input"])) from error
+        told = services.model_names.with_able_models(error) if isinstance(error, InvalidRequest) else error
+        raise renamed(told, inputs.called(request.get_json()["input"])) from error
     if wait is None:
         answer = jsonify(_object(services, read_job_view(services, tenant_id(), job_id)))
         answer.status_code = 201
@@ -238,17 +192,13 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
 def _object(
     services: Services, job: JobView, *, as_data: bool | None = None, status: str | None = None
 ) -> dict[str, Any]:
-    origin = public_origin(services.settings)
+    origin = public_origin(services)
     as_data = _as_data(services) if as_data is None else as_data
     try:
         output = outputs(services, tenant_id(), job, origin, as_data=as_data)
     except NotFound:  # deleted meanwhile
         output = None
     return prediction_object(job, services.catalogue, origin, output, status=status)
-
-
-def _list(results: list[dict[str, Any]]) -> Response:
-    return jsonify({"previous": None, "next": None, "results": results})
 
 
 def _as_data(services: Services) -> bool:
@@ -258,7 +208,7 @@ def _as_data(services: Services) -> bool:
     """
     asked = request.headers.get(OUTPUT_HEADER)
     if asked is None:
-        return not public_origin(services.settings).startswith("https:")
+        return not public_origin(services).startswith("https:")
     if not re.fullmatch("data|url", asked):
         raise InvalidRequest(f"{OUTPUT_HEADER}: use `data` or `url`.", field=OUTPUT_HEADER)
     return asked == "data"

@@ -13,7 +13,7 @@ from flask import request
 from limner_shared import tracing
 from limner_shared.telemetry import begin_request
 
-READING: Final = ("GET", "HEAD", "OPTIONS")
+READING: Final = ("GET", "HEAD", "OPTIONS", "QUERY")
 
 
 def begin(request_id: str, *, traced: bool) -> None:

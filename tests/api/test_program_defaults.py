@@ -1,0 +1,222 @@
+"""What popular programs send when their user has changed nothing: each request gets its picture from the default model
+of a service with default settings.
+
+The bodies are what each program builds from its own defaults, read in its source.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+from PIL import Image
+
+from tests.api.clients import ApiClient, App
+from tests.api.test_a1111 import draw
+from tests.api.test_built_in_habits import drawn
+
+IMAGES: Final = "/v1/images/generations"
+NEGATIVE: Final = "lowres, bad anatomy, bad hands, text, error, cropped, worst quality, low quality, blurry"
+A1111: dict[str, dict[str, Any]] = {
+    "SillyTavern": {
+        "url": "http://127.0.0.1:8700",
+        "auth": "",
+        "prompt": "best quality, absurdres, aesthetic, a cat",
+        "negative_prompt": NEGATIVE,
+        "sampler_name": "DDIM",
+        "scheduler": "normal",
+        "steps": 20,
+        "cfg_scale": 7,
+        "width": 512,
+        "height": 512,
+        "restore_faces": False,
+        "enable_hr": False,
+        "hr_upscaler": "Latent",
+        "hr_scale": 2,
+        "denoising_strength": 0.7,
+        "hr_second_pass_steps": 0,
+        "override_settings": {"CLIP_stop_at_last_layers": 1},
+        "override_settings_restore_afterwards": True,
+        "clip_skip": 1,
+        "save_images": True,
+        "send_images": True,
+        "do_not_save_grid": False,
+        "do_not_save_samples": False,
+    },
+    "Open WebUI": {"prompt": "a cat", "batch_size": 1, "width": 512, "height": 512, "steps": 50},
+    "Open WebUI's tool": {"prompt": "a cat", "batch_size": 1, "width": 512, "height": 512, "negative_prompt": "blurry"},
+    "LibreChat": {
+        "prompt": "a cat, high detail",
+        "negative_prompt": "cgi, sketch, low quality",
+        "cfg_scale": 4.5,
+        "steps": 22,
+        "width": 1024,
+        "height": 1024,
+    },
+    "AIYA, a bot for Discord": {
+        "prompt": "a cat",
+        "negative_prompt": "",
+        "steps": 30,
+        "width": 512,
+        "height": 512,
+        "cfg_scale": 7.0,
+        "sampler_index": "Euler a",
+        "seed": 1234,
+        "seed_resize_from_h": 0,
+        "seed_resize_from_w": 0,
+        "denoising_strength": None,
+        "n_iter": 1,
+        "styles": ["None"],
+        "override_settings": {"CLIP_stop_at_last_layers": 1},
+    },
+    "a program that sends one side": {"prompt": "a cat", "width": 512},
+    "the web UI's own examples": {
+        "prompt": "a cat",
+        "negative_prompt": "low quality, blurry",
+        "sampler_name": "DPM++ 2M Karras",
+        "seed": -1,
+        "steps": 20,
+        "cfg_scale": 7,
+        "width": 512,
+        "height": 768,
+        "script_name": None,
+        "script_args": [],
+        "alwayson_scripts": {},
+        "refiner_checkpoint": None,
+        "refiner_switch_at": None,
+        "force_task_id": "task(1234)",
+    },
+}
+OPENAI: dict[str, dict[str, Any]] = {
+    "Open WebUI": {
+        "model": "dall-e-2",
+        "prompt": "a cat",
+        "n": 1,
+        "size": "512x512",
+        "response_format": "b64_json",
+    },
+    "LibreChat": {
+        "model": "gpt-image-1",
+        "prompt": "a cat",
+        "n": 1,
+        "background": "auto",
+        "output_format": "png",
+        "quality": "auto",
+        "size": "auto",
+    },
+    "LibreChat's DALL·E tool": {
+        "model": "dall-e-3",
+        "prompt": "a cat",
+        "n": 1,
+        "quality": "standard",
+        "style": "vivid",
+        "size": "1024x1024",
+    },
+    "SillyTavern": {
+        "model": "dall-e-3",
+        "prompt": "a cat",
+        "n": 1,
+        "size": "1024x1792",
+        "quality": "standard",
+        "style": "vivid",
+        "response_format": "b64_json",
+    },
+    "n8n": {"model": "dall-e-3", "prompt": "a cat", "response_format": "b64_json"},
+    "n8n, newer": {"model": "gpt-image-1-mini", "prompt": "a cat"},
+    "Dify": {"model": "gpt-image-1", "prompt": "a cat", "n": 1, "size": "1536x1024"},
+    "LobeChat": {"model": "gpt-image-1", "prompt": "a cat", "n": 1},
+    "Home Assistant's action": {
+        "model": "dall-e-3",
+        "prompt": "a cat",
+        "size": "1024x1024",
+        "quality": "standard",
+        "style": "vivid",
+        "response_format": "url",
+        "n": 1,
+    },
+}
+
+
+def size_of(encoded: str) -> str:
+    width, height = Image.open(io.BytesIO(base64.b64decode(encoded))).size
+    return f"{width}x{height}"
+
+
+@pytest.mark.parametrize("program", A1111)
+def test_a_program_for_the_web_ui_gets_its_picture_without_settings(app: App, program: str):
+    body = A1111[program]
+    answer = draw(app, body)
+    assert answer.status_code == 200, answer.text
+    [picture] = answer.json["images"]
+    assert size_of(picture) == f"{body['width']}x{body.get('height', 512)}"
+
+
+@pytest.mark.parametrize("program", OPENAI)
+def test_a_program_for_openai_gets_its_picture_without_settings(app: App, program: str):
+    body = OPENAI[program]
+    [picture] = drawn(app, IMAGES, body).json["data"]
+    if "b64_json" in picture:
+        assert size_of(picture["b64_json"]) == body["size"] if "x" in body.get("size", "") else picture["b64_json"]
+
+
+def test_what_a_model_cannot_vary_is_reported_in_the_answer(app: App):
+    body = A1111["SillyTavern"] | {"override_settings": {"sd_model_checkpoint": "limner-gan"}}
+    answer = draw(app, body)
+    info = json.loads(answer.json["info"])
+    assert (info["steps"], info["cfg_scale"], info["negative_prompt"]) == (1, 1.0, "")
+    assert "negative_prompt: limner-gan cannot leave things out, so this had no effect." in info["warnings"]
+    assert "steps: limner-gan always uses 1, not 20." in info["warnings"]
+    assert "cfg_scale: limner-gan always uses 1, not 7." in info["warnings"]
+    assert any("negative_prompt" in warning for warning in answer.headers.getlist("Warning"))
+
+
+def test_a_size_is_refused_where_the_caller_could_name_one_of_the_model_or_the_operator_wants_that(
+    client: ApiClient, make_app: Callable[..., App]
+):
+    own = client.post(IMAGES, json=OPENAI["Dify"] | {"model": "limner-flow"})
+    assert (own.status_code, own.json["error"]["param"]) == (422, "size")
+    strict = make_app(unknown_sizes="refuse").test_client()
+    for path, body in (("/sdapi/v1/txt2img", A1111["SillyTavern"]), (IMAGES, OPENAI["Dify"])):
+        refused = strict.post(path, json=body)
+        assert refused.status_code == 422, refused.text
+
+
+HOME_ASSISTANT: Final[dict[str, Any]] = {
+    "model": "gpt-4o-mini",
+    "input": [
+        {"type": "message", "role": "developer", "content": "You are a helpful assistant."},
+        {"type": "message", "role": "user", "content": "a cat"},
+    ],
+    "max_output_tokens": 3000,
+    "user": "01JABCDEF",
+    "store": True,
+    "stream": True,
+    "top_p": 1.0,
+    "temperature": 1.0,
+    "reasoning": {"effort": "low", "summary": "auto"},
+    "include": ["reasoning.encrypted_content"],
+    "text": {"verbosity": "medium"},
+    "prompt_cache_retention": "24h",
+    "tools": [
+        {"type": "image_generation", "model": "gpt-image-1.5", "output_format": "png", "input_fidelity": "high"},
+    ],
+    "tool_choice": {"type": "image_generation"},
+}
+
+
+def test_home_assistant_gets_its_picture_and_is_told_what_has_no_effect(app: App):
+    answer = drawn(app, "/v1/responses", HOME_ASSISTANT)
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+    [call] = [
+        each["item"] for each in events if each["type"] == "response.output_item.done" and "result" in each["item"]
+    ]
+    assert (size_of(call["result"]), call["output_format"]) == (call["size"], "png")
+    assert call["revised_prompt"]
+    assert events[-1]["type"] == "response.completed"
+    warning = answer.headers["Warning"]
+    assert "no effect: max_output_tokens, prompt_cache_retention, include, text, reasoning" in warning
+    assert "developer are not followed" in warning
