@@ -110,7 +110,7 @@ class Adapter(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: RequestedName
-    weight: float = Field(default=1.0, ge=-4, le=4, allow_inf_nan=False)
+    weight: float = Field(default=1.0, ge=-4, le=4, strict=True, allow_inf_nan=False)
 
 
 class JobRequest(BaseModel):

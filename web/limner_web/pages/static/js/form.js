@@ -69,6 +69,24 @@ export function readForm() {
   };
 }
 
+// What a preset keeps: all but what the picture shows.
+export function readSettings() {
+  const { prompt, ...settings } = readForm();
+  return settings;
+}
+
+// Loads what a preset keeps. Returns whether its model is here.
+export function fillSettings({ model, width, height, seed, adapters, ...settings }) {
+  const isKnown = !model || model in models;
+  if (model && isKnown) fields.model.value = model;
+  offerChoices();
+  setLock(seed !== null);
+  fillAdapters(adapters);
+  const kept = Object.entries(settings).filter(([, value]) => value !== null);
+  setValues({ n: 1, quality: "", scheduler: "", negative_prompt: "", ...Object.fromEntries(kept), seed, ...(width && { size: `${width}x${height}` }) });
+  return isKnown;
+}
+
 export function chooseModel(name) {
   fields.model.value = name;
   fields.model.dispatchEvent(new Event("input", { bubbles: true }));

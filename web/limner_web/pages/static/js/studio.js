@@ -14,6 +14,7 @@ import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
 import { setUpLooks } from "./looks.js";
 import { organiseMenu } from "./organise.js";
+import { setUpPresets } from "./presets.js";
 import { anyCanStart, setUpStart, startFields, startFrom } from "./start.js";
 import { setUpSuggestions } from "./suggest.js";
 import { explain, makeTile, paint, showPreview } from "./tile.js";
@@ -152,6 +153,7 @@ function showSkeletons() {
 const draft = setUpForm(draw);
 dock(form);
 setUpDescribe(draft?.mode);
+setUpPresets();
 setUpStart();
 setUpDropSettings();
 setUpEstimate();
