@@ -116,3 +116,17 @@ def test_a_picture_that_does_not_show_all_of_its_prompt_says_so(service: int, op
         expect(dialog.get_by_role("listitem").first).to_contain_text(words)
         dialog.get_by_role("button", name="Reword it").click()
         expect(page.get_by_role("textbox", name="Prompt")).to_have_value(prompt)
+
+
+def test_words_with_weights_are_drawn_without_them_and_the_page_says_so(open_page: OpenPage):
+    page = open_page()
+    prompt, note = page.get_by_role("textbox", name="Prompt"), page.get_by_text("This model cannot weigh words")
+    prompt.fill("a screen (16:9)")
+    expect(note).to_be_hidden()
+    prompt.fill("a (red:1.3) apple")
+    expect(note).to_be_visible()
+    page.get_by_role("button", name="Draw", exact=True).click()
+    tile = page.locator(".tile[data-state=succeeded]").first
+    expect(tile.locator(".prompt")).to_have_text("a (red:1.3) apple", timeout=60_000)
+    alternative = tile.locator("img").first
+    expect(alternative).to_have_attribute("alt", re.compile("^(a )?red apple"))

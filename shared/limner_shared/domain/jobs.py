@@ -15,15 +15,14 @@ from limner_shared.domain.unique import Unique
 from limner_shared.domain.webhooks import JobEventType, WebhookUrl
 
 MAX_SEED: Final = 2**32 - 1
-SPEC_VERSION: Final = 2
+SPEC_VERSION: Final = 3
 """The newest version of the specs that this code writes. A worker leaves specs of a newer version to newer workers, and
 ignores fields that it does not know: raise it with a field that changes pictures, and store it where the field is set.
 """
 CANDIDATE_STRIDE: Final = 1024
 """What separates the seeds of an image's candidates, for each style by seed; a job has fewer images."""
 MAX_METADATA_BYTES: Final = 4096
-MAX_IMAGE_CHARS: Final = 14_000_000
-"""The length of a `data:` URL of a 10 MB picture."""
+MAX_IMAGE_CHARS: Final = 14_000_000  # of a `data:` URL of a 10 MB picture
 
 
 class JobState(StrEnum):
@@ -205,7 +204,7 @@ class JobSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    version: Literal[1, 2] = 1
+    version: Literal[1, 2, 3] = 1
     prompt: str
     negative_prompt: str = ""
     model: str
@@ -231,6 +230,8 @@ class JobSpec(BaseModel):
     """The model card's rule when the job was accepted; None, as in earlier jobs, draws every prompt as a whole."""
     scene: Scene | None = None
     """Of a replay, the scene of its receipts; it is not read from the prompt again."""
+    plain_words: bool = False
+    """Whether the weights of words are left out of what is drawn. From version 3 on; in earlier jobs they are drawn."""
     scheduler: str | None = None
     adapters: tuple[Adapter, ...] = ()
     image: str | None = None
@@ -250,8 +251,7 @@ class JobSpec(BaseModel):
     """For each image, the batch sizes of an earlier job's calls, to reproduce its bytes."""
     replay_places: tuple[tuple[int, ...], ...] = ()
     """For each image, its places in these batches, where its device may give another place other bits."""
-    seeds: tuple[int, ...] = ()
-    """Of a replay of the best of candidates, the seed of each image."""
+    seeds: tuple[int, ...] = ()  # of a replay of the best of candidates, one for each image
 
     @property
     def task(self) -> Task:

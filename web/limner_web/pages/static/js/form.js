@@ -8,6 +8,7 @@ const DRAFT = "limner-draft";
 const HISTORY = "limner-prompts";
 const MOST_PROMPTS = 50;
 const ANY_STYLE = t("any");
+const WEIGHTED = /\([^()]*[^\d\s()][^()]*:\s*\d*\.?\d+\s*\)/; // about what the service reads as a weight
 const NAMES = ["prompt", "description", "model", "style", "size", "n", "seed", "steps", "guidance", "negative_prompt", "scheduler", "quality"];
 export const form = $("#ask");
 const fields = form?.elements;
@@ -48,6 +49,7 @@ function offerChoices() {
 
 function summarise() {
   for (const name of ["steps", "guidance"]) fields[`${name}_shown`].value = number(Number(fields[name].value));
+  $("[data-about-weights]").hidden = modelChosen().prompt_weights || !WEIGHTED.test(fields.prompt.value);
   const n = Number(fields.n.value);
   $("[data-summary]").textContent = [fields.style.value, fields.size.value.replace("x", " × "), n > 1 && tn("%(n)s picture", "%(n)s pictures", n)].filter(Boolean).join(" · ");
   form.dispatchEvent(new Event("settings"));
