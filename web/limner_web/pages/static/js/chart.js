@@ -59,7 +59,7 @@ export function chart({ series, kind, tells, ends, label }) {
     image.append(svg("line", { x1: BOX.left, x2: BOX.right, y1: y(value), y2: y(value) }), svg("text", { x: BOX.left - 6, y: y(value) + 4, "text-anchor": "end" }, short(value)));
   }
   if (isEmpty) image.append(...blank());
-  image.append(...(kind === "bars" ? bars(series, x, y) : series.map((each) => line(each, x, y))));
+  else image.append(...(kind === "bars" ? bars(series, x, y) : series.map((each) => line(each, x, y))));
   image.append(svg("text", { x: BOX.left, y: HEIGHT - 4 }, ends[0]), svg("text", { x: BOX.right, y: HEIGHT - 4, "text-anchor": "end" }, ends[1]));
   image.append(...tells.map((text, at) => svg("rect", { class: "tell", x: x(at), width: x(1) - x(0), y: BOX.top, height: BOX.bottom - BOX.top }, svg("title", {}, text))));
   return image;
