@@ -130,3 +130,42 @@ def test_words_with_weights_are_drawn_without_them_and_the_page_says_so(open_pag
     expect(tile.locator(".prompt")).to_have_text("a (red:1.3) apple", timeout=60_000)
     alternative = tile.locator("img").first
     expect(alternative).to_have_attribute("alt", re.compile("^(a )?red apple"))
+
+
+def test_the_button_says_that_a_request_is_on_its_way_and_a_second_press_sends_none(open_page: OpenPage):
+    page, held = open_page(), list[Route]()
+
+    def hold(route: Route) -> None:
+        if route.request.method == "POST":
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/api/v1/jobs", hold)
+    page.get_by_role("textbox", name="Prompt").fill("a ghost on a slow line")
+    button = page.locator("#ask .draw")
+    button.click()
+    expect(button).to_have_text("Sending …")
+    button.click()
+    assert len(held) == 1
+    held[0].continue_()
+    expect(button).to_have_text("Draw")
+    expect(page.locator(".tile .prompt", has_text="a ghost on a slow line")).to_have_count(1)
+
+
+def test_a_magnified_page_shows_the_pictures_below_the_form(open_page: OpenPage):
+    page = open_page(viewport={"width": 340, "height": 220}, device_scale_factor=4)
+    form, results = page.locator("#ask"), page.locator(".results")
+    expect(form).to_have_css("position", "static")
+    above, below = form.bounding_box(), results.bounding_box()
+    assert above is not None
+    assert below is not None
+    assert above["y"] + above["height"] <= below["y"]
+
+
+def test_in_the_colours_of_the_system_what_is_chosen_differs_from_what_is_not(open_page: OpenPage):
+    page = open_page(forced_colors="active")
+    colour = "element => getComputedStyle(element).backgroundColor"
+    for kind, chosen in ((".segments button", "[aria-pressed=true]"), (".looks label", ":has(:checked)")):
+        found = {page.locator(f"#ask {kind}{way}").first.evaluate(colour) for way in (chosen, f":not({chosen})")}
+        assert len(found) == 2, kind

@@ -3,7 +3,7 @@ import { again, submit, vary } from "./actions.js";
 import { getJson } from "./api.js";
 import { mode, setMode, setUpDescribe, understand } from "./describe.js";
 import { dock } from "./dock.js";
-import { $, el, perFrame } from "./dom.js";
+import { $, perFrame } from "./dom.js";
 import { setUpDropSettings } from "./drop-settings.js";
 import { failure } from "./errors.js";
 import { setUpEstimate } from "./estimate.js";
@@ -24,6 +24,7 @@ import { setUpViewer } from "./viewer.js";
 const PAGE = 48;
 const NEWEST = 24;
 const PREVIEW_MS = 1000;
+const NOTICED_MS = 400;
 const gallery = $("#gallery");
 const tiles = new Map(); // job id -> tile
 const changed = new Set(); // ids of jobs to paint
@@ -33,6 +34,20 @@ let isLoading = true;
 // --- the form --------------------------------------------------------------------------------------------------------
 
 let isSending = false;
+
+// Says on the button what goes on, where it takes long enough to wonder.
+async function whileSaying(words, work) {
+  const button = $(".draw", form);
+  const { textContent: before } = button;
+  const timer = setTimeout(() => { button.textContent = words; button.classList.add("busy"); }, NOTICED_MS);
+  try {
+    return await work;
+  } finally {
+    clearTimeout(timer);
+    if (button.textContent === words) button.textContent = before;
+    button.classList.remove("busy");
+  }
+}
 
 async function draw() {
   if (isSending) return; // a second press of Enter is not a second picture
@@ -44,7 +59,7 @@ async function draw() {
       return;
     }
     const request = { ...readForm(), ...startFields() };
-    await submit(request);
+    await whileSaying(t("Sending …"), submit(request));
     rememberPrompt(request.prompt);
     clearError();
     scrollTo({ top: 0, behavior: "smooth" });
@@ -144,10 +159,6 @@ async function more() {
 
 const newest = async () => (await getJson(`jobs?limit=${NEWEST}`)).items.forEach(put);
 
-function showSkeletons() {
-  gallery.append(...Array.from({ length: 6 }, () => el("div", { className: "skeleton tile-skeleton", ariaHidden: "true" })));
-}
-
 // --- start -----------------------------------------------------------------------------------------------------------
 
 const draft = setUpForm(draw);
@@ -167,7 +178,6 @@ addShortcuts(
   { keys: ["ArrowUp", "ArrowDown"], text: t("In an empty prompt: earlier prompts") },
   { keys: ["Escape"], text: t("Close, or leave the field"), run: () => document.activeElement?.blur() },
 );
-showSkeletons();
 await more();
 const wanted = new URLSearchParams(location.search).get("remix");
 if (wanted) refresh(wanted).then(remix, () => {});
