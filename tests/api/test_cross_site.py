@@ -88,6 +88,7 @@ CHANGES = [
     ("POST", f"/api/v1/webhook_deliveries/whd_{ID}/redeliver"),
     ("POST", "/v1/chat/completions"),
     ("POST", "/api/v1/interpret"),
+    ("POST", "/api/v1/describe"),
     ("POST", "/api/v1/estimate"),
     ("POST", "/v1/moderations"),
     ("POST", "/v1/responses"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.e2e.running import draw
-from tests.e2e.states import DESKTOP, PHONE
+from tests.e2e.states import DESKTOP, PHONE, photo
 from tests.processes import eventually
 
 OpenPage = Callable[..., Page]
@@ -169,3 +170,26 @@ def test_in_the_colours_of_the_system_what_is_chosen_differs_from_what_is_not(op
     for kind, chosen in ((".segments button", "[aria-pressed=true]"), (".looks label", ":has(:checked)")):
         found = {page.locator(f"#ask {kind}{way}").first.evaluate(colour) for way in (chosen, f":not({chosen})")}
         assert len(found) == 2, kind
+
+
+def test_a_prompt_is_suggested_for_a_dropped_picture_and_for_none_that_the_evaluator_does_not_know(
+    open_page: OpenPage,
+):
+    page = open_page()
+    prompt = page.get_by_role("textbox", name="Prompt")
+    prompt.fill("a ghost")
+    drop = """(encoded) => {
+        const data = new DataTransfer();
+        const bytes = Uint8Array.from(atob(encoded), (each) => each.charCodeAt(0));
+        data.items.add(new File([bytes], "picture"));
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+    }"""
+    sample = page.locator(".looks img").first.evaluate("image => image.src")
+    drawing = page.request.get(sample).body()
+    for picture, said in ((drawing, "It looks like"), (photo()["buffer"], "does not recognise this picture")):
+        page.evaluate(drop, base64.b64encode(picture).decode())
+        page.get_by_role("button", name="Suggest a prompt").last.click()
+        expect(page.get_by_text(said)).to_be_visible()
+    expect(prompt).to_have_value("red apple")
+    page.get_by_role("button", name="Undo").click()
+    expect(prompt).to_have_value("a ghost")

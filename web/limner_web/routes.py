@@ -115,7 +115,7 @@ DECLARED: Final[dict[Route, str]] = {
         a1111.set_options a1111.png_info
     """,
     WAITING: """
-        interpretation.interpret
+        interpretation.interpret picture_names.describe_picture
         openai.create_chat_completion openai_images.create_images openai_responses.create_response
         a1111.text_to_image a1111.image_to_image hugging_face.create_picture
     """,

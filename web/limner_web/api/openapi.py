@@ -77,6 +77,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
         "share_results": False,
     },
     "interpret": {"description": "zwei Bilder von roten Äpfeln als 3D-Figuren"},
+    "describe_picture": {"image": "img_01m8av84g0gcnnvphz94denatd", "language": "de"},
     "post_estimate": {"jobs": [{"count": 100, "steps": 8}]},
     "create_conversation": {"message": "a red car"},
     "create_message": {"message": "bluer, please"},

@@ -16,6 +16,7 @@ import { setUpLooks } from "./looks.js";
 import { organiseMenu } from "./organise.js";
 import { setUpPresets } from "./presets.js";
 import { anyCanStart, setUpStart, startFields, startFrom } from "./start.js";
+import { suggestPrompt } from "./suggest-prompt.js";
 import { setUpSuggestions } from "./suggest.js";
 import { explain, makeTile, paint, showPreview } from "./tile.js";
 import { toast } from "./toast.js";
@@ -84,9 +85,11 @@ const viewer = setUpViewer({ pictures, actions: [
   { icon: "again", text: t("Again, with another seed"), run: ({ job }) => again(job) },
   { icon: "vary", text: t("Vary: four pictures near this one"), run: ({ job, image }) => vary(job, image) },
   { icon: "remix", text: t("Remix: load these settings"), run: ({ job }) => { viewer.close(); remix(job); } },
-], organise: ({ image }) => [startItem(image)] });
+], organise: ({ image }) => [startItem(image), suggestItem(image)] });
 
 const startItem = (image) => anyCanStart() && image && { icon: "image", text: t("Start from this picture"), onClick: () => { viewer.close(); startFrom(image); } };
+
+const suggestItem = (image) => image && { icon: "text", text: t("Suggest a prompt"), onClick: () => { viewer.close(); suggestPrompt(image.id); } };
 
 const enlarge = (job, index) => viewer.show(job.images[index].id);
 
