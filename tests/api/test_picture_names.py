@@ -77,6 +77,7 @@ def test_of_a_picture_that_the_evaluator_does_not_know_it_says_nothing(client: A
     told = described(client, data_url(buffer.getvalue()))
     assert told["prompt"] is None
     assert described(client, sample("two-cats-and-a-tree"))["prompt"] is None
+    assert described(client, data_url(png("white")))["names"] == [], "not the asterisk that is the nearest"
 
 
 def test_a_picture_that_was_drawn_is_named_by_its_id(app: App, client: ApiClient, worker: Answering) -> None:

@@ -48,6 +48,9 @@ HUES: Final = 8
 
 EMBEDDED_AT_ONCE: Final = 32
 
+PLAIN: Final = 16
+"""A picture whose values differ by less shows nothing; the tower sees a thing of that colour in it."""
+
 
 def reduction(dimensions: int) -> Tensor:
     """Return the fixed matrix that reduces the tower's vectors: float32 [dimensions, DIMENSIONS], orthonormal columns.
@@ -116,6 +119,8 @@ class EvaluatorRecognizer:
     @torch.inference_mode()
     def names_of(self, picture: Picture, count: int = 3) -> list[tuple[str, float]]:
         """Return at most `count` names that a picture (uint8 [H, W, 3]) looks like, with their cosines, best first."""
+        if np.ptp(picture) < PLAIN:
+            return []
         return _near(self._nearest(self._tower(_pixels(picture)).concept[0], count))
 
     def _nearest(self, seen: Tensor, count: int) -> list[tuple[str, float]]:

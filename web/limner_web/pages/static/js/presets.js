@@ -54,7 +54,7 @@ function row(preset, dialog, show) {
   const { name, settings } = preset;
   const tool = (label, look, run) => el("button", { type: "button", className: "icon-btn", ariaLabel: label, title: label, onclick: () => attempt(() => run(preset, show)) }, icon(look));
   const choose = el("button", { type: "button", className: "preset", title: name, onclick: () => load(preset, dialog) }, el("b", {}, name), el("small", {}, summary(settings)));
-  return el("li", {}, choose, tool(t("Rename %(name)s", { name }), "brush", rename), tool(t("Delete %(name)s", { name }), "trash", remove));
+  return el("li", {}, choose, tool(t("Rename %(name)s", { name }), "edit", rename), tool(t("Delete %(name)s", { name }), "trash", remove));
 }
 
 async function open() {
