@@ -167,9 +167,11 @@ def test_a_magnified_page_shows_the_pictures_below_the_form(open_page: OpenPage)
 def test_in_the_colours_of_the_system_what_is_chosen_differs_from_what_is_not(open_page: OpenPage):
     page = open_page(forced_colors="active")
     colour = "element => getComputedStyle(element).backgroundColor"
+    page.evaluate("document.body.style.background = 'Highlight'")
+    highlight = page.locator("body").evaluate(colour)
     for kind, chosen in ((".segments button", "[aria-pressed=true]"), (".looks label", ":has(:checked)")):
-        found = {page.locator(f"#ask {kind}{way}").first.evaluate(colour) for way in (chosen, f":not({chosen})")}
-        assert len(found) == 2, kind
+        ways = [page.locator(f"#ask {kind}{way}").first.evaluate(colour) for way in (chosen, f":not({chosen})")]
+        assert [way == highlight for way in ways] == [True, False], kind
 
 
 def test_a_prompt_is_suggested_for_a_dropped_picture_and_for_none_that_the_evaluator_does_not_know(
