@@ -301,6 +301,7 @@ NOT_MAKING: Final = {
     "/sdapi/v1/interrupt": SETS_A_STATE,
     "/api/v1/estimate": READS,
     "/api/v1/interpret": READS,
+    "/api/v1/describe": READS,
     "/v1/moderations": READS,
     "/sdapi/v1/png-info": READS,
     "/draw": PAGE,

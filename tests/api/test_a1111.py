@@ -136,6 +136,13 @@ def test_the_sampler_of_a_model_without_a_choice_is_its_own_and_the_answer_says_
     assert len(answer.headers.getlist("Warning")) == 2
 
 
+def test_the_answer_says_that_a_model_draws_weighted_words_without_their_weights(app: App):
+    answer = draw(app, {"prompt": "a (red:1.3) apple"} | SIZE)
+    info = json.loads(answer.json["info"])
+    assert info["infotexts"][0].startswith("a (red:1.3) apple\n"), "the prompt itself is kept"
+    assert info["warnings"] == ["prompt: limner-flow cannot weigh words; it draws them without their weights."]
+
+
 def test_a_model_with_schedulers_takes_them_by_either_name_and_refuses_others(catalogue: Catalogue):
     names = ("EulerAncestralDiscreteScheduler", "DDIMScheduler")
     card = catalogue.cards["limner-flow"].model_copy(update={"schedulers": names, "adapters": {"ink": None}})

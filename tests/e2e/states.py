@@ -137,6 +137,15 @@ def _masked(page: Page) -> None:
     expect(page.get_by_role("button", name="Change the mask")).to_be_visible()
 
 
+def _presets(page: Page) -> None:
+    settings = {"model": "limner-flow", "style": "3d", "width": 256, "height": 256, "n": 4}
+    for name in ("Four figures", "Quick look"):
+        page.request.put(page.url + f"api/v1/presets/{name}", data=settings)
+    page.evaluate("document.querySelector('.settings').open = true")
+    page.get_by_role("button", name="Presets").click()
+    expect(page.locator(".preset")).to_have_count(2)
+
+
 def _menu(page: Page) -> None:
     loaded(page)
     tile = page.locator(".tile[data-state=succeeded]").first
@@ -270,6 +279,7 @@ STATES: Final = (
     State("studio-problem", "/", _problem),
     State("studio-progress", "/", _progress),
     State("studio-menu", "/", _menu),
+    State("studio-presets", "/", _presets),
     State("models", "/models", _names),
     State("studio-share", "/", _share),
     State("studio-keymap", "/", _keymap),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.e2e.running import draw
-from tests.e2e.states import DESKTOP, PHONE
+from tests.e2e.states import DESKTOP, PHONE, photo
 from tests.processes import eventually
 
 OpenPage = Callable[..., Page]
@@ -116,3 +117,81 @@ def test_a_picture_that_does_not_show_all_of_its_prompt_says_so(service: int, op
         expect(dialog.get_by_role("listitem").first).to_contain_text(words)
         dialog.get_by_role("button", name="Reword it").click()
         expect(page.get_by_role("textbox", name="Prompt")).to_have_value(prompt)
+
+
+def test_words_with_weights_are_drawn_without_them_and_the_page_says_so(open_page: OpenPage):
+    page = open_page()
+    prompt, note = page.get_by_role("textbox", name="Prompt"), page.get_by_text("This model cannot weigh words")
+    prompt.fill("a screen (16:9)")
+    expect(note).to_be_hidden()
+    prompt.fill("a (red:1.3) apple")
+    expect(note).to_be_visible()
+    page.get_by_role("button", name="Draw", exact=True).click()
+    tile = page.locator(".tile[data-state=succeeded]").first
+    expect(tile.locator(".prompt")).to_have_text("a (red:1.3) apple", timeout=60_000)
+    alternative = tile.locator("img").first
+    expect(alternative).to_have_attribute("alt", re.compile("^(a )?red apple"))
+
+
+def test_the_button_says_that_a_request_is_on_its_way_and_a_second_press_sends_none(open_page: OpenPage):
+    page, held = open_page(), list[Route]()
+
+    def hold(route: Route) -> None:
+        if route.request.method == "POST":
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/api/v1/jobs", hold)
+    page.get_by_role("textbox", name="Prompt").fill("a ghost on a slow line")
+    button = page.locator("#ask .draw")
+    button.click()
+    expect(button).to_have_text("Sending …")
+    button.click()
+    assert len(held) == 1
+    held[0].continue_()
+    expect(button).to_have_text("Draw")
+    expect(page.locator(".tile .prompt", has_text="a ghost on a slow line")).to_have_count(1)
+
+
+def test_a_magnified_page_shows_the_pictures_below_the_form(open_page: OpenPage):
+    page = open_page(viewport={"width": 340, "height": 220}, device_scale_factor=4)
+    form, results = page.locator("#ask"), page.locator(".results")
+    expect(form).to_have_css("position", "static")
+    above, below = form.bounding_box(), results.bounding_box()
+    assert above is not None
+    assert below is not None
+    assert above["y"] + above["height"] <= below["y"]
+
+
+def test_in_the_colours_of_the_system_what_is_chosen_differs_from_what_is_not(open_page: OpenPage):
+    page = open_page(forced_colors="active")
+    colour = "element => getComputedStyle(element).backgroundColor"
+    page.evaluate("document.body.style.background = 'Highlight'")
+    highlight = page.locator("body").evaluate(colour)
+    for kind, chosen in ((".segments button", "[aria-pressed=true]"), (".looks label", ":has(:checked)")):
+        ways = [page.locator(f"#ask {kind}{way}").first.evaluate(colour) for way in (chosen, f":not({chosen})")]
+        assert [way == highlight for way in ways] == [True, False], kind
+
+
+def test_a_prompt_is_suggested_for_a_dropped_picture_and_for_none_that_the_evaluator_does_not_know(
+    open_page: OpenPage,
+):
+    page = open_page()
+    prompt = page.get_by_role("textbox", name="Prompt")
+    prompt.fill("a ghost")
+    drop = """(encoded) => {
+        const data = new DataTransfer();
+        const bytes = Uint8Array.from(atob(encoded), (each) => each.charCodeAt(0));
+        data.items.add(new File([bytes], "picture"));
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+    }"""
+    sample = page.locator(".looks img").first.evaluate("image => image.src")
+    drawing = page.request.get(sample).body()
+    for picture, said in ((drawing, "It looks like"), (photo()["buffer"], "does not recognise this picture")):
+        page.evaluate(drop, base64.b64encode(picture).decode())
+        page.get_by_role("button", name="Suggest a prompt").last.click()
+        expect(page.get_by_text(said)).to_be_visible()
+    expect(prompt).to_have_value("red apple")
+    page.get_by_role("button", name="Undo").click()
+    expect(prompt).to_have_value("a ghost")

@@ -56,6 +56,14 @@ class Inputs:
             stored[field] = self._storage.call(self._blobs.put_input, fitted)
         return spec.model_copy(update=stored) if stored else spec
 
+    def small(self, tenant_id: str, field: str, value: str, side: int) -> bytes:
+        """An image that a client gives, as a square PNG of this side in pixels, cut from its middle; nothing is stored.
+
+        Raises InvalidRequest, which names the field, StorageFailed, or Overloaded.
+        """
+        data = self._read(tenant_id, field, value)
+        return self._pillow.call_for(tenant_id, fit, data, field, (side, side))
+
     def _kept(self, digest: str) -> bytes:
         try:
             return self._storage.call(self._blobs.get_input, digest)

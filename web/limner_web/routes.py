@@ -90,7 +90,7 @@ DECLARED: Final[dict[Route, str]] = {
         labels.mark_image labels.unmark_image labels.tag_image labels.untag_image labels.mark_job labels.unmark_job
         labels.tag_job labels.untag_job labels.list_tags
         models.list_models models.list_names own_pause.get_own_pause own_pause.resume_own_queue privacy.get_privacy
-        usage.get_usage
+        presets.list_presets presets.delete_preset usage.get_usage
         webhook_deliveries.list_deliveries webhook_deliveries.get_delivery webhook_deliveries.redeliver
         openai_batches.list_batches openai_batches.get_batch openai_batches.cancel_batch
         openai_files.list_files openai_files.get_file openai_files.delete_file
@@ -112,12 +112,13 @@ DECLARED: Final[dict[Route, str]] = {
         jobs.create_job jobs.retry_jobs jobs.set_priority
         conversations.create_conversation conversations.create_message conversations.rename_conversation
         conversations.edit_turn
-        estimates.post_estimate own_pause.pause_own_queue webhook_deliveries.redeliver_range
+        estimates.post_estimate own_pause.pause_own_queue presets.save_preset presets.rename_preset
+        webhook_deliveries.redeliver_range
         openai_batches.create_batch openai_moderations.create_moderation
         a1111.set_options a1111.png_info
     """,
     WAITING: """
-        interpretation.interpret
+        interpretation.interpret picture_names.describe_picture
         openai.create_chat_completion openai_images.create_images openai_responses.create_response
         a1111.text_to_image a1111.image_to_image hugging_face.create_picture
     """,

@@ -143,6 +143,7 @@ def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> Mod
         max_prompt_chars=card.max_prompt_chars,
         max_retries=card.max_retries.model_dump(),
         negative_prompts=card.takes_negative_prompts,
+        prompt_weights=card.prompt_weights,
         schedulers=list(card.schedulers),
         adapters=list(card.adapters),
         paused=None if pause is None else pause_notice(pause),

@@ -1,4 +1,4 @@
-"""The tables of keys, and of the changes to keys and tenants."""
+"""The tables of keys, of the changes to keys and tenants, and of what a tenant keeps for its pages."""
 
 from __future__ import annotations
 
@@ -51,3 +51,13 @@ class AuditEntry(Base):
     detail: Mapped[dict[str, Any]]
     created_at: Mapped[float]
     __table_args__ = (Index(None, "tenant_id", "id"),)
+
+
+class Preset(Base):
+    """Settings that a tenant keeps under a name (`domain.presets.PresetSettings`)."""
+
+    __tablename__ = "presets"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(50), primary_key=True)
+    settings: Mapped[dict[str, Any]]
+    updated_at: Mapped[float]

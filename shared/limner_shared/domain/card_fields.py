@@ -10,7 +10,8 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from limner_shared.domain.jobs import Adapter, JobRequest, Task, task_of
-from limner_shared.errors import InvalidRequest
+from limner_shared.domain.prompt_weights import has_weights
+from limner_shared.errors import InvalidRequest, NegativePromptUnsupported
 
 Quality = Literal["low", "medium", "high"]
 FACTORS: Final[dict[Quality, float]] = {"low": 0.5, "medium": 1.0, "high": 2.0}
@@ -130,6 +131,23 @@ def candidates(request: JobRequest, model: str, offered: int) -> int:
     if request.quality == "best" and offered == 1:
         raise refuse("quality", f"best with {model}, which has no evaluator to choose by,", ["standard"])
     return offered if request.quality == "best" else 1
+
+
+def refuse_negative(model: str, *, guided: bool) -> NegativePromptUnsupported:
+    """The error for a negative prompt that would have no effect."""
+    reason = "cannot leave things out" if guided else "has no guidance"
+    message = f"negative_prompt: a negative prompt is not allowed here: {model} {reason}. Leave it out."
+    return NegativePromptUnsupported(message, field="negative_prompt", allowed="none")
+
+
+def is_weighted(request: JobRequest) -> bool:
+    """Whether words of the request's prompts have weights."""
+    return any(has_weights(text) for text in (request.prompt, request.negative_prompt) if text)
+
+
+def spec_version(drawn: int, *, weighted: bool) -> Literal[1, 2, 3]:
+    """The version of the spec of a request, of which `drawn` candidates are drawn for each image."""
+    return 3 if weighted else 2 if drawn > 1 else 1
 
 
 def in_order(asked: tuple[Adapter, ...], known: Collection[str]) -> tuple[Adapter, ...]:

@@ -20,16 +20,19 @@ from limner_shared.domain.card_fields import (
     find_size,
     in_order,
     inputs,
+    is_weighted,
     refuse,
+    refuse_negative,
     rescale,
     shown,
+    spec_version,
 )
 from limner_shared.domain.card_limits import BatchSize, Side, StepRange
 from limner_shared.domain.conditions import Conditions, beyond, cut
 from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, JobRequest, JobSpec, Task
 from limner_shared.domain.safety import SafetyPolicy
 from limner_shared.domain.scenes import NearestName, SceneRule
-from limner_shared.errors import CardError, InvalidRequest, NegativePromptUnsupported
+from limner_shared.errors import CardError, InvalidRequest
 
 MULTIPLE: Final = 8
 """Pixels along one side of a latent cell of diffusers' pipelines."""
@@ -57,9 +60,7 @@ class ModelCard(BaseModel):
     )
     preview: Source | None = Field(default=None, description="Of latent-flow: a one-step model for the first previews.")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    device: str | None = Field(
-        default=None, pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$", description="Default: the worker's own device."
-    )
+    device: str | None = Field(None, pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$", description="Default: the worker's own.")
     sizes: tuple[tuple[Side, Side], ...] = Field(min_length=1, description="(width, height); the first is the default.")
     styles: tuple[str, ...] = ()
     styles_by_seed: tuple[str, ...] = Field(
@@ -85,6 +86,7 @@ class ModelCard(BaseModel):
     )
     safety: SafetyPolicy | None = Field(default=None, description="What is done about flagged pictures.")
     negative_prompts: bool = Field(default=True, description="Whether the model can leave out what a request names.")
+    prompt_weights: bool = Field(default=False, description="Of diffusers: weigh the words of `(word:1.3)` in prompts.")
     max_images: int = Field(default=4, ge=1)
     candidates: int = Field(
         default=1, ge=1, le=16, description="How many are drawn for a picture of quality best; 1: no such quality."
@@ -105,6 +107,8 @@ class ModelCard(BaseModel):
             raise ValueError(f"sizes: {', '.join(wrong)}: a pipeline of diffusers draws multiples of {MULTIPLE} pixels")
         if unknown := set(self.styles_by_seed) - set(self.styles):
             raise ValueError(f"styles_by_seed: {', '.join(sorted(unknown))}: not among the card's styles")
+        if self.prompt_weights and self.family != "diffusers":
+            raise ValueError("prompt_weights: only pipelines of diffusers can weigh words")
         if self.candidates > 1 and self.text_encoder is None:
             raise ValueError("candidates: only the built-in families have an evaluator that could choose")
         return self
@@ -144,12 +148,10 @@ class ModelCard(BaseModel):
         width, height = find_size(request, self.sizes)
         steps = self._number("steps", request.steps, self.steps)
         if request.negative_prompt and not self.takes_negative_prompts:
-            reason = "cannot leave things out" if self.guidance.max > 1 else "has no guidance"
-            message = f"negative_prompt: a negative prompt is not allowed here: {self.name} {reason}. Leave it out."
-            raise NegativePromptUnsupported(message, field="negative_prompt", allowed="none")
-        by_seed = self.styles_by_seed if request.style is None else ()
+            raise refuse_negative(self.name, guided=self.guidance.max > 1)
+        by_seed, weighted = self.styles_by_seed if request.style is None else (), is_weighted(request)
         return JobSpec(
-            version=2 if (drawn := candidates(request, self.name, self.candidates)) > 1 else 1,
+            version=spec_version(drawn := candidates(request, self.name, self.candidates), weighted=weighted),
             prompt=self._prompt(request),
             negative_prompt=self._text("negative_prompt", (request.negative_prompt or "").strip()),
             model=self.name,
@@ -165,6 +167,7 @@ class ModelCard(BaseModel):
             guidance_rescale=rescale(request, self.family),
             nearest_name=self.nearest_name,
             scenes=self.scenes,
+            plain_words=weighted and not self.prompt_weights,
             scheduler=self._scheduler(request.scheduler),
             adapters=in_order(request.adapters, self.adapters),
             **inputs(request, self.name, self.tasks, int(steps)),

@@ -15,15 +15,14 @@ from limner_shared.domain.unique import Unique
 from limner_shared.domain.webhooks import JobEventType, WebhookUrl
 
 MAX_SEED: Final = 2**32 - 1
-SPEC_VERSION: Final = 2
+SPEC_VERSION: Final = 3
 """The newest version of the specs that this code writes. A worker leaves specs of a newer version to newer workers, and
 ignores fields that it does not know: raise it with a field that changes pictures, and store it where the field is set.
 """
 CANDIDATE_STRIDE: Final = 1024
 """What separates the seeds of an image's candidates, for each style by seed; a job has fewer images."""
 MAX_METADATA_BYTES: Final = 4096
-MAX_IMAGE_CHARS: Final = 14_000_000
-"""The length of a `data:` URL of a 10 MB picture."""
+MAX_IMAGE_CHARS: Final = 14_000_000  # of a `data:` URL of a 10 MB picture
 
 
 class JobState(StrEnum):
@@ -110,7 +109,7 @@ class Adapter(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: RequestedName
-    weight: float = Field(default=1.0, ge=-4, le=4, allow_inf_nan=False)
+    weight: float = Field(default=1.0, ge=-4, le=4, strict=True, allow_inf_nan=False)
 
 
 class JobRequest(BaseModel):
@@ -205,7 +204,7 @@ class JobSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    version: Literal[1, 2] = 1
+    version: Literal[1, 2, 3] = 1
     prompt: str
     negative_prompt: str = ""
     model: str
@@ -231,6 +230,8 @@ class JobSpec(BaseModel):
     """The model card's rule when the job was accepted; None, as in earlier jobs, draws every prompt as a whole."""
     scene: Scene | None = None
     """For a replay: the scene from the receipts, used instead of reading the prompt again."""
+    plain_words: bool = False
+    """Whether the weights of words are left out of what is drawn. From version 3 on; in earlier jobs they are drawn."""
     scheduler: str | None = None
     adapters: tuple[Adapter, ...] = ()
     image: str | None = None

@@ -267,6 +267,7 @@ class ModelView(BaseModel):
     )
     max_prompt_chars: int
     negative_prompts: bool = Field(default=True, description="Whether it takes a `negative_prompt`.")
+    prompt_weights: bool = Field(default=False, description="Whether `(word:1.3)` in a prompt weighs words.")
     max_retries: dict[str, float] = Field(default_factory=dict[str, float], description="Limits of `max_retries`.")
     schedulers: list[str] = Field(default=[], description="What `scheduler` may name instead of the model's own.")
     adapters: list[str] = Field(default=[], description="The LoRA adapters that `adapters` may name.")

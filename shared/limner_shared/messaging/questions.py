@@ -1,4 +1,5 @@
-"""Questions that a web process asks the workers through Redis: what does a description ask for? Nothing is stored.
+"""Questions that a web process asks the workers through Redis: what does a description ask for, and what does a picture
+show? Nothing is stored.
 
 A question waits in a list of its model until a worker takes it, and expires with the client that asked. A lost question
 costs its client another try.
@@ -6,6 +7,7 @@ costs its client another try.
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast
@@ -30,16 +32,22 @@ POLL_SECONDS: Final = 1
 
 
 class Question(BaseModel):
-    """A job that is not submitted: its description is to be interpreted."""
+    """A job that is not submitted: its description is to be interpreted, or a picture named."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
     spec: JobSpec
+    picture: str | None = None
+    """A picture to be named instead, as a PNG in base64."""
+    language: str = "en"
+    """The code of the language of the picture's names."""
 
 
 class Answer(BaseModel):
-    """The interpretation of a description, the code of its language, and what the model would draw of it."""
+    """The interpretation of a description, the code of its language, and what the model would draw of it; or the names
+    of what a picture shows.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,15 +57,30 @@ class Answer(BaseModel):
     """The known name that would be drawn, if that is not all of the prompt."""
     scene: Scene | None = None
     """What the picture would be put together from, if it is not drawn as a whole."""
+    names: tuple[tuple[str, float], ...] | None = None
+    """What the picture shows, with the likeness of each name, best first; None if no picture was asked about."""
 
 
 def ask(redis: Redis, spec: JobSpec, seconds: float, gone: Callable[[], bool] = lambda: False) -> Answer | None:
-    """Ask the workers that serve the spec's model; None if none answers in `seconds`, the client has gone, or the
-    answer cannot be read.
+    """Ask for the interpretation of a spec's description; see `put`."""
+    return put(redis, Question(id=new_id("ask"), spec=spec), seconds, gone)
+
+
+def ask_names(
+    redis: Redis, spec: JobSpec, picture: bytes, language: str, seconds: float, gone: Callable[[], bool]
+) -> Answer | None:
+    """Ask what a picture, a small PNG, shows to the evaluator of the spec's model; see `put`."""
+    encoded = base64.b64encode(picture).decode()
+    return put(redis, Question(id=new_id("ask"), spec=spec, picture=encoded, language=language), seconds, gone)
+
+
+def put(redis: Redis, question: Question, seconds: float, gone: Callable[[], bool]) -> Answer | None:
+    """Put a question to the workers that serve its model; None if none answers in `seconds`, the client has gone, or
+    the answer cannot be read.
 
     Raises RedisError.
     """
-    question = Question(id=new_id("ask"), spec=spec)
+    spec = question.spec
     deadline = time.monotonic() + seconds
     with pipeline(redis) as pipe:
         pipe.set(_question(question.id), question.model_dump_json(), ex=EXPIRES_SECONDS)

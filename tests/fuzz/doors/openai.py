@@ -111,10 +111,11 @@ def edits(draw: st.DrawFn) -> Request:
 def chats(draw: st.DrawFn) -> Request:
     answer = st.sampled_from(("![a](/api/v1/images/@own.image@)", "![a](/api/v1/images/@other.image@)", "ok"))
     address = st.one_of(SOURCES, st.just("/api/v1/images/@own.image@"), st.just("/api/v1/images/@other.image@"))
-    shown = st.fixed_dictionaries({"type": st.just("image_url"), "image_url": st.fixed_dictionaries({"url": address})})
-    words = st.fixed_dictionaries({"type": st.just("text"), "text": values.prompts})
+    linked: st.SearchStrategy[Any] = st.fixed_dictionaries({"url": address})
+    shown: st.SearchStrategy[Any] = st.fixed_dictionaries({"type": st.just("image_url"), "image_url": linked})
+    words: st.SearchStrategy[Any] = st.fixed_dictionaries({"type": st.just("text"), "text": values.prompts})
     parts = st.lists(st.one_of(words, words, shown, st.just({"type": "input_audio"})), min_size=1, max_size=3)
-    message = st.one_of(
+    message: st.SearchStrategy[Any] = st.one_of(
         st.fixed_dictionaries({"role": st.just("user"), "content": st.one_of(values.prompts, parts)}),
         st.fixed_dictionaries({"role": st.just("assistant"), "content": answer}),
         st.fixed_dictionaries({"role": st.sampled_from(("system", "x")), "content": values.anything}),

@@ -52,6 +52,9 @@ class Recognizer:
             raise RuntimeError("recognition failed")
         return self.seen
 
+    def names_of(self, picture: np.ndarray) -> list[tuple[str, float]]:
+        return self(picture, "")
+
     def recognises(self, picture: np.ndarray, name: str, *, recoloured: bool) -> bool:
         self.asked.append(f"{name} in any colour" if recoloured else name)
         if self.seen is None:

@@ -36,6 +36,7 @@ def test_defaults_that_rows_rely_on_have_not_changed():
         "nearest_name": None,
         "scenes": None,
         "scene": None,
+        "plain_words": False,
         "scheduler": None,
         "adapters": [],
         "image": None,

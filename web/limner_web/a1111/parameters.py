@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner_shared.domain.card_fields import nearest_size, refuse
+from limner_shared.domain.card_fields import is_weighted, nearest_size, refuse
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import JobRequest, RequestedName
 from limner_shared.errors import InvalidRequest
@@ -168,6 +168,8 @@ def read(
         fields["width"], fields["height"] = nearest_size(card.sizes, *letterbox)
         warnings.append("width, height: {}x{} is not drawn here; the picture was scaled to it.".format(*letterbox))
     job = JobRequest.model_validate(fields)
+    if is_weighted(job) and not card.prompt_weights:
+        warnings.append(f"prompt: {card.name} cannot weigh words; it draws them without their weights.")
     include = isinstance(given, ImageToImage) and given.include_init_images
     return Generation(job, options, given.send_images, include, tuple(warnings), letterbox)
 

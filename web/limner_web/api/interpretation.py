@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
+from redis import Redis
 from redis.exceptions import RedisError
 
 from limner_shared.domain.cards import ModelCard
@@ -14,6 +16,7 @@ from limner_shared.domain.description_views import UnderstoodView, understood
 from limner_shared.domain.jobs import MAX_SEED, JobRequest, RequestedName
 from limner_shared.errors import InterpreterUnavailable
 from limner_shared.messaging import questions
+from limner_shared.messaging.questions import Answer
 from limner_shared.messaging.reports import WorkerReport, read_reports
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
@@ -52,17 +55,23 @@ def interpret(body: DescriptionRequest) -> UnderstoodView:
     services = get_services()
     request = JobRequest.model_validate(body.model_dump(exclude_none=True))
     card, spec = services.catalogue.resolve(request)
+    told = answer_of(services, card, lambda redis: questions.ask(redis, spec, WAIT_SECONDS, hang_up_check()))
+    fitted = card.fit(spec, told.interpretation.conditions)
+    return understood(fitted, told.interpretation, told.language, told.drawn_as, told.scene)
+
+
+def answer_of(services: Services, card: ModelCard, ask: Callable[[Redis], Answer | None]) -> Answer:
+    """What a worker of the model answers to a question. Raises InterpreterUnavailable."""
     try:
         _require_worker(services, card)
         release_request_slot(services.limiter)
-        told = questions.ask(services.hints.redis, spec, WAIT_SECONDS, hang_up_check())
+        told = ask(services.hints.redis)
     except RedisError as error:
-        message = "Descriptions cannot be interpreted while Redis is unavailable. A prompt can be drawn as it is."
+        message = "No worker can be asked while Redis is unavailable. A prompt can be drawn as it is."
         raise InterpreterUnavailable(message, retry_after=5) from error
     if told is None:
-        raise InterpreterUnavailable(f"No worker interpreted the description within {WAIT_SECONDS:g} seconds.")
-    fitted = card.fit(spec, told.interpretation.conditions)
-    return understood(fitted, told.interpretation, told.language, told.drawn_as, told.scene)
+        raise InterpreterUnavailable(f"No worker answered within {WAIT_SECONDS:g} seconds.")
+    return told
 
 
 def _require_worker(services: Services, card: ModelCard) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from apiflask import APIFlask
 
-from limner_shared.domain.labels import MAX_TAG_CHARS
+from limner_shared.domain.given_names import MAX_NAME_CHARS
 from limner_web.api.openapi_examples import add_examples
 from limner_web.request_checks import ID_PATTERN, KEY_ID_PATTERN
 
@@ -61,11 +61,15 @@ SECURITY: Final = {
 }
 OPEN_PATHS: Final = ("/images/", "/healthz", "/readyz")
 """Paths that need no key: a link is the permission itself."""
+GIVEN_NAMES: Final = ("tag", "preset")
+"""Parameters in paths that are names which a tenant gave."""
 BODIES: Final[dict[str, dict[str, Any]]] = {
     "create_job": {"prompt": "a red apple", "style": "flat", "seed": 7, "metadata": {"project": "fruit"}},
     "retry_jobs": {"jobs": ["job_01m8av83q74b699dta3m9gmtqa"]},
     "set_priority": {"priority": "high"},
     "rename_conversation": {"title": "My garage"},
+    "save_preset": {"style": "flat", "width": 256, "height": 256, "n": 4},
+    "rename_preset": {"name": "four flat ones"},
     "set_privacy": {
         "keep_images_days": 30,
         "keep_prompts_days": 30,
@@ -73,6 +77,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
         "share_results": False,
     },
     "interpret": {"description": "zwei Bilder von roten Äpfeln als 3D-Figuren"},
+    "describe_picture": {"image": "img_01m8av84g0gcnnvphz94denatd", "language": "de"},
     "post_estimate": {"jobs": [{"count": 100, "steps": 8}]},
     "create_conversation": {"message": "a red car"},
     "create_message": {"message": "bluer, please"},
@@ -170,8 +175,8 @@ def _describe(parameter: dict[str, Any]) -> None:
     """Add the pattern of ids, and remove null: a parameter can be omitted but cannot be null."""
     if parameter["name"] == "token":
         return
-    if parameter["name"] == "tag" and parameter["in"] == "path":
-        parameter["schema"] |= {"minLength": 1, "maxLength": MAX_TAG_CHARS}
+    if parameter["name"] in GIVEN_NAMES and parameter["in"] == "path":
+        parameter["schema"] |= {"minLength": 1, "maxLength": MAX_NAME_CHARS}
     elif parameter["in"] == "path":
         pattern = KEY_ID_PATTERN if parameter["name"] == "key_id" else ID_PATTERN
         parameter["schema"] |= {"pattern": f"^{pattern}$"}

@@ -1,26 +1,31 @@
-"""Answers the web processes' questions about descriptions, and tells them the models' known names, on a thread of its
-own: no job waits for them.
+"""Answers the web processes' questions about descriptions and pictures, and tells them the models' known names, on a
+thread of its own: no job waits for them.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
+from PIL import Image
 from redis import Redis
 from redis.exceptions import RedisError
 
 from limner_shared import metrics
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.conditions import Interpretation
+from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.scenes import Scene
 from limner_shared.messaging import known_names, questions
 from limner_shared.messaging.questions import Answer, Question
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
+from limner_worker.generators.base import Picture
 from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
 from limner_worker.stages.interpretation.presenting import presentation
 from limner_worker.stages.interpretation.presenting.presenter import ImageRecognizer
@@ -92,6 +97,26 @@ class Answering:
     def _answer(self, taken: Sequence[Question]) -> None:
         if not taken:
             return
+        described = [each for each in taken if each.picture is None]
+        for question in (each for each in taken if each.picture is not None):
+            questions.answer(self._redis, question.id, self._named(question))
+        if described:
+            self._interpret(described)
+
+    def _named(self, question: Question) -> Answer:
+        """Return the names of what a picture shows, in the language of the question; none if that fails."""
+        spec, recognizer = question.spec, self._recognizers.get(question.spec.model)
+        names: tuple[tuple[str, float], ...] = ()
+        try:
+            if recognizer is not None and question.picture is not None:
+                seen = recognizer.names_of(_picture(question.picture))
+                names = tuple((recognizer.translated(name, question.language), score) for name, score in seen)
+        except Exception:  # the client may ask again
+            log.exception("could not name a picture", model=spec.model)
+        nothing = Interpretation(conditions=Conditions(prompt=spec.prompt), backend="none")
+        return Answer(interpretation=nothing, language=question.language, names=names)
+
+    def _interpret(self, taken: Sequence[Question]) -> None:
         found = self._interpreter([Request(each.spec, self._cards[each.spec.model]) for each in taken])
         for question, interpretation in zip(taken, found, strict=True):
             metrics.INTERPRETATIONS.inc(
@@ -112,3 +137,9 @@ class Answering:
         except Exception:
             log.exception("could not read a prompt", model=spec.model)
             return None, None
+
+
+def _picture(encoded: str) -> Picture:
+    """Return uint8 [height, width, 3]; the web process made it small."""
+    with Image.open(io.BytesIO(base64.b64decode(encoded)), formats=["PNG"]) as opened:
+        return np.asarray(opened.convert("RGB"))

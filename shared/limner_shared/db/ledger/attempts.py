@@ -26,6 +26,7 @@ from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import LOSSES_TOGETHER, SPEC_VERSION, JobSpec, JobState, Lane, sources
+from limner_shared.domain.prompt_weights import in_drawn_words
 from limner_shared.domain.safety import TenantPolicy
 from limner_shared.domain.webhooks import EventType
 from limner_shared.errors import UnreadableJob
@@ -108,7 +109,7 @@ def _fail_unreadable(session: Session, job_id: str, attempt: int, error: ValueEr
 
 
 def _claim(row: Row[*tuple[Any, ...]], *, notifies: bool) -> Claim:
-    spec = JobSpec.model_validate(row.spec)
+    spec = in_drawn_words(JobSpec.model_validate(row.spec))
     return Claim(
         id=row.id,
         tenant_id=row.tenant_id,

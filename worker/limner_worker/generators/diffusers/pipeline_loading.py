@@ -31,6 +31,7 @@ from limner_worker.generators.diffusers.module_devices import remember_devices
 from limner_worker.generators.diffusers.own_pipeline import own_pipeline, own_scheduler
 from limner_worker.generators.diffusers.pipeline_checks import check, explain, schedulers
 from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
+from limner_worker.generators.diffusers.weighted_prompts import check_weights, weigh
 
 INPUTS: Final = {"image-to-image": {"image"}, "inpainting": {"image", "mask_image"}}
 TASKS: Final = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
@@ -72,6 +73,7 @@ class LoadedPipeline:
             check_files(folder)
             pipeline = _load(card, folder, device)
             check(pipeline, card)
+            check_weights(pipeline, card)
             config = pipeline.scheduler.config
             kinds: dict[str | None, Any] = {None: pipeline.scheduler.__class__, **schedulers(pipeline, card)}
             pipelines = {task: _variant(pipeline, task) for task in card.tasks}
@@ -113,6 +115,7 @@ class LoadedPipeline:
         scheduler = own_scheduler(self.schedulers[scheduler_key(task.spec)])
         own = own_pipeline(self.pipelines[task.spec.task], scheduler)
         call.guide(own, task.spec)
+        weigh(self.card, task.spec, own, arguments)
         return own, scheduler, arguments
 
 

@@ -25,7 +25,7 @@ const LIMITS = [["requests_per_minute", t("Requests a minute")], ["max_queued", 
 function limitRow(title, now, most) {
   const words = most === null ? t("no limit") : t("of %(n)s", { n: number(most) });
   const meter = now !== undefined && most !== null && el("progress", { value: Math.min(now, most), max: most, ariaLabel: title });
-  return el("tr", {}, el("td", {}, title), el("td", {}, now === undefined ? "" : number(now)), el("td", {}, words, meter));
+  return el("tr", {}, el("td", {}, title), el("td", {}, now === undefined ? "–" : number(now)), el("td", {}, words, meter));
 }
 
 function showUsage({ days, accepted, queued, running, limits }) {

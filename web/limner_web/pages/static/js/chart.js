@@ -1,5 +1,6 @@
 // Charts as SVG: lines and stacked bars of equal steps in time. Their colours come from the page's styles.
-import { number } from "./i18n.js";
+import { number, t } from "./i18n.js";
+
 const WIDTH = 380;
 const HEIGHT = 132;
 const BOX = { left: 46, right: WIDTH - 4, top: 10, bottom: HEIGHT - 20 };
@@ -38,6 +39,12 @@ function bars(series, x, y) {
   })).filter(Boolean);
 }
 
+// What stands where there is nothing to draw: a baseline, and words in the middle.
+function blank() {
+  const [middle, height] = [(BOX.left + BOX.right) / 2, (BOX.top + BOX.bottom) / 2];
+  return [svg("line", { x1: BOX.left, x2: BOX.right, y1: BOX.bottom, y2: BOX.bottom }), svg("text", { x: middle, y: height, "text-anchor": "middle", class: "blank" }, t("Nothing in this time"))];
+}
+
 // `series` are {values, className}, with null where a value is not known; `kind` is "lines" or "bars". `tells` has a
 // text for each step, `ends` those below the first and the last, and `label` is the text alternative.
 export function chart({ series, kind, tells, ends, label }) {
@@ -46,11 +53,13 @@ export function chart({ series, kind, tells, ends, label }) {
   const most = roundUp(Math.max(...totals.map((value) => value ?? 0)));
   const x = (at) => BOX.left + ((BOX.right - BOX.left) * at) / steps;
   const y = (value) => BOX.bottom - ((BOX.bottom - BOX.top) * value) / most;
+  const isEmpty = !totals.some(Boolean);
   const image = svg("svg", { class: "plot", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
-  for (const value of most === 1 ? [0, 1] : [0, most / 2, most]) {
+  for (const value of isEmpty ? [] : most === 1 ? [0, 1] : [0, most / 2, most]) {
     image.append(svg("line", { x1: BOX.left, x2: BOX.right, y1: y(value), y2: y(value) }), svg("text", { x: BOX.left - 6, y: y(value) + 4, "text-anchor": "end" }, short(value)));
   }
-  image.append(...(kind === "bars" ? bars(series, x, y) : series.map((each) => line(each, x, y))));
+  if (isEmpty) image.append(...blank());
+  else image.append(...(kind === "bars" ? bars(series, x, y) : series.map((each) => line(each, x, y))));
   image.append(svg("text", { x: BOX.left, y: HEIGHT - 4 }, ends[0]), svg("text", { x: BOX.right, y: HEIGHT - 4, "text-anchor": "end" }, ends[1]));
   image.append(...tells.map((text, at) => svg("rect", { class: "tell", x: x(at), width: x(1) - x(0), y: BOX.top, height: BOX.bottom - BOX.top }, svg("title", {}, text))));
   return image;

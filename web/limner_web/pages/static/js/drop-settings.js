@@ -3,6 +3,7 @@ import { hasPictures } from "./drag.js";
 import { fillFound, form } from "./form.js";
 import { t } from "./i18n.js";
 import { isParameters, readParameters, settingsIn } from "./png-settings.js";
+import { suggestPrompt } from "./suggest-prompt.js";
 import { toast } from "./toast.js";
 
 const hasFiles = (event) => Boolean(event.dataTransfer?.types.includes("Files")) && !hasPictures(event);
@@ -12,12 +13,13 @@ function load(found) {
   toast(found.prompt ? t("Settings loaded") : t("Settings loaded. The file does not state its prompt: write it here."));
 }
 
-// A picture that the form has taken to start from stays that; its settings are offered.
+// A picture that the form has taken to start from stays that; its settings are offered. For one that does not say how it
+// was made, a prompt is.
 async function take(file, isTaken) {
   const found = file && await settingsIn(file).catch(() => null);
-  if (!found && !isTaken) toast(t("This file does not say how it was made."));
-  else if (found && isTaken) toast(t("This picture says how it was made."), { action: t("Load its settings"), onAction: () => load(found), seconds: 10 });
-  else if (found) load(found);
+  if (!found) toast(isTaken ? t("What does it show?") : t("This file does not say how it was made."), { action: t("Suggest a prompt"), onAction: () => suggestPrompt(file), seconds: 10 });
+  else if (isTaken) toast(t("This picture says how it was made."), { action: t("Load its settings"), onAction: () => load(found), seconds: 10 });
+  else load(found);
 }
 
 export function setUpDropSettings() {

@@ -8,6 +8,7 @@ const DRAFT = "limner-draft";
 const HISTORY = "limner-prompts";
 const MOST_PROMPTS = 50;
 const ANY_STYLE = t("any");
+const WEIGHTED = /\([^()]*[^\d\s()][^()]*:\s*\d*\.?\d+\s*\)/; // about what the service reads as a weight
 const NAMES = ["prompt", "description", "model", "style", "size", "n", "seed", "steps", "guidance", "negative_prompt", "scheduler", "quality"];
 export const form = $("#ask");
 const fields = form?.elements;
@@ -48,6 +49,7 @@ function offerChoices() {
 
 function summarise() {
   for (const name of ["steps", "guidance"]) fields[`${name}_shown`].value = number(Number(fields[name].value));
+  $("[data-about-weights]").hidden = modelChosen().prompt_weights || !WEIGHTED.test(fields.prompt.value);
   const n = Number(fields.n.value);
   $("[data-summary]").textContent = [fields.style.value, fields.size.value.replace("x", " × "), n > 1 && tn("%(n)s picture", "%(n)s pictures", n)].filter(Boolean).join(" · ");
   form.dispatchEvent(new Event("settings"));
@@ -67,6 +69,24 @@ export function readForm() {
     quality: fields.quality.value || undefined,
     adapters: adapters.length ? adapters : undefined,
   };
+}
+
+// What a preset keeps: all but what the picture shows.
+export function readSettings() {
+  const { prompt, ...settings } = readForm();
+  return settings;
+}
+
+// Loads what a preset keeps. Returns whether its model is here.
+export function fillSettings({ model, width, height, seed, adapters, ...settings }) {
+  const isKnown = !model || model in models;
+  if (model && isKnown) fields.model.value = model;
+  offerChoices();
+  setLock(seed !== null);
+  fillAdapters(adapters);
+  const kept = Object.entries(settings).filter(([, value]) => value !== null);
+  setValues({ n: 1, quality: "", scheduler: "", negative_prompt: "", ...Object.fromEntries(kept), seed, ...(width && { size: `${width}x${height}` }) });
+  return isKnown;
 }
 
 export function chooseModel(name) {

@@ -177,6 +177,8 @@ function show() {
   const isEmpty = isComplete && !list.length && $("#failed").hidden;
   $("#none").hidden = !isEmpty;
   const isFiltered = query().size > 0;
+  $("#none [data-draw]").hidden = isFiltered;
+  $("#none [data-clear]").hidden = !isFiltered;
   $("#none h2").textContent = isFiltered ? t("No picture matches") : t("No pictures yet");
   $("#none p").textContent = isFiltered ? t("Change the filters to see more.") : t("What you draw in the studio, in bulks or through the API appears here.");
   $("#number").textContent = !list.length ? "" : isComplete ? count(list.length, "picture") : tn("%(n)s picture, more as you scroll", "%(n)s pictures, more as you scroll", list.length);

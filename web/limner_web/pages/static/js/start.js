@@ -109,6 +109,6 @@ export function setUpStart() {
   $("[data-extend]", form).onclick = () => attempt(extend);
   $("[data-unpaint]", form).onclick = () => { mask = null; forgetMask(); show(); };
   $("[data-unstart]", form).onclick = () => { set(null); $(".start input", form).focus(); };
-  form.addEventListener("input", show);
+  form.addEventListener("settings", show);
   show();
 }

@@ -3,7 +3,7 @@ import { again, submit, vary } from "./actions.js";
 import { getJson } from "./api.js";
 import { mode, setMode, setUpDescribe, understand } from "./describe.js";
 import { dock } from "./dock.js";
-import { $, el, perFrame } from "./dom.js";
+import { $, perFrame } from "./dom.js";
 import { setUpDropSettings } from "./drop-settings.js";
 import { failure } from "./errors.js";
 import { setUpEstimate } from "./estimate.js";
@@ -14,7 +14,9 @@ import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
 import { setUpLooks } from "./looks.js";
 import { organiseMenu } from "./organise.js";
+import { setUpPresets } from "./presets.js";
 import { anyCanStart, setUpStart, startFields, startFrom } from "./start.js";
+import { suggestPrompt } from "./suggest-prompt.js";
 import { setUpSuggestions } from "./suggest.js";
 import { explain, makeTile, paint, showPreview } from "./tile.js";
 import { toast } from "./toast.js";
@@ -23,6 +25,7 @@ import { setUpViewer } from "./viewer.js";
 const PAGE = 48;
 const NEWEST = 24;
 const PREVIEW_MS = 1000;
+const NOTICED_MS = 400;
 const gallery = $("#gallery");
 const tiles = new Map(); // job id -> tile
 const changed = new Set(); // ids of jobs to paint
@@ -32,6 +35,20 @@ let isLoading = true;
 // --- the form --------------------------------------------------------------------------------------------------------
 
 let isSending = false;
+
+// Says on the button what goes on, where it takes long enough to wonder.
+async function whileSaying(words, work) {
+  const button = $(".draw", form);
+  const { textContent: before } = button;
+  const timer = setTimeout(() => { button.textContent = words; button.classList.add("busy"); }, NOTICED_MS);
+  try {
+    return await work;
+  } finally {
+    clearTimeout(timer);
+    if (button.textContent === words) button.textContent = before;
+    button.classList.remove("busy");
+  }
+}
 
 async function draw() {
   if (isSending) return; // a second press of Enter is not a second picture
@@ -43,7 +60,7 @@ async function draw() {
       return;
     }
     const request = { ...readForm(), ...startFields() };
-    await submit(request);
+    await whileSaying(t("Sending …"), submit(request));
     rememberPrompt(request.prompt);
     clearError();
     scrollTo({ top: 0, behavior: "smooth" });
@@ -68,9 +85,11 @@ const viewer = setUpViewer({ pictures, actions: [
   { icon: "again", text: t("Again, with another seed"), run: ({ job }) => again(job) },
   { icon: "vary", text: t("Vary: four pictures near this one"), run: ({ job, image }) => vary(job, image) },
   { icon: "remix", text: t("Remix: load these settings"), run: ({ job }) => { viewer.close(); remix(job); } },
-], organise: ({ image }) => [startItem(image)] });
+], organise: ({ image }) => [startItem(image), suggestItem(image)] });
 
 const startItem = (image) => anyCanStart() && image && { icon: "image", text: t("Start from this picture"), onClick: () => { viewer.close(); startFrom(image); } };
+
+const suggestItem = (image) => image && { icon: "text", text: t("Suggest a prompt"), onClick: () => { viewer.close(); suggestPrompt(image.id); } };
 
 const enlarge = (job, index) => viewer.show(job.images[index].id);
 
@@ -143,15 +162,12 @@ async function more() {
 
 const newest = async () => (await getJson(`jobs?limit=${NEWEST}`)).items.forEach(put);
 
-function showSkeletons() {
-  gallery.append(...Array.from({ length: 6 }, () => el("div", { className: "skeleton tile-skeleton", ariaHidden: "true" })));
-}
-
 // --- start -----------------------------------------------------------------------------------------------------------
 
 const draft = setUpForm(draw);
 dock(form);
 setUpDescribe(draft?.mode);
+setUpPresets();
 setUpStart();
 setUpDropSettings();
 setUpEstimate();
@@ -165,7 +181,6 @@ addShortcuts(
   { keys: ["ArrowUp", "ArrowDown"], text: t("In an empty prompt: earlier prompts") },
   { keys: ["Escape"], text: t("Close, or leave the field"), run: () => document.activeElement?.blur() },
 );
-showSkeletons();
 await more();
 const wanted = new URLSearchParams(location.search).get("remix");
 if (wanted) refresh(wanted).then(remix, () => {});

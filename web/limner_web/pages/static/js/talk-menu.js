@@ -45,7 +45,7 @@ async function deleteTalk(id, onDeleted) {
 export function talkMenu({ id, title }, { onDeleted, onRenamed }) {
   const more = el("button", { type: "button", className: "icon-btn", ariaLabel: t("More actions for %(title)s", { title }), aria: { haspopup: "menu" } }, icon("more"));
   more.onclick = () => openMenu(more, [
-    { icon: "brush", text: t("Rename …"), onClick: () => attempt(() => renameTalk({ id, title }, onRenamed)) },
+    { icon: "edit", text: t("Rename …"), onClick: () => attempt(() => renameTalk({ id, title }, onRenamed)) },
     { icon: "download", text: t("Save as a text file"), onClick: () => attempt(() => exportTalk(id)) },
     { icon: "trash", text: t("Delete"), danger: true, onClick: () => attempt(() => deleteTalk(id, onDeleted)) },
   ]);

@@ -44,7 +44,7 @@ export function paint(tile, job) {
   $(".loved", element).hidden = !(job.favourite || job.images.some(({ favourite }) => favourite));
   $(".prompt", element).textContent = job.prompt;
   $(".prompt", element).title = job.prompt;
-  $(".facts", element).textContent = facts(job);
+  $(".facts", element).textContent = $(".facts", element).title = facts(job);
   const { said, detail } = status(job);
   $(".said", element).textContent = said;
   $(".detail", element).textContent = (job.status === "queued" && !job.paused && tile.explanation) || detail;

@@ -33,6 +33,6 @@ export const why = (job) => attempt(async () => {
   const facts = el("dl", { className: "facts-list" },
     row(t("Ready in"), eta && t("%(median)s; nine of ten such jobs take at most %(most)s", { median: duration(eta.median_seconds), most: duration(eta.p90_seconds) })),
     row(t("Ahead of it"), ahead === null ? null : count(ahead, "job")), row(t("Lane"), lane), row(t("Take turns"), tenants > 1 ? count(tenants, "tenant") : null),
-    row(t("Draw with its model"), workers === null ? null : count(workers, "worker")), row(t("Pace of its model"), rate && t("%(n)s jobs a minute", { n: number(rate.jobs_per_minute) })));
+    row(t("Serve its model"), workers === null ? null : count(workers, "worker")), row(t("Pace of its model"), rate && t("%(n)s jobs a minute", { n: number(rate.jobs_per_minute) })));
   tell(t("Why is it waiting?"), el("p", {}, reasonOf(job, told)), facts);
 });

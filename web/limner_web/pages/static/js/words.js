@@ -3,6 +3,7 @@ import { failure } from "./errors.js";
 import { dateTime, number, t, tn } from "./i18n.js";
 
 const MANY_AHEAD = 1000; // from here, the service counts no further
+const MANY_STEPS = 1000;
 
 export const ended = (job) => ["succeeded", "failed", "canceled"].includes(job.status);
 
@@ -34,7 +35,7 @@ export function status(job, now = Date.now()) {
   if (job.status === "canceled") return { said: t("Canceled"), detail: "" };
   if (job.status === "running") {
     if (!job.progress) return { said: job.description && !job.interpretation ? t("Reading your words") : t("Starting"), detail: "" };
-    return { said: t("Step %(done)s of %(total)s", job.progress), detail: timeLeft(job, now) };
+    return { said: progressWords(job.progress), detail: timeLeft(job, now) };
   }
   if (job.paused) return { said: t("On hold"), detail: pauseWords(job.paused) };
   if (job.not_before) {
@@ -48,6 +49,9 @@ export function status(job, now = Date.now()) {
   }
   return { said: t("Waiting"), detail: "" };
 }
+
+// The steps of all pictures of a job together: large numbers say nothing that their share does not.
+const progressWords = ({ done, total }) => (total < MANY_STEPS ? t("Step %(done)s of %(total)s", { done, total }) : number(done / total, { style: "percent" }));
 
 // What is paused, why, and until when.
 export function pauseWords({ what, own, reason, until }) {

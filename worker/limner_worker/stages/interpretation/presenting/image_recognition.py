@@ -48,6 +48,9 @@ HUES: Final = 8
 
 EMBEDDED_AT_ONCE: Final = 32
 
+PLAIN: Final = 16
+"""A picture whose values differ by less shows nothing; the tower sees a thing of that colour in it."""
+
 
 def reduction(dimensions: int) -> Tensor:
     """Return the fixed matrix that reduces the tower's vectors: float32 [dimensions, DIMENSIONS], orthonormal columns.
@@ -110,11 +113,21 @@ class EvaluatorRecognizer:
         with self._lock:  # the encoder's engine is not thread-safe
             asked = self._encoder.encode([emoji.spelled(prompt)])[0]
         seen = self._tower(_pixels(picture)).concept[0]
-        best = (self._names.embeddings @ seen).topk(min(count, len(self._names.names)))
-        if float(seen @ asked) > float(best.values[0]) - MIN_MARGIN:
+        best = self._nearest(seen, count)
+        return [] if float(seen @ asked) > best[0][1] - MIN_MARGIN else _near(best)
+
+    @torch.inference_mode()
+    def names_of(self, picture: Picture, count: int = 3) -> list[tuple[str, float]]:
+        """Return at most `count` names that a picture (uint8 [H, W, 3]) looks like, with their cosines, best first."""
+        if np.ptp(picture) < PLAIN:
             return []
-        found = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        return [(self._names.names[place], score) for score, place in found if score >= MIN_COSINE]
+        return _near(self._nearest(self._tower(_pixels(picture)).concept[0], count))
+
+    def _nearest(self, seen: Tensor, count: int) -> list[tuple[str, float]]:
+        """Return this many names with their cosines, the nearest first."""
+        scores = self._names.embeddings @ seen
+        places = [int(place) for place in scores.argsort(descending=True)[:count]]
+        return [(self._names.names[place], float(scores[place])) for place in places]
 
     def recognises(self, picture: Picture, name: str, *, recoloured: bool) -> bool:
         """Return whether a name is among the nearest to a picture (uint8 [H, W, 3]), in any hue if `recoloured`."""
@@ -131,6 +144,10 @@ class EvaluatorRecognizer:
         nearer = (names > own[:, None] + SAME).sum(1)
         others = names[:, self._names.embeddings @ asked < SAME_NAME]
         return Likeness(int(nearer.min()) < NEAREST, float((own - others.max(1).values).max()))
+
+
+def _near(names: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    return [(name, score) for name, score in names if score >= MIN_COSINE]
 
 
 def hues(picture: Picture) -> list[Picture]:

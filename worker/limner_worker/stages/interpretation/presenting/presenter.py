@@ -25,6 +25,10 @@ class ImageRecognizer(PictureEvaluator, Protocol):
         """Return the names that a picture resembles more than its prompt, with their scores, best first."""
         ...
 
+    def names_of(self, picture: Picture) -> Sequence[tuple[str, float]]:
+        """Return the names that a picture resembles, with their scores, best first."""
+        ...
+
     def recognises(self, picture: Picture, name: str, *, recoloured: bool) -> bool:
         """Return whether a picture looks like what has this name, in whichever colour if it was `recoloured`."""
         ...

@@ -1,0 +1,67 @@
+"""Weights in prompts are read where they stand, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import SPEC_VERSION, JobRequest, JobSpec
+from limner_shared.domain.prompt_weights import MOST, has_weights, in_drawn_words, parts, plain
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("a (red:1.3) apple", [("a ", 1), ("red", 1.3), (" apple", 1)]),
+        ("(red apple:0.5)", [("red apple", 0.5)]),
+        ("((red:1.2) apple:1.5)", [("red", 1.8), (" apple", 1.5)]),
+        ("(a cat (tabby):1.2)", [("a cat (tabby)", 1.2)]),
+        ("(rot: 1.1 ) und (blau :.5)", [("rot", 1.1), (" und ", 1), ("blau ", 0.5)]),
+        ("(🦊:2)", [("🦊", 2)]),
+        ("(版画:1.4)", [("版画", 1.4)]),
+    ],
+)
+def test_weights_are_read_with_the_words_that_they_are_for(prompt: str, expected: list[tuple[str, float]]) -> None:
+    assert [(part.text, round(part.weight, 6)) for part in parts(prompt)] == expected
+    assert has_weights(prompt)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *("", "a cat", "a cat (tabby)", "((masterpiece))", "a screen (16:9)", "(at 10:30)", "a map (scale 1:2)"),
+        *("(:1.3)", "(red:)", "(red:fast)", "red:1.3)", "(red", ")(", "(red:99)", "Psalm (23:4)", "(red:1.3.2)"),
+    ],
+)
+def test_what_is_no_weight_stays_as_it_is_written(prompt: str) -> None:
+    assert plain(prompt) == prompt
+    assert not has_weights(prompt)
+
+
+@given(st.text(alphabet="ab (:1.)", max_size=40))
+def test_reading_keeps_every_word_in_order_and_is_done_at_once(prompt: str) -> None:
+    letters = [each for each in prompt if each in "ab"]
+    assert [each for each in plain(prompt) if each in "ab"] == letters
+    assert all(part.text for part in parts(prompt))
+
+
+def test_a_long_prompt_of_open_parentheses_is_read_in_no_time() -> None:
+    assert plain("(a" * 10_000) == "(a" * 10_000
+    [part] = parts("(" * 2_000 + "a" + ":9)" * 2_000)
+    assert part == ("a", MOST)
+
+
+def test_a_model_that_cannot_weigh_words_draws_them_plainly_and_keeps_the_prompt(catalogue: Catalogue) -> None:
+    _, spec = catalogue.resolve(JobRequest(prompt="a (red:1.3) apple", seed=1))
+    assert (spec.version, spec.prompt, spec.plain_words) == (SPEC_VERSION, "a (red:1.3) apple", True)
+    assert JobSpec(**spec.stored()) == spec
+    assert in_drawn_words(spec).prompt == "a red apple"
+
+
+def test_jobs_without_weights_and_those_of_earlier_releases_are_drawn_as_they_are(catalogue: Catalogue) -> None:
+    _, spec = catalogue.resolve(JobRequest(prompt="a cat (tabby)", seed=1))
+    assert (spec.version, in_drawn_words(spec)) == (1, spec)
+    earlier = spec.model_copy(update={"prompt": "a (red:1.3) apple"})
+    assert in_drawn_words(earlier).prompt == "a (red:1.3) apple"
