@@ -21,7 +21,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limner_shared.errors import GenerationFailed
+from limner_shared.errors import GenerationFailed, RequestUnsupported
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import Call, CallKind, Digests, Signature
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
@@ -269,7 +269,7 @@ class SuspendedRun:
             original(*args, **kwargs)
         except (ValueError, IndexError, RuntimeError) as error:
             name, steps = type(self._scheduler).__name__, self.task.spec.steps
-            raise GenerationFailed(f"steps: the scheduler {name} does not take {steps} steps: {error}") from error
+            raise RequestUnsupported(f"steps: the scheduler {name} does not take {steps} steps: {error}") from error
         self._host_times = HostTimes.of(self._scheduler)
 
     def _joint_result(self, args: Any, kwargs: Any) -> Any:
