@@ -61,7 +61,7 @@ def test_a_job_that_can_neither_resume_nor_start_over_fails_alone(engine: Any, c
     running, generator, heard = engine
     jobs = [job(catalogue, "resumed"), job(catalogue, "other")]
     jobs[0].rows[0].task.checkpoint = b"of skipped steps that raise"
-    start, started = generator.start, []
+    start, started = generator.start, list[Any]()
 
     def start_once(tasks: Any) -> Any:
         started.append(tasks)

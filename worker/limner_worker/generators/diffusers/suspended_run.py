@@ -29,6 +29,7 @@ from limner_worker.generators.diffusers.encoded_prompts import forget
 from limner_worker.generators.diffusers.host_times import HostTimes
 from limner_worker.generators.diffusers.joint_steps import Joining, ScheduledStep
 from limner_worker.generators.diffusers.output_pictures import picture_of
+from limner_worker.generators.diffusers.own_pipeline import stateful_parts
 from limner_worker.generators.diffusers.pipeline_checks import COPIED, signature_of, takes_generator
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, Changes, SharedModules
 
@@ -221,10 +222,11 @@ class SuspendedRun:
         return self._resumed.denoised(self.pending.device)
 
     def checkpoint(self) -> bytes | None:
-        """Return the latents after the last step, with the state of the scheduler and of the random generator."""
+        """Return the latents after the last step, with the state of its own parts and of the random generator."""
         if self._latents is None or self._denoised is None or (self.finished and self.kind is not CallKind.DECODE):
             return None
-        return Checkpoint.write(self._scheduler_steps, self._latents, self._denoised, self._scheduler, self._generator)
+        parts = stateful_parts(self._pipe, self._scheduler)
+        return Checkpoint.write(self._scheduler_steps, self._latents, self._denoised, parts, self._generator)
 
     @property
     def clean(self) -> Tensor | None:
@@ -244,7 +246,8 @@ class SuspendedRun:
             self._scheduler_steps += 1
             sample = kwargs["sample"] if "sample" in kwargs else args[2]
             if not self._skipping:
-                sample = self._resumed.restore(self._scheduler, self._generator, sample.device)
+                parts = stateful_parts(self._pipe, self._scheduler)
+                sample = self._resumed.restore(parts, self._generator, sample.device)
             if kwargs.get("return_dict") is False:
                 return sample, sample
             return Output(prev_sample=sample, pred_original_sample=sample, denoised=sample)
