@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load, save
@@ -44,7 +44,8 @@ class Checkpoint:
         values: dict[str, dict[str, Any]] = {}
         for part, owner in parts.items():
             values[part] = {}
-            for name, value in vars(owner).items():
+            attributes = cast("dict[str, Any]", vars(owner))
+            for name, value in attributes.items():
                 if isinstance(value, Tensor):
                     tensors[f"{part}.{name}"] = value
                 elif is_list(value) and any(isinstance(item, Tensor) for item in value):

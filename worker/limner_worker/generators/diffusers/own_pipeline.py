@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from diffusers.configuration_utils import FrozenDict
 from diffusers.guiders.guider_utils import BaseGuidance
@@ -34,7 +34,8 @@ def stateful_parts(own: Any, scheduler: Any) -> dict[str, Any]:
     the objects in which these keep their state, such as a momentum.
     """
     parts: dict[str, Any] = {"scheduler": scheduler}
-    for name, guider in vars(own).items():
+    attributes = cast("dict[str, Any]", vars(own))
+    for name, guider in attributes.items():
         if isinstance(guider, BaseGuidance):
             inner = {f"{name}/{attribute}": each for attribute, each in vars(guider).items() if _is_of_guiders(each)}
             parts |= {name: guider, **inner}
