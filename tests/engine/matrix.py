@@ -1,7 +1,8 @@
 """`make matrix`: support for every text-to-image and edit pipeline of diffusers, written to docs/pipelines.md.
 
 The classes are listed from the library, so those of a new version are included. Each class with a tiny random pipeline
-in the tests is loaded through a card, and a mixed batch is compared with `pipe(…)`, also with each scheduler that fits.
+in the tests is loaded through a card; a mixed batch is compared with `pipe(…)`, also with each scheduler that fits, and
+a picture that is resumed after each of its steps with itself.
 
     python -m tests.engine.matrix [CLASS …]
 
@@ -24,6 +25,7 @@ import numpy as np
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from tests.engine import odd_pipelines, tiny_variants
 from tests.engine.pipeline_jobs import job_of, reference, run
+from tests.engine.resuming import wrong_steps
 from tests.engine.tiny_builders import ARGUMENTS, BUILDERS, NOT_BUILT, SIZES, UNSTABLE
 
 from limner_shared.domain.card_fields import DEFAULT_STRENGTH
@@ -54,6 +56,9 @@ Made by `make matrix` with diffusers {version}. The library's text-to-image and 
 - **not built here**: the tests have no tiny pipeline of it, for the reason given. Like every pipeline, it is checked at
   load: it is batched if the check finds that it can be, and refused if it does not work.
 
+A picture that another worker continues, after any step, has the bytes that it has without interruption: with every
+pipeline that has a tiny one here.
+
 In half precision on a CPU, mixed batches of Stable Diffusion, SDXL, SD 3, FLUX and Sana have the bytes of `pipe(…)` in
 bfloat16 and its pictures within 1/255 in float16; an image alone has its bytes in both.
 
@@ -80,8 +85,8 @@ class Row:
 
     @property
     def wrong(self) -> bool:
-        """Whether the pipeline draws other pictures in a batch than alone, or could not be tried."""
-        return self.support.startswith("**")
+        """Whether the pipeline draws other pictures in a batch or resumed than alone, or could not be tried."""
+        return "**" in self.support
 
 
 def classes() -> Iterator[str]:
@@ -124,7 +129,7 @@ def outcome(name: str, folder: Path) -> Row:
             continue
         one, generator = fitting(one, generator)
         row.schedulers = list(one.schedulers)
-        row.support = compared(generator, one, task)
+        row.support = compared(generator, one, task) + interrupted(generator, one, task)
     row.support = row.support or f"refused: {shortened(refusals[own_task(name)])}"
     return row
 
@@ -230,6 +235,14 @@ def compared(generator: Any, card: ModelCard, task: str) -> str:
     joined = max(jobs[0].rows[0].task.buckets) > 1
     apart = ", ".join(sorted(generator.unbatched_calls)) or ("" if joined else "its denoiser")
     return f"per image: {apart}" if apart else "batched"
+
+
+def interrupted(generator: Any, card: ModelCard, task: str) -> str:
+    """Return after which steps a picture that another worker continues becomes another one; empty if after none."""
+    request = {"prompt": "a cat", "seed": 1, "task": task, "strength": DEFAULT_STRENGTH}
+    request["steps"] = int(min(max(6, card.steps.min), card.steps.max))
+    wrong = ", ".join(wrong_steps(generator, card.model_copy(update={"tasks": TASKS}), request))
+    return f" **wrong when resumed** after {wrong}" if wrong else ""
 
 
 def equal(card: ModelCard, job: JobRun) -> bool:

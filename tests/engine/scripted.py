@@ -48,6 +48,11 @@ class State:
         self.closed = True
 
 
+def failed_replay(task: ImageTask) -> Exception | None:
+    """The error of a pipeline whose skipped steps raise."""
+    return ValueError("not enough values to unpack") if task.checkpoint == b"of skipped steps that raise" else None
+
+
 class Scripted:
     """A generator whose prompts select faults that a real model does not produce on request."""
 
@@ -73,7 +78,7 @@ class Scripted:
             raise ValueError("cannot encode")
         if any(task.checkpoint == b"damaged" for task in tasks):
             raise ValueError("cannot be read")
-        states = [State(task) for task in tasks]
+        states = [State(task, error=failed_replay(task)) for task in tasks]
         self.states += states
         return states
 

@@ -15,7 +15,7 @@ from tests.engine.odd_pipelines import card as card_for
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobRequest
-from limner_shared.errors import GenerationFailed
+from limner_shared.errors import RequestUnsupported
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_arguments import CallArguments
 from limner_worker.generators.diffusers.output_pictures import picture_of, to_picture
@@ -157,7 +157,7 @@ def test_guidance_is_set_in_the_guider_of_a_pipeline_that_has_one():
 )
 def test_a_request_is_refused_for_a_field_that_the_pipeline_does_not_take(field: str, request_: dict[str, Any]):
     about = card(tasks=("text-to-image", "image-to-image"))
-    with pytest.raises(GenerationFailed, match=f"^{field}: this model \\(Plain\\) does not take it"):
+    with pytest.raises(RequestUnsupported, match=f"^{field}: this model \\(Plain\\) does not take it"):
         given(Plain(), about, **request_)
     given(Plain(), about, image="0" * 64)
 
@@ -172,7 +172,7 @@ def test_a_request_cannot_choose_what_the_cards_arguments_fix():
 def test_a_picture_of_another_size_than_asked_for_fails():
     spec = card().resolve(JobRequest(prompt="a cat", width=64, height=32))
     assert to_picture(np.zeros((32, 64, 3), np.float32), spec).shape == (32, 64, 3)
-    with pytest.raises(GenerationFailed, match="32×64 pixels instead of 64×32"):
+    with pytest.raises(RequestUnsupported, match="32×64 pixels instead of 64×32"):
         to_picture(np.zeros((64, 32, 3), np.float32), spec)
 
 

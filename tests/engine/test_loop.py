@@ -46,13 +46,35 @@ def test_a_broken_device_ends_the_engine_and_names_the_jobs_of_the_call(catalogu
     assert heard.done == {}, "the others are handed back, not failed"
 
 
-def test_a_job_with_an_unreadable_checkpoint_starts_over(engine: Any, catalogue: Catalogue):
-    running, _, heard = engine
+@pytest.mark.parametrize("checkpoint", [b"damaged", b"of skipped steps that raise"])
+def test_a_job_with_an_unusable_checkpoint_starts_over(engine: Any, catalogue: Catalogue, checkpoint: bytes):
+    running, generator, heard = engine
     jobs = [job(catalogue, "resumed"), job(catalogue, "other")]
-    jobs[0].rows[0].task.checkpoint, jobs[0].rows[0].task.buckets = b"damaged", [8, 8]
+    jobs[0].rows[0].task.checkpoint, jobs[0].rows[0].task.buckets = checkpoint, [8, 8]
     running.submit(jobs)
     assert heard.wait(2) == {"resumed": "generated", "other": "generated"}
     assert jobs[0].rows[0].task.buckets == []
+    eventually(lambda: all(state.closed for state in generator.states))
+
+
+def test_a_job_that_can_neither_resume_nor_start_over_fails_alone(engine: Any, catalogue: Catalogue):
+    running, generator, heard = engine
+    jobs = [job(catalogue, "resumed"), job(catalogue, "other")]
+    jobs[0].rows[0].task.checkpoint = b"of skipped steps that raise"
+    start, started = generator.start, list[Any]()
+
+    def start_once(tasks: Any) -> Any:
+        started.append(tasks)
+        if len(started) > 1:
+            raise RuntimeError("the files are gone")
+        return start(tasks)
+
+    generator.start = start_once
+    running.submit(jobs)
+    done = heard.wait(2)
+    assert done["other"] == "generated"
+    assert "could not generate this picture" in done["resumed"]
+    eventually(lambda: all(state.closed for state in generator.states))
 
 
 def test_a_job_of_a_model_that_this_worker_does_not_serve_is_handed_back(engine: Any, catalogue: Catalogue):

@@ -12,7 +12,7 @@ import torch
 from tests.engine import odd_pipelines, pipelines, tiny_variants
 from tests.engine.pipeline_jobs import job_of, run
 
-from limner_shared.errors import CardError
+from limner_shared.errors import CardError, RequestUnsupported
 from limner_shared.settings import Settings
 from limner_worker.generators.base import Picture
 from limner_worker.generators.diffusers.pipeline_checks import check
@@ -59,6 +59,7 @@ def test_steps_that_only_a_requests_scheduler_refuses_fail_the_request_with_the_
     jobs = [job_of(card, name, {"prompt": "a cat"} | request) for name, request in requests.items()]
     errors = run(load(card, Settings(device="cpu")), jobs)
     assert list(errors) == ["many"]
+    assert isinstance(errors["many"], RequestUnsupported)
     assert "the scheduler LCMScheduler does not take 60 steps" in errors["many"].message
 
 

@@ -8,11 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.engine import odd_pipelines, pipelines
+from tests.engine import odd_pipelines, pipelines, tiny_variants
 from tests.engine.pipeline_jobs import finish, job_of, reference, run
+from tests.engine.resuming import wrong_steps
+from tests.engine.tiny_builders import ARGUMENTS
 
 from limner_shared.settings import Settings
 from limner_worker.generators.registry import load
+
+SELF_ATTENTION_GUIDANCE = tiny_variants.BUILDERS["StableDiffusionSAGPipeline"]
+RESUMED = [
+    pytest.param(SELF_ATTENTION_GUIDANCE, id="steps that need what the earlier ones computed"),
+    pytest.param(odd_pipelines.hunyuan_image, id="a guider with a momentum"),
+    pytest.param(pipelines.stable_diffusion, id="a common one"),
+]
 
 
 @pytest.mark.parametrize(
@@ -51,6 +60,14 @@ def test_a_pipeline_that_reads_results_by_name_resumes_from_a_checkpoint_to_the_
     assert resumed.steps_done == 3
     [found] = finish(generator, [resumed])
     assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("build", RESUMED)
+def test_a_picture_resumed_after_any_step_has_the_bytes_of_one_without_interruption(tmp_path: Path, build: Any) -> None:
+    options = {"arguments": ARGUMENTS.get(build.__name__, {})}
+    card = odd_pipelines.saved(build, tmp_path, options=options, sizes=[(32, 32)])
+    generator: Any = load(card, Settings(device="cpu"))
+    assert wrong_steps(generator, card, {"prompt": "a cat", "seed": 1, "steps": 5}) == []
 
 
 def test_an_image_that_only_has_to_be_decoded_resumes_from_its_checkpoint(tmp_path: Path) -> None:

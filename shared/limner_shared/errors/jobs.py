@@ -42,6 +42,13 @@ class GenerationFailed(LimnerError):
     code, title, status = "generation_failed", "Generation failed", 500
 
 
+class RequestUnsupported(LimnerError):
+    """The model's pipeline cannot draw what this request asks for: change the field that the message names."""
+
+    code, title, status = "request_unsupported", "Request unsupported", 422
+    excused = True
+
+
 class OutOfMemory(LimnerError):
     """The picture does not fit into the device's memory: request a smaller size."""
 

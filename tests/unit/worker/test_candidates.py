@@ -118,6 +118,15 @@ def test_a_scene_is_ranked_by_its_things(catalogue: Catalogue):
     assert set(ranker.asked) == {("cat", True), ("dog", False)}
 
 
+def test_a_plain_scene_is_ranked_by_its_picture_as_its_only_thing(catalogue: Catalogue):
+    run = drawn(spec_of(catalogue, quality="best", prompt="a happy face in clouds smiling"), 10, 40, 30, 20)
+    for row in run.rows:
+        row.task.scene = Scene(objects=(SceneObject(said="face", name="face in clouds"),))
+    ranker = Lightest()
+    assert kept(run, ranker) == [40]
+    assert set(ranker.asked) == {("face in clouds", False)}
+
+
 def test_if_the_evaluator_fails_the_first_candidate_is_kept(catalogue: Catalogue):
     run = drawn(spec_of(catalogue, quality="best"), 10, 40, 30, 20)
     CandidateChoice({}).settle(run)

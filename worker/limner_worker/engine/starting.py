@@ -14,15 +14,18 @@ log = get_logger(__name__)
 
 
 def start(generator: Generator, rows: Sequence[Row]) -> None:
-    """Start rows; a single row whose checkpoint cannot be read starts from its first step."""
+    """Start rows; one whose checkpoint cannot be read or resumed from starts from its first step."""
+    resumed = [row for row in rows if row.task.checkpoint is not None]
     try:
         _start(generator, rows)
     except Exception as error:
-        if len(rows) > 1 or rows[0].task.checkpoint is None or device_faults.is_device_broken(error):
+        if len(rows) > 1 or not resumed or device_faults.is_device_broken(error):
             raise
-        log.warning("cannot resume from a checkpoint", job=rows[0].job.id, error=repr(error)[:200])
-        rows[0].restart()
+        _discard_checkpoint(rows[0], error)
         _start(generator, rows)
+    else:
+        for row in resumed:
+            _start_over_if_failed(generator, row)
 
 
 def _start(generator: Generator, rows: Sequence[Row]) -> None:
@@ -30,3 +33,27 @@ def _start(generator: Generator, rows: Sequence[Row]) -> None:
         row.state = state
         row.task.checkpoint = None  # the state holds it now
         row.checkpointed_at = time.monotonic()
+
+
+def _start_over_if_failed(generator: Generator, row: Row) -> None:
+    """Start a row again whose earlier steps raised when they were skipped: its pipeline may need what they computed.
+
+    If that raises too, the row keeps the state with the first error, and fails with it.
+    """
+    failed, error = row.state, row.state.error
+    if error is None or device_faults.is_device_broken(error) or device_faults.is_out_of_memory(error):
+        return
+    _discard_checkpoint(row, error)
+    try:
+        _start(generator, [row])
+    except Exception as again:
+        if device_faults.is_device_broken(again):
+            raise
+        log.warning("cannot start over", job=row.job.id, error=repr(again)[:200])
+    else:
+        failed.close()
+
+
+def _discard_checkpoint(row: Row, error: Exception) -> None:
+    log.warning("cannot resume from a checkpoint", job=row.job.id, error=repr(error)[:200])
+    row.restart()

@@ -9,10 +9,9 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from limner_shared import trace_export, tracing
-from limner_shared.circuit_breaker import BreakerState
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import AttemptKey, NewImage
-from limner_shared.errors import GenerationFailed, LimnerError, ResourceUnreadable, StorageFailed, StorageFull
+from limner_shared.errors import GenerationFailed, LimnerError, StorageFailed, StorageFull
 from limner_shared.messaging.hints import Hints, connect
 from limner_shared.messaging.reports import WorkerReport
 from limner_shared.metrics.exposition import at_scrape
@@ -156,14 +155,10 @@ class WorkerService:
         """Pass the error to the publisher. While the model's circuit breaker is open, hand the job back instead."""
         if not self._held.finish(job):
             return
-        breaker = self._admission.model_breakers[job.claim.spec.model]
-        if isinstance(error, GenerationFailed | ResourceUnreadable):
-            paused = breaker.state is BreakerState.OPEN
-            breaker.failed()
-            if paused:
-                self._publisher.hand_back([job])
-                return
-        self._publisher.fail(job, error)
+        if self._admission.model_failed(job.claim.spec.model, error):
+            self._publisher.hand_back([job])
+        else:
+            self._publisher.fail(job, error)
 
     def _refuse(self, job: JobRun, error: LimnerError) -> None:
         """Fail a job before its model saw it: that says nothing about the model."""

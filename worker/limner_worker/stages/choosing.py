@@ -64,8 +64,9 @@ class CandidateChoice:
 
     def _score(self, row: Row) -> Score:
         ranker, task = self._rankers[row.job.claim.spec.model], row.task
-        asked: Sequence[tuple[Picture | None, str, bool]] = [(row.picture, task.drawn_as or task.spec.prompt, False)]
-        if task.scene is not None:
+        whole = task.drawn_as or task.spec.prompt if task.scene is None else task.scene.objects[0].name
+        asked: Sequence[tuple[Picture | None, str, bool]] = [(row.picture, whole, False)]
+        if task.scene is not None and not task.scene.plain:
             drawn = zip(task.scene.objects, task.scene.drawings, strict=True)
             objects = [each for each, drawings in drawn for _ in range(drawings)]
             things = zip(task.things, objects, strict=True)

@@ -17,7 +17,7 @@ from PIL import Image
 from limner_shared.domain.card_fields import DEFAULT_STRENGTH
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
-from limner_shared.errors import GenerationFailed
+from limner_shared.errors import RequestUnsupported
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.pipeline_checks import FLOWS
 
@@ -86,7 +86,7 @@ class CallArguments:
                 raise ValueError(f"{ignored}: set min, max and default of {field} to one number")
 
     def given(self, task: ImageTask) -> dict[str, Any]:
-        """Return the arguments of a request. Raises GenerationFailed for a field that the pipeline would ignore."""
+        """Return the arguments of a request. Raises RequestUnsupported for a field that the pipeline would ignore."""
         spec = task.spec
         self._refuse_ignored(spec)
         needs_negative = self.guidance == TRUE_GUIDANCE and spec.guidance > 1
@@ -139,7 +139,7 @@ class CallArguments:
         ignored = {"guidance_rescale": spec.guidance_rescale > 0, "strength": strength}
         for field, asked in ignored.items():
             if asked and field not in self.takes:
-                raise GenerationFailed(f"{field}: this model ({self.pipeline}) does not take it.")
+                raise RequestUnsupported(f"{field}: this model ({self.pipeline}) does not take it.")
 
 
 def _check_fixed(fixed: Mapping[str, Any], parameters: frozenset[str], pipeline: str) -> None:

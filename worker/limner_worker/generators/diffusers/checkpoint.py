@@ -1,9 +1,10 @@
-"""Checkpoints of unfinished images: the latents, the scheduler's state and the random generator's state."""
+"""Checkpoints of unfinished images: the latents, and the state of the scheduler, of guiders and of the generator."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load, save
@@ -35,19 +36,24 @@ class Checkpoint:
         self._values = values
 
     @classmethod
-    def write(cls, moves: int, latents: Tensor, denoised: Any, scheduler: Any, generator: torch.Generator) -> bytes:
-        """Return the state as one safetensors file in memory."""
+    def write(
+        cls, moves: int, latents: Tensor, denoised: Any, parts: Mapping[str, Any], generator: torch.Generator
+    ) -> bytes:
+        """Return the state as one safetensors file in memory; `parts` are those that have state, by name."""
         tensors: dict[str, Tensor] = {"latents": latents, "generator": generator.get_state()}
-        values: dict[str, Any] = {}
-        for name, value in scheduler.__dict__.items():
-            if isinstance(value, Tensor):
-                tensors[f"scheduler.{name}"] = value
-            elif is_list(value) and any(isinstance(item, Tensor) for item in value):
-                values[name] = len(value)
-                tensors |= {f"scheduler.{name}.{i}": item for i, item in enumerate(value) if isinstance(item, Tensor)}
-            elif value is None or isinstance(value, (bool, int, float, str)):
-                values[name] = {"value": value}
-        about = {"moves": moves, "shape": _describe(denoised), "values": values}
+        values: dict[str, dict[str, Any]] = {}
+        for part, owner in parts.items():
+            values[part] = {}
+            attributes = cast("dict[str, Any]", vars(owner))
+            for name, value in attributes.items():
+                if isinstance(value, Tensor):
+                    tensors[f"{part}.{name}"] = value
+                elif is_list(value) and any(isinstance(item, Tensor) for item in value):
+                    values[part][name] = len(value)
+                    tensors |= {f"{part}.{name}.{i}": item for i, item in enumerate(value) if isinstance(item, Tensor)}
+                elif value is None or isinstance(value, (bool, int, float, str)):
+                    values[part][name] = {"value": value}
+        about = {"moves": moves, "shape": _describe(denoised), "parts": values}
         whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         return save(whole, {"limner": json.dumps(about)})
 
@@ -58,25 +64,29 @@ class Checkpoint:
             return None
         length = int.from_bytes(data[:8], "little")
         about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["limner"])
-        return cls(about["moves"], about["shape"], load(data), about["values"])
+        return cls(about["moves"], about["shape"], load(data), about["parts"])
 
     def denoised(self, device: torch.device) -> Any:
         """Return zeros in the shape of the denoiser's output, for the steps that are not computed again."""
         return _zeros(self._shape, self._tensors["latents"].dtype, device)
 
-    def restore(self, scheduler: Any, generator: torch.Generator, device: torch.device) -> Tensor:
-        """Restore the state of the scheduler and of the random generator; return the latents."""
-        for name, value in self._values.items():
-            if isinstance(value, int):
-                items = [self._tensors.get(f"scheduler.{name}.{index}") for index in range(value)]
-                setattr(scheduler, name, [item if item is None else item.to(device) for item in items])
-            else:
-                setattr(scheduler, name, value["value"])
+    def restore(self, parts: Mapping[str, Any], generator: torch.Generator, device: torch.device) -> Tensor:
+        """Restore the state of the parts and of the random generator; return the latents.
+
+        Raises KeyError for a part that the image does not have.
+        """
+        for part, values in self._values.items():
+            for name, value in values.items():
+                if isinstance(value, int):
+                    items = [self._tensors.get(f"{part}.{name}.{index}") for index in range(value)]
+                    setattr(parts[part], name, [item if item is None else item.to(device) for item in items])
+                else:
+                    setattr(parts[part], name, value["value"])
         for name, tensor in self._tensors.items():
-            head, _, attribute = name.partition(".")
-            if head == "scheduler" and "." not in attribute:
-                now = getattr(scheduler, attribute, None)
-                setattr(scheduler, attribute, tensor.to(now.device if isinstance(now, Tensor) else device))
+            part, _, attribute = name.partition(".")
+            if attribute and "." not in attribute:
+                now = getattr(parts[part], attribute, None)
+                setattr(parts[part], attribute, tensor.to(now.device if isinstance(now, Tensor) else device))
         generator.set_state(self._tensors["generator"])
         return self._tensors["latents"].to(device)
 

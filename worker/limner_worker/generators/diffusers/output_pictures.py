@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner_shared.domain.jobs import JobSpec
-from limner_shared.errors import GenerationFailed
+from limner_shared.errors import RequestUnsupported
 from limner_worker.generators.base import Picture
 
 COLOUR_DIMENSIONS: Final = 3
@@ -29,11 +29,11 @@ def picture_of(output: Any) -> NDArray[np.float32]:
 def to_picture(picture: NDArray[np.float32], spec: JobSpec) -> Picture:
     """Return float [H, W, 3] in [0, 1] as uint8.
 
-    Raises FloatingPointError if it is not finite, and GenerationFailed if it does not have the size that was asked for.
+    Raises FloatingPointError if it is not finite, and RequestUnsupported if it has another size than was asked for.
     """
     height, width, _ = picture.shape
     if (width, height) != (spec.width, spec.height):
-        raise GenerationFailed(f"The model drew {width}×{height} pixels instead of {spec.width}×{spec.height}.")
+        raise RequestUnsupported(f"The model drew {width}×{height} pixels instead of {spec.width}×{spec.height}.")
     if not np.isfinite(picture).all():
         raise FloatingPointError("the picture is not finite")
     return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Final, cast
 
 from diffusers.configuration_utils import FrozenDict
 from diffusers.guiders.guider_utils import BaseGuidance
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
+
+GUIDERS: Final = "diffusers.guiders"
+"""The modules of the classes of guiders and of their state."""
 
 
 def own_scheduler(prepared: Any) -> Any:
@@ -24,6 +27,23 @@ def own_scheduler(prepared: Any) -> Any:
 def own_pipeline(pipeline: DiffusionPipeline, scheduler: Any) -> Any:
     """Return a copy that uses `scheduler`; other schedulers, guiders and inner pipelines are copied too."""
     return _copy(pipeline, {id(getattr(pipeline, "scheduler", None)): scheduler})
+
+
+def stateful_parts(own: Any, scheduler: Any) -> dict[str, Any]:
+    """Return by name what has state between the steps of an image: its scheduler, the guiders of its own pipeline, and
+    the objects in which these keep their state, such as a momentum.
+    """
+    parts: dict[str, Any] = {"scheduler": scheduler}
+    attributes = cast("dict[str, Any]", vars(own))
+    for name, guider in attributes.items():
+        if isinstance(guider, BaseGuidance):
+            inner = {f"{name}/{attribute}": each for attribute, each in vars(guider).items() if _is_of_guiders(each)}
+            parts |= {name: guider, **inner}
+    return parts
+
+
+def _is_of_guiders(value: Any) -> bool:
+    return type(value).__module__.startswith(GUIDERS)
 
 
 def _copy(pipeline: DiffusionPipeline, copies: dict[int, Any]) -> Any:

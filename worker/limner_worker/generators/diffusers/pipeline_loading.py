@@ -108,7 +108,7 @@ class LoadedPipeline:
     def call_of(self, task: ImageTask) -> tuple[Any, Any, dict[str, Any]]:
         """Return an image's own pipeline and scheduler, and the arguments of the pipeline's call.
 
-        Raises GenerationFailed for a field of the request that the pipeline would ignore.
+        Raises RequestUnsupported for a field of the request that the pipeline would ignore.
         """
         call = self.calls[task.spec.task]
         arguments = call.given(task)

@@ -21,7 +21,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limner_shared.errors import GenerationFailed
+from limner_shared.errors import GenerationFailed, RequestUnsupported
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import Call, CallKind, Digests, Signature
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
@@ -29,6 +29,7 @@ from limner_worker.generators.diffusers.encoded_prompts import forget
 from limner_worker.generators.diffusers.host_times import HostTimes
 from limner_worker.generators.diffusers.joint_steps import Joining, ScheduledStep
 from limner_worker.generators.diffusers.output_pictures import picture_of
+from limner_worker.generators.diffusers.own_pipeline import stateful_parts
 from limner_worker.generators.diffusers.pipeline_checks import COPIED, signature_of, takes_generator
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, Changes, SharedModules
 
@@ -221,10 +222,11 @@ class SuspendedRun:
         return self._resumed.denoised(self.pending.device)
 
     def checkpoint(self) -> bytes | None:
-        """Return the latents after the last step, with the state of the scheduler and of the random generator."""
+        """Return the latents after the last step, with the state of its own parts and of the random generator."""
         if self._latents is None or self._denoised is None or (self.finished and self.kind is not CallKind.DECODE):
             return None
-        return Checkpoint.write(self._scheduler_steps, self._latents, self._denoised, self._scheduler, self._generator)
+        parts = stateful_parts(self._pipe, self._scheduler)
+        return Checkpoint.write(self._scheduler_steps, self._latents, self._denoised, parts, self._generator)
 
     @property
     def clean(self) -> Tensor | None:
@@ -244,7 +246,8 @@ class SuspendedRun:
             self._scheduler_steps += 1
             sample = kwargs["sample"] if "sample" in kwargs else args[2]
             if not self._skipping:
-                sample = self._resumed.restore(self._scheduler, self._generator, sample.device)
+                parts = stateful_parts(self._pipe, self._scheduler)
+                sample = self._resumed.restore(parts, self._generator, sample.device)
             if kwargs.get("return_dict") is False:
                 return sample, sample
             return Output(prev_sample=sample, pred_original_sample=sample, denoised=sample)
@@ -269,7 +272,7 @@ class SuspendedRun:
             original(*args, **kwargs)
         except (ValueError, IndexError, RuntimeError) as error:
             name, steps = type(self._scheduler).__name__, self.task.spec.steps
-            raise GenerationFailed(f"steps: the scheduler {name} does not take {steps} steps: {error}") from error
+            raise RequestUnsupported(f"steps: the scheduler {name} does not take {steps} steps: {error}") from error
         self._host_times = HostTimes.of(self._scheduler)
 
     def _joint_result(self, args: Any, kwargs: Any) -> Any:
