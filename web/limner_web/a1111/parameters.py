@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.domain.card_fields import nearest_size, refuse
 from limner_shared.domain.cards import Catalogue, ModelCard
-from limner_shared.domain.jobs import JobRequest, RequestedName
+from limner_shared.domain.inputs import RequestedName
+from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import InvalidRequest
 from limner_web.a1111.options import Options, with_changes
 from limner_web.picture_formats import MAX_SIDE

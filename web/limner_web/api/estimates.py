@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.estimate_views import BulkEstimateView, EstimateView
-from limner_shared.domain.jobs import JobQuality, JobRequest, JobSpec, Priority, RequestedName
+from limner_shared.domain.inputs import RequestedName
+from limner_shared.domain.jobs import JobQuality, JobRequest, JobSpec, Priority
 from limner_web.auth import tenant_id
 from limner_web.estimation import estimate, estimate_bulk
 from limner_web.services import get_services

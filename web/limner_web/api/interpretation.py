@@ -11,7 +11,8 @@ from redis.exceptions import RedisError
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import Description
 from limner_shared.domain.description_views import UnderstoodView, understood
-from limner_shared.domain.jobs import MAX_SEED, JobRequest, RequestedName
+from limner_shared.domain.inputs import RequestedName
+from limner_shared.domain.jobs import MAX_SEED, JobRequest
 from limner_shared.errors import InterpreterUnavailable
 from limner_shared.messaging import questions
 from limner_shared.messaging.reports import WorkerReport, read_reports

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from limner_shared.domain.card_fields import Quality, nearest_size, refuse
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.jobs import JobRequest, Task
+from limner_shared.domain.inputs import Task
+from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.picture_urls import rendition_query
 from limner_shared.errors import InvalidRequest
 from limner_web.model_names import ModelNames
