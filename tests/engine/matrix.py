@@ -26,7 +26,7 @@ from tests.engine import odd_pipelines, tiny_variants
 from tests.engine.pipeline_jobs import job_of, reference, run
 from tests.engine.tiny_builders import ARGUMENTS, BUILDERS, NOT_BUILT, SIZES, UNSTABLE
 
-from limner_shared.domain.card_fields import DEFAULT_STRENGTH
+from limner_shared.domain.card_fields import DEFAULT_STRENGTH, Control, Range
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
@@ -132,28 +132,50 @@ def outcome(name: str, folder: Path) -> Row:
 def own_task(name: str) -> str:
     """Return the task of a class, by the pictures that its call takes."""
     takes = inspect.signature(getattr(diffusers, name).__call__).parameters
-    return TASKS[2] if "mask_image" in takes else TASKS[1] if "image" in takes else TASKS[0]
+    if "mask_image" in takes or "control_mask" in takes:
+        return TASKS[2]
+    follows = re.search("ControlNet|Adapter", name) and "strength" not in takes  # then `image` is the control picture
+    return TASKS[1] if "image" in takes and not follows else TASKS[0]
 
 
 def loaded(card: ModelCard, cache: Path) -> tuple[ModelCard, Any]:
     """Return the card without what the pipeline ignores, and its generator. Raises CardError if it is refused."""
-    for _ in range(4):
+    for _ in range(6):
         try:
             return card, load(card, Settings(device="cpu", cache_dir=cache))
         except CardError as error:
-            if "set negative_prompts = false" in error.message:
-                card = card.model_copy(update={"negative_prompts": False})
-            elif "of guidance to one number" in error.message:
-                card = _fixed(card, "guidance", card.guidance.default)
-            elif "of steps to one number" in error.message:
-                card = _fixed(card, "steps", card.steps.default)
-            elif found := re.search(r"default of steps to (\d+)", error.message):
-                card = _fixed(card, "steps", int(found[1]))
-            elif found := re.search(r"set min of steps to (\d+)", error.message):
-                card = card.model_copy(update={"steps": card.steps.model_copy(update={"min": int(found[1])})})
-            else:
+            changed = _controlled(card, error.message) or _without(card, error.message)
+            if changed is None:
                 raise
+            card = changed
     raise AssertionError("a card was refused for what it does not have")
+
+
+def _controlled(card: ModelCard, refusal: str) -> ModelCard | None:
+    """Return the card with the control that a refusal asks for."""
+    control = card.control or Control()
+    if "control.interval = false" in refusal:
+        control = control.model_copy(update={"interval": False})
+    elif "of control.scale to one number" in refusal:
+        control = control.model_copy(update={"scale": Range(min=1, max=1, default=1)})
+    elif "add [control]" not in refusal:
+        return None
+    return card.model_copy(update={"control": control})
+
+
+def _without(card: ModelCard, refusal: str) -> ModelCard | None:
+    """Return the card without what a refusal says is ignored."""
+    if "set negative_prompts = false" in refusal:
+        return card.model_copy(update={"negative_prompts": False})
+    if "of guidance to one number" in refusal:
+        return _fixed(card, "guidance", card.guidance.default)
+    if "of steps to one number" in refusal:
+        return _fixed(card, "steps", card.steps.default)
+    if found := re.search(r"default of steps to (\d+)", refusal):
+        return _fixed(card, "steps", int(found[1]))
+    if found := re.search(r"set min of steps to (\d+)", refusal):
+        return card.model_copy(update={"steps": card.steps.model_copy(update={"min": int(found[1])})})
+    return None
 
 
 def _fixed(card: ModelCard, field: str, number: float) -> ModelCard:
@@ -216,6 +238,9 @@ def compared(generator: Any, card: ModelCard, task: str) -> str:
     width, height = card.sizes[-1]
     asked[1] |= {"negative_prompt": "blue"} if card.takes_negative_prompts else {}
     asked[1] |= {"guidance": 2.5} if card.guidance.min < card.guidance.max else {}
+    if card.control is not None:
+        asked[1] |= {"control_end": 0.5} if card.control.interval else {}
+        asked[1] |= {"control_scale": 0.5} if card.control.scale.min < 1 else {}
     asked.append({"prompt": "a hen", "steps": steps[1], "seed": 4, "width": width, "height": height} | common)
     asked += [
         {"prompt": "a fish", "steps": steps[2], "seed": 3, "scheduler": name} | common for name in card.schedulers

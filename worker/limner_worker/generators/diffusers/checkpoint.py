@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ class Checkpoint:
         self._shape = shape
         self._tensors = tensors
         self._values = values
+        self._control_output: Any = None
 
     @classmethod
     def write(cls, moves: int, latents: Tensor, denoised: Any, scheduler: Any, generator: torch.Generator) -> bytes:
@@ -64,6 +66,14 @@ class Checkpoint:
         """Return zeros in the shape of the denoiser's output, for the steps that are not computed again."""
         return _zeros(self._shape, self._tensors["latents"].dtype, device)
 
+    def control_output(self, make: Callable[[], Any]) -> Any:
+        """Return a control network's output for the steps that are not computed again. Nothing reads it, so it is made
+        once for all of them.
+        """
+        if self._control_output is None:
+            self._control_output = make()
+        return self._control_output
+
     def restore(self, scheduler: Any, generator: torch.Generator, device: torch.device) -> Tensor:
         """Restore the state of the scheduler and of the random generator; return the latents."""
         for name, value in self._values.items():
@@ -78,6 +88,7 @@ class Checkpoint:
                 now = getattr(scheduler, attribute, None)
                 setattr(scheduler, attribute, tensor.to(now.device if isinstance(now, Tensor) else device))
         generator.set_state(self._tensors["generator"])
+        self._control_output = None
         return self._tensors["latents"].to(device)
 
 
