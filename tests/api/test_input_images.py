@@ -70,9 +70,9 @@ def pixel(picture: Image.Image, x: int, y: int) -> tuple[int, ...]:
     return found
 
 
-def stored(app: App, answer: Any) -> Image.Image:
+def stored(app: App, answer: Any, field: str = "image") -> Image.Image:
     assert answer.status_code == 202, answer.json
-    return Image.open(io.BytesIO(app.extensions["limner"].blobs.get_input(answer.json["image"])))
+    return Image.open(io.BytesIO(app.extensions["limner"].blobs.get_input(answer.json[field])))
 
 
 def test_a_control_picture_is_stored_and_shown_with_its_use(make_app: Callable[..., App], models: dict[str, Any]):
