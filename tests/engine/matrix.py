@@ -5,7 +5,7 @@ in the tests is loaded through a card, and a mixed batch is compared with `pipe(
 
     python -m tests.engine.matrix [CLASS …]
 
-With classes, only these are tried and nothing is written.
+With classes, only these are tried and only their lines change.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from limner_worker.generators.registry import load
 
 TABLE: Final = Path("docs/pipelines.md")
 TASKS: Final = ("text-to-image", "image-to-image", "inpainting")
+LINE: Final = re.compile(r"^\| (\w+(?:Pipeline\w*)) \| (.*)$", re.MULTILINE)
 NOT_HERE: Final = re.compile("video|audio|frame")
 """Arguments of pipelines that draw no picture."""
 GIVEN: Final = frozenset({"self", "prompt", "image", "mask_image", "height", "width"})
@@ -53,6 +54,9 @@ Made by `make matrix` with diffusers {version}. The library's text-to-image and 
   weights of the tiny pipeline do not let it through: there, mixed batches prove nothing about texts.
 - **not built here**: the tests have no tiny pipeline of it, for the reason given. Like every pipeline, it is checked at
   load: it is batched if the check finds that it can be, and refused if it does not work.
+
+A pipeline that follows a control picture, by a control network, an adapter or channels of its denoiser, was given one;
+scales and parts of the steps differ in its mixed batches. Its card has `[control]`.
 
 In half precision on a CPU, mixed batches of Stable Diffusion, SDXL, SD 3, FLUX and Sana have the bytes of `pipe(…)` in
 bfloat16 and its pictures within 1/255 in float16; an image alone has its bytes in both.
@@ -288,25 +292,32 @@ def main() -> int:
     """Write the table; return 1 if a pipeline draws other pictures in a batch than alone."""
     diffusers.utils.logging.disable_progress_bar()
     diffusers.utils.logging.set_verbosity_error()
-    rows: dict[str, Row] = {}
-    for name in sys.argv[1:] or list(classes()):
-        rows[name] = row = support_of(name)
+    named = sys.argv[1:]
+    lines: dict[str, str] = dict(LINE.findall(TABLE.read_text())) if named else {}
+    wrong = False
+    for name in named or list(classes()):
+        row = support_of(name)
+        wrong = wrong or row.wrong
+        lines[name] = line(row)
         sys.stderr.write(f"{name}: {row.support} {row.tasks} {len(row.schedulers)} schedulers\n")
-    if not sys.argv[1:]:
-        TABLE.write_text(table(rows))
-    return int(any(row.wrong for row in rows.values()))
+        if named:
+            TABLE.write_text(table(lines))
+    TABLE.write_text(table(lines))
+    return int(wrong)
 
 
-def table(rows: dict[str, Row]) -> str:
-    """Return the page."""
-    kinds = [row.support.split(":")[0] for row in rows.values()]
-    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("batched", "per image", "refused", "not built here"))
-    lines = [
-        f"| {name} | {row.support} | {', '.join(row.tasks)} | {len(row.schedulers) + 1 if row.tasks else ''} "
-        f"| {', '.join(row.without)} |\n"
-        for name, row in sorted(rows.items())
-    ]
-    return HEAD.format(version=diffusers.__version__, summary=f"Of {len(rows)} classes: {counts}.") + "".join(lines)
+def line(row: Row) -> str:
+    """Return a line of the table, after the name of its class."""
+    schedulers = len(row.schedulers) + 1 if row.tasks else ""
+    return f"{row.support} | {', '.join(row.tasks)} | {schedulers} | {', '.join(row.without)} |"
+
+
+def table(lines: dict[str, str]) -> str:
+    """Return the page with these lines, by the names of their classes."""
+    found = [re.split("[:|]", line)[0].strip() for line in lines.values()]
+    counts = ", ".join(f"{found.count(kind)} {kind}" for kind in ("batched", "per image", "refused", "not built here"))
+    rows = "".join(f"| {name} | {line}\n" for name, line in sorted(lines.items()))
+    return HEAD.format(version=diffusers.__version__, summary=f"Of {len(lines)} classes: {counts}.") + rows
 
 
 if __name__ == "__main__":

@@ -196,7 +196,7 @@ def seed_latents(pipe: Any, generator: torch.Generator) -> None:
         def seeded(*args: Any) -> Any:
             output = encode(*args)
             sample = output.latent_dist.sample
-            output.latent_dist.sample = lambda: sample(generator)
+            output.latent_dist.sample = functools.partial(sample, generator)
             return output
 
         pipe.vae.encode = seeded

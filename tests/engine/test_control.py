@@ -171,7 +171,10 @@ def test_a_pipeline_with_several_control_networks_is_refused(tmp_path: Path):
 
 def test_a_control_network_without_effect_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Such as one that was never trained: its last layers are zero."""
-    untrained: Any = lambda module: module  # noqa: E731
+
+    def untrained(module: Any) -> Any:
+        return module
+
     monkeypatch.setattr(odd_pipelines, "trained", untrained)
     with pytest.raises(CardError, match="ignores the control_image of text-to-image: load the weights without"):
         load(odd_pipelines.saved(odd_pipelines.controlnet, tmp_path, control=CONTROL), Settings(device="cpu"))

@@ -67,6 +67,7 @@ NOT_BUILT: Final[dict[str, str]] = {
     "BriaFiboPipeline": _TINY,
     "CogView4ControlPipeline": _TINY,
     "CogView4Pipeline": _TINY,
+    "HunyuanDiTPAGPipeline": _TINY,
     "GlmImagePipeline": _IMAGE_PROCESSOR,
     "Kandinsky3Img2ImgPipeline": _TINY,
     "Kandinsky3Pipeline": _TINY,

@@ -34,7 +34,7 @@ PER_ROW: Final = frozenset({
     "text_embeds", "image_embeds", "image_meta_size", "resolution", "aspect_ratio", "time_ids", "original_size",
     "target_size", "crop_coords", "pooled_text_emb", "micro_conds", "clip_text", "clip_text_pooled", "clip_img",
     "effnet", "text_bth", "text_lens", "proj_embedding", "input_ids", "token_type_ids", "inputs_embeds",
-    "control_type", "controlnet_mode", "control_context", "mid_block_additional_residual",
+    "control_type", "style", "controlnet_mode", "control_context", "mid_block_additional_residual",
 })  # fmt: skip
 """Arguments whose rows the modules of diffusers and transformers process independently."""
 POSITIONS: Final = frozenset({"img_ids", "txt_ids", "position_ids", "image_rotary_emb"})
