@@ -57,6 +57,14 @@ def test_a_prediction_gives_the_control_picture_by_the_schema_of_its_model(app: 
     assert "control_image" not in made.json["input"]
 
 
+def test_the_cost_of_a_picture_is_told_without_its_control_picture(client: ApiClient):
+    assert client.get("/api/v1/estimate?model=painter&steps=3").json["cost"] == 3
+    bulk = {"jobs": [{"model": "painter", "count": 2}]}
+    assert client.post("/api/v1/estimate", json=bulk).json["cost"] == 6
+    asked = client.post("/api/v1/interpret", json={"description": "a cat", "model": "painter"})
+    assert asked.json["code"] == "interpreter_unavailable", "no worker runs here"
+
+
 def test_a_picture_that_was_drawn_can_be_followed_and_replayed(app: App, client: ApiClient):
     first = client.post("/api/v1/jobs", json={"prompt": "a boat", "control_image": PICTURE})
     assert stored(app, first, "control_image").getpixel((0, 0)) == (0, 0, 255)

@@ -180,6 +180,11 @@ def inputs(request: JobRequest, model: str, tasks: Sequence[Task], steps: int) -
     return {"image": request.image, "mask": request.mask, "strength": strength}
 
 
+def placeholders(rule: Control | None) -> dict[str, str]:
+    """What stands for the pictures that each request of a model gives, where nothing is drawn."""
+    return {} if rule is None else {"control_image": "any"}
+
+
 def control(request: JobRequest, model: str, rule: Control | None) -> dict[str, Any]:
     """The control picture, as the client named it until it is stored, and its use. Raises InvalidRequest."""
     given = {field: value for field in CONTROL_FIELDS if (value := getattr(request, field)) is not None}

@@ -8,6 +8,7 @@ from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
 from redis.exceptions import RedisError
 
+from limner_shared.domain.card_fields import placeholders
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import Description
 from limner_shared.domain.description_views import UnderstoodView, understood
@@ -51,7 +52,8 @@ def interpret(body: DescriptionRequest) -> UnderstoodView:
     interprets it, as it does a job's; without one the answer is `503` with the code `interpreter_unavailable`.
     """
     services = get_services()
-    request = JobRequest.model_validate(body.model_dump(exclude_none=True))
+    fields = body.model_dump(exclude_none=True) | placeholders(services.catalogue.get(body.model).control)
+    request = JobRequest.model_validate(fields)
     card, spec = services.catalogue.resolve(request)
     try:
         _require_worker(services, card)

@@ -14,6 +14,7 @@ import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
 import { setUpLooks } from "./looks.js";
 import { organiseMenu } from "./organise.js";
+import { controlFields, setUpControl } from "./control.js";
 import { anyCanStart, setUpStart, startFields, startFrom } from "./start.js";
 import { setUpSuggestions } from "./suggest.js";
 import { explain, makeTile, paint, showPreview } from "./tile.js";
@@ -42,7 +43,7 @@ async function draw() {
       clearError();
       return;
     }
-    const request = { ...readForm(), ...startFields() };
+    const request = { ...readForm(), ...startFields(), ...controlFields() };
     await submit(request);
     rememberPrompt(request.prompt);
     clearError();
@@ -153,6 +154,7 @@ const draft = setUpForm(draw);
 dock(form);
 setUpDescribe(draft?.mode);
 setUpStart();
+setUpControl();
 setUpDropSettings();
 setUpEstimate();
 setUpLooks();
