@@ -86,7 +86,7 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     """How long a stopping web process still serves calls that wait for their pictures. Event streams and long polls end
     within seconds, and their clients connect again."""
     max_body_bytes: int = Field(default=16 << 20, ge=1024)
-    """Size limit of a request that is not a bulk. A job's image and mask are the largest part of a request."""
+    """Size limit of a request that is not a bulk. A job's pictures are the largest part of a request."""
     max_bulk_bytes: int = Field(default=1 << 30, ge=1024)
     """Size limit of a bulk upload, in bytes."""
     max_file_bytes: int = Field(default=10 << 30, ge=1024)

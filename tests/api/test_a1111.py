@@ -101,6 +101,11 @@ UNHONORED: list[tuple[str, Any]] = [
     ("eta", 0.5),
     ("script_name", "x/y plot"),
     ("alwayson_scripts", {"ControlNet": {"args": [{}]}}),
+    ("alwayson_scripts", {"ControlNet": {"args": [{"image": "x", "module": "canny"}]}}),
+    ("alwayson_scripts", {"ControlNet": {"args": [{"image": "x"}, {"image": "x"}]}}),
+    ("alwayson_scripts", {"controlnet": {"args": [{"image": "x", "control_mode": 2}]}}),
+    ("alwayson_scripts", {"controlnet": {"args": [{"image": "x", "weight": 1}]}}),
+    ("alwayson_scripts", {"ADetailer": {"args": []}}),
     ("styles", ["3d", "flat"]),
     ("styles", ["oil"]),
     ("init_images", ["x"]),
@@ -116,7 +121,7 @@ UNHONORED: list[tuple[str, Any]] = [
 def test_a_parameter_that_cannot_be_honored_is_refused_by_name(client: ApiClient, app: App, parameter: str, value: Any):
     answer = client.post("/sdapi/v1/txt2img", json={"prompt": "a cat"} | {parameter: value})
     assert (answer.status_code, answer.content_type) == (422, "application/json"), answer.text
-    assert answer.json["detail"].startswith((f"{parameter}:", "Describe")), answer.json
+    assert answer.json["detail"].startswith((f"{parameter}:", f"{parameter}.", "Describe")), answer.json
     assert answer.json["code"] == "invalid_request"
     assert rows(app, Job) == 0
 

@@ -70,9 +70,31 @@ def pixel(picture: Image.Image, x: int, y: int) -> tuple[int, ...]:
     return found
 
 
-def stored(app: App, answer: Any) -> Image.Image:
+def stored(app: App, answer: Any, field: str = "image") -> Image.Image:
     assert answer.status_code == 202, answer.json
-    return Image.open(io.BytesIO(app.extensions["limner"].blobs.get_input(answer.json["image"])))
+    return Image.open(io.BytesIO(app.extensions["limner"].blobs.get_input(answer.json[field])))
+
+
+def test_a_control_picture_is_stored_and_shown_with_its_use(make_app: Callable[..., App], models: dict[str, Any]):
+    with models["models"][0].open("a") as card:
+        card.write("[control]\nscale = { min = 0.0, max = 2.0, default = 1.0 }\n")
+    app = make_app(**models)
+    client = app.test_client()
+    [model] = [each for each in client.get("/api/v1/models").json["items"] if each["name"] == "painter"]
+    assert model["control"] == {"scale": {"min": 0, "max": 2, "default": 1}, "interval": True}
+    lines = data_url(Image.new("RGB", (64, 32), "blue"))
+    job = submit(client, image=data_url(Image.new("RGB", (64, 32), "red")), control_image=lines, control_end=0.5).json
+    assert (job["control_scale"], job["control_start"], job["control_end"]) == (1, 0, 0.5)
+    claim = start(app, job["id"])
+    run = JobRun(claim, lambda: None)
+    load_inputs(app.extensions["limner"].blobs, run)
+    task = run.rows[0].task
+    assert task.image is not None
+    assert task.control_image is not None
+    assert (task.image[0, 0].tolist(), task.control_image[0, 0].tolist()) == ([255, 0, 0], [0, 0, 255])
+    refused = submit(client)
+    assert (refused.status_code, refused.json["field"]) == (422, "control_image")
+    assert "painter without a control picture" in refused.json["detail"]
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])

@@ -6,7 +6,7 @@ a picture that is resumed after each of its steps with itself.
 
     python -m tests.engine.matrix [CLASS …]
 
-With classes, only these are tried and nothing is written.
+With classes, only these are tried and only their lines change.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.engine.pipeline_jobs import job_of, reference, run
 from tests.engine.resuming import wrong_steps
 from tests.engine.tiny_builders import ARGUMENTS, BUILDERS, NOT_BUILT, SIZES, UNSTABLE
 
-from limner_shared.domain.card_fields import DEFAULT_STRENGTH
+from limner_shared.domain.card_fields import DEFAULT_STRENGTH, Control, Range
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
@@ -38,6 +38,7 @@ from limner_worker.generators.registry import load
 
 TABLE: Final = Path("docs/pipelines.md")
 TASKS: Final = ("text-to-image", "image-to-image", "inpainting")
+LINE: Final = re.compile(r"^\| (\w+(?:Pipeline\w*)) \| (.*)$", re.MULTILINE)
 NOT_HERE: Final = re.compile("video|audio|frame")
 """Arguments of pipelines that draw no picture."""
 GIVEN: Final = frozenset({"self", "prompt", "image", "mask_image", "height", "width"})
@@ -58,6 +59,8 @@ Made by `make matrix` with diffusers {version}. The library's text-to-image and 
 
 A picture that another worker continues, after any step, has the bytes that it has without interruption: with every
 pipeline that has a tiny one here.
+A pipeline that follows a control picture, by a control network, an adapter or channels of its denoiser, was given one;
+scales and parts of the steps differ in its mixed batches. Its card has `[control]`.
 
 In half precision on a CPU, mixed batches of Stable Diffusion, SDXL, SD 3, FLUX and Sana have the bytes of `pipe(…)` in
 bfloat16 and its pictures within 1/255 in float16; an image alone has its bytes in both.
@@ -137,28 +140,50 @@ def outcome(name: str, folder: Path) -> Row:
 def own_task(name: str) -> str:
     """Return the task of a class, by the pictures that its call takes."""
     takes = inspect.signature(getattr(diffusers, name).__call__).parameters
-    return TASKS[2] if "mask_image" in takes else TASKS[1] if "image" in takes else TASKS[0]
+    if "mask_image" in takes or "control_mask" in takes:
+        return TASKS[2]
+    follows = re.search("ControlNet|Adapter", name) and "strength" not in takes  # then `image` is the control picture
+    return TASKS[1] if "image" in takes and not follows else TASKS[0]
 
 
 def loaded(card: ModelCard, cache: Path) -> tuple[ModelCard, Any]:
     """Return the card without what the pipeline ignores, and its generator. Raises CardError if it is refused."""
-    for _ in range(4):
+    for _ in range(6):
         try:
             return card, load(card, Settings(device="cpu", cache_dir=cache))
         except CardError as error:
-            if "set negative_prompts = false" in error.message:
-                card = card.model_copy(update={"negative_prompts": False})
-            elif "of guidance to one number" in error.message:
-                card = _fixed(card, "guidance", card.guidance.default)
-            elif "of steps to one number" in error.message:
-                card = _fixed(card, "steps", card.steps.default)
-            elif found := re.search(r"default of steps to (\d+)", error.message):
-                card = _fixed(card, "steps", int(found[1]))
-            elif found := re.search(r"set min of steps to (\d+)", error.message):
-                card = card.model_copy(update={"steps": card.steps.model_copy(update={"min": int(found[1])})})
-            else:
+            changed = _controlled(card, error.message) or _without(card, error.message)
+            if changed is None:
                 raise
+            card = changed
     raise AssertionError("a card was refused for what it does not have")
+
+
+def _controlled(card: ModelCard, refusal: str) -> ModelCard | None:
+    """Return the card with the control that a refusal asks for."""
+    control = card.control or Control()
+    if "control.interval = false" in refusal:
+        control = control.model_copy(update={"interval": False})
+    elif "of control.scale to one number" in refusal:
+        control = control.model_copy(update={"scale": Range(min=1, max=1, default=1)})
+    elif "add [control]" not in refusal:
+        return None
+    return card.model_copy(update={"control": control})
+
+
+def _without(card: ModelCard, refusal: str) -> ModelCard | None:
+    """Return the card without what a refusal says is ignored."""
+    if "set negative_prompts = false" in refusal:
+        return card.model_copy(update={"negative_prompts": False})
+    if "of guidance to one number" in refusal:
+        return _fixed(card, "guidance", card.guidance.default)
+    if "of steps to one number" in refusal:
+        return _fixed(card, "steps", card.steps.default)
+    if found := re.search(r"default of steps to (\d+)", refusal):
+        return _fixed(card, "steps", int(found[1]))
+    if found := re.search(r"set min of steps to (\d+)", refusal):
+        return card.model_copy(update={"steps": card.steps.model_copy(update={"min": int(found[1])})})
+    return None
 
 
 def _fixed(card: ModelCard, field: str, number: float) -> ModelCard:
@@ -221,6 +246,9 @@ def compared(generator: Any, card: ModelCard, task: str) -> str:
     width, height = card.sizes[-1]
     asked[1] |= {"negative_prompt": "blue"} if card.takes_negative_prompts else {}
     asked[1] |= {"guidance": 2.5} if card.guidance.min < card.guidance.max else {}
+    if card.control is not None:
+        asked[1] |= {"control_end": 0.5} if card.control.interval else {}
+        asked[1] |= {"control_scale": 0.5} if card.control.scale.min < 1 else {}
     asked.append({"prompt": "a hen", "steps": steps[1], "seed": 4, "width": width, "height": height} | common)
     asked += [
         {"prompt": "a fish", "steps": steps[2], "seed": 3, "scheduler": name} | common for name in card.schedulers
@@ -276,25 +304,32 @@ def main() -> int:
     """Write the table; return 1 if a pipeline draws other pictures in a batch than alone."""
     diffusers.utils.logging.disable_progress_bar()
     diffusers.utils.logging.set_verbosity_error()
-    rows: dict[str, Row] = {}
-    for name in sys.argv[1:] or list(classes()):
-        rows[name] = row = support_of(name)
+    named = sys.argv[1:]
+    lines: dict[str, str] = dict(LINE.findall(TABLE.read_text())) if named else {}
+    wrong = False
+    for name in named or list(classes()):
+        row = support_of(name)
+        wrong = wrong or row.wrong
+        lines[name] = line(row)
         sys.stderr.write(f"{name}: {row.support} {row.tasks} {len(row.schedulers)} schedulers\n")
-    if not sys.argv[1:]:
-        TABLE.write_text(table(rows))
-    return int(any(row.wrong for row in rows.values()))
+        if named:
+            TABLE.write_text(table(lines))
+    TABLE.write_text(table(lines))
+    return int(wrong)
 
 
-def table(rows: dict[str, Row]) -> str:
-    """Return the page."""
-    kinds = [row.support.split(":")[0] for row in rows.values()]
-    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("batched", "per image", "refused", "not built here"))
-    lines = [
-        f"| {name} | {row.support} | {', '.join(row.tasks)} | {len(row.schedulers) + 1 if row.tasks else ''} "
-        f"| {', '.join(row.without)} |\n"
-        for name, row in sorted(rows.items())
-    ]
-    return HEAD.format(version=diffusers.__version__, summary=f"Of {len(rows)} classes: {counts}.") + "".join(lines)
+def line(row: Row) -> str:
+    """Return a line of the table, after the name of its class."""
+    schedulers = len(row.schedulers) + 1 if row.tasks else ""
+    return f"{row.support} | {', '.join(row.tasks)} | {schedulers} | {', '.join(row.without)} |"
+
+
+def table(lines: dict[str, str]) -> str:
+    """Return the page with these lines, by the names of their classes."""
+    found = [re.split("[:|]", line)[0].strip() for line in lines.values()]
+    counts = ", ".join(f"{found.count(kind)} {kind}" for kind in ("batched", "per image", "refused", "not built here"))
+    rows = "".join(f"| {name} | {line}\n" for name, line in sorted(lines.items()))
+    return HEAD.format(version=diffusers.__version__, summary=f"Of {len(lines)} classes: {counts}.") + rows
 
 
 if __name__ == "__main__":

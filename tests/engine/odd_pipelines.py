@@ -15,6 +15,7 @@ from tests.engine.pipelines import (
     fast_tokenizer,
     stable_diffusion,
     stable_diffusion_xl,
+    trained,
     unet,
     vae,
 )
@@ -166,9 +167,9 @@ def controlnet(folder: Path) -> Any:
     """A pipeline that needs a control picture."""
     parts = stable_diffusion(folder).components
     return d.StableDiffusionControlNetPipeline(
-        **parts, requires_safety_checker=False, controlnet=d.ControlNetModel.from_unet(
+        **parts, requires_safety_checker=False, controlnet=trained(d.ControlNetModel.from_unet(
             parts["unet"], conditioning_embedding_out_channels=(4, 8)
-        ),
+        )),
     )  # fmt: skip
 
 

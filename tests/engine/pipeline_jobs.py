@@ -6,7 +6,7 @@ import functools
 import inspect
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from limner_shared.errors import LimnerError
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
+from limner_worker.generators.base import ImageTask
 from limner_worker.generators.model_cache import ModelCache
 
 SIGMAS = ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler", "UniPCMultistepScheduler"]
@@ -158,7 +159,7 @@ def pictures(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
 
 def job_of(card: ModelCard, name: str, request: dict[str, Any]) -> JobRun:
     asked = {key: value for key, value in request.items() if key not in ("task", "strength")}
-    spec = card.resolve(JobRequest(**asked))
+    spec = card.resolve(JobRequest(**asked, control_image="2" * 64 if card.control else None))
     image, mask = pictures(spec.width, spec.height)
     task = request.get("task", "text-to-image")
     if task != "text-to-image":
@@ -170,6 +171,8 @@ def job_of(card: ModelCard, name: str, request: dict[str, Any]) -> JobRun:
     if task != "text-to-image":
         job.rows[0].task.image = image
         job.rows[0].task.mask = mask if task == "inpainting" else None
+    if card.control is not None:
+        job.rows[0].task.control_image = 255 - np.roll(image, spec.seed, 1)
     return job
 
 
@@ -183,6 +186,20 @@ def seed_steps(scheduler: Any, generator: torch.Generator) -> None:
             return step(*args, **{"generator": generator, **kwargs})
 
         scheduler.step = seeded
+
+
+def seed_latents(pipe: Any, generator: torch.Generator) -> None:
+    """Let a VAE draw latents with the request's seed also where its pipeline does not give it a generator."""
+    if "latent_dist.sample()" in inspect.getsource(type(pipe)):
+        encode = pipe.vae.encode
+
+        def seeded(*args: Any) -> Any:
+            output = encode(*args)
+            sample: Any = output.latent_dist.sample
+            output.latent_dist.sample = functools.partial(sample, generator)
+            return output
+
+        pipe.vae.encode = seeded
 
 
 def choose_scheduler(pipe: Any, name: str) -> None:
@@ -210,24 +227,37 @@ def reference(card: ModelCard, job: JobRun) -> np.ndarray:
             pipe = cast("Any", diffusers.AutoPipelineForInpainting).from_pipe(pipe)
     pipe.set_progress_bar_config(disable=True)
     more: dict[str, Any] = dict(card.options.get("arguments", {}))
+    takes = inspect.signature(pipe.__call__).parameters
     if task.image is not None:
-        more |= {"image": Image.fromarray(task.image), "strength": strength_of(pipe, spec)}
+        name = "control_image" if "control_mask" in takes else "image"
+        more |= {name: Image.fromarray(task.image), "strength": strength_of(pipe, spec)}
     if task.mask is not None:
-        more["mask_image"] = Image.fromarray(task.mask)
+        more["control_mask" if "control_mask" in takes else "mask_image"] = Image.fromarray(task.mask)
+    more |= controlled(takes, task)
     if spec.negative_prompt:
         more["negative_prompt"] = spec.negative_prompt
     if spec.guidance_rescale:
         more["guidance_rescale"] = spec.guidance_rescale
     more |= guided(pipe, spec)
     more |= {"width": spec.width, "height": spec.height, "num_inference_steps": spec.steps, "output_type": "np"}
-    takes = inspect.signature(pipe.__call__).parameters
     more["guidance_schedule"] = None
     generator = torch.Generator().manual_seed(spec.seed)
     seed_steps(pipe.scheduler, generator)
+    seed_latents(pipe, generator)
     output = pipe(
         prompt=spec.prompt, generator=generator, **{name: value for name, value in more.items() if name in takes}
     )
     return next(iter(output.values()))[0]
+
+
+def controlled(takes: Container[str], task: ImageTask) -> dict[str, Any]:
+    """Return the arguments for a request's control picture."""
+    if task.control_image is None:
+        return {}
+    spec, name = task.spec, "control_image" if "control_image" in takes else "image"
+    scale = "adapter_conditioning_scale" if "adapter_conditioning_scale" in takes else "controlnet_conditioning_scale"
+    part = {"control_guidance_start": spec.control_start, "control_guidance_end": spec.control_end}
+    return {name: Image.fromarray(task.control_image), scale: spec.control_scale, **part}
 
 
 def strength_of(pipe: Any, spec: JobSpec) -> float | None:

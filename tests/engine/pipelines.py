@@ -77,6 +77,20 @@ def vae(channels: int = 4, *, widths: tuple[int, ...] = (8, 16), **more: Any) ->
     )  # fmt: skip
 
 
+def like(module: Any, **changes: Any) -> Any:
+    """Return a new module of another one's configuration, with changes."""
+    config = {name: value for name, value in module.config.items() if not name.startswith("_")}
+    return type(module)(**config | changes)
+
+
+def trained(module: Any) -> Any:
+    """Return a module whose weights that begin at zero are random, as those of a control network after its training."""
+    for parameter in module.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.5)
+    return module
+
+
 def stable_diffusion(folder: Path) -> Any:
     return d.StableDiffusionPipeline(
         text_encoder=clip_text(), tokenizer=clip_tokenizer(folder), unet=unet(), vae=vae(),

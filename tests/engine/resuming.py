@@ -26,7 +26,8 @@ def wrong_steps(generator: Any, card: ModelCard, request: dict[str, Any]) -> lis
         resumed = job_of(card, "resumed", request)
         resumed.rows[0].task.checkpoint = checkpoint
         errors = run(generator, [resumed])
-        if errors or expected is None or not np.array_equal(resumed.rows[0].picture, expected):
+        drawn = resumed.rows[0].picture
+        if errors or expected is None or drawn is None or not np.array_equal(drawn, expected):
             wrong.append(f"{step}: {next(iter(errors.values()), 'other bytes')}")
     return wrong
 

@@ -17,7 +17,7 @@ from limner_shared.domain.cards import load_card
 from limner_shared.settings import Settings
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import sha256
-from limner_worker.generators.diffusers import pipeline, suspended_run
+from limner_worker.generators.diffusers import call_batching, suspended_run
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
 from limner_worker.generators.registry import load
 
@@ -61,7 +61,7 @@ def test_a_mixed_batch_equals_the_pipeline_alone(family: Any, folder: Path):
 def test_a_pipeline_without_a_known_denoiser_runs_image_by_image_and_reports_each_step(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pipeline, "DENOISERS", ("unheard of",))
+    monkeypatch.setattr(call_batching, "DENOISERS", ("unheard of",))
     card = card_of("stable_diffusion", folder)
     generator = load(card, Settings(device="cpu"))
     jobs = [job_of(card, str(seed), {"prompt": "a cat", "seed": seed, "steps": 4}) for seed in range(3)]

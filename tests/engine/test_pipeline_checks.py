@@ -25,10 +25,6 @@ def refusal(card: Any) -> str:
     return refused.value.message
 
 
-def test_a_pipeline_that_needs_a_control_picture_is_refused(tmp_path: Path) -> None:
-    assert "its controlnet needs a control picture" in refusal(odd_pipelines.saved(odd_pipelines.controlnet, tmp_path))
-
-
 def test_a_size_that_the_pipeline_would_round_is_refused(tmp_path: Path) -> None:
     card = odd_pipelines.saved(pipelines.flux, tmp_path, sizes=[(32, 32), (40, 32)])
     pipe: Any = cast("Any", diffusers.DiffusionPipeline).from_pretrained(str(card.source.folder))

@@ -38,7 +38,11 @@ BUILDERS: Final[dict[str, Build]] = {
     **tiny_variants.BUILDERS,
 }
 SMALL: Final = {"_auto_resize": False}
+UNION: Final = {"control_mode": 3}
 ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
+    "StableDiffusionXLControlNetUnionImg2ImgPipeline": UNION,
+    "StableDiffusionXLControlNetUnionInpaintPipeline": UNION,
+    "StableDiffusionXLControlNetUnionPipeline": UNION,
     "FluxKontextInpaintPipeline": SMALL,
     "FluxKontextPipeline": SMALL,
     "flux_2": {"max_sequence_length": 64, "text_encoder_out_layers": [1]},
@@ -48,7 +52,11 @@ ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     **tiny_pipelines_4.ARGUMENTS,
 } | {name: family.arguments for name, family in FAMILIES.items()}
 """Arguments of the pipeline's call, by the name of the builder whose modules a pipeline has."""
-SIZES: Final = {"kandinsky_5": [(1024, 1024)]} | tiny_pipelines_2.SIZES | tiny_pipelines_4.SIZES
+SIZES: Final = (
+    {"kandinsky_5": [(1024, 1024)], "hunyuan_dit": [(64, 64), (128, 64)]}
+    | tiny_pipelines_2.SIZES
+    | tiny_pipelines_4.SIZES
+)
 UNSTABLE: Final = {"kandinsky_22": ("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler")}
 """Schedulers with which random weights amplify rounding, by builder: a batch of two by diffusers itself differs from
 single pictures by 17/255 there."""
@@ -59,9 +67,8 @@ NOT_BUILT: Final[dict[str, str]] = {
     "BriaFiboPipeline": _TINY,
     "CogView4ControlPipeline": _TINY,
     "CogView4Pipeline": _TINY,
-    "GlmImagePipeline": _IMAGE_PROCESSOR,
     "HunyuanDiTPAGPipeline": _TINY,
-    "HunyuanDiTPipeline": _TINY,
+    "GlmImagePipeline": _IMAGE_PROCESSOR,
     "Kandinsky3Img2ImgPipeline": _TINY,
     "Kandinsky3Pipeline": _TINY,
     "Ideogram4Pipeline": "its text encoder is made for one checkpoint",

@@ -9,7 +9,7 @@ from typing import Any, Final
 import diffusers
 import transformers
 from tests.engine import odd_pipelines
-from tests.engine.pipelines import clip_text, clip_tokenizer, fast_tokenizer, flux, t5, t5_tokenizer, vae
+from tests.engine.pipelines import clip_text, clip_tokenizer, fast_tokenizer, flux, like, t5, t5_tokenizer, vae
 
 t: Any = transformers
 d: Any = diffusers
@@ -42,8 +42,7 @@ def qwen_vae() -> Any:
 def flux_with_more_channels(folder: Path) -> Any:
     """FLUX whose denoiser takes the latents of a control picture beside its own."""
     pipeline = flux(folder)
-    config = {**pipeline.transformer.config, "in_channels": 32, "out_channels": 16}
-    pipeline.register_modules(transformer=d.FluxTransformer2DModel.from_config(config))
+    pipeline.register_modules(transformer=like(pipeline.transformer, in_channels=32, out_channels=16))
     return pipeline
 
 
@@ -159,7 +158,8 @@ def hunyuan_dit(folder: Path) -> Any:
         max_position_embeddings=77,
     )  # fmt: skip
     return d.HunyuanDiTPipeline(
-        vae=vae(), text_encoder=t.BertModel(config), tokenizer=fast_tokenizer(t.BertTokenizerFast, model_max_length=77),
+        vae=vae(widths=(4, 4, 4, 4)), text_encoder=t.BertModel(config),
+        tokenizer=fast_tokenizer(t.BertTokenizerFast, model_max_length=77),
         transformer=d.HunyuanDiT2DModel(
             sample_size=16, num_layers=2, patch_size=2, attention_head_dim=8, num_attention_heads=3, in_channels=4,
             cross_attention_dim=16, cross_attention_dim_t5=16, pooled_projection_dim=16, hidden_size=24,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,10 +87,8 @@ def variant(name: str, base: Build) -> Build:
             parts["scheduler"] = d.LCMScheduler.from_config(parts["scheduler"].config)
         if name == "StableDiffusionParadigmsPipeline":
             parts["scheduler"] = d.DDIMParallelScheduler.from_config(parts["scheduler"].config)
-        if "controlnet" in takes:
-            parts["controlnet"] = _control_net(name, parts)
-        if "adapter" in takes:
-            parts["adapter"] = d.T2IAdapter(channels=[8, 16], num_res_blocks=1, downscale_factor=2)
+        if {"controlnet", "adapter"} & takes.keys():
+            _add_control(name, takes, parts)
         if "pag_applied_layers" in takes:
             parts["pag_applied_layers"] = "mid" if "unet" in parts else "0"
         if "image_processor" in takes and name.startswith("StableDiffusionGLIGEN"):
@@ -102,6 +101,23 @@ def variant(name: str, base: Build) -> Build:
     return build
 
 
+def _add_control(name: str, takes: Container[str], parts: dict[str, Any]) -> None:
+    """Add a control network or adapter, and change the denoiser to one that takes what it gives."""
+    if name.startswith(("StableDiffusion3", "Sana")):  # the last layer of the denoiser takes nothing
+        parts["transformer"] = pipelines.like(parts["transformer"], num_layers=2)
+    if name.startswith("HunyuanDiT"):
+        parts["transformer"] = pipelines.like(parts["transformer"], num_layers=6)
+    if "controlnet" in takes:
+        parts["controlnet"] = pipelines.trained(_control_net(name, parts))
+    elif "XL" in name:
+        about = {"adapter_type": "full_adapter_xl", "downscale_factor": 4}
+        parts["adapter"] = d.T2IAdapter(channels=[8, 16], num_res_blocks=1, **about)
+    else:  # the adapter's first layer is for one with attention
+        blocks = {"down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D")}
+        parts["unet"] = pipelines.unet(**blocks, up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"))
+        parts["adapter"] = d.T2IAdapter(channels=[8, 16], num_res_blocks=1, downscale_factor=2)
+
+
 def _control_net(name: str, parts: dict[str, Any]) -> Any:
     """A control network of the denoiser's shape."""
     if "unet" in parts:
@@ -109,28 +125,31 @@ def _control_net(name: str, parts: dict[str, Any]) -> Any:
             return d.ControlNetXSAdapter.from_unet(
                 parts["unet"], size_ratio=0.5, conditioning_embedding_out_channels=(4, 8)
             )
-        kind = d.ControlNetUnionModel if "Union" in name else d.ControlNetModel
-        return kind.from_unet(parts["unet"], conditioning_embedding_out_channels=(4, 8))
+        if "Union" in name:
+            more = {"num_trans_channel": 8, "num_proj_channel": 8, "num_trans_head": 2, "num_trans_layer": 1}
+            return _like(parts["unet"], d.ControlNetUnionModel, conditioning_embedding_out_channels=(4, 8), **more)
+        return d.ControlNetModel.from_unet(parts["unet"], conditioning_embedding_out_channels=(4, 8))
     transformer = parts["transformer"]
     if name.startswith("ZImage"):
         more = {"control_layers_places": [0], "control_refiner_layers_places": [0], "control_in_dim": 16}
         keep = ("all_patch_size", "all_f_patch_size", "dim", "n_refiner_layers", "n_heads", "n_kv_heads", "qk_norm")
         return d.ZImageControlNetModel(**more, **{key: transformer.config[key] for key in keep})
     if name.startswith("Sana"):
-        return d.SanaControlNetModel(**{**_given(transformer, d.SanaControlNetModel), "num_layers": 1})
+        return _like(transformer, d.SanaControlNetModel, num_layers=1)
     kinds = {
         "StableDiffusion3": d.SD3ControlNetModel, "Flux": d.FluxControlNetModel,
-        "HunyuanDiT": d.HunyuanDiT2DControlNetModel,
+        "HunyuanDiT": partial(d.HunyuanDiT2DControlNetModel, transformer_num_layers=6),
         "Qwen": d.QwenImageControlNetModel,
     }  # fmt: skip
     kind = next(kind for start, kind in kinds.items() if name.startswith(start))
-    return kind(**_given(transformer, kind))
+    more = {"extra_conditioning_channels": 1, "extra_condition_channels": 4} if "Inpaint" in name else {}
+    return _like(transformer, kind, **more)
 
 
-def _given(module: Any, kind: Any) -> dict[str, Any]:
-    """The parts of a module's configuration that another class takes."""
-    takes = inspect.signature(kind.__init__).parameters
-    return {key: value for key, value in module.config.items() if key in takes}
+def _like(module: Any, kind: Any, **more: Any) -> Any:
+    """A module of another class with the parts of a module's configuration that it takes."""
+    takes = inspect.signature(kind).parameters
+    return kind(**{key: value for key, value in {**module.config, **more}.items() if key in takes})
 
 
 BUILDERS: Final[dict[str, Build]] = {

@@ -1,4 +1,4 @@
-"""Input images of image-to-image and inpainting jobs: read, checked, fitted to the job's size, and stored."""
+"""Input images of jobs, such as start and control pictures: read, checked, fitted to the job's size, and stored."""
 
 from __future__ import annotations
 
@@ -27,11 +27,10 @@ SIDEWAYS: Final = 5
 """From this value on, an EXIF orientation swaps width and height."""
 OPAQUE: Final = 128
 """The alpha value, 0 to 255, from which a pixel of a mask counts as opaque."""
-FIELDS: Final = ("image", "mask")
 
 
 class Inputs:
-    """Stores the images that a client gives in `image` and `mask`, as PNGs of the job's size."""
+    """Stores the images that a client gives in the fields of a request, as PNGs of the job's size."""
 
     def __init__(self, database: Database, blobs: Blobs, storage: OffloadPool, pillow: OffloadPool) -> None:
         """`storage` runs the calls of `blobs`; `pillow` decodes and encodes images."""
@@ -48,9 +47,8 @@ class Inputs:
 
         Raises InvalidRequest, which names the field, StorageFull, StorageFailed, or Overloaded.
         """
-        given = {field: value for field in FIELDS if (value := getattr(spec, field)) is not None}
         stored: dict[str, str] = {}
-        for field, value in given.items():
+        for field, value in spec.inputs.items():
             data = self._kept(value) if value == kept else self._read(tenant_id, field, value)
             fitted = self._pillow.call_for(tenant_id, fit, data, field, (spec.width, spec.height))
             stored[field] = self._storage.call(self._blobs.put_input, fitted)

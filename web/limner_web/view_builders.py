@@ -15,7 +15,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conversation_views import ConversationView, ReplyView, TurnView
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.pauses import PauseKind
-from limner_shared.domain.views import JobView, ModelView, PauseNotice, ProgressView
+from limner_shared.domain.views import ControlView, JobView, ModelView, PauseNotice, ProgressView
 from limner_shared.messaging.hints import Hints
 from limner_web import small_talk
 from limner_web.services import Services, get_services
@@ -144,6 +144,7 @@ def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> Mod
         max_retries=card.max_retries.model_dump(),
         negative_prompts=card.takes_negative_prompts,
         prompt_weights=card.prompt_weights,
+        control=None if card.control is None else ControlView.model_validate(card.control.model_dump()),
         schedulers=list(card.schedulers),
         adapters=list(card.adapters),
         paused=None if pause is None else pause_notice(pause),

@@ -66,6 +66,10 @@ def data_url(file: Path | None) -> str | None:
 @click.option("--scheduler", help="One of the model's schedulers.")
 @click.option("--image", type=PICTURE, help="Input image to start from.")
 @click.option("--mask", type=PICTURE, help="Mask of the input image: white where it may change.")
+@click.option("--control", type=PICTURE, help="Control picture to follow, such as edges or depth.")
+@click.option("--control-scale", type=float, help="How strictly the control picture is followed.")
+@click.option("--control-start", type=float, help="Follow it from this part of the steps on, 0 to 1.")
+@click.option("--control-end", type=float, help="Follow it up to this part of the steps, 0 to 1.")
 @click.option("--strength", type=float, help="How much the input image changes, above 0 and at most 1; default 0.8.")
 @click.option("--not-before", metavar="TIME", help="Start at this time or later, such as 2026-12-24T18:00:00Z.")
 @click.option("--max-retries", type=int, help="Retries after an error that may pass. Default: the model's.")
@@ -82,6 +86,7 @@ def generate(
     negative: str | None,
     image: Path | None,
     mask: Path | None,
+    control: Path | None,
     server: str | None,
     key: str | None,
     unique: str | None,
@@ -91,7 +96,7 @@ def generate(
     width, height = parse_size(size)
     text = "description" if describe else "prompt"
     request = {text: prompt, "negative_prompt": negative, "width": width, "height": height, **wanted}
-    request |= {"image": data_url(image), "mask": data_url(mask)}
+    request |= {"image": data_url(image), "mask": data_url(mask), "control_image": data_url(control)}
     request["unique"] = None if unique is None else {"key": unique}
     with make_client(server, key) as client:
         submitted = client.submit(request)

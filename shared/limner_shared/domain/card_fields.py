@@ -9,7 +9,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from limner_shared.domain.jobs import Adapter, JobRequest, Task, task_of
+from limner_shared.domain.inputs import CONTROL_FIELDS, Adapter, Task, task_of
+from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.prompt_weights import has_weights
 from limner_shared.errors import InvalidRequest, NegativePromptUnsupported
 
@@ -71,6 +72,15 @@ class Range(BaseModel):
         return self
 
 
+class Control(BaseModel):
+    """How a model's control network may be used. Each request then gives the picture that it follows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scale: Range = Field(default=Range(min=0, max=2, default=1), description="Limits of `control_scale`.")
+    interval: bool = Field(default=True, description="Whether `control_start` and `control_end` may be given.")
+
+
 class QualitySteps(BaseModel):
     """The steps of each quality; by default half of the card's default steps, the default, and twice as many."""
 
@@ -105,6 +115,15 @@ def refuse(field: str, got: str, allowed: str | list[str]) -> InvalidRequest:
     """The error for a value that a card does not allow; the caller raises it."""
     choices = allowed if isinstance(allowed, str) else ", ".join(allowed)
     return InvalidRequest(f"{field}: {got} is not allowed here; allowed: {choices}.", field=field, allowed=allowed)
+
+
+def within(field: str, value: float | None, limits: Range) -> float:
+    """A requested number, by default the card's. Raises InvalidRequest."""
+    if value is None:
+        return limits.default
+    if not limits.min <= value <= limits.max:
+        raise refuse(field, shown(value), str(limits))
+    return value
 
 
 def find_size(request: JobRequest, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -145,9 +164,9 @@ def is_weighted(request: JobRequest) -> bool:
     return any(has_weights(text) for text in (request.prompt, request.negative_prompt) if text)
 
 
-def spec_version(drawn: int, *, weighted: bool) -> Literal[1, 2, 3]:
+def spec_version(drawn: int, *, weighted: bool, controlled: bool) -> Literal[1, 2, 3]:
     """The version of the spec of a request, of which `drawn` candidates are drawn for each image."""
-    return 3 if weighted else 2 if drawn > 1 else 1
+    return 3 if weighted or controlled else 2 if drawn > 1 else 1
 
 
 def in_order(asked: tuple[Adapter, ...], known: Collection[str]) -> tuple[Adapter, ...]:
@@ -184,3 +203,26 @@ def inputs(request: JobRequest, model: str, tasks: Sequence[Task], steps: int) -
     if int(steps * strength) < 1:
         raise refuse("strength", f"{strength:g} with {steps} steps", "strength × steps of at least 1")
     return {"image": request.image, "mask": request.mask, "strength": strength}
+
+
+def placeholders(rule: Control | None) -> dict[str, str]:
+    """What stands for the pictures that each request of a model gives, where nothing is drawn."""
+    return {} if rule is None else {"control_image": "any"}
+
+
+def control(request: JobRequest, model: str, rule: Control | None) -> dict[str, Any]:
+    """The control picture, as the client named it until it is stored, and its use. Raises InvalidRequest."""
+    given = {field: value for field in CONTROL_FIELDS if (value := getattr(request, field)) is not None}
+    if rule is None:
+        for field in given:
+            raise refuse(field, f"{field} with {model}", "none: this model follows no control picture")
+        return {}
+    if request.control_image is None:
+        raise refuse("control_image", f"{model} without a control picture", "one picture, which this model follows")
+    start, end = given.get("control_start", 0.0), given.get("control_end", 1.0)
+    if not rule.interval and (start, end) != (0.0, 1.0):
+        field = "control_start" if start else "control_end"
+        raise refuse(field, shown(given[field]), f"none: {model} follows its control picture in all steps")
+    if start >= end:
+        raise refuse("control_end", f"{shown(end)} after a control_start of {shown(start)}", "more than control_start")
+    return given | {"control_scale": within("control_scale", request.control_scale, rule.scale)}

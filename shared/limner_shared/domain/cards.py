@@ -13,10 +13,12 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from limner_shared.domain.card_fields import (
+    Control,
     QualitySteps,
     Range,
     Source,
     candidates,
+    control,
     find_size,
     in_order,
     inputs,
@@ -24,12 +26,13 @@ from limner_shared.domain.card_fields import (
     refuse,
     refuse_negative,
     rescale,
-    shown,
     spec_version,
+    within,
 )
 from limner_shared.domain.card_limits import BatchSize, Side, StepRange
 from limner_shared.domain.conditions import Conditions, beyond, cut
-from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, JobRequest, JobSpec, Task
+from limner_shared.domain.inputs import Task
+from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, JobRequest, JobSpec
 from limner_shared.domain.safety import SafetyPolicy
 from limner_shared.domain.scenes import NearestName, SceneRule
 from limner_shared.errors import CardError, InvalidRequest
@@ -71,6 +74,7 @@ class ModelCard(BaseModel):
     quality: QualitySteps = Field(default=QualitySteps(), description="Steps of the qualities of OpenAI's API.")
     sha256: dict[str, str] = Field(default_factory=dict, description="Expected hashes of weight files, by file name.")
     tasks: tuple[Task, ...] = Field(default=("text-to-image",), min_length=1)
+    control: Control | None = Field(default=None, description="Of diffusers: how its control network may be used.")
     schedulers: tuple[str, ...] = Field(
         default=(), description="Schedulers that a request may choose instead of the model's own."
     )
@@ -146,23 +150,22 @@ class ModelCard(BaseModel):
         Raises InvalidRequest with `field` and `allowed` in its details.
         """
         width, height = find_size(request, self.sizes)
-        steps = self._number("steps", request.steps, self.steps)
-        if request.negative_prompt and not self.takes_negative_prompts:
-            raise refuse_negative(self.name, guided=self.guidance.max > 1)
+        steps = within("steps", request.steps, self.steps)
         by_seed, weighted = self.styles_by_seed if request.style is None else (), is_weighted(request)
+        drawn = candidates(request, self.name, self.candidates)
         return JobSpec(
-            version=spec_version(drawn := candidates(request, self.name, self.candidates), weighted=weighted),
+            version=spec_version(drawn, weighted=weighted, controlled=self.control is not None),
             prompt=self._prompt(request),
-            negative_prompt=self._text("negative_prompt", (request.negative_prompt or "").strip()),
+            negative_prompt=self._negative_prompt(request),
             model=self.name,
             style=None if by_seed else self._style(request.style),
             styles=by_seed,
             width=width,
             height=height,
             steps=int(steps),
-            guidance=self._number("guidance", request.guidance, self.guidance),
+            guidance=within("guidance", request.guidance, self.guidance),
             seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
-            n=int(self._number("n", request.n, Range(min=1, max=self.max_images, default=1))),
+            n=int(within("n", request.n, Range(min=1, max=self.max_images, default=1))),
             candidates=drawn,
             guidance_rescale=rescale(request, self.family),
             nearest_name=self.nearest_name,
@@ -171,6 +174,7 @@ class ModelCard(BaseModel):
             scheduler=self._scheduler(request.scheduler),
             adapters=in_order(request.adapters, self.adapters),
             **inputs(request, self.name, self.tasks, int(steps)),
+            **control(request, self.name, self.control),
             reproducible=request.reproducible,
             provenance=request.provenance,
             description=request.description,
@@ -207,13 +211,18 @@ class ModelCard(BaseModel):
             raise refuse("prompt", "a prompt beside a description", "one of prompt and description")
         return cut(request.description.replace("\x00", " "), self.max_prompt_chars)
 
+    def _negative_prompt(self, request: JobRequest) -> str:
+        if request.negative_prompt and not self.takes_negative_prompts:
+            raise refuse_negative(self.name, guided=self.guidance.max > 1)
+        return self._text("negative_prompt", (request.negative_prompt or "").strip())
+
     def _given(self, request: JobRequest) -> tuple[str, ...]:
         if request.description is None:
             return ()
         names = ("negative_prompt", "style", "width", "height", "n", "seed")
         given = [name for name in names if name in request.model_fields_set and getattr(request, name) is not None]
         # An input picture is stored in the job's size, so its description no longer changes that.
-        sized = request.size is not None or request.image is not None
+        sized = request.size is not None or request.image is not None or request.control_image is not None
         return (*given, *(("width", "height") if sized else ()))
 
     def _text(self, field: str, value: str) -> str:
@@ -234,13 +243,6 @@ class ModelCard(BaseModel):
         if scheduler is not None and scheduler not in self.schedulers:
             raise refuse("scheduler", repr(scheduler), list(self.schedulers) or "none: this model has only its own")
         return scheduler
-
-    def _number(self, field: str, value: float | None, limits: Range) -> float:
-        if value is None:
-            return limits.default
-        if not limits.min <= value <= limits.max:
-            raise refuse(field, shown(value), str(limits))
-        return value
 
 
 class Catalogue:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic_core import to_jsonable_python
 
 from limner_shared.domain.conditions import Beyond, Description, Turn
+from limner_shared.domain.inputs import INPUT_FIELDS, Adapter, InputPicture, RequestedName, Share, Task, task_of
 from limner_shared.domain.scenes import NearestName, Scene, SceneRule
 from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.unique import Unique
@@ -22,7 +23,6 @@ ignores fields that it does not know: raise it with a field that changes picture
 CANDIDATE_STRIDE: Final = 1024
 """What separates the seeds of an image's candidates, for each style by seed; a job has fewer images."""
 MAX_METADATA_BYTES: Final = 4096
-MAX_IMAGE_CHARS: Final = 14_000_000  # of a `data:` URL of a 10 MB picture
 
 
 class JobState(StrEnum):
@@ -91,25 +91,7 @@ LOSSES_TOGETHER: Final = 2
 """After this many lost workers a job runs alone; only later losses, while it ran alone, are charged to it."""
 
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
-RequestedName = Annotated[str, StringConstraints(max_length=200)]
 JobQuality = Literal["standard", "best"]
-Task = Literal["text-to-image", "image-to-image", "inpainting"]
-
-
-def task_of(image: str | None, mask: str | None) -> Task | None:
-    """The task of a request, from the pictures that it gives; None for a mask without an image."""
-    if image is None:
-        return "text-to-image" if mask is None else None
-    return "image-to-image" if mask is None else "inpainting"
-
-
-class Adapter(BaseModel):
-    """A LoRA adapter of the model's card, and its weight."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: RequestedName
-    weight: float = Field(default=1.0, ge=-4, le=4, strict=True, allow_inf_nan=False)
 
 
 class JobRequest(BaseModel):
@@ -145,20 +127,17 @@ class JobRequest(BaseModel):
     guidance: float | None = Field(
         default=None, allow_inf_nan=False, description="How strictly the prompt is followed."
     )
-    guidance_rescale: float | None = Field(
-        default=None, ge=0, le=1, allow_inf_nan=False, description="Against overexposure (Lin et al. 2023)."
-    )
+    guidance_rescale: Share | None = Field(default=None, description="Against overexposure (Lin et al. 2023).")
     scheduler: RequestedName | None = Field(
         default=None, description="One of the model's schedulers; default: its own."
     )
     adapters: tuple[Adapter, ...] = Field(default=(), max_length=8, description="LoRA adapters of the model.")
-    image: str | None = Field(
+    image: InputPicture | None = Field(
         default=None,
-        max_length=MAX_IMAGE_CHARS,
         description="What to start from: the id of one of your pictures, or a `data:` URL of a PNG, JPEG or WebP.",
     )
-    mask: str | None = Field(
-        default=None, max_length=MAX_IMAGE_CHARS, description="White where `image` may change; same format as `image`."
+    mask: InputPicture | None = Field(
+        default=None, description="White where `image` may change; same format as `image`."
     )
     strength: float | None = Field(
         default=None,
@@ -167,6 +146,14 @@ class JobRequest(BaseModel):
         allow_inf_nan=False,
         description="How far the picture may differ from `image`; default 0.8. Takes `strength` × `steps` steps.",
     )
+    control_image: InputPicture | None = Field(
+        default=None, description="What the picture follows, such as its edges or depth; same format as `image`."
+    )
+    control_scale: float | None = Field(
+        default=None, allow_inf_nan=False, description="How strictly `control_image` is followed."
+    )
+    control_start: Share | None = Field(default=None, description="From which part of the steps on; default 0.")
+    control_end: Share | None = Field(default=None, description="Up to which part of the steps; default 1.")
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, strict=True, description="Default: random.")
     n: int = Field(default=1, ge=1, strict=True, description="How many pictures, with seeds `seed`, `seed` + 1, …")
     priority: Priority | None = Field(default=None, description="`normal`; in a bulk, `low`.")
@@ -238,6 +225,11 @@ class JobSpec(BaseModel):
     """SHA-256 of the picture to start from."""
     mask: str | None = None
     strength: float | None = None
+    control_image: str | None = None
+    """SHA-256 of the picture that the model's control network follows. From version 3 on, as the next three."""
+    control_scale: float | None = None
+    control_start: float = 0.0
+    control_end: float = 1.0
     reproducible: bool = False
     provenance: bool = False
     """Whether the picture files say how they were made; those of earlier versions' jobs did not."""
@@ -258,6 +250,11 @@ class JobSpec(BaseModel):
     def task(self) -> Task:
         """The task of the job."""
         return task_of(self.image, self.mask) or "text-to-image"
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The SHA-256 of each picture that the job needs, by its field."""
+        return {field: value for field in INPUT_FIELDS if (value := getattr(self, field)) is not None}
 
     @classmethod
     def read(cls, stored: object) -> JobSpec | None:

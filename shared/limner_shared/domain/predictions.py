@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.inputs import CONTROL_FIELDS, INPUT_FIELDS
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.picture_urls import rendition_query
 from limner_shared.domain.views import JobView
@@ -31,9 +32,14 @@ NAMES: Final = {
     "image": "image",
     "mask": "mask",
     "prompt_strength": "strength",
+    "control_image": "control_image",
+    "controlnet_conditioning_scale": "control_scale",
+    "control_guidance_start": "control_start",
+    "control_guidance_end": "control_end",
 }
 """Our field of each input. The names are those of most text-to-image models on Replicate."""
-STORED_INPUTS: Final = ("image", "mask")
+STORED_INPUTS: Final = INPUT_FIELDS
+"""The inputs that are pictures; their names are those of our fields."""
 STATUS: Final = {
     JobState.QUEUED: "starting",
     JobState.RUNNING: "processing",
@@ -143,6 +149,8 @@ def prediction_object(
 def _shown_inputs(job: JobView) -> dict[str, Any]:
     """The inputs of a job, without the pictures that it starts from."""
     values = {theirs: getattr(job, ours) for theirs, ours in NAMES.items() if theirs not in STORED_INPUTS}
+    if job.control_image is None:
+        values = {name: value for name, value in values.items() if NAMES[name] not in CONTROL_FIELDS}
     given = {name: value for name, value in values.items() if value not in (None, "")}
     return given | OutputForm.read(job.metadata).as_inputs()
 

@@ -233,6 +233,37 @@ def test_a_strength_that_leaves_no_step_is_refused_and_the_default_is_the_docume
     assert card.resolve(JobRequest(prompt="a")).strength is None
 
 
+CONTROLLED: Any = {"control": {"scale": {"min": 0, "max": 1.5, "default": 0.8}}}
+
+
+@pytest.mark.parametrize(
+    ("card", "request_fields", "field", "why"),
+    [
+        ({}, {"control_image": "0"}, "control_image", "this model follows no control picture"),
+        ({}, {"control_scale": 0.5}, "control_scale", "this model follows no control picture"),
+        (CONTROLLED, {}, "control_image", "painter without a control picture"),
+        (CONTROLLED, {"control_image": "0", "control_scale": 2}, "control_scale", "0 to 1.5"),
+        (CONTROLLED, {"control_image": "0", "control_start": 1}, "control_end", "1 after a control_start of 1"),
+        (CONTROLLED, {"control_image": "0", "control_start": 0.5, "control_end": 0.5}, "control_end", "more than"),
+        ({"control": {"interval": False}}, {"control_image": "0", "control_end": 0.5}, "control_end", "all steps"),
+    ],
+)
+def test_a_control_picture_is_given_to_models_that_follow_one_within_the_cards_limits(
+    card: dict[str, Any], request_fields: dict[str, Any], field: str, why: str
+):
+    with pytest.raises(InvalidRequest, match=why) as refused:
+        image_card(**card).resolve(JobRequest.model_validate({"prompt": "a"} | request_fields))
+    assert refused.value.details["field"] == field
+
+
+def test_only_jobs_with_a_control_picture_are_left_to_workers_that_know_it():
+    """An earlier worker ignores the fields, and would draw without the picture."""
+    followed = image_card(**CONTROLLED).resolve(JobRequest(prompt="a", control_image="0", control_end=0.5))
+    assert (followed.version, followed.control_scale, followed.control_start, followed.control_end) == (3, 0.8, 0, 0.5)
+    assert image_card().resolve(JobRequest(prompt="a")).version == 1
+    assert image_card(**CONTROLLED).resolve(JobRequest(description="a", control_image="0")).given == ("width", "height")
+
+
 def test_a_diffusers_card_with_sizes_not_divisible_by_8_is_refused(tmp_path: Path):
     with pytest.raises(ValidationError, match=r"100x64.*multiples of 8"):
         image_card(sizes=[(64, 64), (100, 64)])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from limner_shared.domain.jobs import Adapter, JobSpec
+from limner_shared.domain.inputs import Adapter
+from limner_shared.domain.jobs import JobSpec
 
 PLAIN = JobSpec(model="m", prompt="a cat", seed=5, steps=4, guidance=1.0, width=8, height=8)
 ABSENT = JobSpec(**PLAIN.stored())
@@ -42,6 +43,10 @@ def test_defaults_that_rows_rely_on_have_not_changed():
         "image": None,
         "mask": None,
         "strength": None,
+        "control_image": None,
+        "control_scale": None,
+        "control_start": 0.0,
+        "control_end": 1.0,
         "reproducible": False,
         "provenance": False,
         "description": None,
@@ -61,6 +66,7 @@ def test_defaults_that_rows_rely_on_have_not_changed():
         {"guidance_rescale": 0.5},
         {"adapters": (Adapter(name="ink", weight=0.5),)},
         {"image": "ab" * 32, "mask": "cd" * 32, "strength": 0.0},
+        {"version": 3, "control_image": "ef" * 32, "control_scale": 0.5, "control_start": 0.25, "control_end": 0.75},
         {"reproducible": True, "provenance": True},
         {"replay": ((1, 2), (3,)), "seeds": (5, 9)},
         {"candidates": 4},

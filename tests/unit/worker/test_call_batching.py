@@ -8,14 +8,8 @@ import pytest
 import torch
 
 from limner_worker.generators.base import Padding
-from limner_worker.generators.diffusers.call_batching import (
-    Digests,
-    Signature,
-    UnknownLayout,
-    content,
-    join,
-    split,
-)
+from limner_worker.generators.diffusers.call_batching import CallKind, Digests, Signature, content
+from limner_worker.generators.diffusers.call_joining import UnknownLayout, join, split
 from limner_worker.generators.nested_tensors import owned
 
 
@@ -30,7 +24,7 @@ def forward(input_ids: Any, past_key_values: Any = None, scale: float = 1.0, lay
 
 
 def call(*args: Any, **kwargs: Any):
-    return Signature("text_encoder.forward", forward).call(args, kwargs, Digests())
+    return Signature("text_encoder.forward", forward, CallKind.DENOISE).call(args, kwargs, Digests())
 
 
 def test_calls_with_equal_content_in_different_tensors_are_equal():
@@ -65,7 +59,7 @@ def denoise(sample: Any, img_ids: Any = None, camera: Any = None, position_ids: 
 
 
 def denoiser_call(**arguments: Any):
-    return Signature("transformer.forward", denoise).call((torch.randn(2, 4),), arguments, Digests())
+    return Signature("transformer.forward", denoise, CallKind.DENOISE).call((torch.randn(2, 4),), arguments, Digests())
 
 
 def test_calls_with_equal_positions_are_joined_and_keep_them_for_every_row():
@@ -85,7 +79,7 @@ def encode(input_ids: Any, pixel_values: Any = None, past_key_values: Any = None
 
 
 def test_a_text_encoder_s_input_that_has_no_rows_is_not_joined_or_padded():
-    signature = Signature("text_encoder.forward", encode, shares=False)
+    signature = Signature("text_encoder.forward", encode, CallKind.ENCODE)
     ids = torch.tensor([[1, 2]])
     assert not signature.call((ids,), {}, Digests()).alone
     assert signature.call((ids,), {"pixel_values": torch.randn(64, 8)}, Digests()).alone
@@ -106,11 +100,11 @@ def test_an_output_without_rows_is_refused_and_an_object_of_all_rows_is_left_out
 
 def test_a_call_without_a_tensor_is_refused_with_the_module_s_name():
     with pytest.raises(TypeError, match=r"transformer\.forward is called without a tensor"):
-        Signature("transformer.forward", denoise).call((None,), {}, Digests())
+        Signature("transformer.forward", denoise, CallKind.DENOISE).call((None,), {}, Digests())
 
 
 def test_a_call_like_the_last_one_keeps_its_key_and_any_other_gets_its_own():
-    signature, digests, ids = Signature("transformer.forward", denoise), Digests(), torch.zeros(2, 3)
+    signature, digests, ids = Signature("transformer.forward", denoise, CallKind.DENOISE), Digests(), torch.zeros(2, 3)
 
     def key(sample: Any, **arguments: Any) -> Any:
         return signature.call((sample,), arguments, digests).key

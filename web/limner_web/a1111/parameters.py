@@ -10,8 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.domain.card_fields import is_weighted, nearest_size, refuse
 from limner_shared.domain.cards import Catalogue, ModelCard
-from limner_shared.domain.jobs import JobRequest, RequestedName
+from limner_shared.domain.inputs import RequestedName
+from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import InvalidRequest
+from limner_web.a1111 import control_units
+from limner_web.a1111.control_units import Scripts, control_fields, data_url
 from limner_web.a1111.options import Options, with_changes
 from limner_web.picture_formats import MAX_SIDE
 
@@ -50,7 +53,6 @@ IGNORED: Final = {
     *("auth", "url"),
 }
 NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
-    "alwayson_scripts": ({},),
     "clip_skip": (0, 1),
     "comments": ({},),
     "enable_hr": (False,),
@@ -93,6 +95,7 @@ CALLED: Final = {
     "n": "batch_size",
     "strength": "denoising_strength",
     "style": "styles",
+    **control_units.CALLED,
 }
 """A1111's names of our fields."""
 
@@ -119,6 +122,7 @@ class TextToImage(BaseModel):
     disable_extra_networks: bool = False
     override_settings: dict[str, Any] = Field(default_factory=dict[str, Any])
     send_images: bool = True
+    alwayson_scripts: Scripts | None = None
 
 
 class ImageToImage(TextToImage):
@@ -194,12 +198,13 @@ def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, 
         "adapters": adapters,
         "seed": None if given.seed is None or given.seed < 0 else given.seed,
         "n": given.batch_size * given.n_iter,
+        **control_fields(given.alwayson_scripts, card, warnings),
     }
     if isinstance(given, ImageToImage):
         if len(given.init_images) != 1:
             raise refuse("init_images", f"{len(given.init_images)} pictures", "one picture")
-        fields |= {"image": _data_url(given.init_images[0]), "strength": given.denoising_strength}
-        fields["mask"] = None if given.mask is None else _data_url(given.mask)
+        fields |= {"image": data_url(given.init_images[0]), "strength": given.denoising_strength}
+        fields["mask"] = None if given.mask is None else data_url(given.mask)
     return fields
 
 
@@ -267,11 +272,3 @@ def _scheduler(given: TextToImage, card: ModelCard, warnings: list[str]) -> str 
         raise refuse("sampler_name", repr(name), ["Automatic", *card.schedulers])
     warnings.append(f"sampler_name: {card.name} uses its own sampler, not {name!r}.")
     return None
-
-
-def _data_url(image: str) -> str:
-    """A1111 takes bare base64 as well as data URLs; which format it is shows in the first characters."""
-    if image.startswith("data:"):
-        return image
-    kinds = {"/9j/": "jpeg", "UklG": "webp"}
-    return f"data:image/{kinds.get(image[:4], 'png')};base64,{image}"

@@ -13,7 +13,8 @@ from limner_shared.db.conversation_search import find_conversations
 from limner_shared.db.ledger.conversations import TITLE_CHARS
 from limner_shared.domain.conditions import STORABLE, Description
 from limner_shared.domain.conversation_views import ConversationList, ConversationView, TurnView
-from limner_shared.domain.jobs import MAX_IMAGE_CHARS, MAX_SEED, JobRequest, RequestedName
+from limner_shared.domain.inputs import MAX_IMAGE_CHARS, RequestedName
+from limner_shared.domain.jobs import MAX_SEED, JobRequest
 from limner_shared.domain.search_words import read_query
 from limner_shared.errors import Gone
 from limner_web.auth import tenant_id

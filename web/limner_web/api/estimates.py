@@ -8,9 +8,11 @@ from typing import Final
 from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
 
+from limner_shared.domain.card_fields import placeholders
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.estimate_views import BulkEstimateView, EstimateView
-from limner_shared.domain.jobs import JobQuality, JobRequest, JobSpec, Priority, RequestedName
+from limner_shared.domain.inputs import RequestedName
+from limner_shared.domain.jobs import JobQuality, JobRequest, JobSpec, Priority
 from limner_web.auth import tenant_id
 from limner_web.estimation import estimate, estimate_bulk
 from limner_web.services import get_services
@@ -68,6 +70,7 @@ def get_estimate(query: EstimateQuery) -> EstimateView:
     """
     services = get_services()
     fields = query.model_dump(exclude={"priority"}, exclude_none=True)
+    fields |= placeholders(services.catalogue.get(query.model).control)
     card, spec = services.catalogue.resolve(JobRequest(prompt=ANY_PROMPT, **fields))
     with services.database.read() as session:
         return estimate(session, services.hints.redis, card, spec, tenant_id(), query.priority)
@@ -86,6 +89,7 @@ def post_estimate(body: BulkEstimateRequest) -> BulkEstimateView:
     parts = defaultdict[str, list[tuple[ModelCard, JobSpec, int]]](list)
     for kind in body.jobs:
         fields = kind.model_dump(exclude={"count"}, exclude_none=True)
+        fields |= placeholders(services.catalogue.get(kind.model).control)
         card, spec = services.catalogue.resolve(JobRequest(prompt=ANY_PROMPT, **fields))
         parts[card.name].append((card, spec, kind.count))
     with services.database.read() as session:

@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from redis import Redis
 from redis.exceptions import RedisError
 
+from limner_shared.domain.card_fields import placeholders
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import Description
 from limner_shared.domain.description_views import UnderstoodView, understood
-from limner_shared.domain.jobs import MAX_SEED, JobRequest, RequestedName
+from limner_shared.domain.inputs import RequestedName
+from limner_shared.domain.jobs import MAX_SEED, JobRequest
 from limner_shared.errors import InterpreterUnavailable
 from limner_shared.messaging import questions
 from limner_shared.messaging.questions import Answer
@@ -53,7 +55,8 @@ def interpret(body: DescriptionRequest) -> UnderstoodView:
     interprets it, as it does a job's; without one the answer is `503` with the code `interpreter_unavailable`.
     """
     services = get_services()
-    request = JobRequest.model_validate(body.model_dump(exclude_none=True))
+    fields = body.model_dump(exclude_none=True) | placeholders(services.catalogue.get(body.model).control)
+    request = JobRequest.model_validate(fields)
     card, spec = services.catalogue.resolve(request)
     told = answer_of(services, card, lambda redis: questions.ask(redis, spec, WAIT_SECONDS, hang_up_check()))
     fitted = card.fit(spec, told.interpretation.conditions)

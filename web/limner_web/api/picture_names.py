@@ -8,7 +8,8 @@ from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.jobs import MAX_IMAGE_CHARS, JobRequest, RequestedName
+from limner_shared.domain.inputs import MAX_IMAGE_CHARS, RequestedName
+from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.name_views import PictureNames, SeenName
 from limner_shared.errors import InterpreterUnavailable, InvalidRequest
 from limner_shared.messaging import questions

@@ -17,6 +17,7 @@ from limner_shared.db import ledger, queries
 from limner_shared.db.ledger import NewJob, Submission, UniqueHold
 from limner_shared.db.tables import Image, Job
 from limner_shared.domain.conditions import Turn
+from limner_shared.domain.inputs import CONTROL_FIELDS, INPUT_FIELDS
 from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.domain.replay import REPLAY_OF, replay_spec
 from limner_shared.errors import InvalidState
@@ -35,7 +36,10 @@ HASHED_ON_THREAD_CHARS: Final = 64_000
 """Longer input images are hashed on a thread, so that they do not block the event loop."""
 
 
-LATER_FIELDS: Final = ("not_before", "max_retries", "webhook", "webhook_events_filter", "unique", "size")
+LATER_FIELDS: Final = (
+    *("not_before", "max_retries", "webhook", "webhook_events_filter", "unique", "size"),
+    *CONTROL_FIELDS,
+)
 """Fields that earlier releases do not know. Left out of the digest if absent, so that a request repeated across an
 upgrade has the same one."""
 
@@ -202,8 +206,8 @@ def _queue(services: Services, session: Session, tenant_id: str, new_job: NewJob
 
 def _digest(services: Services, place: str, request: JobRequest) -> str:
     """SHA-256 in hex of a request and its place."""
-    inputs = {"image": request.image, "mask": request.mask}
-    large = {name: value for name, value in inputs.items() if value is not None and len(value) > HASHED_ON_THREAD_CHARS}
+    inputs = {name: getattr(request, name) or "" for name in INPUT_FIELDS}
+    large = {name: value for name, value in inputs.items() if len(value) > HASHED_ON_THREAD_CHARS}
     hashes = {name: services.storage.call(_sha256, value) for name, value in large.items()}
     absent = {name for name in LATER_FIELDS if getattr(request, name) is None}
     return _sha256(f"{place}{request.model_copy(update=hashes).model_dump_json(exclude=absent)}")
@@ -223,8 +227,9 @@ def _replay_spec(row: Job, images: list[Image], *, has_inputs: bool) -> JobSpec:
         raise InvalidState(message, state=row.state)
     if len(images) < spec.n:
         raise InvalidState("Only a job whose images are all stored can be replayed.", state=row.state)
-    if spec.image is not None and not has_inputs:
-        message = "The picture that the job starts from was deleted, so the job cannot be replayed."
+    if spec.inputs and not has_inputs:
+        what = "starts from" if spec.image else "follows"
+        message = f"The picture that the job {what} was deleted, so the job cannot be replayed."
         raise InvalidState(message, state=row.state)
     return replay_spec(spec, [image.receipt for image in images])
 

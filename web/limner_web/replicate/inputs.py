@@ -19,10 +19,11 @@ from limner_web.replicate import sizes
 
 CALLED: Final = {ours: theirs for theirs, ours in NAMES.items()}
 OTHER_NAMES: Final = {
+    "controlnet_conditioning_scale": ("control_strength", "condition_scale"),
     "guidance_scale": ("guidance", "cfg"),
     "num_inference_steps": ("steps",),
 }
-"""What some models call an input: FLUX and Stable Diffusion 3."""
+"""What some models call an input: FLUX, Stable Diffusion 3 and models with a control network."""
 NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "apply_watermark": (False,),
     "disable_safety_checker": (False,),
@@ -76,6 +77,12 @@ class Inputs(OutputForm):
     image: str | None = None
     mask: str | None = None
     prompt_strength: float | None = None
+    control_image: str | None = None
+    controlnet_conditioning_scale: float | None = Field(
+        default=None, validation_alias=_named("controlnet_conditioning_scale")
+    )
+    control_guidance_start: float | None = None
+    control_guidance_end: float | None = None
     lora_weights: str | None = None
     lora_scale: float | None = None
     extra_lora: str | None = None

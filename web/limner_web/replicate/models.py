@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from limner_shared.domain.card_fields import DEFAULT_STRENGTH, Range
+from limner_shared.domain.card_fields import DEFAULT_STRENGTH, Control, Range
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import MAX_SEED
 from limner_shared.domain.predictions import OWNER, version_id
@@ -156,9 +156,20 @@ def _input_schema(card: ModelCard) -> dict[str, Any]:
         properties |= {"image": dict(uri), "prompt_strength": strength}
     if "inpainting" in card.tasks:
         properties["mask"] = dict(uri)
+    if card.control is not None:
+        properties |= {"control_image": dict(uri)} | _control_schema(card.control)
     for place, (name, schema) in enumerate(properties.items()):
         schema |= {"title": name.replace("_", " ").capitalize(), "x-order": place}
-    return {"type": "object", "title": "Input", "required": ["prompt"], "properties": properties}
+    required = ["prompt"] if card.control is None else ["prompt", "control_image"]
+    return {"type": "object", "title": "Input", "required": required, "properties": properties}
+
+
+def _control_schema(control: Control) -> dict[str, dict[str, Any]]:
+    properties = {"controlnet_conditioning_scale": {"type": "number"} | _bounds(control.scale, float)}
+    if control.interval:
+        part = {"type": "number", "minimum": 0, "maximum": 1}
+        properties |= {"control_guidance_start": part | {"default": 0}, "control_guidance_end": part | {"default": 1}}
+    return properties
 
 
 def _bounds(limits: Range, kind: type[int | float]) -> dict[str, float]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from limner_shared.db.ledger import AttemptKey, Claim
+from limner_shared.domain.inputs import INPUT_FIELDS
 from limner_shared.messaging.hints import Progress
 from limner_worker.engine.attempt_trace import AttemptTrace
 from limner_worker.generators.base import ImageTask, Picture, RowState
@@ -94,9 +95,8 @@ class Row:
 
     def restart(self) -> None:
         """Discard an earlier attempt's checkpoint that cannot be read: the image starts from its first step."""
-        image, mask = self.task.image, self.task.mask
-        self.task = _task(self.job.claim, self.index)
-        self.task.image, self.task.mask = image, mask
+        given = {field: getattr(self.task, field) for field in INPUT_FIELDS}
+        self.task = replace(_task(self.job.claim, self.index), **given)
 
 
 def _task(claim: Claim, index: int) -> ImageTask:

@@ -46,6 +46,8 @@ class ImageTask:
     """The input image of an image-to-image or inpainting request."""
     mask: Picture | None = None
     """The inpainting mask; white marks what may change."""
+    control_image: Picture | None = None
+    """What the picture follows, as the model's control network expects it."""
     checkpoint: bytes | None = None
     """The state of an earlier attempt, as `RowState.checkpoint` returned it."""
     drawn_as: str | None = None

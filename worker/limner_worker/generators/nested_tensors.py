@@ -74,18 +74,23 @@ def divided(value: Any, count: int, divide: Callable[[Any], list[Any]]) -> list[
     `divide` returns the shares of anything else.
     """
     if is_mapping(value):
-        named = {str(key): divided(inner, count, divide) for key, inner in value.items()}
-        return [value.__class__(**{key: shares[number] for key, shares in named.items()}) for number in range(count)]
+        named = {key: divided(inner, count, divide) for key, inner in value.items()}
+        return [_like(value, {key: shares[number] for key, shares in named.items()}) for number in range(count)]
     if isinstance(value, tuple):
         parts = [divided(inner, count, divide) for inner in cast("tuple[Any, ...]", value)]
         return [tuple(part[number] for part in parts) for number in range(count)]
     return divide(value)
 
 
+def _like(example: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
+    """Return a mapping of the example's type; the keys of plain dictionaries need not be names."""
+    return values if type(example) is dict else example.__class__(**values)
+
+
 def map_leaves(value: Any, leaf: Callable[[Any], Any]) -> Any:
     """Apply `leaf` to the tensors and lists in tuples and in the output classes of transformers and diffusers."""
     if is_mapping(value):
-        return value.__class__(**{key: map_leaves(inner, leaf) for key, inner in value.items()})
+        return _like(value, {key: map_leaves(inner, leaf) for key, inner in value.items()})
     if isinstance(value, tuple):
         return tuple(map_leaves(inner, leaf) for inner in cast("tuple[Any, ...]", value))
     return leaf(value)

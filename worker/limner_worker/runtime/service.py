@@ -194,7 +194,7 @@ class WorkerService:
         for job in jobs:
             if (refused := self._safety.refuse_text(job.claim)) is not None:
                 self._refuse(job, refused)
-            elif job.claim.spec.image is None and job.claim.attempt == 1:
+            elif not job.claim.spec.inputs and job.claim.attempt == 1:
                 ready.append(job)
             else:
                 self._preparation.submit(self._prepare, job)

@@ -1,9 +1,10 @@
-"""Loads a job's input image and mask from the blob store into its rows."""
+"""Loads a job's input pictures from the blob store into its rows."""
 
 from __future__ import annotations
 
 import io
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -18,15 +19,14 @@ log = get_logger(__name__)
 
 
 def load_inputs(blobs: Blobs, job: JobRun) -> None:
-    """Load the input image and the mask that the job's spec names into each of its rows.
+    """Load the pictures that the job's spec names into each of its rows.
 
     Raises ObjectLost if one is missing or damaged, DamagedInput if it cannot be decoded, ObjectUnreadable if the store
     returns others and not this one, or StorageFailed or StorageFull.
     """
     spec = job.claim.spec
     try:
-        image = None if spec.image is None else _read(blobs, spec.image)
-        mask = None if spec.mask is None else _read(blobs, spec.mask)
+        pictures = {field: _read(blobs, digest) for field, digest in spec.inputs.items()}
     except ObjectLost as error:
         log.error("an object is lost", job=job.id, **error.details)
         raise
@@ -34,7 +34,7 @@ def load_inputs(blobs: Blobs, job: JobRun) -> None:
         log.error("an object cannot be read, others can", job=job.id, **error.details)
         raise
     for row in job.rows:
-        row.task.image, row.task.mask = image, mask
+        row.task = replace(row.task, **pictures)
 
 
 def _read(blobs: Blobs, digest: str) -> Picture:

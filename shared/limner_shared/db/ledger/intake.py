@@ -169,8 +169,7 @@ def _store_inputs(session: Session, rows: Sequence[Mapping[str, Any]], new: Sequ
     inputs = [
         {"job_id": row["id"], "sha256": digest}
         for row, job in zip(rows, new, strict=True)
-        for digest in (job.spec.image, job.spec.mask)
-        if digest is not None
+        for digest in job.spec.inputs.values()
     ]
     insert_many(session, Input, inputs)
 

@@ -1,4 +1,4 @@
-"""Loading a card's LoRA adapters, and the refusal of those that were made for another base model."""
+"""A card's LoRA adapters: loaded, used, and refused if they were made for another base model."""
 
 from __future__ import annotations
 
@@ -25,6 +25,26 @@ MARKS: Final = (".lora_A.", ".lora_down.", ".lora.down.", "_lora.down.")
 
 IP_ADAPTER_MARKS: Final = ("ip_adapter", "image_proj.")
 """What names of the layers of an IP-Adapter contain, also in one file with a LoRA."""
+
+
+class ActiveAdapters:
+    """Which of a pipeline's LoRA adapters its modules use now."""
+
+    def __init__(self, pipeline: Any) -> None:
+        """At first, none is used."""
+        self._pipeline = pipeline
+        self._now: tuple[tuple[str, float], ...] = ()
+
+    def use(self, adapters: tuple[tuple[str, float], ...]) -> None:
+        """Use these, by name and weight, and no others."""
+        if adapters == self._now:
+            return
+        if adapters:
+            self._pipeline.enable_lora()
+            self._pipeline.set_adapters([name for name, _ in adapters], [weight for _, weight in adapters])
+        else:
+            self._pipeline.disable_lora()
+        self._now = adapters
 
 
 def load_adapter(pipeline: Any, name: str, source: Source) -> str:

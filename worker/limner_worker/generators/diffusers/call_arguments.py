@@ -14,11 +14,12 @@ from diffusers.guiders.guider_utils import BaseGuidance
 from diffusers.schedulers.scheduling_scm import SCMScheduler
 from PIL import Image
 
-from limner_shared.domain.card_fields import DEFAULT_STRENGTH
+from limner_shared.domain.card_fields import DEFAULT_STRENGTH, Control
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import RequestUnsupported
 from limner_worker.generators.base import ImageTask
+from limner_worker.generators.diffusers.picture_arguments import END, SCALES, START, picture_arguments
 from limner_worker.generators.diffusers.pipeline_checks import FLOWS
 
 GUIDANCE: Final = ("guidance_scale", "prior_guidance_scale")
@@ -33,7 +34,8 @@ ROUNDING: Final = 1e-9
 FROM_NOISE: Final = (*FLOWS, SCMScheduler)
 STEPS: Final = "num_inference_steps"
 ENGINES: Final = frozenset(
-    {"prompt", "image", "mask_image", "width", "height", "generator", "output_type", "return_dict"}
+    {"prompt", "image", "mask_image", "control_image", "control_mask", "width", "height", "generator", "output_type"}
+    | {"return_dict"}
 )
 """Arguments that each request or the engine gives, so that a card must not."""
 IP_ADAPTER: Final = "ip_adapter"
@@ -47,6 +49,8 @@ class CallArguments:
     pipeline: str
     takes: frozenset[str]
     """The names of the call's arguments, without those that the card fixes."""
+    pictures: Mapping[str, str]
+    """The arguments for the pictures of a request, by their fields."""
     guidance: str | None
     """The argument for the request's guidance; None if a guider of the pipeline has it, or nothing does."""
     guided: bool
@@ -67,7 +71,8 @@ class CallArguments:
         guidance, takes = _guidance(pipeline, parameters), parameters - fixed.keys()
         guided = guidance is None and bool(_guiders(pipeline))
         from_noise = isinstance(getattr(pipeline, "scheduler", None), FROM_NOISE)
-        found = cls(name, takes, guidance if guidance in takes else None, guided, fixed, from_noise)
+        pictures, one = picture_arguments(pipeline), guidance if guidance in takes else None
+        found = cls(name, takes, pictures, one, guided, fixed, from_noise)
         found._check(card, learned=TRUE_GUIDANCE in parameters and guidance != TRUE_GUIDANCE)
         return found
 
@@ -84,6 +89,15 @@ class CallArguments:
             if limits.min < limits.max and not taken[field]:
                 ignored = f"{self.pipeline} with this card's arguments ignores {field}"
                 raise ValueError(f"{ignored}: set min, max and default of {field} to one number")
+        if card.control is not None:
+            self._check_control(card.control)
+
+    def _check_control(self, control: Control) -> None:
+        if control.scale.min < control.scale.max and not self.takes.intersection(SCALES):
+            ignored = f"{self.pipeline} with this card's arguments ignores control_scale"
+            raise ValueError(f"{ignored}: set min, max and default of control.scale to one number")
+        if control.interval and not self.takes.issuperset((START, END)):
+            raise ValueError(f"{self.pipeline} follows the control picture in all steps: set control.interval = false")
 
     def given(self, task: ImageTask) -> dict[str, Any]:
         """Return the arguments of a request. Raises RequestUnsupported for a field that the pipeline would ignore."""
@@ -101,9 +115,11 @@ class CallArguments:
             "guidance_rescale": spec.guidance_rescale,
             "generator": torch.Generator("cpu").manual_seed(task.seed),
             "output_type": "np",
-            "image": None if task.image is None else Image.fromarray(task.image),
-            "mask_image": None if task.mask is None else Image.fromarray(task.mask),
             "strength": self._strength(spec),
+            **dict.fromkeys(SCALES, spec.control_scale),
+            START: spec.control_start if spec.control_image else None,
+            END: spec.control_end if spec.control_image else None,
+            **self._pictures(task),
         }
         arguments: dict[str, Any] = {
             name: value for name, value in given.items() if name in self.takes and value is not None
@@ -111,6 +127,10 @@ class CallArguments:
         if "guidance_schedule" in self.takes:  # its default, which excludes the request's guidance
             arguments["guidance_schedule"] = None
         return {**arguments, **self.fixed}
+
+    def _pictures(self, task: ImageTask) -> dict[str, Image.Image]:
+        given = {name: getattr(task, field) for field, name in self.pictures.items()}
+        return {name: Image.fromarray(pixels) for name, pixels in given.items() if pixels is not None}
 
     def _strength(self, spec: JobSpec) -> float | None:
         """The strength of a request; below 1 it leaves out at least one step.

@@ -1,4 +1,4 @@
-"""Batching of module calls: which calls may be joined, how inputs are concatenated and outputs split."""
+"""The calls of modules, and which of them may be joined; `call_joining` joins them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limner_worker.generators.base import Padding
 from limner_worker.generators.diffusers.call_likeness import Likeness
-from limner_worker.generators.nested_tensors import PLAIN, divided, is_list, is_mapping, plain_or_none
+from limner_worker.generators.diffusers.layered_tensors import (
+    LAYERED,
+    SCALED_LAST,
+    layers_key,
+    take_scale,
+)
+from limner_worker.generators.nested_tensors import PLAIN, is_list
 
 TIMES: Final = ("timestep", "timesteps")
 """Arguments that some pipelines pass once for all rows, although each row may have its own."""
@@ -29,6 +34,7 @@ PER_ROW: Final = frozenset({
     "text_embeds", "image_embeds", "image_meta_size", "resolution", "aspect_ratio", "time_ids", "original_size",
     "target_size", "crop_coords", "pooled_text_emb", "micro_conds", "clip_text", "clip_text_pooled", "clip_img",
     "effnet", "text_bth", "text_lens", "proj_embedding", "input_ids", "token_type_ids", "inputs_embeds",
+    "control_type", "style", "controlnet_mode", "control_context", "mid_block_additional_residual",
 })  # fmt: skip
 """Arguments whose rows the modules of diffusers and transformers process independently."""
 POSITIONS: Final = frozenset({"img_ids", "txt_ids", "position_ids", "image_rotary_emb"})
@@ -44,6 +50,8 @@ APART: Final = "apart"
 ALONE: Final = frozenset({APART, OBJECT})
 ALONE_IF_ENCODER: Final = ALONE | {"shared"}
 """The first items of the signature of an argument that prevents a call from being joined."""
+LIST_MULTIPLE: Final = 32
+"""Z-Image pads each text to a multiple of this number of tokens."""
 TEXT_MULTIPLE: Final = 64
 """Texts with a mask are padded to a multiple of this number of tokens, so that few lengths remain and a row's result
 depends on its own length only."""
@@ -55,10 +63,24 @@ class CallKind(Enum):
     ENCODE = "encode"
     DENOISE = "denoise"
     DECODE = "decode"
+    CONTROL = "control"
+    """A call of the control network, whose output the denoiser takes."""
     SCHEDULE = "schedule"
     """A step of the scheduler, which may be made together with those of other images."""
     PAUSE = "pause"
     """No call but the end of a step, for a pipeline without a known denoiser, whose calls are not shared."""
+
+
+DENOISERS: Final = ("transformer", "unet")
+
+
+def kind_of(component: str) -> CallKind | None:
+    """The kind of the calls of a pipeline's component that may be joined, by its name; None for any other component."""
+    if component.startswith(DENOISERS):
+        return CallKind.DENOISE
+    if component.startswith("text_encoder"):
+        return CallKind.ENCODE
+    return {"vae": CallKind.DECODE, "controlnet": CallKind.CONTROL}.get(component)
 
 
 @dataclass(eq=False, slots=True)
@@ -75,6 +97,10 @@ class Call:
     """Whether the call can never be joined or padded, because the rows of an argument are unknown."""
     repeated: bool = False
     """Whether the call must be made although its result is cached, because the cached one is incomplete."""
+    layered: bool = False
+    """Whether lists in its output have an item for each layer, instead of each row."""
+    scale: float = 1.0
+    """By what its output is to be multiplied; not a part of the key."""
 
     @property
     def device(self) -> torch.device:
@@ -88,19 +114,15 @@ class Call:
             raise FloatingPointError("the latents are not finite")
 
 
-class UnknownLayout(Exception):
-    """The output of a joined call cannot be split into rows."""
-
-
 class Signature:
     """Turns calls of one function into `Call`s, by the names of its parameters."""
 
-    def __init__(self, name: str, function: Callable[..., Any], *, shares: bool = True) -> None:
-        """`shares` allows tensors without rows that are common to all calls, such as positions. A text encoder's
-        arguments must have rows to be joined.
-        """
+    def __init__(self, name: str, function: Callable[..., Any], kind: CallKind) -> None:
+        """Calls may have tensors without rows in common, such as positions, but for those of a text encoder."""
         self.name = name
-        self._marks = ALONE if shares else ALONE_IF_ENCODER
+        self._kind = kind
+        self._marks = ALONE_IF_ENCODER if kind is CallKind.ENCODE else ALONE
+        self._scales_last = isinstance(getattr(function, "__self__", None), SCALED_LAST)
         self._signature = inspect.signature(function)
         self._masks = [(name, mask) for name, mask in MASKS.items() if mask in self._signature.parameters]
         parameters = self._signature.parameters.values()
@@ -113,15 +135,19 @@ class Signature:
         for name, mask in self._masks:
             if arguments.get(name) is not None:
                 _pad_text(arguments, name, mask)
+        scale = take_scale(arguments) if self._scales_last else 1.0
         earlier = digests.earlier.get(self.name)
         if earlier is not None and earlier[1].holds(arguments):
-            return Call(self.name, arguments, earlier[0].rows, earlier[0].key, earlier[0].alone)
-        rows = next((_length(value) for value in arguments.values() if isinstance(value, (Tensor, list))), None)
+            return dataclasses.replace(earlier[0], arguments=arguments, scale=scale)
+        rows = next((length_of(value) for value in arguments.values() if isinstance(value, (Tensor, list))), None)
         if rows is None:
             raise TypeError(f"{self.name} is called without a tensor")
         parts = {name: _signature(name, value, rows, digests) for name, value in arguments.items()}
         alone = any(_names((name, part), mark) for name, part in parts.items() for mark in self._marks)
-        call = Call(self.name, arguments, rows, (self.name, rows, *parts.items()), alone)
+        layered = self._kind is CallKind.CONTROL
+        lengths = _item_shapes(arguments) if layered else ()
+        key = (self.name, rows, *parts.items(), *lengths)
+        call = Call(self.name, arguments, rows, key, alone, layered=layered, scale=scale)
         likeness = Likeness.of_all(arguments, parts)
         if likeness is not None:
             digests.earlier[self.name] = dataclasses.replace(call, arguments={}), likeness
@@ -192,22 +218,6 @@ def _names(identity: Hashable, mark: str) -> bool:
     return bool(parts) and (parts[0] == mark or any(_names(part, mark) for part in parts))
 
 
-def join(calls: Sequence[Call], batch: Padding) -> dict[str, Any]:
-    """Return the arguments of one joined call, padded with the rows of the first."""
-    filled = batch.filled(calls)
-    return {name: _join(name, [call.arguments[name] for call in filled], filled[0].rows) for name in calls[0].arguments}
-
-
-def split(output: Any, calls: Sequence[Call], batch: Padding) -> list[Any]:
-    """Split the output of a joined call into the output of each call. Objects of unknown type, such as the key-value
-    cache of all rows, are replaced by None. Raises UnknownLayout for a tensor that does not have the rows of all calls.
-    """
-    if batch.size == 1:
-        return [output]
-    shares = divided(output, batch.size, lambda value: _shares(value, calls[0].rows, batch.size))
-    return shares[batch.place : batch.place + len(calls)]
-
-
 def _digest(tensor: Tensor) -> str:
     raw: Any = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
     return hashlib.sha256(raw).hexdigest()
@@ -223,6 +233,8 @@ def _pad_text(arguments: dict[str, Any], name: str, mask: str) -> None:
 
 
 def _signature(name: str, value: Any, rows: int, digests: Digests) -> Hashable:
+    if name in LAYERED:
+        return layers_key(value, rows, digests.identity)
     if isinstance(value, Tensor):
         return _tensor_signature(name, value, rows, digests)
     if is_list(value) and len(value) == rows:
@@ -248,43 +260,15 @@ def _item(item: Any, digests: Digests) -> Hashable:
     return (item.ndim, str(item.dtype)) if isinstance(item, Tensor) else digests.identity(item)
 
 
-def _join(name: str, values: Sequence[Any], rows: int) -> Any:
-    first = values[0]
-    if isinstance(first, Tensor):
-        if name in TIMES and first.ndim <= 1:
-            return _join_times(values, rows)
-        return torch.cat(list(values)) if first.ndim and first.shape[0] == rows else first
-    if is_list(first) and len(first) == rows:
-        return [item for value in values for item in value]
-    if is_mapping(first):
-        return {key: _join(key, [value[key] for value in values], rows) for key in first}
-    return first
-
-
-def _join_times(values: Sequence[Tensor], rows: int) -> Tensor:
-    """Join times, of which each call has one for all its rows or one for each. A view for each call would take longer
-    than the joining.
+def _item_shapes(arguments: Mapping[str, Any]) -> list[Hashable]:
+    """The shapes of all items of lists: a control network pads texts to the longest one of its call, and the denoiser
+    to that of another call, after each was padded to a multiple.
     """
-    if all(not value.ndim for value in values):
-        return torch.stack([value for value in values for _ in range(rows)])
-    if all(value.ndim and value.shape[0] == rows for value in values):
-        return torch.cat(list(values))
-    return torch.cat([value.expand(rows) for value in values])
+    lists = [value for value in arguments.values() if is_list(value)]
+    items = [item for value in lists for item in value if isinstance(item, Tensor)]
+    return [(-(-item.shape[0] // LIST_MULTIPLE), *item.shape[1:]) for item in items]
 
 
-def _shares(value: Any, rows: int, size: int) -> list[Any]:
-    """Return the shares of a tensor or list of the rows of `size` calls; other values are shared."""
-    if not isinstance(value, (list, Tensor)):
-        return [plain_or_none(value)] * size
-    if isinstance(value, Tensor) and not value.ndim:
-        return [value] * size
-    if _length(value) != rows * size:
-        raise UnknownLayout(f"{_length(value)} instead of {rows * size} rows")
-    if isinstance(value, Tensor):
-        return list(torch.split(value, rows))
-    return [value[number * rows : (number + 1) * rows] for number in range(size)]
-
-
-def _length(value: Any) -> int:
+def length_of(value: Any) -> int:
     """The length of a tensor or list; `len` takes much longer for a tensor."""
     return int(value.shape[0]) if isinstance(value, Tensor) else len(value)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from limner_worker.generators.nested_tensors import PLAIN
 
+LAYERS: Final = "layers"
+"""The first item of the signature of a control network's output, which is another one at each step."""
 SHAPED: Final = ("rows", "time")
 """The first items of the signatures of tensors that depend on shape and dtype only."""
 
@@ -33,7 +35,7 @@ class Likeness:
         if isinstance(value, Tensor):
             shaped = (part[0] if isinstance(part, tuple) else part) in SHAPED
             return cls(shape=value.shape, dtype=value.dtype) if shaped else cls(value)
-        if type(value) is dict:
+        if type(value) is dict and part[:1] != (LAYERS,):
             parts = dict(cast("tuple[tuple[str, Any], ...]", part))
             return cls.of_all(cast("dict[str, Any]", value), parts)
         return cls(value) if value is None or isinstance(value, PLAIN) else None

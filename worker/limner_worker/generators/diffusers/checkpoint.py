@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -34,6 +34,7 @@ class Checkpoint:
         self._shape = shape
         self._tensors = tensors
         self._values = values
+        self._control_output: Any = None
 
     @classmethod
     def write(
@@ -70,6 +71,14 @@ class Checkpoint:
         """Return zeros in the shape of the denoiser's output, for the steps that are not computed again."""
         return _zeros(self._shape, self._tensors["latents"].dtype, device)
 
+    def control_output(self, make: Callable[[], Any]) -> Any:
+        """Return a control network's output for the steps that are not computed again. Nothing reads it, so it is made
+        once for all of them.
+        """
+        if self._control_output is None:
+            self._control_output = make()
+        return self._control_output
+
     def restore(self, parts: Mapping[str, Any], generator: torch.Generator, device: torch.device) -> Tensor:
         """Restore the state of the parts and of the random generator; return the latents.
 
@@ -88,6 +97,7 @@ class Checkpoint:
                 now = getattr(parts[part], attribute, None)
                 setattr(parts[part], attribute, tensor.to(now.device if isinstance(now, Tensor) else device))
         generator.set_state(self._tensors["generator"])
+        self._control_output = None
         return self._tensors["latents"].to(device)
 
 

@@ -21,6 +21,7 @@ from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
 
 log = get_logger(__name__)
 
+REMEDIES: Final = {"control_image": "load the weights without a control network, and remove control"}
 OTHER_TEXT: Final = "a green field under dark clouds"
 
 
@@ -43,9 +44,9 @@ class InputEffects:
     def _ignored_pictures(self) -> Iterator[tuple[str, str]]:
         """Yield what is ignored, and the change to the card."""
         kind = self.task.spec.task
-        for name, pixels in {"image": self.task.image, "mask": self.task.mask}.items():
-            if pixels is not None and self._same(replace(self.task, **{name: 255 - pixels})):
-                yield f"the {name} of {kind}", f"leave {kind} out of tasks"
+        for name in self.task.spec.inputs:
+            if self._same(replace(self.task, **{name: 255 - getattr(self.task, name)})):
+                yield f"the {name} of {kind}", REMEDIES.get(name, f"leave {kind} out of tasks")
 
     def _ignored_guidance(self) -> Iterator[tuple[str, str]]:
         card = self.generator.card

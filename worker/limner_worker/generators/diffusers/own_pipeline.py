@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
+from functools import cache, partial
 from typing import Any, Final, cast
 
+import torch
 from diffusers.configuration_utils import FrozenDict
 from diffusers.guiders.guider_utils import BaseGuidance
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -13,6 +16,7 @@ from torch import Tensor
 
 GUIDERS: Final = "diffusers.guiders"
 """The modules of the classes of guiders and of their state."""
+UNSEEDED: Final = "latent_dist.sample()"
 
 
 def own_scheduler(prepared: Any) -> Any:
@@ -44,6 +48,33 @@ def stateful_parts(own: Any, scheduler: Any) -> dict[str, Any]:
 
 def _is_of_guiders(value: Any) -> bool:
     return type(value).__module__.startswith(GUIDERS)
+
+
+class SeededVae:
+    """A VAE that draws latents with an image's generator where the pipeline gives it none.
+
+    The seed would not determine them otherwise. Everything else is the VAE's own.
+    """
+
+    def __init__(self, vae: Any, generator: torch.Generator) -> None:
+        self._vae = vae
+        self._generator = generator
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._vae, name)
+
+    def encode(self, *args: Any, **kwargs: Any) -> Any:
+        """The VAE's encoding, whose samples the generator determines."""
+        output = self._vae.encode(*args, **kwargs)
+        drawn = output.latent_dist
+        drawn.sample = partial(drawn.sample, generator=self._generator)
+        return output
+
+
+@cache
+def encodes_unseeded(pipeline: type[Any]) -> bool:
+    """Whether a pipeline's code draws latents without a generator, as those of SD 3 do with a control picture."""
+    return UNSEEDED in inspect.getsource(pipeline)
 
 
 def _copy(pipeline: DiffusionPipeline, copies: dict[int, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import diffusers
 import numpy as np
@@ -18,10 +18,13 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import ImageTask, Padding, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
-from limner_worker.generators.diffusers.call_batching import CallKind, UnknownLayout, content, join, split
+from limner_worker.generators.diffusers.adapter_loading import ActiveAdapters
+from limner_worker.generators.diffusers.call_batching import CallKind, content, kind_of
+from limner_worker.generators.diffusers.call_joining import UnknownLayout, join, split
 from limner_worker.generators.diffusers.encoded_prompts import EncodedPrompts
 from limner_worker.generators.diffusers.joint_steps import may_join, step_jointly
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
+from limner_worker.generators.diffusers.layered_tensors import COUPLED
 from limner_worker.generators.diffusers.output_pictures import picture_of, to_picture
 from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline, scheduler_key
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, SharedModules
@@ -31,8 +34,6 @@ from limner_worker.generators.text_encoding.shared_cache import EncodedTextCache
 from limner_worker.networks.weights import weights_size
 
 log = get_logger(__name__)
-
-DENOISERS: Final = ("transformer", "unet")
 
 
 class DiffusersPipeline:
@@ -70,22 +71,22 @@ class DiffusersPipeline:
         }
         """The schedulers that make the steps of several images at once."""
         self._latent_preview: LatentPreview | None = None
-        self._active: tuple[tuple[str, float], ...] = ()
+        self._adapters = ActiveAdapters(self.pipeline)
         if card.adapters:
             self.pipeline.disable_lora()
 
     def _tap(self, name: str, module: nn.Module) -> None:
-        if name.startswith(DENOISERS):
-            module.forward = compiled(module.forward, self.card)
-            kind, method = CallKind.DENOISE, "forward"
-        elif name.startswith("text_encoder"):
-            kind, method = CallKind.ENCODE, "forward"
-        elif name == "vae":
-            kind, method = CallKind.DECODE, "decode"
-        else:
+        kind = kind_of(name)
+        if kind is None:
             return
-        self.calls[f"{name}.{method}"] = kind
-        self._functions[f"{name}.{method}"] = tap(module, method, kind, f"{name}.{method}")
+        if kind is CallKind.DENOISE:
+            module.forward = compiled(module.forward, self.card)
+        method = "decode" if kind is CallKind.DECODE else "forward"
+        call = f"{name}.{method}"
+        self.calls[call] = kind
+        if isinstance(module, COUPLED):
+            self.unbatched_calls.add(call)
+        self._functions[call] = tap(module, method, kind, call)
 
     # --- for the check at load ---
 
@@ -133,9 +134,15 @@ class DiffusersPipeline:
 
     @torch.inference_mode()
     def step(self, states: Sequence[SuspendedRun]) -> None:
-        """Call the denoiser once for all these images, then run each pipeline up to its next call."""
+        """Call the denoiser once for all these images, then run each pipeline up to its next call.
+
+        A step begins with the control network, if there is one: images that wait then hold none of its large output.
+        """
         self._serve(states)
         self._settle(states)
+        if controlled := [image for image in states if image.controlled]:
+            self._serve([image for image in controlled if image.key == controlled[0].key])
+            self._settle(states)
         self._device.synchronize()
 
     @torch.inference_mode()
@@ -268,7 +275,7 @@ class DiffusersPipeline:
     def _call(self, images: Sequence[SuspendedRun], batch: Padding) -> list[Any]:
         """Make these images' calls as one, padded; one by one if the output cannot be split into rows."""
         calls = [image.call for image in images]
-        self._enable_adapters(images[0].adapters)
+        self._adapters.use(images[0].adapters)
         self._shared.enter(images[0].changes)
         function = self._functions[calls[0].name]
         try:
@@ -277,24 +284,14 @@ class DiffusersPipeline:
             self._shared.unbatched_calls.add(calls[0].name)
             name = calls[0].name
             log.info("calls made for one image at a time", model=self.card.name, module=name, reason=str(error))
-            return [function(**call.arguments) for call in calls]
-
-    def _enable_adapters(self, adapters: tuple[tuple[str, float], ...]) -> None:
-        if adapters == self._active:
-            return
-        if adapters:
-            self.pipeline.enable_lora()
-            self.pipeline.set_adapters([name for name, _ in adapters], [weight for _, weight in adapters])
-        else:
-            self.pipeline.disable_lora()
-        self._active = adapters
+            return [split(function(**call.arguments), [call], Padding(1))[0] for call in calls]
 
     # --- one image ---
 
     def _image(self, task: ImageTask) -> SuspendedRun:
         task.placed = self._device.places_matter
         pipeline, scheduler, arguments = self._loaded.call_of(task)
-        pausing = not any(name.startswith(DENOISERS) for name in self._functions)
+        pausing = CallKind.DENOISE not in self.calls.values()
         run = SuspendedRun(task, pipeline, scheduler, arguments, self._shared, pausing=pausing)
         self._prompts.use(pipeline, self._loaded.pipelines[task.spec.task], run.adapters)
         return run

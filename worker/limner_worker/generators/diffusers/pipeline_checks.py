@@ -21,15 +21,13 @@ from diffusers.schedulers.scheduling_tcd import TCDScheduler
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 
 from limner_shared.domain.cards import ModelCard
+from limner_worker.generators.diffusers.picture_arguments import check_control
 
 FLOWS: Final = (FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler, FlowMatchLCMScheduler)
 DIFFUSIONS: Final = (LCMScheduler, TCDScheduler, SASolverScheduler)
 """Schedulers that are interchangeable but do not list each other as compatible: those of flow matching, and, beside
 those that diffusers lists, those for LoRAs that reduce the number of steps."""
-CONTROLS: Final = ("controlnet", "adapter")
-"""Components that need an additional picture, which requests cannot give."""
 NEEDED: Final = {
-    "control_image": "it draws after a control picture, which requests cannot give",
     "gligen_boxes": "it puts phrases into boxes, which requests cannot give: load the weights with "
     "StableDiffusionPipeline, or give gligen_phrases and gligen_boxes for all requests in options.arguments",
     "image_latents": "it edits after a mask and latents that its other methods make: load the weights with "
@@ -52,14 +50,13 @@ FEW: Final = range(1, 9)
 def check(pipeline: Any, card: ModelCard) -> None:
     """Raise ValueError with the reason if the card's requests would fail or give wrong results."""
     for name, value in pipeline.components.items():
-        if name in CONTROLS and value is not None:
-            raise ValueError(f"its {name} needs a control picture, which requests cannot give")
         if isinstance(value, BaseGuidance) and type(value).prepare_models is not BaseGuidance.prepare_models:
             raise ValueError(f"the {name} {type(value).__name__} changes the denoiser's layers, which images share")
     if getattr(pipeline, "scheduler", None) is None:
         raise ValueError(
             "it has no scheduler, or several: it is a stage of another pipeline, or draws in stages of its own"
         )
+    check_control(pipeline, card)
     _check_call(pipeline, card)
     processor = getattr(getattr(pipeline, "image_processor", None), "config", None)
     factor = int(getattr(processor, "vae_scale_factor", None) or getattr(pipeline, "vae_scale_factor", 1))

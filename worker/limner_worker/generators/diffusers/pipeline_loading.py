@@ -21,6 +21,7 @@ from torch import nn
 
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.inputs import Task
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, locate, require_hashes, weight_hashes
@@ -28,12 +29,17 @@ from limner_worker.generators.diffusers.adapter_loading import load_adapter
 from limner_worker.generators.diffusers.call_arguments import CallArguments
 from limner_worker.generators.diffusers.hub_files import pipeline_files
 from limner_worker.generators.diffusers.module_devices import remember_devices
-from limner_worker.generators.diffusers.own_pipeline import own_pipeline, own_scheduler
+from limner_worker.generators.diffusers.own_pipeline import (
+    SeededVae,
+    encodes_unseeded,
+    own_pipeline,
+    own_scheduler,
+)
+from limner_worker.generators.diffusers.picture_arguments import check_pictures, needed, picture_arguments
 from limner_worker.generators.diffusers.pipeline_checks import check, explain, schedulers
 from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
 from limner_worker.generators.diffusers.weighted_prompts import check_weights, weigh
 
-INPUTS: Final = {"image-to-image": {"image"}, "inpainting": {"image", "mask_image"}}
 TASKS: Final = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
 SchedulerKey = tuple[str, str | None]
 """A task, and the name of a scheduler; None for the pipeline's own."""
@@ -76,7 +82,7 @@ class LoadedPipeline:
             check_weights(pipeline, card)
             config = pipeline.scheduler.config
             kinds: dict[str | None, Any] = {None: pipeline.scheduler.__class__, **schedulers(pipeline, card)}
-            pipelines = {task: _variant(pipeline, task) for task in card.tasks}
+            pipelines = {task: _variant(pipeline, task, card) for task in card.tasks}
             calls = {task: CallArguments.of(each, card) for task, each in pipelines.items()}
             for each in pipelines.values():
                 each.set_progress_bar_config(disable=True)
@@ -116,6 +122,8 @@ class LoadedPipeline:
         own = own_pipeline(self.pipelines[task.spec.task], scheduler)
         call.guide(own, task.spec)
         weigh(self.card, task.spec, own, arguments)
+        if encodes_unseeded(own.__class__):
+            vars(own)["vae"] = SeededVae(own.vae, arguments["generator"])
         return own, scheduler, arguments
 
 
@@ -129,16 +137,17 @@ def _files(source: Source) -> tuple[Path, dict[str, str]]:
     return folder, weight_hashes(folder)
 
 
-def _variant(pipeline: Any, task: str) -> Any:
+def _variant(pipeline: Any, task: Task, card: ModelCard) -> Any:
     """Return the pipeline that does a task: of the class that diffusers names, or this one if it takes its inputs."""
-    if task not in TASKS:
-        return pipeline
-    try:
-        return cast("Any", TASKS[task]).from_pipe(pipeline)
-    except ValueError:
-        if INPUTS[task] <= inspect.signature(pipeline.__call__).parameters.keys():
-            return pipeline
-        raise
+    variant = pipeline
+    if task in TASKS:
+        try:
+            variant = cast("Any", TASKS[task]).from_pipe(pipeline)
+        except ValueError:
+            if not picture_arguments(pipeline).keys() >= set(needed(task, card)):
+                raise
+    check_pictures(variant, task, card)
+    return variant
 
 
 def _corrected(scheduler: Any, pipeline: Any, task: str) -> Any:

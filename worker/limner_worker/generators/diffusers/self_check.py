@@ -7,7 +7,6 @@ image at a time. A pipeline that fails, or whose batches never give the pictures
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 from collections.abc import Sequence
@@ -19,16 +18,17 @@ from numpy.typing import NDArray
 
 from limner_shared.domain.card_fields import DEFAULT_STRENGTH
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.jobs import JobSpec, Task
+from limner_shared.domain.inputs import Task
+from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import CallKind
 from limner_worker.generators.diffusers.input_effects import InputEffects
+from limner_worker.generators.diffusers.picture_arguments import needed, picture_arguments
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
 from limner_worker.generators.diffusers.pipeline_checks import explain
-from limner_worker.generators.diffusers.pipeline_loading import INPUTS
 
 log = get_logger(__name__)
 
@@ -46,7 +46,10 @@ LARGEST_DIFFERENCE: Final = 1.5 / 255
 """The largest difference in float32, where joined calls differ from separate ones in the last bits only."""
 MEAN_DIFFERENCE: Final = 4 / 255
 """The largest mean difference in half precision; a different picture exceeds it many times over."""
-CANDIDATES: Final = ((), (CallKind.DENOISE,), (CallKind.ENCODE,), (CallKind.DENOISE, CallKind.ENCODE), tuple(CallKind))
+CANDIDATES: Final = (
+    *((), (CallKind.CONTROL,), (CallKind.DENOISE,), (CallKind.ENCODE,), (CallKind.CONTROL, CallKind.DENOISE)),
+    *((CallKind.DENOISE, CallKind.ENCODE), tuple(CallKind)),
+)
 """The kinds of calls to make for one image at a time, in the order of the attempts."""
 
 
@@ -75,26 +78,26 @@ def check_batching(generator: DiffusersPipeline, cache: Path) -> None:
 
 def _check_all_tasks(generator: DiffusersPipeline) -> list[str]:
     card = generator.card
-    needed: set[str] = set()
+    apart = set(generator.unbatched_calls)
     for task in card.tasks:
         try:
             with generator.without_text_cache():
                 expected = [generator.draw_alone(each) for each in _tasks(card, task)]
         except Exception as error:
             _reraise_device_fault(error)
-            hint = _hint(task, generator.pipeline)
+            hint = _hint(task, generator)
             raise CardError(f"{card.name}: {task} does not work with this pipeline: {explain(error)}{hint}") from error
         _check_pictures(card, task, expected)
         InputEffects(generator, _tasks(card, task)[0], expected[0]).check()
-        needed |= _check_task(generator, task, expected, needed)
+        apart |= _check_task(generator, task, expected, apart)
     _check_schedulers(generator)
-    return sorted(needed)
+    return sorted(apart)
 
 
-def _hint(task: Task, pipeline: Any) -> str:
+def _hint(task: Task, generator: DiffusersPipeline) -> str:
     """Return what to change if the pipeline failed because it needs an input that the task does not give."""
-    takes = inspect.signature(pipeline.__call__).parameters.keys()
-    missing = [name for name in ("image", "mask_image") if name in takes - INPUTS.get(task, set())]
+    given = needed(task, generator.card)
+    missing = [name for field, name in picture_arguments(generator.pipeline).items() if field not in given]
     return f" (it takes {' and '.join(missing)}: if it needs them, leave {task} out of tasks)" if missing else ""
 
 
@@ -134,8 +137,11 @@ def _check_schedulers(generator: DiffusersPipeline) -> None:
 def _check_task(generator: DiffusersPipeline, task: Task, expected: Sequence[Pixels], known: set[str]) -> set[str]:
     """Return the calls that must be made for one image at a time. Raises CardError if the pictures still differ."""
     reason = ""
-    for kinds in CANDIDATES:
-        apart = known | {name for name, kind in generator.calls.items() if kind in kinds}
+    candidates = [{name for name, kind in generator.calls.items() if kind in kinds} for kinds in CANDIDATES]
+    for number, names in enumerate(candidates):
+        if names in candidates[:number]:
+            continue
+        apart = known | names
         generator.unbatched_calls.clear()
         generator.unbatched_calls.update(apart)
         try:
@@ -182,20 +188,30 @@ def _size(card: ModelCard) -> tuple[int, int]:
 def _tasks(card: ModelCard, task: Task, *, scheduler: str | None = None, steps: int = 0) -> list[ImageTask]:
     width, height = _size(card)
     steps = steps or int(min(max(STEPS, card.steps.min), card.steps.max))
-    noise = np.random.default_rng(0)
+    noise, fields = np.random.default_rng(0), needed(task, card)
     tasks: list[ImageTask] = []
     for seed, prompt in enumerate(PROMPTS):
         spec = JobSpec(
             prompt=prompt, model=card.name, width=width, height=height, steps=steps, seed=seed,
-            guidance=card.guidance.default, scheduler=scheduler, image=None if task == "text-to-image" else "0" * 64,
-            mask="0" * 64 if task == "inpainting" else None,
+            guidance=card.guidance.default, scheduler=scheduler,
             strength=None if task == "text-to-image" else max(DEFAULT_STRENGTH, 1 / steps),
+            **dict.fromkeys(fields, "0" * 64), **_control(card, seed),
         )  # fmt: skip
-        picture = noise.integers(0, 255, (height, width, 3), np.uint8)
-        mask = np.zeros_like(picture)
-        mask[:, width // 2 :] = 255
-        tasks.append(ImageTask(spec, seed, image=picture if spec.image else None, mask=mask if spec.mask else None))
+        pictures: dict[str, Any] = {field: noise.integers(0, 255, (height, width, 3), np.uint8) for field in fields}
+        if "mask" in fields:
+            pictures["mask"] = np.zeros((height, width, 3), np.uint8)
+            pictures["mask"][:, width // 2 :] = 255
+        tasks.append(ImageTask(spec, seed, **pictures))
     return tasks
+
+
+def _control(card: ModelCard, number: int) -> dict[str, Any]:
+    """How an image follows its control picture: each in its own way."""
+    if card.control is None:
+        return {}
+    scale = card.control.scale
+    scales = (scale.default or scale.max, (scale.min + scale.max) / 2)
+    return {"control_scale": scales[number], "control_end": 0.5 if card.control.interval and number else 1.0}
 
 
 def equal(found: Sequence[Pixels], expected: Sequence[Pixels], *, exact: bool) -> bool:

@@ -49,13 +49,15 @@ def tap(owner: Any, method: str, kind: CallKind, name: str) -> Callable[..., Any
     Outside a run the replacement calls the original.
     """
     original = getattr(owner, method)
-    signature = Signature(name, original, shares=kind is not CallKind.ENCODE)
+    signature = Signature(name, original, kind)
 
     @functools.wraps(original)
     def tapped(*args: Any, **kwargs: Any) -> Any:
         run = getcurrent()
         if not isinstance(run, _RunGreenlet):
             return original(*args, **kwargs)
+        if kind is CallKind.CONTROL and (skipped := run.image.skipped) is not None:
+            return skipped.control_output(functools.partial(original, *args, **kwargs))
         return run.image.suspend(kind, signature, args, kwargs)
 
     setattr(owner, method, tapped)
@@ -90,6 +92,7 @@ class SuspendedRun:
         """[height, width, 3] in [0, 1]; None until decoded."""
         self.joining = Joining()
         self._digests = Digests()
+        self._controlled = False
         self.adapters = tuple((adapter.name, adapter.weight) for adapter in task.spec.adapters)
         """The names and weights of the adapters that the calls need."""
         self._pipe: Any = pipeline
@@ -148,7 +151,12 @@ class SuspendedRun:
     @property
     def finished(self) -> bool:
         """Whether only the decode is left, or nothing."""
-        return self.kind not in (CallKind.ENCODE, CallKind.DENOISE, CallKind.SCHEDULE, CallKind.PAUSE)
+        return self.kind in (None, CallKind.DECODE)
+
+    @property
+    def controlled(self) -> bool:
+        """Whether it waits for the denoiser with what the control network has just given: many large tensors."""
+        return self._controlled and self.kind is CallKind.DENOISE
 
     @property
     def steps_done(self) -> int:
@@ -162,6 +170,7 @@ class SuspendedRun:
         """Resume with the result of the pending call until the next call or the end; a failure is stored in `error`."""
         if self.kind is CallKind.DENOISE:
             self._denoised = value
+        self._controlled = self.kind is CallKind.CONTROL
         try:
             outcome = self._switch(value)
             while (skipped_result := self._skipped_result()) is not None:
@@ -194,14 +203,12 @@ class SuspendedRun:
     def suspend(self, kind: CallKind, signature: Signature, args: Any, kwargs: Any) -> Any:
         """Called within the image's greenlet: hand out a call, and return the value that the run is resumed with."""
         self.pending = signature.call(args, kwargs, self._digests)
-        self.kind = kind
-        return _suspended()
+        return self._wait(kind)
 
     def repeat(self, call: Call) -> Any:
         """Called within the image's greenlet: make a text encoder's call again, and return its complete output."""
         self.pending = dataclasses.replace(call, repeated=True)
-        self.kind = CallKind.ENCODE
-        return _suspended()
+        return self._wait(CallKind.ENCODE)
 
     def _switch(self, value: Any) -> Any:
         self.pending = self.kind = None
@@ -217,9 +224,9 @@ class SuspendedRun:
 
     def _skipped_result(self) -> Any:
         """Return a placeholder for the result of a call that an earlier attempt made; None after the last such call."""
-        if self._resumed is None or not self._skipping or self.pending is None or self.kind is not CallKind.DENOISE:
+        if (skipped := self.skipped) is None or self.pending is None or self.kind is not CallKind.DENOISE:
             return None
-        return self._resumed.denoised(self.pending.device)
+        return skipped.denoised(self.pending.device)
 
     def checkpoint(self) -> bytes | None:
         """Return the latents after the last step, with the state of its own parts and of the random generator."""
@@ -237,17 +244,18 @@ class SuspendedRun:
         return self._latents - sigma.to(self._latents.device) * self._output
 
     @property
-    def _skipping(self) -> bool:
-        return self._resumed is not None and self._scheduler_steps < self._resumed.moves
+    def skipped(self) -> Checkpoint | None:
+        """The earlier attempt whose steps are being skipped; None if there is none, or all are."""
+        return self._resumed if self._resumed is not None and self._scheduler_steps < self._resumed.moves else None
 
     def _scheduler_step(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The scheduler's step. Steps of an earlier attempt are skipped; the last of them restores its state."""
-        if self._resumed is not None and self._skipping:
+        if (skipped := self.skipped) is not None:
             self._scheduler_steps += 1
             sample = kwargs["sample"] if "sample" in kwargs else args[2]
-            if not self._skipping:
+            if self._scheduler_steps == skipped.moves:
                 parts = stateful_parts(self._pipe, self._scheduler)
-                sample = self._resumed.restore(parts, self._generator, sample.device)
+                sample = skipped.restore(parts, self._generator, sample.device)
             if kwargs.get("return_dict") is False:
                 return sample, sample
             return Output(prev_sample=sample, pred_original_sample=sample, denoised=sample)
@@ -262,8 +270,7 @@ class SuspendedRun:
         self._latents = result[0]
         self._output = kwargs["model_output"] if "model_output" in kwargs else args[0]
         if self._pausing:
-            self.kind = CallKind.PAUSE
-            _suspended()
+            self._wait(CallKind.PAUSE)
         return result
 
     def _set_timesteps(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -278,15 +285,13 @@ class SuspendedRun:
     def _joint_result(self, args: Any, kwargs: Any) -> Any:
         """Hand out the scheduler's step; return its result, or None if this image is to make it."""
         self.joining.pending = ScheduledStep(self._scheduler, args, kwargs, self.joining.identities)
-        self.kind = CallKind.SCHEDULE
-        result = _suspended()
+        result = self._wait(CallKind.SCHEDULE)
         self.joining.pending = None
         return result
 
-
-def _suspended() -> Any:
-    """Suspend the image's greenlet; return the value that the generator resumes it with."""
-    generator = getcurrent().parent
-    if generator is None:
-        raise RuntimeError("no greenlet can resume this one")
-    return generator.switch()
+    def _wait(self, kind: CallKind) -> Any:
+        """Suspend the image's greenlet at a call; return the value that the generator resumes it with."""
+        generator, self.kind = getcurrent().parent, kind
+        if generator is None:
+            raise RuntimeError("no greenlet can resume this one")
+        return generator.switch()

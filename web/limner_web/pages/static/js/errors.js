@@ -3,7 +3,7 @@ import { isEnglish, t } from "./i18n.js";
 
 export const OFFLINE = t("The service cannot be reached. Your work is kept; try again when the connection is back.");
 
-const LABELS = { n: t("Pictures"), width: t("Size"), height: t("Size"), seed: t("Seed"), steps: t("Steps"), guidance: t("Guidance"), style: t("Style"), model: t("Model"), prompt: t("Prompt"), negative_prompt: t("Exclude"), description: t("Description"), image: t("Start picture"), mask: t("Mask"), strength: t("Strength") };
+const LABELS = { n: t("Pictures"), width: t("Size"), height: t("Size"), seed: t("Seed"), steps: t("Steps"), guidance: t("Guidance"), style: t("Style"), model: t("Model"), prompt: t("Prompt"), negative_prompt: t("Exclude"), description: t("Description"), image: t("Start picture"), mask: t("Mask"), strength: t("Strength"), control_image: t("Control picture"), control_scale: t("Control") };
 const RULES = [
   [/^Describe the picture you want/, () => t("Describe the picture you want.")],
   [/valid integer|int_parsing|valid number/i, (label) => t("%(label)s must be a whole number.", { label })],

@@ -15,6 +15,7 @@ import { follow } from "./live.js";
 import { setUpLooks } from "./looks.js";
 import { organiseMenu } from "./organise.js";
 import { setUpPresets } from "./presets.js";
+import { controlFields, setUpControl } from "./control.js";
 import { anyCanStart, setUpStart, startFields, startFrom } from "./start.js";
 import { suggestPrompt } from "./suggest-prompt.js";
 import { setUpSuggestions } from "./suggest.js";
@@ -59,7 +60,7 @@ async function draw() {
       clearError();
       return;
     }
-    const request = { ...readForm(), ...startFields() };
+    const request = { ...readForm(), ...startFields(), ...controlFields() };
     await whileSaying(t("Sending …"), submit(request));
     rememberPrompt(request.prompt);
     clearError();
@@ -169,6 +170,7 @@ dock(form);
 setUpDescribe(draft?.mode);
 setUpPresets();
 setUpStart();
+setUpControl();
 setUpDropSettings();
 setUpEstimate();
 setUpLooks();

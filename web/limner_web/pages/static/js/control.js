@@ -1,0 +1,53 @@
+// The picture that a model with a control network follows: chosen or dropped, with how strictly it is followed.
+import { $ } from "./dom.js";
+import { hasPictures } from "./drag.js";
+import { form, modelChosen } from "./form.js";
+import { number } from "./i18n.js";
+import { fileOf, readPicture } from "./picture-file.js";
+
+const place = $(".control", form);
+const drop = $(".drop", place);
+const scale = form.elements.control_scale;
+let picture = null; // {image: a data URL, url}
+let limits = null; // those of the model that is chosen
+
+// What the form's request takes from here. Without a picture the service says that the model needs one.
+export const controlFields = () => (picture && limits ? { control_image: picture.image, control_scale: Number(scale.value) } : {});
+
+function show() {
+  const now = modelChosen().control?.scale ?? null;
+  if (now !== limits) {
+    limits = now;
+    if (now) Object.assign(scale, { min: now.min, max: now.max, value: now.default, disabled: now.min === now.max });
+  }
+  place.hidden = !limits;
+  drop.hidden = Boolean(picture);
+  $(".started", place).hidden = !picture;
+  if (picture && $("img", place).src !== picture.url) $("img", place).src = picture.url;
+  form.elements.control_scale_shown.value = number(Number(scale.value), { minimumFractionDigits: 2 });
+}
+
+function set(next) {
+  if (picture) URL.revokeObjectURL(picture.url);
+  picture = next;
+  show();
+}
+
+async function take(file) {
+  const read = file && await readPicture(file);
+  if (read) set(read);
+}
+
+export function setUpControl() {
+  $("input", drop).addEventListener("change", ({ target }) => { take(target.files[0]).then(() => { target.value = ""; }); });
+  for (const name of ["dragover", "dragleave", "drop"]) drop.addEventListener(name, (event) => {
+    if (!event.dataTransfer?.types.includes("Files") || hasPictures(event)) return;
+    event.preventDefault();
+    event.stopPropagation(); // elsewhere in the form, a file is the picture to start from
+    drop.classList.toggle("over", name === "dragover");
+    if (name === "drop") take(fileOf(event.dataTransfer));
+  });
+  $("[data-uncontrol]", place).onclick = () => { set(null); $("input", drop).focus(); };
+  form.addEventListener("input", show);
+  show();
+}
