@@ -28,8 +28,9 @@ from tests.engine.pipeline_jobs import job_of, reference, run
 from tests.engine.resuming import wrong_steps
 from tests.engine.tiny_builders import ARGUMENTS, BUILDERS, NOT_BUILT, SIZES, UNSTABLE
 
-from limner_shared.domain.card_fields import DEFAULT_STRENGTH, Control, Range
+from limner_shared.domain.card_fields import Control, Range
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.request_limits import DEFAULT_STRENGTH
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
 from limner_worker.engine.job_run import JobRun

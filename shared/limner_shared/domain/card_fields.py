@@ -1,25 +1,22 @@
-"""Structured fields of a model card (sources of weights, ranges, qualities), and the refusal of a request. No I/O."""
+"""Structured fields of a model card: sources of weights, ranges, qualities. No I/O."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from limner_shared.domain.inputs import CONTROL_FIELDS, Adapter, Task, task_of
-from limner_shared.domain.jobs import JobRequest
-from limner_shared.domain.prompt_weights import has_weights
-from limner_shared.errors import InvalidRequest, NegativePromptUnsupported
 
 Quality = Literal["low", "medium", "high"]
 FACTORS: Final[dict[Quality, float]] = {"low": 0.5, "medium": 1.0, "high": 2.0}
 """The steps of each quality of a card that does not set them, as a multiple of its default."""
 
-MAX_SHOWN: Final = 1e15
-DEFAULT_STRENGTH: Final = 0.8
+# A typing error in a card must not use all memory or run for hours.
+MAX_STEPS: Final = 10_000
+Side = Annotated[int, Field(ge=1, le=65_536)]
+"""Pixels along one side of a picture."""
+BatchSize = Annotated[int, Field(ge=1, le=4096)]
+"""Rows of one call of a model, which is padded to it."""
 
 
 class Source(BaseModel):
@@ -72,6 +69,13 @@ class Range(BaseModel):
         return self
 
 
+class StepRange(Range):
+    """Inclusive bounds of the number of steps, and the default. Schedules are computed for the bounds at load."""
+
+    min: float = Field(ge=1, allow_inf_nan=False)
+    max: float = Field(le=MAX_STEPS, allow_inf_nan=False)
+
+
 class Control(BaseModel):
     """How a model's control network may be used. Each request then gives the picture that it follows."""
 
@@ -94,135 +98,3 @@ class QualitySteps(BaseModel):
         """The steps of a quality, within the card's limits of steps."""
         steps = getattr(self, quality) or round(limits.default * FACTORS[quality])
         return int(min(limits.max, max(limits.min, steps)))
-
-
-def nearest_size(sizes: Sequence[tuple[int, int]], width: float, height: float) -> tuple[int, int]:
-    """The size whose aspect ratio is nearest to `width` : `height`, and of several the one nearest in area."""
-
-    def distance(size: tuple[int, int]) -> tuple[float, float]:
-        ratio = math.log(size[0] / size[1]) - math.log(width / height)
-        return round(abs(ratio), 6), abs(math.log(size[0] * size[1]) - math.log(width * height))
-
-    return min(sizes, key=distance)
-
-
-def shown(value: float) -> str:
-    """A number as errors show it. An integer may be too large to be formatted as a double."""
-    return f"{value:g}" if abs(value) < MAX_SHOWN else "this number"
-
-
-def refuse(field: str, got: str, allowed: str | list[str]) -> InvalidRequest:
-    """The error for a value that a card does not allow; the caller raises it."""
-    choices = allowed if isinstance(allowed, str) else ", ".join(allowed)
-    return InvalidRequest(f"{field}: {got} is not allowed here; allowed: {choices}.", field=field, allowed=allowed)
-
-
-def within(field: str, value: float | None, limits: Range) -> float:
-    """A requested number, by default the card's. Raises InvalidRequest."""
-    if value is None:
-        return limits.default
-    if not limits.min <= value <= limits.max:
-        raise refuse(field, shown(value), str(limits))
-    return value
-
-
-def find_size(request: JobRequest, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The requested size, by default the first. Raises InvalidRequest."""
-    by_name = {f"{width}x{height}": (width, height) for width, height in sizes}
-    width, height = request.width, request.height
-    if request.size is not None:
-        if width is not None or height is not None:
-            raise refuse("size", "size beside width and height", "one of the two")
-        if request.size not in by_name:
-            raise refuse("size", repr(request.size), list(by_name))
-        return by_name[request.size]
-    for size in sizes:
-        if width in (size[0], None) and height in (size[1], None):
-            return size
-    if width is None or height is None:
-        name, value = ("height", height) if width is None else ("width", width)
-        raise refuse(name, f"a {name} of {value}", list(by_name))
-    raise refuse("width", f"{width}x{height}", list(by_name))
-
-
-def candidates(request: JobRequest, model: str, offered: int) -> int:
-    """How many are drawn for each picture, of which one is kept. Raises InvalidRequest for a model without that."""
-    if request.quality == "best" and offered == 1:
-        raise refuse("quality", f"best with {model}, which has no evaluator to choose by,", ["standard"])
-    return offered if request.quality == "best" else 1
-
-
-def refuse_negative(model: str, *, guided: bool) -> NegativePromptUnsupported:
-    """The error for a negative prompt that would have no effect."""
-    reason = "cannot leave things out" if guided else "has no guidance"
-    message = f"negative_prompt: a negative prompt is not allowed here: {model} {reason}. Leave it out."
-    return NegativePromptUnsupported(message, field="negative_prompt", allowed="none")
-
-
-def is_weighted(request: JobRequest) -> bool:
-    """Whether words of the request's prompts have weights."""
-    return any(has_weights(text) for text in (request.prompt, request.negative_prompt) if text)
-
-
-def spec_version(drawn: int, *, weighted: bool, controlled: bool) -> Literal[1, 2, 3]:
-    """The version of the spec of a request, of which `drawn` candidates are drawn for each image."""
-    return 3 if weighted or controlled else 2 if drawn > 1 else 1
-
-
-def in_order(asked: tuple[Adapter, ...], known: Collection[str]) -> tuple[Adapter, ...]:
-    """The requested adapters, by name. Raises InvalidRequest for one that the card does not have, or that is double."""
-    for adapter in asked:
-        if adapter.name not in known:
-            raise refuse("adapters", repr(adapter.name), list(known) or "none: this model has none")
-    if len({adapter.name for adapter in asked}) < len(asked):
-        raise refuse("adapters", "the same name twice", "each adapter once")
-    return tuple(sorted(asked, key=lambda adapter: adapter.name))
-
-
-def rescale(request: JobRequest, family: str) -> float:
-    """The rescaling of the guidance, which the built-in families do not have. Raises InvalidRequest."""
-    asked = request.guidance_rescale or 0.0
-    if asked and family != "diffusers":
-        raise refuse("guidance_rescale", shown(asked), "0: this model has none")
-    return asked
-
-
-def inputs(request: JobRequest, model: str, tasks: Sequence[Task], steps: int) -> dict[str, Any]:
-    """The input pictures, as the client named them until they are stored. Raises InvalidRequest."""
-    task = task_of(request.image, request.mask)
-    if task is None:
-        raise refuse("mask", "a mask without an image", "image and mask, or neither")
-    if task not in tasks:
-        field = "mask" if request.mask else "image"
-        raise refuse(field, f"{task} with {model}", list(tasks))
-    if request.strength is not None and request.image is None:
-        raise refuse("strength", "strength without an image", "strength only with image")
-    if request.image is None:
-        return {}
-    strength = DEFAULT_STRENGTH if request.strength is None else request.strength
-    if int(steps * strength) < 1:
-        raise refuse("strength", f"{strength:g} with {steps} steps", "strength × steps of at least 1")
-    return {"image": request.image, "mask": request.mask, "strength": strength}
-
-
-def placeholders(rule: Control | None) -> dict[str, str]:
-    """What stands for the pictures that each request of a model gives, where nothing is drawn."""
-    return {} if rule is None else {"control_image": "any"}
-
-
-def control(request: JobRequest, model: str, rule: Control | None) -> dict[str, Any]:
-    """The control picture, as the client named it until it is stored, and its use. Raises InvalidRequest."""
-    given = {field: value for field in CONTROL_FIELDS if (value := getattr(request, field)) is not None}
-    if rule is None:
-        for field in given:
-            raise refuse(field, f"{field} with {model}", "none: this model follows no control picture")
-        return {}
-    if request.control_image is None:
-        raise refuse("control_image", f"{model} without a control picture", "one picture, which this model follows")
-    start, end = given.get("control_start", 0.0), given.get("control_end", 1.0)
-    if not rule.interval and (start, end) != (0.0, 1.0):
-        field = "control_start" if start else "control_end"
-        raise refuse(field, shown(given[field]), f"none: {model} follows its control picture in all steps")
-    if start >= end:
-        raise refuse("control_end", f"{shown(end)} after a control_start of {shown(start)}", "more than control_start")
-    return given | {"control_scale": within("control_scale", request.control_scale, rule.scale)}

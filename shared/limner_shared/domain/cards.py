@@ -12,24 +12,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from limner_shared.domain.card_fields import (
-    Control,
-    QualitySteps,
-    Range,
-    Source,
-    candidates,
-    control,
-    find_size,
-    in_order,
-    inputs,
-    is_weighted,
-    refuse,
-    refuse_negative,
-    rescale,
-    spec_version,
-    within,
-)
-from limner_shared.domain.card_limits import BatchSize, Side, StepRange
+from limner_shared.domain import request_limits
+from limner_shared.domain.card_fields import BatchSize, Control, QualitySteps, Range, Side, Source, StepRange
 from limner_shared.domain.conditions import Conditions, beyond, cut
 from limner_shared.domain.inputs import Task
 from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, JobRequest, JobSpec
@@ -149,12 +133,12 @@ class ModelCard(BaseModel):
 
         Raises InvalidRequest with `field` and `allowed` in its details.
         """
-        width, height = find_size(request, self.sizes)
-        steps = within("steps", request.steps, self.steps)
-        by_seed, weighted = self.styles_by_seed if request.style is None else (), is_weighted(request)
-        drawn = candidates(request, self.name, self.candidates)
+        width, height = request_limits.find_size(request, self.sizes)
+        steps = request_limits.within("steps", request.steps, self.steps)
+        by_seed, weighted = self.styles_by_seed if request.style is None else (), request_limits.is_weighted(request)
+        drawn = request_limits.candidate_count(request, self.name, self.candidates)
         return JobSpec(
-            version=spec_version(drawn, weighted=weighted, controlled=self.control is not None),
+            version=request_limits.spec_version(drawn, weighted=weighted, controlled=self.control is not None),
             prompt=self._prompt(request),
             negative_prompt=self._negative_prompt(request),
             model=self.name,
@@ -163,18 +147,18 @@ class ModelCard(BaseModel):
             width=width,
             height=height,
             steps=int(steps),
-            guidance=within("guidance", request.guidance, self.guidance),
+            guidance=request_limits.within("guidance", request.guidance, self.guidance),
             seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
-            n=int(within("n", request.n, Range(min=1, max=self.max_images, default=1))),
+            n=int(request_limits.within("n", request.n, Range(min=1, max=self.max_images, default=1))),
             candidates=drawn,
-            guidance_rescale=rescale(request, self.family),
+            guidance_rescale=request_limits.guidance_rescale(request, self.family),
             nearest_name=self.nearest_name,
             scenes=self.scenes,
             plain_words=weighted and not self.prompt_weights,
             scheduler=self._scheduler(request.scheduler),
-            adapters=in_order(request.adapters, self.adapters),
-            **inputs(request, self.name, self.tasks, int(steps)),
-            **control(request, self.name, self.control),
+            adapters=request_limits.requested_adapters(request.adapters, self.adapters),
+            **request_limits.requested_inputs(request, self.name, self.tasks, int(steps)),
+            **request_limits.requested_control(request, self.name, self.control),
             reproducible=request.reproducible,
             provenance=request.provenance,
             description=request.description,
@@ -208,12 +192,12 @@ class ModelCard(BaseModel):
                 raise InvalidRequest("prompt: it is missing. Say what the picture shows.", field="prompt")
             return self._text("prompt", request.prompt)
         if request.prompt is not None:
-            raise refuse("prompt", "a prompt beside a description", "one of prompt and description")
+            raise request_limits.refuse("prompt", "a prompt beside a description", "one of prompt and description")
         return cut(request.description.replace("\x00", " "), self.max_prompt_chars)
 
     def _negative_prompt(self, request: JobRequest) -> str:
         if request.negative_prompt and not self.takes_negative_prompts:
-            raise refuse_negative(self.name, guided=self.guidance.max > 1)
+            raise request_limits.refuse_negative(self.name, guided=self.guidance.max > 1)
         return self._text("negative_prompt", (request.negative_prompt or "").strip())
 
     def _given(self, request: JobRequest) -> tuple[str, ...]:
@@ -227,21 +211,25 @@ class ModelCard(BaseModel):
 
     def _text(self, field: str, value: str) -> str:
         if len(value) > self.max_prompt_chars:
-            raise refuse(field, f"{len(value)} characters", f"at most {self.max_prompt_chars} characters")
+            raise request_limits.refuse(
+                field, f"{len(value)} characters", f"at most {self.max_prompt_chars} characters"
+            )
         if "\x00" in value:
-            raise refuse(field, "a NUL character", "text without NUL characters")
+            raise request_limits.refuse(field, "a NUL character", "text without NUL characters")
         return value
 
     def _style(self, style: str | None) -> str | None:
         if style is None:
             return self.styles[0] if self.styles else None
         if style not in self.styles:
-            raise refuse("style", repr(style), list(self.styles) or "no style: this model has none")
+            raise request_limits.refuse("style", repr(style), list(self.styles) or "no style: this model has none")
         return style
 
     def _scheduler(self, scheduler: str | None) -> str | None:
         if scheduler is not None and scheduler not in self.schedulers:
-            raise refuse("scheduler", repr(scheduler), list(self.schedulers) or "none: this model has only its own")
+            raise request_limits.refuse(
+                "scheduler", repr(scheduler), list(self.schedulers) or "none: this model has only its own"
+            )
         return scheduler
 
 
@@ -268,13 +256,13 @@ class Catalogue:
         """The card of `name`, or of the default model. Raises InvalidRequest for an unknown name."""
         card = self.cards.get(name or self.default)
         if card is None:
-            raise refuse("model", repr(name), sorted(self.cards))
+            raise request_limits.refuse("model", repr(name), sorted(self.cards))
         return card
 
     def resolve(self, request: JobRequest) -> tuple[ModelCard, JobSpec]:
         """Return the card and the complete spec of a request. Raises InvalidRequest."""
         if len(json.dumps(request.metadata, ensure_ascii=False).encode()) > MAX_METADATA_BYTES:
-            raise refuse("metadata", "this much JSON", f"at most {MAX_METADATA_BYTES} bytes")
+            raise request_limits.refuse("metadata", "this much JSON", f"at most {MAX_METADATA_BYTES} bytes")
         card = self.get(request.model)
         return card, card.resolve(request)
 

@@ -6,9 +6,9 @@ from typing import Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.inputs import RequestedName
+from limner_shared.domain.request_limits import refuse
 
 UNIT: Final = "alwayson_scripts.controlnet.args[0]"
 CALLED: Final = {

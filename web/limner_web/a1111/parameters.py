@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner_shared.domain.card_fields import is_weighted, nearest_size, refuse
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.inputs import RequestedName
 from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.request_limits import is_weighted, nearest_size, refuse
 from limner_shared.errors import InvalidRequest
 from limner_web.a1111 import control_units
 from limner_web.a1111.control_units import Scripts, control_fields, data_url

@@ -8,11 +8,11 @@ from typing import Final
 from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner_shared.domain.card_fields import placeholders
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.estimate_views import BulkEstimateView, EstimateView
 from limner_shared.domain.inputs import RequestedName
 from limner_shared.domain.jobs import JobQuality, JobRequest, JobSpec, Priority
+from limner_shared.domain.request_limits import placeholders
 from limner_web.auth import tenant_id
 from limner_web.estimation import estimate, estimate_bulk
 from limner_web.services import get_services

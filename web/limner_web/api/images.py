@@ -14,7 +14,7 @@ from limner_shared.db import ledger, queries
 from limner_shared.db.signed_links import ANSWER_SECONDS, FOLDER, MAX_SECONDS
 from limner_shared.db.tables import Image
 from limner_shared.db.views import as_datetime
-from limner_shared.domain.card_fields import refuse
+from limner_shared.domain.request_limits import refuse
 from limner_shared.domain.views import ImageLink
 from limner_web.auth import tenant_id
 from limner_web.bucket_redirects import Target

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from redis import Redis
 from redis.exceptions import RedisError
 
-from limner_shared.domain.card_fields import placeholders
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import Description
 from limner_shared.domain.description_views import UnderstoodView, understood
 from limner_shared.domain.inputs import RequestedName
 from limner_shared.domain.jobs import MAX_SEED, JobRequest
+from limner_shared.domain.request_limits import placeholders
 from limner_shared.errors import InterpreterUnavailable
 from limner_shared.messaging import questions
 from limner_shared.messaging.questions import Answer

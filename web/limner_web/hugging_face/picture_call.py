@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from limner_shared.domain.card_fields import nearest_size, refuse
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_web.input_images import read_data_url, size_of
 from limner_web.problems import renamed
 from limner_web.services import Services

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.request_limits import refuse
 from limner_shared.domain.scheduling import MAX_AHEAD_SECONDS
 
 

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from limner_shared.db import files, ledger
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.files import NewFile, Room
-from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.ids import new_id
+from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import BodyTooLarge, LimnerError, Overloaded, StorageFailed, StorageFull, TooManyRequests
 from limner_shared.storage import lost_objects
 from limner_shared.storage.blobs import file_part_key

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
 
-from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.conditions import Turn
 from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest
 from limner_web.openai.image_answer import Address, Encode, Finished, answer
 from limner_web.openai.image_edits import read_edit

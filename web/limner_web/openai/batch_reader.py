@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db.batches import NewLine
 from limner_shared.db.ledger import NewJob
-from limner_shared.domain.card_fields import refuse
+from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, LimnerError, Overloaded
 from limner_web import strict_json
 from limner_web.intake.bulk_reader import READ_BYTES, BadLine, BulkReader, Requested

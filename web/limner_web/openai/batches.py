@@ -15,7 +15,7 @@ from limner_shared.db.batch_tables import Batch
 from limner_shared.db.batches import NewBatch
 from limner_shared.db.tables import Bulk
 from limner_shared.domain.batches import CANCELLING, INPUT_PURPOSE, MAX_HOURS, BatchState
-from limner_shared.domain.card_fields import refuse
+from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web.auth import tenant_id
 from limner_web.intake.headers import JobHeaders

@@ -6,9 +6,9 @@ from typing import Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from limner_shared.domain.card_fields import nearest_size, refuse
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import MAX_SEED, JobRequest
+from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
 from limner_web.openai.image_inputs import read_inputs
 from limner_web.openai.image_order import in_openai_terms

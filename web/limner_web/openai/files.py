@@ -12,7 +12,7 @@ from werkzeug.datastructures import FileStorage
 from limner_shared.db import batches, files
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.files import NewFile
-from limner_shared.domain.card_fields import refuse
+from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, UnsupportedMediaType
 from limner_web import strict_json
 from limner_web.auth import tenant_id

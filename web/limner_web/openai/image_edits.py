@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from limner_shared.domain.card_fields import refuse
+from limner_shared.domain.request_limits import refuse
 from limner_web.openai.image_inputs import earlier_prompt, read_inputs
 from limner_web.openai.image_order import ImageOrder, read_order
 from limner_web.services import Services

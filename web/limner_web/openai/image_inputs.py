@@ -11,8 +11,8 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 
 from limner_shared.db import queries
-from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, MalformedBody, NotFound
 from limner_web import strict_json
 from limner_web.input_images import DATA_URL, size_of, transparent_area

@@ -9,10 +9,11 @@ from typing import Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
-from limner_shared.domain.card_fields import Quality, nearest_size, refuse
+from limner_shared.domain.card_fields import Quality
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.picture_urls import rendition_query
+from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
 from limner_web.model_names import ModelNames
 from limner_web.picture_formats import MAX_SIDE

@@ -13,8 +13,8 @@ from apiflask import APIBlueprint
 from flask import Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.ids import new_id
+from limner_shared.domain.request_limits import refuse
 from limner_web.auth import tenant_id
 from limner_web.input_images import read_data_url, size_of
 from limner_web.services import Services, get_services

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
 from limner_shared.db.tables import Job
-from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
 from limner_shared.domain.jobs import JobRequest, JobSpec
+from limner_shared.domain.request_limits import refuse
 from limner_web.intake import conversations
 from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.openai.response_answer import Mark, job_id_of, job_id_of_call

@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 from limner_shared.db import queries, response_inputs
 from limner_shared.db.tables import Job
 from limner_shared.db.views import plain_view
-from limner_shared.domain.card_fields import refuse
+from limner_shared.domain.request_limits import refuse
 from limner_shared.domain.views import JobView
 from limner_shared.errors import NotFound
 from limner_web.openai.response_answer import JOB, Mark, job_id_of_call, message_item, picture_item

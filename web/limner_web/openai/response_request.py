@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
-from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.conditions import MAX_DESCRIPTION
+from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, ModelNotFound
 from limner_web.openai.image_inputs import read_inputs
 from limner_web.openai.image_order import (

@@ -12,8 +12,8 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger, queries, response_inputs
-from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.jobs import JobState
+from limner_shared.domain.request_limits import refuse
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import waiting

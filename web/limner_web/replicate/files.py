@@ -13,8 +13,8 @@ from limner_shared.db import files, queries
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.files import NewFile
 from limner_shared.db.views import as_datetime
-from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.jobs import MAX_METADATA_BYTES
+from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidLink, InvalidRequest
 from limner_web import strict_json
 from limner_web.intake import uploads

@@ -9,10 +9,10 @@ from typing import Any, Final, cast
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import MAX_SEED
 from limner_shared.domain.predictions import NAMES, OutputForm
+from limner_shared.domain.request_limits import refuse
 from limner_shared.domain.webhooks import PredictionEvent, WebhookUrl
 from limner_shared.errors import InvalidRequest
 from limner_web.replicate import sizes

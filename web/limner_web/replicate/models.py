@@ -9,10 +9,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from limner_shared.domain.card_fields import DEFAULT_STRENGTH, Control, Range
+from limner_shared.domain.card_fields import Control, Range
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import MAX_SEED
 from limner_shared.domain.predictions import OWNER, version_id
+from limner_shared.domain.request_limits import DEFAULT_STRENGTH
 from limner_shared.errors import NotFound
 from limner_web.replicate.sizes import ratios
 from limner_web.services import Services

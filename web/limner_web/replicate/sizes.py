@@ -6,8 +6,8 @@ import math
 import re
 from typing import Final
 
-from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest
 
 Size = tuple[int, int]

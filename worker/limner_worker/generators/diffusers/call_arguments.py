@@ -14,9 +14,10 @@ from diffusers.guiders.guider_utils import BaseGuidance
 from diffusers.schedulers.scheduling_scm import SCMScheduler
 from PIL import Image
 
-from limner_shared.domain.card_fields import DEFAULT_STRENGTH, Control
+from limner_shared.domain.card_fields import Control
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.request_limits import DEFAULT_STRENGTH
 from limner_shared.errors import RequestUnsupported
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.picture_arguments import END, SCALES, START, picture_arguments

@@ -16,10 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from limner_shared.domain.card_fields import DEFAULT_STRENGTH
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.inputs import Task
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.request_limits import DEFAULT_STRENGTH
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
