@@ -45,6 +45,12 @@ class Requests(Table):
     """A number of pictures, as the group `n`, where `Pictures` does not fit."""
     without: Patterns = ()
     """What to leave out, as the group `what`, which may be a list; a group `kept` before it is of the subject."""
+    excluded: Regex = ""
+    """Keys of what to leave out, as an order names it ("exclude: shadows"); those of English are known everywhere."""
+    closings: Regex = ""
+    """How a letter ends; what follows is who signs it."""
+    single: Patterns = ()
+    """Phrases that ask for no more than one picture ("only one picture")."""
     speech: Regex = ""
     """Words after which a text is quoted ("a sign that says no dogs"); what follows is not left out."""
     titled: Regex = ""
@@ -103,6 +109,8 @@ class Pictures(Table):
     media: dict[str, Regex] = {}
     """By singular, its plurals."""
     of_them: Regex = ""
+    counted_as: Regex = ""
+    """Keys of a number, as an order names it ("qty=3"); those of English are known everywhere."""
 
 
 class Seed(Table):

@@ -12,6 +12,7 @@ from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, joined, shortened, squeezed, tidy
 from limner_worker.stages.interpretation.reading.address import without_address
 from limner_worker.stages.interpretation.reading.fixed_names import BESIDE, is_named
+from limner_worker.stages.interpretation.reading.orders import body
 from limner_worker.stages.interpretation.reading.patterns import RequestPatterns, patterns_for, style_patterns
 from limner_worker.stages.interpretation.reading.spelling import respelled
 
@@ -68,7 +69,8 @@ def taken_apart(
     """
     patterns = patterns_for(language)
     asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
-    plain = respelled(squeezed(_in_one_line(text, patterns)), language)
+    told = text if message else body(text, language)
+    plain = respelled(squeezed(_in_one_line(told, patterns)), language)
     asked = plain if message or language.unspaced else without_address(plain, language)
     found = Found(_peeled(asked, asking, patterns.speech), language, said=plain)
     if match := _cut(found, patterns.seed):
@@ -128,12 +130,15 @@ def _count(found: Found, patterns: RequestPatterns) -> None:
 
     match = _cut(found, patterns.counted, counts)
     if match is None and (match := patterns.described.search(found.text)) is not None:
-        if not counts(match) or patterns.indefinite.fullmatch(match["n"]):
-            return
-        noun = next((one for plural, one in patterns.singulars if plural.fullmatch(match["noun"])), match["noun"])
-        found.text = f"{found.text[: match.start()]}{match['how']}{noun}{found.text[match.end() :]}"
+        if counts(match) and not patterns.indefinite.fullmatch(match["n"]):
+            noun = next((one for plural, one in patterns.singulars if plural.fullmatch(match["noun"])), match["noun"])
+            found.text = f"{found.text[: match.start()]}{match['how']}{noun}{found.text[match.end() :]}"
+        else:
+            match = None
     if match is not None and not patterns.indefinite.fullmatch(match["n"]):
         found.n = min(MOST, number_in(match["n"], found.language) or 0) or None
+    elif match is None and _cut(found, patterns.single):
+        found.n = 1
 
 
 def _leave_out(found: Found, patterns: RequestPatterns, leaving: LeavesOut) -> None:

@@ -20,7 +20,9 @@ def counted(tagged: Tagged, language: Language) -> tuple[int, tuple[int, int]] |
 
     A number without other words beside it may as well count what to draw ("three pigs").
     """
-    pattern = expression(number_pattern(language))
+    number = number_pattern(language)
+    # a Korean number has no more than one syllable after it, as in "여섯 장"; "이미지" only begins like a two
+    pattern = expression(rf"(?<![가-힣]){number}(?![가-힣]{{2}})" if language.unspaced else number)
     for span in runs(tagged.text, tagged.number, units_of(tagged.text, language)):
         words = tagged.text[slice(*span)]
         numbers = list(pattern.finditer(words))
