@@ -50,3 +50,7 @@ def test_a_number_alone_or_among_others_and_words_without_one_count_no_pictures(
 def test_what_may_count_something_else_stays() -> None:
     found = read(marked("ein Igel<, am liebsten fünf Motive>", sure=0.7))
     assert (found.prompt, found.n) == ("ein Igel, am liebsten fünf Motive", None)
+
+
+def test_a_korean_word_that_begins_like_a_number_counts_nothing() -> None:
+    assert read(marked("강가의 여우< 그 이미지 몇 장>")).n is None

@@ -61,6 +61,9 @@ def interpreted(texts: Sequence[str], tagger: TagsWords | None, history: tuple[T
         ("<Nothing at all>", "en", "Nothing at all"),
         ("<我很想看看>沙发上的狐狸<、麻烦了>", "zh", "沙发上的狐狸"),
         ("<그냥> 소파 위의 여우 <그려 주라>", "ko", "소파 위의 여우"),
+        ("여우가 소파에서 <라면을 먹고>", "ko", "여우가 소파에서 라면을 먹고"),
+        ("狐がソファーで<寿司を食べていて夜>", "ja", "狐がソファーで寿司を食べていて夜"),
+        ("有沙发<，有>狐狸", "zh", "有沙发，有狐狸"),
     ],
 )
 def test_runs_of_asking_are_taken_away(text: str, code: str, rest: str) -> None:

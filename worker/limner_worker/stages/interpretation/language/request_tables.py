@@ -45,6 +45,9 @@ class Requests(Table):
     """A number of pictures, as the group `n`, where `Pictures` does not fit."""
     without: Patterns = ()
     """What to leave out, as the group `what`, which may be a list; a group `kept` before it is of the subject."""
+    asked: Regex = ""
+    """Stems of which words of asking have one, where no mark divides them from what is drawn: in languages whose words
+    have no spaces between, or endings."""
     excluded: Regex = ""
     """Keys of what to leave out, as an order names it ("exclude: shadows"); those of English are known everywhere."""
     closings: Regex = ""

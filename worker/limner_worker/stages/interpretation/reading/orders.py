@@ -23,7 +23,7 @@ def ordered_numbers(language: Language) -> tuple[str, ...]:
     """Return the patterns of a number of pictures after its key, or beside a sign of multiplication."""
     keys = words("pictures.counted_as", language, BY_CODE[FALLBACK])
     return (
-        rf"{_BEGINS}(?:{keys})\s*[.:=×：]\s*(?P<n>\d{{1,4}})(?!\w)",
+        rf"{_BEGINS}(?:{keys})\s*[.:=×：]\s*(?P<n>\d{{1,4}})(?!\w|[.,]\d)",
         rf"(?:(?<=^)|[,;:(，、])\s*(?P<n>\d{{1,4}})\s?[x×]\)?(?:{END}|\s+(?=[^\W\d]))",
         rf"{_BEGINS}[x×]\s?(?P<n>\d{{1,4}})\)?(?:{END}|\s+(?=[^\W\d]))",
     )

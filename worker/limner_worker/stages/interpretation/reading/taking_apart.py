@@ -128,17 +128,17 @@ def _count(found: Found, patterns: RequestPatterns) -> None:
         alone = not of and (patterns.dangling.search(before) or patterns.indefinite.fullmatch(match["n"]))
         return number_in(match["n"], found.language) is not None and not alone
 
+    if _cut(found, patterns.single):
+        found.n = 1
+        return
     match = _cut(found, patterns.counted, counts)
     if match is None and (match := patterns.described.search(found.text)) is not None:
-        if counts(match) and not patterns.indefinite.fullmatch(match["n"]):
-            noun = next((one for plural, one in patterns.singulars if plural.fullmatch(match["noun"])), match["noun"])
-            found.text = f"{found.text[: match.start()]}{match['how']}{noun}{found.text[match.end() :]}"
-        else:
-            match = None
+        if not counts(match) or patterns.indefinite.fullmatch(match["n"]):
+            return
+        noun = next((one for plural, one in patterns.singulars if plural.fullmatch(match["noun"])), match["noun"])
+        found.text = f"{found.text[: match.start()]}{match['how']}{noun}{found.text[match.end() :]}"
     if match is not None and not patterns.indefinite.fullmatch(match["n"]):
         found.n = min(MOST, number_in(match["n"], found.language) or 0) or None
-    elif match is None and _cut(found, patterns.single):
-        found.n = 1
 
 
 def _leave_out(found: Found, patterns: RequestPatterns, leaving: LeavesOut) -> None:
