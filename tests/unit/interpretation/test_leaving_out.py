@@ -177,8 +177,14 @@ def test_a_clause_ends_before_another_thing_to_draw_and_a_negated_one_is_none() 
 
 
 def test_what_joins_things_leaves_none_of_them_out() -> None:
-    found = read(marked("时间的流逝<，{金色}与{灰色}>"))
-    assert (found.prompt, found.negative_prompt) == ("时间的流逝，金色与灰色", "")
+    found = read(marked("时间的流逝<\uff0c{金色}与{灰色}>"))
+    assert (found.prompt, found.negative_prompt) == ("时间的流逝\uff0c金色与灰色", "")
+
+
+def test_words_that_hardly_leave_things_out_name_none() -> None:
+    said = marked("ein Nilpferd< und liest {Zeitung} und gähnt>")
+    found = read(replace(said, leaving=[min(share, 0.55) for share in said.leaving]))
+    assert found.negative_prompt == ""
 
 
 def test_words_that_leave_something_out_begin_where_the_rules_have_it_if_the_tagger_doubts() -> None:

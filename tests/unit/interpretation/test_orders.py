@@ -84,6 +84,7 @@ def test_no_more_than_one_picture_may_be_asked_for(text: str, prompt: str):
         ("een vlieger, gelieve wolken weg te laten", "een vlieger", "wolken"),
         ("воздушный змей над озером. Облака не изображать.", "воздушный змей над озером", "Облака"),
         ("湖上的风筝，切勿出现云", "湖上的风筝", "云"),
+        ("湖上的风筝但是把船去掉好了", "湖上的风筝", "船"),
         ("湖の凧。人は描かないでいただけると幸いです。", "湖の凧", "人"),
         ("호수 위의 연. 구름은 나오지 않게 해 주세요.", "호수 위의 연", "구름"),
     ],
@@ -96,3 +97,10 @@ def test_formal_words_leave_something_out(text: str, prompt: str, left_out: str)
 @pytest.mark.parametrize("text", ["una señal de prohibido aparcar", "uma placa de proibido estacionar"])
 def test_a_sign_that_forbids_is_drawn(text: str):
     assert interpret(text, ("3d",), (), SIZES).prompt == text
+
+
+@pytest.mark.parametrize(
+    "text", ["If it's no trouble: a kite", "sem pressa nenhuma, uma pipa", "ein Drachen, wenn's keine Umstände macht"]
+)
+def test_a_courtesy_leaves_nothing_out(text: str):
+    assert interpret(text, ("3d",), (), SIZES).negative_prompt == ""

@@ -164,7 +164,7 @@ def _shortened(card: ModelCard, found: Conditions, tagged: Tagged) -> Conditions
         drawn = read(without_asking(tagged.asking_nothing, language, spans)).prompt
         if not leaving_out.named_in(drawn, found):
             found = found.model_copy(update={"prompt": drawn})
-    found = merged(found, read(rest), tagged)
+    found = merged(found, read(rest))
     return leaving_out.completed(found, clauses, tagged) if clauses else found
 
 

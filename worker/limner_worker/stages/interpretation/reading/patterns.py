@@ -100,7 +100,7 @@ def patterns_for(language: Language) -> RequestPatterns:
         single=compiled(_filled(source, language) for source in requests.single),
         without=compiled(_filled(source, language) for source in (excluded(language), *requests.without)),
         doubled=expression(_whole(any_(language.connectives.doubled), language)),
-        idle=expression(any_(language.connectives.idle)),
+        idle=expression(rf"(?:{any_(language.connectives.idle)})(?:\s\S{{1,20}}){{0,2}}"),
         another=expression(rf"(?:\s(?:{and_})|,(?:\s(?:{and_}))?)\s+(?={_beginning_another(language)})"),
         fixed=expression(_whole(any_(language.connectives.fixed), language, ended=True)),
         titled=expression(_whole(any_(requests.titled), language) + r"[^,.;:!?]*$"),

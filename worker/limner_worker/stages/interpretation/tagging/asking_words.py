@@ -76,33 +76,23 @@ def without_asking(tagged: Tagged, language: Language, away: Sequence[tuple[int,
     return rest if _WORD.search(rest) else tagged.text
 
 
-def merged(before: Conditions, after: Conditions, tagged: Tagged) -> Conditions:
+def merged(before: Conditions, after: Conditions) -> Conditions:
     """Return what the rules find in a text, with the prompt of the text without its words of asking.
 
-    What is found only after is added. A thing to leave out that is not found after is dropped if it certainly asks:
-    "no hurry" leaves nothing out.
+    What is found only after is added, but for things to leave out.
     """
     if len(after.prompt) > len(before.prompt):
         return before
     size = before if before.width is not None else after
-    things, left = (dict.fromkeys(filter(None, each.negative_prompt.split(", "))) for each in (before, after))
-    kept = [thing for thing in things if thing in left or not _asks(thing, tagged)]
     return before.model_copy(
         update={
             "prompt": after.prompt,
-            "negative_prompt": ", ".join(kept),
             "n": after.n if before.n is None else before.n,
             "style": before.style or after.style,
             "width": size.width,
             "height": size.height,
         }
     )
-
-
-def _asks(thing: str, tagged: Tagged) -> bool:
-    """Return whether the words of a thing certainly ask, where the text has them."""
-    start = tagged.text.find(thing)
-    return start >= 0 and mean_of(tagged.text, tagged.asking, (start, start + len(thing))) > CERTAIN
 
 
 def _marked(tagged: Tagged, language: Language, away: Sequence[tuple[int, int]]) -> Tagged:

@@ -20,6 +20,8 @@ POSSIBLE: Final = 0.1
 LIKELY: Final = 0.5
 SURE: Final = 0.8
 """How likely a thing must be one to leave out: the rules found it nowhere, and it may be what to draw."""
+CLEAR: Final = 0.6
+"""How likely the words beside the things must leave them out."""
 REFUSED: Final = 0.1
 """How likely words that the rules hold for leaving out must do so, at least."""
 DRAWN: Final = 0.05
@@ -54,10 +56,13 @@ def clauses(tagged: Tagged, language: Language) -> list[Clause]:
             end += joins.end()
         inside = [unit for unit in units if start <= unit[0] and unit[1] <= end]
         named = runs(tagged.text, tagged.left_out, inside)
-        sure = [tagged.text[slice(*span)] for span in named if mean_of(tagged.text, tagged.left_out, span) >= SURE]
+        spans = [span for span in named if mean_of(tagged.text, tagged.left_out, span) >= SURE]
+        sure = [tagged.text[slice(*span)] for span in spans]
         things = [_plain(each, language) for each in sure]
         things = [thing for thing in things if thing and not patterns.idle.fullmatch(thing)]
+        others = [unit for unit in inside if not any(begins <= unit[0] < ends for begins, ends in spans)]
         says_so = _has_others(tagged.text[start:end], sure, patterns)
+        says_so = says_so and sum(mean_of(tagged.text, tagged.leaving, unit) for unit in others) > CLEAR * len(others)
         named_so = any(is_named(tagged.text, (start, end), thing, patterns) for thing in things)
         if things and says_so and not named_so and not _is_said(tagged.text, (start, end), patterns):
             found.append(Clause((start, end), tuple(things)))
