@@ -52,5 +52,6 @@ def test_what_may_count_something_else_stays() -> None:
     assert (found.prompt, found.n) == ("ein Igel, am liebsten fünf Motive", None)
 
 
-def test_a_korean_word_that_begins_like_a_number_counts_nothing() -> None:
-    assert read(marked("강가의 여우< 그 이미지 몇 장>")).n is None
+@pytest.mark.parametrize("text", ["강가의 여우< 그 이미지 몇 장>", "<할머니 여섯 분이> 윷놀이"])
+def test_a_number_counts_pictures_only_with_their_measure_words_where_a_language_has_them(text: str) -> None:
+    assert read(marked(text)).n is None

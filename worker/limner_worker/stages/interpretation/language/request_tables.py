@@ -108,7 +108,7 @@ class Pictures(Table):
     in_: Regex = Field(default="", alias="in")
     """Words before a number of versions ("in four versions")."""
     times: Regex = ""
-    """Nouns after a number at the end of a request ("four times")."""
+    """Nouns after a number at the end of a request ("four times"), or measure words of pictures."""
     media: dict[str, Regex] = {}
     """By singular, its plurals."""
     of_them: Regex = ""
