@@ -176,6 +176,24 @@ def test_a_clause_ends_before_another_thing_to_draw_and_a_negated_one_is_none() 
     assert read(marked("a cat< not without a {hat}>")).negative_prompt == ""
 
 
+def test_what_joins_things_leaves_none_of_them_out() -> None:
+    found = read(marked("时间的流逝<\uff0c{金色}与{灰色}>"))
+    assert (found.prompt, found.negative_prompt) == ("时间的流逝\uff0c金色与灰色", "")
+
+
+def test_words_that_hardly_leave_things_out_name_none() -> None:
+    said = marked("ein Nilpferd< und liest {Zeitung} und gähnt>")
+    found = read(replace(said, leaving=[min(share, 0.55) for share in said.leaving]))
+    assert found.negative_prompt == ""
+
+
+def test_words_that_leave_something_out_begin_where_the_rules_have_it_if_the_tagger_doubts() -> None:
+    said = marked("a kite <and it rains but leave out the {flags}>")
+    leaving = [0.3 if at in range(7, 19) else share for at, share in enumerate(said.leaving)]
+    found = read(replace(said, leaving=leaving))
+    assert (found.prompt, found.negative_prompt) == ("a kite and it rains", "flags")
+
+
 def test_words_beside_a_clause_go_with_it_if_they_may_be_of_it() -> None:
     said = marked("a kite< yet minding {flags} there>")
     leaving = [0.2 if at in range(7, 10) else share for at, share in enumerate(said.leaving)]

@@ -50,3 +50,8 @@ def test_a_number_alone_or_among_others_and_words_without_one_count_no_pictures(
 def test_what_may_count_something_else_stays() -> None:
     found = read(marked("ein Igel<, am liebsten fünf Motive>", sure=0.7))
     assert (found.prompt, found.n) == ("ein Igel, am liebsten fünf Motive", None)
+
+
+@pytest.mark.parametrize("text", ["강가의 여우< 그 이미지 몇 장>", "<할머니 여섯 분이> 윷놀이"])
+def test_a_number_counts_pictures_only_with_their_measure_words_where_a_language_has_them(text: str) -> None:
+    assert read(marked(text)).n is None

@@ -61,18 +61,20 @@ def interpreted(texts: Sequence[str], tagger: TagsWords | None, history: tuple[T
         ("<Nothing at all>", "en", "Nothing at all"),
         ("<我很想看看>沙发上的狐狸<、麻烦了>", "zh", "沙发上的狐狸"),
         ("<그냥> 소파 위의 여우 <그려 주라>", "ko", "소파 위의 여우"),
+        ("여우가 소파에서 <라면을 먹고>", "ko", "여우가 소파에서 라면을 먹고"),
+        ("狐がソファーで<寿司を食べていて夜>", "ja", "狐がソファーで寿司を食べていて夜"),
+        ("有沙发<\uff0c有>狐狸", "zh", "有沙发\uff0c有狐狸"),
     ],
 )
 def test_runs_of_asking_are_taken_away(text: str, code: str, rest: str) -> None:
     assert without_asking(marked(text), BY_CODE[code]) == rest
 
 
-def test_what_is_found_after_is_added_and_what_certainly_asks_leaves_nothing_out() -> None:
-    said = marked("<No hurry> but four pictures of a fox, no hat")
-    before = Conditions(prompt="No hurry but a fox", negative_prompt="hurry, hat", width=64, height=64)
-    after = Conditions(prompt="a fox", n=4, width=256, height=256)
-    assert merged(before, after, said) == Conditions(prompt="a fox", negative_prompt="hat", n=4, width=64, height=64)
-    assert merged(after, before, said) == after
+def test_what_is_found_after_is_added_but_for_what_to_leave_out() -> None:
+    before = Conditions(prompt="please a fox", negative_prompt="hat", width=64, height=64)
+    after = Conditions(prompt="a fox", negative_prompt="tail", n=4, width=256, height=256)
+    assert merged(before, after) == Conditions(prompt="a fox", negative_prompt="hat", n=4, width=64, height=64)
+    assert merged(after, before) == after
 
 
 def test_new_words_of_asking_are_left_over_by_rules_and_not_with_the_tagger(tagger: Tagger) -> None:

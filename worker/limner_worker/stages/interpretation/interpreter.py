@@ -19,6 +19,7 @@ from limner_worker.stages.interpretation.chat_client import ChatClient, Language
 from limner_worker.stages.interpretation.language.detection import language_or_fallback
 from limner_worker.stages.interpretation.language.texts import WIDE
 from limner_worker.stages.interpretation.reading import patterns
+from limner_worker.stages.interpretation.reading.orders import body
 from limner_worker.stages.interpretation.tagging import leaving_out
 from limner_worker.stages.interpretation.tagging.asking_words import Tagged, merged, without_asking
 from limner_worker.stages.interpretation.tagging.counting import counted
@@ -95,8 +96,8 @@ class Interpreter:
         if self._tagger is None or not new:
             return found
         try:
-            for place, tagged in zip(new, self._tagger([requests[place].text for place in new]), strict=True):
-                conditions = _shortened(requests[place], found[place].conditions, tagged)
+            for place, tagged in zip(new, self._tagger([_told(requests[place].text) for place in new]), strict=True):
+                conditions = _shortened(requests[place].card, found[place].conditions, tagged)
                 found[place] = found[place].model_copy(update={"conditions": conditions})
         except Exception:  # the rules' answers are whole without it
             log.exception("the tagger failed")
@@ -136,30 +137,34 @@ def _by_rules(request: Request) -> Interpretation:
     return Interpretation(conditions=conditions, backend="rules")
 
 
-def _shortened(request: Request, found: Conditions, tagged: Tagged) -> Conditions:
+def _told(text: str) -> str:
+    return body(text, language_or_fallback(text))
+
+
+def _shortened(card: ModelCard, found: Conditions, tagged: Tagged) -> Conditions:
     """Return the conditions of the text without its words of asking, if that says more, and all that it leaves out."""
-    language, card = language_or_fallback(request.text), request.card
+    language = language_or_fallback(tagged.text)
     leaving = leaving_out.extent(tagged, language)
 
     def read(text: str) -> Conditions:
         return rules.interpret(text, card.styles, (), card.sizes, language.code, leaving)
 
     if found.negative_prompt:
-        found = read(request.text)
+        found = read(tagged.text)
     clauses = leaving_out.clauses(tagged, language)
     spans = [each.span for each in clauses]
     if found.n is None and (number := counted(tagged, language)) is not None:
         found = found.model_copy(update={"n": number[0]})
         spans.append(number[1])
     rest = without_asking(tagged, language, spans)
-    if rest == request.text:  # it would not say more
+    if rest == tagged.text:  # it would not say more
         return found
 
     if clauses:  # the rules may have taken too much for what is left out
         drawn = read(without_asking(tagged.asking_nothing, language, spans)).prompt
         if not leaving_out.named_in(drawn, found):
             found = found.model_copy(update={"prompt": drawn})
-    found = merged(found, read(rest), tagged)
+    found = merged(found, read(rest))
     return leaving_out.completed(found, clauses, tagged) if clauses else found
 
 

@@ -45,6 +45,15 @@ class Requests(Table):
     """A number of pictures, as the group `n`, where `Pictures` does not fit."""
     without: Patterns = ()
     """What to leave out, as the group `what`, which may be a list; a group `kept` before it is of the subject."""
+    asked: Regex = ""
+    """Stems of which words of asking have one, where no mark divides them from what is drawn: in languages whose words
+    have no spaces between, or endings."""
+    excluded: Regex = ""
+    """Keys of what to leave out, as an order names it ("exclude: shadows"); those of English are known everywhere."""
+    closings: Regex = ""
+    """How a letter ends; what follows is who signs it."""
+    single: Patterns = ()
+    """Phrases that ask for no more than one picture ("only one picture")."""
     speech: Regex = ""
     """Words after which a text is quoted ("a sign that says no dogs"); what follows is not left out."""
     titled: Regex = ""
@@ -99,10 +108,12 @@ class Pictures(Table):
     in_: Regex = Field(default="", alias="in")
     """Words before a number of versions ("in four versions")."""
     times: Regex = ""
-    """Nouns after a number at the end of a request ("four times")."""
+    """Nouns after a number at the end of a request ("four times"), or measure words of pictures."""
     media: dict[str, Regex] = {}
     """By singular, its plurals."""
     of_them: Regex = ""
+    counted_as: Regex = ""
+    """Keys of a number, as an order names it ("qty=3"); those of English are known everywhere."""
 
 
 class Seed(Table):

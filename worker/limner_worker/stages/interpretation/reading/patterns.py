@@ -19,6 +19,8 @@ from limner_worker.stages.interpretation.language.number_words import number_pat
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, compiled
 from limner_worker.stages.interpretation.reading.asking import beginnings, thanks
+from limner_worker.stages.interpretation.reading.orders import excluded, ordered_numbers
+from limner_worker.stages.interpretation.reading.sizes import SHAPES, shape_named, size
 from limner_worker.stages.interpretation.reading.things import END, LONGEST_WORD, any_, dangling, separators, things
 
 GRAMMAR: Final = frozenset(word for language in LANGUAGES for word in language.grammar.split())
@@ -40,9 +42,15 @@ class RequestPatterns:
     described: Pattern
     """A number of pictures that are described further: "four watercolor paintings"."""
     singulars: tuple[tuple[Pattern, str], ...]
+    single: tuple[Pattern, ...]
+    """No more than one picture."""
     seed: tuple[Pattern, ...]
     size: tuple[Pattern, ...]
     without: tuple[Pattern, ...]
+    joins: Pattern
+    """Words that join things."""
+    joined_last: Pattern
+    """A word or a mark that joins, at the end of a text."""
     joined_first: Pattern
     """A word that joins, at the beginning of a text."""
     doubled: Pattern
@@ -88,13 +96,16 @@ def patterns_for(language: Language) -> RequestPatterns:
         described=expression(_filled(_described(language), language)),
         singulars=_singulars(language),
         seed=compiled(_seed(language, adding)),
-        size=compiled(_size(language)),
-        without=compiled(_filled(source, language) for source in requests.without),
+        size=compiled(size(language)),
+        single=compiled(_filled(source, language) for source in requests.single),
+        without=compiled(_filled(source, language) for source in (excluded(language), *requests.without)),
         doubled=expression(_whole(any_(language.connectives.doubled), language)),
-        idle=expression(any_(language.connectives.idle)),
+        idle=expression(rf"(?:{any_(language.connectives.idle)})(?:\s\S{{1,20}}){{0,2}}"),
         another=expression(rf"(?:\s(?:{and_})|,(?:\s(?:{and_}))?)\s+(?={_beginning_another(language)})"),
         fixed=expression(_whole(any_(language.connectives.fixed), language, ended=True)),
         titled=expression(_whole(any_(requests.titled), language) + r"[^,.;:!?]*$"),
+        joins=expression(rf"{_whole(and_, language, ended=True)}|(?<!\w)(?:{any_(language.connectives.lists)})(?!\w)"),
+        joined_last=expression(rf"(?:[,、，]|{_whole(and_, language)})\W*$"),
         joined_first=expression(rf"^\W*(?:{and_})\s"),
         speech=expression(rf"(?<!\w)({any_(requests.speech)})\W*$"),
         lists=expression(separators(language)),
@@ -104,7 +115,7 @@ def patterns_for(language: Language) -> RequestPatterns:
         article_last=expression(rf"(?<!\w)(?:{any_(language.connectives.indefinite)})$"),
         joined_twice=compiled([rf"(?<!\w)({any_(language.connectives.and_)}) (?P<last>({adding})(?!\w))"])[0],
         dangling=expression(dangling(language)),
-        shapes={shape: compiled(_shape(shape, language)) for shape in SHAPES},
+        shapes={shape: compiled(shape_named(shape, language)) for shape in SHAPES},
         bare_shapes={shape: compiled([rf"^(?:{getattr(language.shapes, shape)})[.!]?$"]) for shape in SHAPES},
     )
 
@@ -155,7 +166,7 @@ def _picture_of(language: Language) -> tuple[str, ...]:
 def _counted(language: Language) -> tuple[str, ...]:
     """Return the patterns of a number of pictures: "a set of four different pictures of", "in four versions"."""
     if language.unspaced:
-        return ()
+        return ordered_numbers(language)
     pictures = language.pictures
     sets = rf"(?:(?<!\w)(?:{any_(pictures.sets)})\s+)?"
     count = rf"(?P<n>{{number}})(?:\s+(?:{any_(pictures.of)})\s*|\s+|-)"
@@ -165,9 +176,8 @@ def _counted(language: Language) -> tuple[str, ...]:
         rf"{sets}{count}{nouns}{_of(language)}",
         rf"{inside}{sets}{count}{nouns}{END}",
         rf"(?<!\w)(?:{any_(pictures.nouns)})\s*[:=]\s*(?P<n>{{number}}){END}",
-        rf"(?:(?<=^)|[,;:(])\s*(?P<n>{{number}})\s*(?:{any_(pictures.times)})(?!\w)\)?{END}",
-        rf"(?:(?<=^)|[,;:(])\s*(?P<n>\d{{1,4}})\s?[x×]\)?(?:{END}|\s+(?=[^\W\d]))",
-        rf"(?:(?<=^)|[\s,;:(])[x×]\s?(?P<n>\d{{1,4}})\)?(?:{END}|\s+(?=[^\W\d]))",
+        rf"(?:(?<=^)|[,;:.!?(])\s*(?P<n>{{number}})\s*(?:{any_(pictures.times)})(?!\w)\)?{END}",
+        *ordered_numbers(language),
         rf"(?<!\w)(?P<n>{{number}})\s+(?:{any_(pictures.of_them)}){END}",
     )
 
@@ -196,38 +206,6 @@ def _seed(language: Language, adding: str) -> tuple[str, ...]:
     both = (language, BY_CODE[FALLBACK])
     the = rf"(?:(?:{adding}) ?)?(?:(?:{words('seed.the', *both)}) )?"
     return (rf"{the}(?:{words('seed.word', *both)})\s*[:=#]?\s*(?P<seed>\d{{1,10}})",)
-
-
-def _size(language: Language) -> tuple[str, ...]:
-    both = (language, BY_CODE[FALLBACK])
-    start = "" if language.unspaced else r"(?<!\w)"  # "bufanda de 256x384" does not end in the word "a"
-    end = "" if language.unspaced else r"(?![^\W\d])"
-    before = rf"(?:{start}(?:{any_(language.size.before)}|size){end}\s*[:=]?\s*){{0,4}}+"
-    pixels = rf"(?:\s*(?:{words('size.pixels', *both)})(?![a-z]))"
-    after = rf"(?:{language.size.after})?" if language.size.after else ""
-    return (
-        (
-            rf"{before}(?<!\d)(?P<w>\d{{2,5}}){pixels}?\s*(?:[x×*хX]|{words('size.by', *both)})\s*"
-            rf"(?P<h>\d{{2,5}})(?!\d){pixels}?{after}"
-        ),
-        rf"{before}(?<!\d)(?P<w>\d{{2,4}}){pixels}{after}(?:{END}|(?=\s+(?:{any_(language.pictures.nouns)})(?!\w)))",
-    )
-
-
-def _shape(shape: str, language: Language) -> tuple[str, ...]:
-    """Return the patterns of a shape, which concern the picture's size or format and not its subject."""
-    found: list[str] = []
-    for each in dict.fromkeys((language, BY_CODE[FALLBACK])):
-        words_ = getattr(each.shapes, shape)
-        framed = each.shapes.frame.replace("{shape}", words_)
-        found += [source.replace("{end}", END) for source in (framed, *each.shapes.more.get(shape, ()))]
-        agreeing = rf"(?:{words_})(?:{each.shapes.endings})"
-        found.append(rf"(?<=[,;(，、；（])\s*{agreeing}\s*[)）]?{END}|^{agreeing}\s*[,:，、：]")
-    return (*found, rf"(?<![\d:])(?:{_RATIOS[shape]})(?![\d:])") if shape in _RATIOS else tuple(found)
-
-
-SHAPES: Final = ("small", "large", "square", "wide", "tall")
-_RATIOS: Final = {"square": "1:1", "wide": "16:9|3:2|4:3|21:9|16:10", "tall": "9:16|2:3|3:4|9:21|10:16"}
 
 
 @cache

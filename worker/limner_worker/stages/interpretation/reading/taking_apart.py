@@ -12,6 +12,7 @@ from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, joined, shortened, squeezed, tidy
 from limner_worker.stages.interpretation.reading.address import without_address
 from limner_worker.stages.interpretation.reading.fixed_names import BESIDE, is_named
+from limner_worker.stages.interpretation.reading.orders import body
 from limner_worker.stages.interpretation.reading.patterns import RequestPatterns, patterns_for, style_patterns
 from limner_worker.stages.interpretation.reading.spelling import respelled
 
@@ -68,7 +69,8 @@ def taken_apart(
     """
     patterns = patterns_for(language)
     asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
-    plain = respelled(squeezed(_in_one_line(text, patterns)), language)
+    told = text if message else body(text, language)
+    plain = respelled(squeezed(_in_one_line(told, patterns)), language)
     asked = plain if message or language.unspaced else without_address(plain, language)
     found = Found(_peeled(asked, asking, patterns.speech), language, said=plain)
     if match := _cut(found, patterns.seed):
@@ -126,6 +128,9 @@ def _count(found: Found, patterns: RequestPatterns) -> None:
         alone = not of and (patterns.dangling.search(before) or patterns.indefinite.fullmatch(match["n"]))
         return number_in(match["n"], found.language) is not None and not alone
 
+    if _cut(found, patterns.single):
+        found.n = 1
+        return
     match = _cut(found, patterns.counted, counts)
     if match is None and (match := patterns.described.search(found.text)) is not None:
         if not counts(match) or patterns.indefinite.fullmatch(match["n"]):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Final
 
 from limner_shared.domain.conditions import Conditions
@@ -23,6 +23,8 @@ SWITCH: Final = 1.5
 DOUBT: Final = 1.0
 """The cost of dropping a word, in addition: a word stays unless its probability of asking is above 0.73."""
 CERTAIN: Final = 0.9
+_LONGEST_JOINER: Final = 2
+"""The most characters that only join two parts of what is drawn, in a language without spaces."""
 _UNITS: Final = re.compile(r"\S+")
 _CHARACTERS: Final = re.compile(r"\S")
 _WORD: Final = re.compile(r"[^\W\d_]")
@@ -58,9 +60,10 @@ def without_asking(tagged: Tagged, language: Language, away: Sequence[tuple[int,
     unspaced = _is_unspaced(tagged.text, language)
     tagged = _marked(tagged, language, away)
     units = units_of(tagged.text, language)
-    dropped = _runs([mean_of(tagged.text, tagged.asking, span) for span in units])
+    words = [tagged.text[start:end] for start, end in units]
+    dropped = _sure(tagged, units, language)
     if not unspaced:
-        dropped = _closed(dropped, [tagged.text[start:end] for start, end in units])
+        dropped = _closed(dropped, words)
     spans: list[tuple[int, int]] = []
     for (start, end), drop in zip(units, dropped, strict=True):
         if drop:
@@ -73,33 +76,23 @@ def without_asking(tagged: Tagged, language: Language, away: Sequence[tuple[int,
     return rest if _WORD.search(rest) else tagged.text
 
 
-def merged(before: Conditions, after: Conditions, tagged: Tagged) -> Conditions:
+def merged(before: Conditions, after: Conditions) -> Conditions:
     """Return what the rules find in a text, with the prompt of the text without its words of asking.
 
-    What is found only after is added. A thing to leave out that is not found after is dropped if it certainly asks:
-    "no hurry" leaves nothing out.
+    What is found only after is added, but for things to leave out.
     """
     if len(after.prompt) > len(before.prompt):
         return before
     size = before if before.width is not None else after
-    things, left = (dict.fromkeys(filter(None, each.negative_prompt.split(", "))) for each in (before, after))
-    kept = [thing for thing in things if thing in left or not _asks(thing, tagged)]
     return before.model_copy(
         update={
             "prompt": after.prompt,
-            "negative_prompt": ", ".join(kept),
             "n": after.n if before.n is None else before.n,
             "style": before.style or after.style,
             "width": size.width,
             "height": size.height,
         }
     )
-
-
-def _asks(thing: str, tagged: Tagged) -> bool:
-    """Return whether the words of a thing certainly ask, where the text has them."""
-    start = tagged.text.find(thing)
-    return start >= 0 and mean_of(tagged.text, tagged.asking, (start, start + len(thing))) > CERTAIN
 
 
 def _marked(tagged: Tagged, language: Language, away: Sequence[tuple[int, int]]) -> Tagged:
@@ -154,6 +147,30 @@ def _runs(asking: Sequence[float]) -> list[bool]:
         found.append(dropping)
         dropping = of_drop if dropping else of_keep
     return found[::-1]
+
+
+def _sure(tagged: Tagged, units: Sequence[tuple[int, int]], language: Language) -> list[bool]:
+    """Return for each unit whether it is of a run of asking.
+
+    One that follows what is kept, without a mark between, must certainly ask, and by words that the rules know for it.
+    """
+    asking = [mean_of(tagged.text, tagged.asking, span) for span in units]
+    unspaced = _is_unspaced(tagged.text, language)
+    found: list[bool] = []
+    for drop, some in groupby(enumerate(_runs(asking)), key=lambda each: each[1]):
+        run = [at for at, _ in some]
+        start, end = units[run[0]][0], units[run[-1]][1]
+        marked = run[0] == 0 or _BREAK.search(tagged.text[units[run[0] - 1][1] - 1 : start + 1]) is not None
+        asks = sum(asking[at] for at in run) / len(run) > CERTAIN and _may_ask(tagged.text[start:end], language)
+        joins = unspaced and run[0] > 0 and len(run) <= _LONGEST_JOINER and run[-1] < len(units) - 1
+        found += [drop and (marked or asks) and not joins] * len(run)
+    return found
+
+
+def _may_ask(words: str, language: Language) -> bool:
+    """Return whether words have a stem of asking, if the language has such stems."""
+    stems = language.requests.asked
+    return not stems or expression(stems).search(words) is not None
 
 
 def _closed(dropped: Sequence[bool], words: Sequence[str]) -> list[bool]:

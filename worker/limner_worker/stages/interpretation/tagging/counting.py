@@ -8,6 +8,7 @@ from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language.number_words import number_in, number_pattern
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.reading.taking_apart import MOST
+from limner_worker.stages.interpretation.reading.things import any_
 from limner_worker.stages.interpretation.tagging.asking_words import Tagged, mean_of, units_of
 from limner_worker.stages.interpretation.tagging.leaving_out import runs
 
@@ -20,7 +21,9 @@ def counted(tagged: Tagged, language: Language) -> tuple[int, tuple[int, int]] |
 
     A number without other words beside it may as well count what to draw ("three pigs").
     """
-    pattern = expression(number_pattern(language))
+    number = number_pattern(language)
+    measured = rf"{number}(?=\s?(?:{any_(language.pictures.times)}))"  # not "여섯 분", six persons
+    pattern = expression(measured if language.unspaced else number)
     for span in runs(tagged.text, tagged.number, units_of(tagged.text, language)):
         words = tagged.text[slice(*span)]
         numbers = list(pattern.finditer(words))

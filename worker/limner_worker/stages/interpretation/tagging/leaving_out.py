@@ -20,6 +20,8 @@ POSSIBLE: Final = 0.1
 LIKELY: Final = 0.5
 SURE: Final = 0.8
 """How likely a thing must be one to leave out: the rules found it nowhere, and it may be what to draw."""
+CLEAR: Final = 0.6
+"""How likely the words beside the things must leave them out."""
 REFUSED: Final = 0.1
 """How likely words that the rules hold for leaving out must do so, at least."""
 DRAWN: Final = 0.05
@@ -47,20 +49,49 @@ def clauses(tagged: Tagged, language: Language) -> list[Clause]:
     units = characters_of(tagged.text) if language.unspaced else units_of(tagged.text, language)
     patterns = patterns_for(language)
     found: list[Clause] = []
-    for start, until in runs(tagged.text, tagged.leaving, units, POSSIBLE):
+    for first, until in runs(tagged.text, tagged.leaving, units, POSSIBLE):
+        start = _begun(tagged, (first, until), units, patterns)
         end = start + begins_another(tagged.text[start:until], patterns)
         if not start and (joins := patterns.joined_first.match(tagged.text[end:until])):
             end += joins.end()
         inside = [unit for unit in units if start <= unit[0] and unit[1] <= end]
         named = runs(tagged.text, tagged.left_out, inside)
-        sure = [span for span in named if mean_of(tagged.text, tagged.left_out, span) >= SURE]
-        things = [_plain(tagged.text[first:last], language) for first, last in sure]
+        spans = [span for span in named if mean_of(tagged.text, tagged.left_out, span) >= SURE]
+        sure = [tagged.text[slice(*span)] for span in spans]
+        things = [_plain(each, language) for each in sure]
         things = [thing for thing in things if thing and not patterns.idle.fullmatch(thing)]
-        says_so = sum(last - first for first, last in sure) < sum(last - first for first, last in inside)
+        others = [unit for unit in inside if not any(begins <= unit[0] < ends for begins, ends in spans)]
+        says_so = _has_others(tagged.text[start:end], sure, patterns)
+        says_so = says_so and sum(mean_of(tagged.text, tagged.leaving, unit) for unit in others) > CLEAR * len(others)
         named_so = any(is_named(tagged.text, (start, end), thing, patterns) for thing in things)
         if things and says_so and not named_so and not _is_said(tagged.text, (start, end), patterns):
             found.append(Clause((start, end), tuple(things)))
     return found
+
+
+def _begun(tagged: Tagged, span: tuple[int, int], units: Sequence[tuple[int, int]], patterns: RequestPatterns) -> int:
+    """Return where words that leave something out begin.
+
+    If some of the first words are in doubt, it is where the rules have it: "it is raining but leave out the umbrella".
+    """
+    inside = [unit for unit in units if span[0] <= unit[0] and unit[1] <= span[1]]
+
+    def says_so(unit: tuple[int, int]) -> float:
+        return mean_of(tagged.text, tagged.leaving, unit)
+
+    start, end = span
+    matches = (pattern.search(tagged.text, start, end) for pattern in patterns.without)
+    by_rules = min((match.start() for match in matches if match is not None), default=start)
+    before = [unit for unit in inside if unit[1] <= by_rules]
+    joined = patterns.joined_last.search(tagged.text[start:by_rules])
+    return by_rules if before and not joined and min(map(says_so, before)) < SURE else start
+
+
+def _has_others(text: str, things: Sequence[str], patterns: RequestPatterns) -> bool:
+    """Return whether a text has other words than things and what joins them."""
+    for thing in things:
+        text = text.replace(thing, ",", 1)
+    return any(each.isalnum() for each in patterns.joins.sub("", text))
 
 
 def extent(tagged: Tagged, language: Language) -> Callable[[str], int]:

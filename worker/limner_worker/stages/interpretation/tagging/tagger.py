@@ -62,7 +62,7 @@ class Tagger:
     def __call__(self, texts: Sequence[str]) -> list[Tagged]:
         """Return each text with the role of its characters; those that are not read have no role of asking."""
         found: list[Tagged] = []
-        read = self._states(texts)
+        read = self._states([_written(text) for text in texts])
         lengths = torch.tensor([max(1, len(pieces)) for pieces, _ in read])
         states = pad_sequence([states if len(states) else torch.zeros(1, 384) for _, states in read], batch_first=True)
         shares = self._network(states, lengths).softmax(-1)
@@ -76,3 +76,9 @@ class Tagger:
                     role[piece.start : piece.end] = [share] * (piece.end - piece.start)
             found.append(Tagged(text, *of_roles))
         return found
+
+
+def _written(text: str) -> str:
+    """Return a text in capitals alone in small letters: the encoder hardly knows its words."""
+    small = text.lower()
+    return small if text.isupper() and len(small) == len(text) else text

@@ -1,0 +1,47 @@
+"""The patterns of sizes in pixels, and of shapes ("square", "in landscape format"). No I/O."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, NOTHING, words
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.reading.things import END, any_
+
+SHAPES: Final = ("small", "large", "square", "wide", "tall")
+_RATIOS: Final = {"square": "1:1", "wide": "16:9|3:2|4:3|21:9|16:10", "tall": "9:16|2:3|3:4|9:21|10:16"}
+
+
+def size(language: Language) -> tuple[str, ...]:
+    """Return the patterns of a size in pixels, as width and height or as the side of a square."""
+    both = (language, BY_CODE[FALLBACK])
+    start = "" if language.unspaced else r"(?<!\w)"  # "bufanda de 256x384" does not end in the word "a"
+    end = "" if language.unspaced else r"(?![^\W\d])"
+    before = rf"(?:{start}(?:{any_(language.size.before)}|size){end}\s*[:=]?\s*){{0,4}}+"
+    pixels = rf"(?:\s*(?:{words('size.pixels', *both)})(?![a-z]))"
+    after = rf"(?:{language.size.after})?" if language.size.after else ""
+    square = rf"(?<!\w)(?:{language.shapes.square})(?:{language.shapes.endings})"
+    media = "|".join(map(re.escape, language.pictures.media)) or NOTHING
+    return (
+        (
+            rf"{before}(?<!\d)(?P<w>\d{{2,5}}){pixels}?\s*(?:[x×*хX]|{words('size.by', *both)})\s*"
+            rf"(?P<h>\d{{2,5}})(?!\d){pixels}?{after}"
+        ),
+        (
+            rf"(?:{square}\s+)?{before}(?<!\d)(?P<w>\d{{2,4}}){pixels}(?:\s+{square})?{after}"
+            rf"(?:{END}|(?=\s+(?:{any_(language.pictures.nouns)}|{media})(?!\w)))"
+        ),
+    )
+
+
+def shape_named(name: str, language: Language) -> tuple[str, ...]:
+    """Return the patterns of a shape, which concern the picture's size or format and not its subject."""
+    found: list[str] = []
+    for each in dict.fromkeys((language, BY_CODE[FALLBACK])):
+        words_ = getattr(each.shapes, name)
+        framed = each.shapes.frame.replace("{shape}", words_)
+        found += [source.replace("{end}", END) for source in (framed, *each.shapes.more.get(name, ()))]
+        agreeing = rf"(?:{words_})(?:{each.shapes.endings})"
+        found.append(rf"(?<=[,;(，、；（])\s*{agreeing}\s*[)）]?{END}|^{agreeing}\s*[,:，、：]")
+    return (*found, rf"(?<![\d:])(?:{_RATIOS[name]})(?![\d:])") if name in _RATIOS else tuple(found)
