@@ -39,6 +39,7 @@ A1111: dict[str, dict[str, Any]] = {
         "hr_scale": 2,
         "denoising_strength": 0.7,
         "hr_second_pass_steps": 0,
+        "hr_additional_modules": [],
         "override_settings": {"CLIP_stop_at_last_layers": 1},
         "override_settings_restore_afterwards": True,
         "clip_skip": 1,
