@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
-from limner_worker.codec.compression import HEADER, Codec, CompressionError, psnr
+from limner_worker.codec.compression import HEADER, MAGIC, MAX_STEP, MIN_STEP, Codec, CompressionError, psnr
 from limner_worker.networks.autoencoder import Autoencoder
 
 
@@ -53,6 +54,42 @@ def test_a_foreign_or_truncated_file_or_one_of_other_weights_is_refused(codec: C
         codec.unpack(packed[: HEADER.size] + b"nonsense")
     with pytest.raises(CompressionError, match="other weights"):
         Codec(codec.autoencoder, "cd" * 32).unpack(packed)
+
+
+def header(codec: Codec, width: int, height: int, step: float) -> bytes:
+    return HEADER.pack(MAGIC, bytes.fromhex(codec.sha256)[:8], width, height, step)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "step"),
+    [
+        (0, 64, 0.25), (64, 0, 0.25), (8193, 64, 0.25), (64, 65535, 0.25),
+        (64, 64, 0.0), (64, 64, -1.0), (64, 64, 9.0), (64, 64, float("inf")), (64, 64, float("nan")),
+    ],
+)  # fmt: skip
+def test_a_header_that_no_file_has_is_refused_before_anything_is_unpacked(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch, width: int, height: int, step: float
+) -> None:
+    monkeypatch.setattr(zlib, "decompressobj", lambda: pytest.fail("unpacked"))
+    with pytest.raises(CompressionError, match="damaged"):
+        codec.unpack(header(codec, width, height, step) + zlib.compress(bytes(16 * 8 * 8)))
+
+
+@pytest.mark.parametrize("extra", [-1, 1, 1 << 20])
+def test_a_file_with_fewer_or_more_latents_than_its_size_is_refused(codec: Codec, extra: int) -> None:
+    with pytest.raises(CompressionError, match="number of its latents"):
+        codec.unpack(header(codec, 64, 64, 0.25) + zlib.compress(bytes(16 * 8 * 8 + extra)))
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content + b"more"])
+def test_a_file_that_ends_too_early_or_too_late_is_refused(codec: Codec, damage: Any) -> None:
+    with pytest.raises(CompressionError, match="number of its latents"):
+        codec.unpack(header(codec, 64, 64, 0.25) + damage(zlib.compress(bytes(16 * 8 * 8))))
+
+
+@pytest.mark.parametrize("step", [MIN_STEP, MAX_STEP])
+def test_the_finest_and_the_coarsest_step_are_unpacked(codec: Codec, step: float) -> None:
+    assert codec.unpack(codec.pack(picture(64, 64), step)).shape == (64, 64, 3)
 
 
 def test_psnr_matches_its_definition() -> None:

@@ -35,3 +35,15 @@ def test_a_prompt_of_several_emoji_is_a_scene_of_them(reader: PromptReader) -> N
     scene = reader.read(spec("🍎🍌"), 16).scene
     assert scene is not None
     assert [each.name for each in scene.objects] == ["red apple", "banana"]
+
+
+@pytest.mark.parametrize("most", [1, 2, 4, 16])
+@pytest.mark.parametrize("prompt", ["six red apples", "three red apples and two bananas"])
+def test_a_scene_has_no_more_drawings_than_the_model_draws_at_once(
+    reader: PromptReader, prompt: str, most: int
+) -> None:
+    scene = reader.read(spec(prompt), most).scene
+    if scene is None:
+        assert most < 2, "there are more things than drawings: the prompt is drawn as a whole"
+    else:
+        assert sum(scene.drawings) == min(most, 6 if prompt.startswith("six") else 5)

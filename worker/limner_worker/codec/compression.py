@@ -20,6 +20,8 @@ TILE: Final = 64
 MAX_SIDE: Final = 8192
 MIN_STEP: Final = 0.01
 MAX_STEP: Final = 4.0
+STEPS: Final = tuple(float(np.float32(step)) for step in (MIN_STEP, MAX_STEP))
+"""The limits as a header has them."""
 TILES_AT_ONCE: Final = 64
 """Tiles in one call of the autoencoder."""
 HEADER: Final = struct.Struct("<4s8sHHf")
@@ -64,15 +66,10 @@ class Codec:
             raise CompressionError(
                 "This file was packed with other weights of the autoencoder, which are needed to unpack it."
             )
+        if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and STEPS[0] <= step <= STEPS[1]):
+            raise CompressionError("This file is damaged: its header has a size or a step that no file has.")
         down, across = -(-height // TILE), -(-width // TILE)
-        size = down * across * 16 * 8 * 8
-        reader = zlib.decompressobj()
-        try:
-            content = reader.decompress(packed[HEADER.size :], size)
-        except zlib.error as error:
-            raise CompressionError("This file is damaged.") from error
-        if len(content) != size or not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
-            raise CompressionError("This file is damaged: the number of its latents does not match its size.")
+        content = _decompressed(packed[HEADER.size :], down * across * 16 * 8 * 8)
         symbols = torch.as_tensor(np.frombuffer(content, np.int8).reshape(16, down * across, 8, 8).copy())
         tiles = self._decode(symbols.permute(1, 0, 2, 3).float() * step)
         return _join_tiles(tiles, down, across)[:height, :width]
@@ -86,6 +83,19 @@ class Codec:
     def _decode(self, latents: Tensor) -> Tensor:
         parts = torch.split(self.autoencoder.denormalise(latents), TILES_AT_ONCE)
         return torch.cat([self.autoencoder.decode(part) for part in parts])
+
+
+def _decompressed(content: bytes, size: int) -> bytes:
+    """Return the `size` bytes that zlib packed. Raises CompressionError if they are more or fewer."""
+    reader = zlib.decompressobj()
+    try:
+        unpacked = reader.decompress(content, size)
+        more = b"" if reader.eof else reader.decompress(reader.unconsumed_tail, 1)
+    except zlib.error as error:
+        raise CompressionError("This file is damaged.") from error
+    if len(unpacked + more) != size or not reader.eof or reader.unused_data:
+        raise CompressionError("This file is damaged: the number of its latents does not match its size.")
+    return unpacked
 
 
 def psnr(left: Picture, right: Picture) -> float:

@@ -53,8 +53,9 @@ class PromptReader:
         if spec.scenes is None or spec.scene is not None:
             return None if spec.scenes is None else spec.scene
         prompt = emoji.spelled(spec.prompt)
-        scene = self._scenes.read(prompt, spec.scenes)
-        if scene is None or len(scene.objects) > most:
+        rule = spec.scenes.model_copy(update={"most": min(most, spec.scenes.most)})
+        scene = self._scenes.read(prompt, rule)
+        if scene is None:
             return None
         return None if scene.plain and self._is_whole(prompt, spec.nearest_name, scene.objects[0].name) else scene
 
