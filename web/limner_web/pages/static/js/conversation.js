@@ -18,6 +18,7 @@ const entries = new Map(); // turn id -> {element, job, previewedAt}
 let conversation = null; // the conversation on the page
 let shown = []; // its turns from the first to the last, along the chosen branch
 let editing = null; // the turn whose message is being edited
+let isSending = false;
 let picked = null; // {turn, seed}: the picture, of several, from which the next message goes on
 
 // --- choosing the branch -------------------------------------------------------------------------------------
@@ -173,7 +174,18 @@ const showError = (error) => { $("#problem").textContent = error.message; $("#pr
 const tryAction = (action) => action().then(() => { $("#problem").hidden = true; }, showError);
 
 // `place` says after which turn the message comes, or instead of which, and may have fields that override its words.
-async function post(text, { after, instead, ...given } = {}) {
+// While one message is sent, a second press of a key or button is not a second message.
+async function post(text, place) {
+  if (isSending) return;
+  isSending = true;
+  try {
+    await deliver(text, place);
+  } finally {
+    isSending = false;
+  }
+}
+
+async function deliver(text, { after, instead, ...given } = {}) {
   const fields = { message: text, model: form.elements.model.value, ...given };
   if (!conversation) {
     conversation = await send("POST", "conversations", fields);
@@ -207,20 +219,40 @@ function edit(turn) {
   message.focus();
 }
 
-function resetForm() {
+function stopEditing() {
   editing = null;
   goOnFrom(lastJob());
-  message.value = "";
-  message.style.removeProperty("height");
   form.classList.remove("editing");
+}
+
+function resetForm() {
+  stopEditing();
+  message.value = "";
+}
+
+// The field is free for the next message while this one is sent; one that could not be sent is put back.
+async function sendMessage() {
+  const [text, edited] = [message.value, editing];
+  if (isSending || !text.trim()) return;
+  message.value = "";
+  try {
+    await post(text, { ...placeOf(), ...attachedFields() });
+  } catch (error) {
+    message.value = [text, message.value].filter(Boolean).join("\n");
+    throw error;
+  }
+  if (editing === edited) stopEditing();
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (message.value.trim()) tryAction(() => post(message.value, { ...placeOf(), ...attachedFields() }).then(resetForm));
+  tryAction(sendMessage);
 });
 message.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); form.requestSubmit(); }
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    if (!event.repeat) form.requestSubmit();
+  }
   if (event.key === "Escape" && editing) resetForm();
   else if (event.key === "Escape") pick(null);
 });

@@ -185,7 +185,7 @@ export function setUpForm(onSubmit) {
     keepDraft();
   });
   fields.prompt.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); form.requestSubmit(); }
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); if (!event.repeat) form.requestSubmit(); }
     if (["ArrowUp", "ArrowDown"].includes(event.key)) stepThroughHistory(event);
   });
   return draft;
