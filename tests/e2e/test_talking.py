@@ -1,14 +1,22 @@
-"""The conversation page while messages are on their way, in a real browser."""
+"""The conversation page while messages, conversations and previews are on their way, in a real browser."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import httpx
 from playwright.sync_api import Page, Request, Route, expect
 
+from tests.e2e.bulks import SMALL
 from tests.processes import eventually
 
 OpenPage = Callable[..., Page]
+
+
+def talk(service: int, message: str) -> str:
+    """The id of a conversation with one message."""
+    url = f"http://127.0.0.1:{service}/api/v1/conversations"
+    return httpx.post(url, json=SMALL | {"message": message}).json()["id"]
 
 
 def posts(page: Page) -> list[Request]:
@@ -67,3 +75,57 @@ def test_a_message_that_cannot_be_sent_is_back_in_the_field(open_page: OpenPage)
     held[0].abort()
     expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
     expect(message).to_have_value("a red car\nwith a hat")
+
+
+def test_a_message_stays_in_its_conversation_while_another_one_is_opened(service: int, open_page: OpenPage):
+    talk(service, "one red car, please")
+    page = open_page(f"/conversation#{talk(service, 'one green frog, please')}")
+    held = hold(page, "**/messages")
+    message, said = page.get_by_label("Message"), page.locator(".turn .message p")
+    expect(said).to_have_text(["one green frog, please"])
+    message.fill("yellow")
+    page.keyboard.press("Enter")
+    eventually(lambda: bool(held))
+    page.get_by_role("link", name="one red car").first.click()
+    expect(said).to_have_text(["one red car, please"])
+    with page.expect_response("**/messages"):
+        held[0].continue_()
+    page.unroute("**/messages")
+    with page.expect_request("**/messages") as sent:
+        message.fill("bluer")
+        page.keyboard.press("Enter")
+    expect(said).to_have_text(["one red car, please", "bluer"])
+    assert page.url.rpartition("#")[2] in sent.value.url
+
+
+def test_a_message_for_a_new_conversation_may_be_left_behind(open_page: OpenPage):
+    page = open_page("/conversation")
+    held = hold(page, "**/api/v1/conversations")
+    page.get_by_label("Message").fill("a lonely lemon, 64x64")
+    page.keyboard.press("Enter")
+    eventually(lambda: bool(held))
+    page.get_by_role("button", name="New conversation").click()
+    held[0].continue_()
+    expect(page.get_by_role("link", name="a lonely lemon")).to_be_visible()  # in the list
+    expect(page.locator(".turn")).to_have_count(0)
+    assert "#" not in page.url
+
+
+def test_a_conversation_that_cannot_be_loaded_gets_no_message_and_neither_does_the_one_before(
+    service: int, open_page: OpenPage
+):
+    lost = talk(service, "one purple plum, please")
+    page = open_page(f"/conversation#{talk(service, 'one orange, please')}")
+    expect(page.locator(".turn")).to_have_count(1)
+    page.route(f"**/conversations/{lost}", lambda route: route.fulfill(status=503, json={}))
+    page.get_by_role("link", name="one purple plum").first.click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.locator(".turn")).to_have_count(0)
+    seen = posts(page)
+    page.get_by_label("Message").fill("riper")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Message")).to_have_value("riper")
+    page.unroute(f"**/conversations/{lost}")
+    page.keyboard.press("Enter")
+    expect(page.locator(".turn .message p")).to_have_text(["one purple plum, please", "riper"])
+    assert [request.url.split("/")[-2:] for request in seen] == [[lost, "messages"]]

@@ -18,6 +18,8 @@ const entries = new Map(); // turn id -> {element, job, previewedAt}
 let conversation = null; // the conversation on the page
 let shown = []; // its turns from the first to the last, along the chosen branch
 let editing = null; // the turn whose message is being edited
+let opening = Promise.resolve(); // the loading of the conversation that the address names
+let visit = 0; // counts the conversations that were opened here
 let isSending = false;
 let picked = null; // {turn, seed}: the picture, of several, from which the next message goes on
 
@@ -179,24 +181,33 @@ async function post(text, place) {
   if (isSending) return;
   isSending = true;
   try {
+    await opening.catch(open); // once more
     await deliver(text, place);
   } finally {
     isSending = false;
   }
 }
 
+// A message goes to the conversation that is open when it is sent. If another one is open when it is answered, nothing is
+// shown of it: its own conversation has it when it is opened again.
 async function deliver(text, { after, instead, ...given } = {}) {
   const fields = { message: text, model: form.elements.model.value, ...given };
+  const own = visit;
   if (!conversation) {
-    conversation = await send("POST", "conversations", fields);
-    history.pushState(null, "", `#${conversation.id}`);
-    choose(conversation.turns.at(-1));
+    const made = await send("POST", "conversations", fields);
+    if (own === visit) {
+      conversation = made;
+      history.pushState(null, "", `#${made.id}`);
+      choose(made.turns.at(-1));
+    }
     await listTalks();
+    if (own !== visit) return;
   } else {
     const path = `conversations/${conversation.id}`;
     const turn = instead
       ? await send("PUT", `${path}/turns/${instead}`, fields)
       : await send("POST", `${path}/messages`, { ...fields, after: after || shown.at(-1)?.id });
+    if (own !== visit) return;
     conversation.turns.push(turn);
     choose(turn);
   }
@@ -267,20 +278,40 @@ setUpTalks({
   onDeleted: (id) => { if (id === conversation?.id) $("#new").click(); else tryAction(listTalks); },
 });
 
-async function open() {
+function open() {
+  opening = load();
+  return opening;
+}
+
+// Where the conversation cannot be loaded, no other one is open in its place.
+async function load() {
+  const own = ++visit;
   const [id, last] = location.hash.slice(1).split("/");
+  let found = null;
+  try {
+    found = id ? await getJson(`conversations/${id}`) : null;
+  } finally {
+    if (own === visit) {
+      conversation = found;
+      choose(found?.turns.find((each) => each.id === last) ?? found?.turns.at(-1));
+    }
+  }
+  if (own !== visit) return;
+  if (found) form.elements.model.value = found.turns.findLast(({ job }) => job)?.job.model || form.elements.model.value;
+  showAttached();
+}
+
+// Opens the conversation that the address names, and shows it in the list.
+async function visitTalk() {
   resetForm();
-  conversation = id ? await getJson(`conversations/${id}`) : null;
-  if (conversation) form.elements.model.value = conversation.turns.findLast(({ job }) => job)?.job.model || form.elements.model.value;
-  choose(conversation?.turns.find((each) => each.id === last) ?? conversation?.turns.at(-1));
+  await open();
   await listTalks();
   foldTalks();
-  showAttached();
   message.focus();
 }
 
-$("#new").onclick = () => { history.pushState(null, "", location.pathname); tryAction(open); };
-addEventListener("popstate", () => tryAction(open));
+$("#new").onclick = () => { history.pushState(null, "", location.pathname); tryAction(visitTalk); };
+addEventListener("popstate", () => tryAction(visitTalk));
 
 // --- updates ------------------------------------------------------------------------------------------------------
 
@@ -303,5 +334,5 @@ setInterval(() => {
 
 setUpAttaching($(".thread"));
 dock($("#compose"));
-tryAction(open);
+tryAction(visitTalk);
 follow({ onUnknown: () => false });
