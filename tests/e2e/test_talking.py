@@ -8,9 +8,21 @@ import httpx
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.e2e.bulks import SMALL
+from tests.e2e.states import photo
 from tests.processes import eventually
 
 OpenPage = Callable[..., Page]
+LATE_PREVIEWS = """
+const read = Response.prototype.blob;
+window.previews = 0;
+Response.prototype.blob = async function () {
+    const body = await read.call(this);
+    if (!this.url.endsWith("/preview")) return body;
+    window.previews += 1;
+    await new Promise((go) => { addEventListener("late", go, { once: true }); });
+    return body;
+};
+"""
 
 
 def talk(service: int, message: str) -> str:
@@ -129,3 +141,20 @@ def test_a_conversation_that_cannot_be_loaded_gets_no_message_and_neither_does_t
     page.keyboard.press("Enter")
     expect(page.locator(".turn .message p")).to_have_text(["one purple plum, please", "riper"])
     assert [request.url.split("/")[-2:] for request in seen] == [[lost, "messages"]]
+
+
+def test_a_late_preview_does_not_replace_the_finished_pictures(open_page: OpenPage):
+    page = open_page("/conversation")
+    page.add_init_script(LATE_PREVIEWS)
+    page.reload()
+    body = photo()["buffer"]
+    page.route("**/preview", lambda route: route.fulfill(content_type="image/png", body=body))
+    page.get_by_label("Message").fill("4 pictures of a red car, 100 steps")
+    page.keyboard.press("Enter")
+    eventually(lambda: page.evaluate("previews"), 60)
+    reply = page.locator(".turn .reply")
+    expect(reply.locator(".choice")).to_have_count(4, timeout=60_000)
+    page.evaluate("dispatchEvent(new Event('late'))")
+    page.evaluate("new Promise((go) => { setTimeout(go); })")  # after what the event has released
+    expect(reply.locator(".choice")).to_have_count(4)
+    expect(reply.locator(".preview")).to_have_count(0)

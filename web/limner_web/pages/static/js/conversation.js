@@ -141,6 +141,7 @@ function showUnderstood({ element, turn }, job) {
 
 // One of several pictures can be chosen to go on from: the next message keeps its seed.
 function showPictures({ element, turn }, job) {
+  removePreview(element);
   const show = (image) => el("img", { width: image.width, height: image.height, alt: image.alt_text || job.prompt, src: pictureUrl(image) });
   const choice = (image, at) => el("button", { type: "button", className: "choice", title: t("Go on from this picture"), ariaLabel: t("Go on from picture %(n)s: %(text)s", { n: at + 1, text: image.alt_text || job.prompt }), aria: { pressed: false }, data: { seed: image.seed }, onclick: () => pick(picked?.seed === image.seed && picked.turn === turn.id ? null : { turn: turn.id, seed: image.seed }) }, show(image), icon("check"));
   const pictures = job.images.map(job.images.length > 1 ? choice : show);
@@ -158,12 +159,20 @@ function pick(choice) {
   if (choice) message.focus();
 }
 
+function removePreview(element) {
+  const preview = $(".preview", element);
+  if (preview) URL.revokeObjectURL(preview.src);
+  preview?.remove();
+}
+
 async function showPreview(entry) {
   if (document.hidden || Date.now() - (entry.previewedAt || 0) < 900) return;
   entry.previewedAt = Date.now();
   const answer = await call(`jobs/${entry.job.id}/preview`);
-  if (answer.status !== 200 || ended(entry.job)) return;
-  const url = URL.createObjectURL(await answer.blob());
+  if (answer.status !== 200) return;
+  const body = await answer.blob();
+  if (ended(entry.job)) return; // the pictures are shown by now
+  const url = URL.createObjectURL(body);
   const img = $(".preview", entry.element) || Object.assign(new Image(), { className: "preview", alt: "" });
   URL.revokeObjectURL(img.src);
   img.src = url;
