@@ -56,6 +56,26 @@ export async function send(method, path, body) {
   return answer.status === 204 ? null : answer.json();
 }
 
+const PAST = ["gone", "idempotency_conflict", "invalid_state"]; // codes of a key that makes nothing any more
+const unanswered = new Map(); // what was sent and had no answer -> its idempotency key
+
+const newKey = () => [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16).padStart(8, "0")).join("");
+
+// Sends a request that makes something; `body` is text. Its answer may be lost although the thing was made: sent again
+// unchanged, the request has the same idempotency key, so that the thing is made once.
+export async function make(path, body, { method = "POST", type = "application/json", key: given } = {}) {
+  const content = `${method} ${path}\n${body}`;
+  const key = given ?? unanswered.get(content) ?? newKey();
+  unanswered.delete(content);
+  try {
+    const headers = { "Idempotency-Key": key, ...(body !== undefined && { "Content-Type": type }) };
+    return await (await call(path, { method, body, headers })).json();
+  } catch (error) {
+    if (!PAST.includes(error.problem?.code)) unanswered.set(content, key);
+    throw error;
+  }
+}
+
 // A small picture of at most this width, which must be one that the API offers.
 export const thumbnailUrl = (image, width) => (image.width > width ? `${image.url}?format=webp&width=${width}` : pictureUrl(image));
 

@@ -1,6 +1,6 @@
 // The conversation page: sends messages to the native API and shows each with its pictures.
 import { attachedFields, goOnFrom, inputUrl, setUpAttaching, showAttached } from "./attach.js";
-import { call, getJson, pictureUrl, send } from "./api.js";
+import { call, getJson, make, pictureUrl, send } from "./api.js";
 import { dock } from "./dock.js";
 import { $, $$, el, icon } from "./dom.js";
 import { t } from "./i18n.js";
@@ -203,7 +203,7 @@ async function deliver(text, { after, instead, ...given } = {}) {
   const fields = { message: text, model: form.elements.model.value, ...given };
   const own = visit;
   if (!conversation) {
-    const made = await send("POST", "conversations", fields);
+    const made = await make("conversations", JSON.stringify(fields));
     if (own === visit) {
       conversation = made;
       history.pushState(null, "", `#${made.id}`);
@@ -214,8 +214,8 @@ async function deliver(text, { after, instead, ...given } = {}) {
   } else {
     const path = `conversations/${conversation.id}`;
     const turn = instead
-      ? await send("PUT", `${path}/turns/${instead}`, fields)
-      : await send("POST", `${path}/messages`, { ...fields, after: after || shown.at(-1)?.id });
+      ? await make(`${path}/turns/${instead}`, JSON.stringify(fields), { method: "PUT" })
+      : await make(`${path}/messages`, JSON.stringify({ ...fields, after: after || shown.at(-1)?.id }));
     if (own !== visit) return;
     conversation.turns.push(turn);
     choose(turn);

@@ -1,6 +1,6 @@
 // The grid page: plans a grid, draws it as one bulk, shows it as it comes and saves it as one picture.
 import { again, vary } from "./actions.js";
-import { call, getJson, send, thumbnailUrl } from "./api.js";
+import { getJson, make, send, thumbnailUrl } from "./api.js";
 import { bulkEstimate } from "./cost.js";
 import { $, el } from "./dom.js";
 import { drawGrid } from "./grid-picture.js";
@@ -53,7 +53,7 @@ form.addEventListener("submit", async (event) => {
   submit.disabled = true;
   try {
     const body = requests.map((request) => `${JSON.stringify(request)}\n`).join("");
-    const made = await (await call("bulks", { method: "POST", headers: { "Content-Type": "application/jsonl" }, body })).json();
+    const made = await make("bulks", body, { type: "application/jsonl" });
     history.pushState(null, "", `?bulk=${made.id}`);
     await show(made.id);
   } catch (error) {
