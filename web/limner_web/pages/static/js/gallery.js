@@ -137,11 +137,12 @@ async function load(own) {
 // What changed before the events began: newer pictures, and deleted ones among the newest.
 async function catchUp() {
   const own = generation;
+  const before = [...found];
   const page = await getJson(`jobs?${wantedJobs()}`);
   if (own !== generation) return;
   const known = new Set(page.items.map(({ id }) => id));
   const oldest = page.next ? page.items.at(-1)?.id : "";
-  for (const [id, { job }] of found) if (job.id >= oldest && !known.has(job.id)) found.delete(id);
+  for (const [id, { job }] of before) if (job.id >= oldest && !known.has(job.id)) found.delete(id);
   page.items.forEach(add);
   arrange();
 }

@@ -9,7 +9,7 @@ import { failure } from "./errors.js";
 import { setUpEstimate } from "./estimate.js";
 import { clearError, fillForm, form, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
 import { t } from "./i18n.js";
-import { jobs, open, put, refresh, watch } from "./jobs.js";
+import { drop, jobs, open, put, refresh, watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
 import { setUpLooks } from "./looks.js";
@@ -141,7 +141,15 @@ async function more() {
   requestAnimationFrame(() => { isLoading = false; showState(); });
 }
 
-const newest = async () => (await getJson(`jobs?limit=${NEWEST}`)).items.forEach(put);
+// What changed before the events began: newer jobs, and deleted ones among the newest.
+async function newest() {
+  const before = [...tiles.keys()];
+  const { items, next } = await getJson(`jobs?limit=${NEWEST}`);
+  const oldest = next ? items.at(-1)?.id : "";
+  const known = new Set(items.map(({ id }) => id));
+  for (const id of before) if (id >= oldest && !known.has(id)) drop(id);
+  items.forEach(put);
+}
 
 function showSkeletons() {
   gallery.append(...Array.from({ length: 6 }, () => el("div", { className: "skeleton tile-skeleton", ariaHidden: "true" })));
