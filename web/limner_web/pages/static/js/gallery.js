@@ -147,6 +147,23 @@ async function catchUp() {
   arrange();
 }
 
+// What a bulk has drawn since it was last asked for: its newest jobs, as far back as there are new ones.
+async function addOfBulk(id) {
+  if (query().get("origin") && query().get("origin") !== "bulk") return;
+  const [own, wanted] = [generation, wantedJobs()];
+  if (wanted.has("bulk") && wanted.get("bulk") !== id) return;
+  wanted.delete("origin");
+  wanted.set("bulk", id);
+  let isNew = true;
+  while (isNew) {
+    const page = await getJson(`jobs?${wanted}`);
+    if (own !== generation) return;
+    isNew = page.items.flatMap(add).length > 0 && page.next !== null;
+    wanted.set("cursor", page.next);
+    arrange();
+  }
+}
+
 // A filter finds a job by any of its pictures; only those that match themselves are shown. Returns what is new or changed.
 function add(job) {
   const wanted = query();
@@ -317,4 +334,4 @@ getJson("bulks").then(({ items }) => {
   for (const bulk of items) if (![...select.options].some((option) => option.value === bulk.id)) select.append(new Option(`${dateTime(bulk.created_at)} · ${count(bulk.total, "job")}`, bulk.id));
 }, () => {});
 await restart();
-follow({ onConnect: () => { ($("#failed").hidden ? catchUp() : restart()).catch(() => {}); } });
+follow({ onConnect: () => { ($("#failed").hidden ? catchUp() : restart()).catch(() => {}); }, onBulk: (id) => { addOfBulk(id).catch(() => {}); } });

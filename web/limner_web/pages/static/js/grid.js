@@ -66,7 +66,7 @@ form.addEventListener("submit", async (event) => {
 
 // --- showing ---------------------------------------------------------------------------------------------------------------
 
-async function show(id) {
+async function read(id) {
   const found = [];
   let cursor = null;
   do {
@@ -74,7 +74,11 @@ async function show(id) {
     found.push(...page.items.filter(({ metadata }) => metadata.grid));
     cursor = page.next;
   } while (cursor);
-  found.sort((a, b) => a.line - b.line);
+  return found.sort((a, b) => a.line - b.line);
+}
+
+async function show(id) {
+  const found = await read(id);
   bulk = id;
   members = []; // so that the grid is drawn once
   found.forEach(put);
@@ -153,6 +157,7 @@ $("#cancel").onclick = () => attempt(async () => { await send("POST", `bulks/${b
 addEventListener("popstate", () => location.reload());
 
 setUpPlan(showPlan);
-follow({ onUnknown: () => false });
+const update = () => { if (bulk && !cells().every(ended)) read(bulk).then((found) => found.forEach(put), () => {}); };
+follow({ onUnknown: () => false, onConnect: update, onBulk: (id) => { if (id === bulk) update(); } });
 const wanted = new URLSearchParams(location.search).get("bulk");
 if (wanted) await attempt(() => show(wanted));
