@@ -21,8 +21,7 @@ def bulk(page: Page) -> None:
 
 def grid(page: Page) -> None:
     page.get_by_label("Prompt", exact=True).fill("sunflower")
-    page.get_by_label("Columns: parameter").select_option("Seed")
-    page.get_by_role("textbox", name="Columns: Seed").fill("1, 2")
+    page.get_by_role("textbox", name="Columns: Steps").fill("1, 2")
 
 
 def conversation(page: Page) -> None:

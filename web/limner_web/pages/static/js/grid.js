@@ -4,7 +4,7 @@ import { getJson, make, send, thumbnailUrl } from "./api.js";
 import { bulkEstimate } from "./cost.js";
 import { $, el } from "./dom.js";
 import { drawGrid } from "./grid-picture.js";
-import { NAMES, readPlan, setUpPlan } from "./grid-plan.js";
+import { changeSeed, NAMES, readPlan, setUpPlan } from "./grid-plan.js";
 import { number, t, tn } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
@@ -54,6 +54,7 @@ form.addEventListener("submit", async (event) => {
   try {
     const body = requests.map((request) => `${JSON.stringify(request)}\n`).join("");
     const made = await make("bulks", body, { type: "application/jsonl" });
+    changeSeed();
     history.pushState(null, "", `?bulk=${made.id}`);
     await show(made.id);
   } catch (error) {
