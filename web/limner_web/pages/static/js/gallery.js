@@ -143,6 +143,7 @@ async function catchUp() {
   const known = new Set(page.items.map(({ id }) => id));
   const oldest = page.next ? page.items.at(-1)?.id : "";
   for (const [id, { job }] of before) if (job.id >= oldest && !known.has(job.id)) found.delete(id);
+  page.items.forEach(removeOld);
   page.items.forEach(add);
   arrange();
 }
@@ -164,15 +165,28 @@ async function addOfBulk(id) {
   }
 }
 
-// A filter finds a job by any of its pictures; only those that match themselves are shown. Returns what is new or changed.
-function add(job) {
+// A filter finds a job by any of its pictures; only those that match themselves are shown.
+function fits({ job, image }) {
   const wanted = query();
-  const added = [];
   const [isLoved, tag] = [wanted.has("favourite"), wanted.get("tag")];
+  return (!isLoved || isMarked({ job, image })) && (!tag || image.tags.includes(tag) || job.tags.includes(tag));
+}
+
+// Removes what the job no longer has, or what no longer fits the filter.
+function removeOld(job) {
+  const images = new Map(job.images.map((image) => [image.id, image]));
+  for (const [id, before] of found) {
+    const image = images.get(id);
+    if (before.job.id === job.id && before.job.version < job.version && !(image && fits({ job, image }))) found.delete(id);
+  }
+}
+
+// Returns what is new or changed.
+function add(job) {
+  const added = [];
   for (const image of job.images) {
-    const fits = (!isLoved || isMarked({ job, image })) && (!tag || image.tags.includes(tag) || job.tags.includes(tag));
     const before = found.get(image.id);
-    if (!fits || before?.job.version >= job.version) continue; // an answer that was under way must not undo a mark
+    if (!fits({ job, image }) || before?.job.version >= job.version) continue; // an answer that was under way must not undo a mark
     found.set(image.id, { job, image });
     added.push({ job, image });
     if (before && isMarked(before) !== isMarked({ job, image })) grid.redraw(image.id);
@@ -187,6 +201,7 @@ const inOrder = () => [...found.values()].filter(({ image }) => !hidden.has(imag
 function arrange() {
   list = inOrder();
   show();
+  viewer.refresh();
 }
 
 function show() {
@@ -278,8 +293,9 @@ async function loveAll() {
 const deletable = ({ job, image }) => (job.images.length === 1 ? job : image);
 
 const hideOf = (images) => {
-  const set = (on) => { for (const { id } of images) { if (on) hidden.add(id); else hidden.delete(id); } arrange(); viewer.update(); };
-  return { hide: () => set(true), show: () => set(false) };
+  const set = (ids, on) => { for (const id of ids) { if (on) hidden.add(id); else hidden.delete(id); } arrange(); viewer.update(); };
+  const idsOf = (target) => (target.images ?? [target]).map(({ id }) => id);
+  return { hide: () => set(images.map(({ id }) => id), true), show: (targets) => set(targets.flatMap(idsOf), false) };
 };
 
 function deleteAll() {
@@ -325,8 +341,11 @@ addShortcuts(
 );
 watch((job, before) => {
   if (!job) for (const [id, picture] of found) { if (picture.job.id === before.id) found.delete(id); }
-  else if (job.status === "succeeded" && isWanted(job)) add(job);
-  else return;
+  else if (job.status !== "succeeded") return;
+  else {
+    removeOld(job);
+    if (isWanted(job)) add(job);
+  }
   arrange();
 });
 getJson("bulks").then(({ items }) => {

@@ -110,6 +110,7 @@ function draw() {
   const focused = $("#grid").contains(document.activeElement) ? document.activeElement.closest("[id]").id : null;
   $("#grid").replaceChildren(head, body);
   if (focused) document.getElementById(focused)?.focus();
+  viewer.refresh();
   showState();
 }
 

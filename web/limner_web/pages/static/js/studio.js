@@ -106,6 +106,7 @@ function remove(id) {
   tiles.get(id)?.element.remove();
   tiles.delete(id);
   changed.delete(id);
+  viewer.refresh();
   showState();
 }
 
