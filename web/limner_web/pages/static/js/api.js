@@ -26,6 +26,11 @@ export async function whileReplacingKey(work) {
   }
 }
 
+let slowUntil = 0;
+
+// Whether the service has asked for fewer requests: then what a page reads of itself waits.
+export const isSlowed = () => Date.now() < slowUntil;
+
 export async function call(path, options = {}) {
   const before = replacement && !options.replaces ? -1 : replacements;
   let answer;
@@ -43,6 +48,7 @@ export async function call(path, options = {}) {
     return call(path, { ...options, replaces: true });
   }
   if (answer.status === 401) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
+  slowUntil = Math.max(slowUntil, Date.now() + 1000 * (Number(answer.headers.get("Retry-After")) || 0));
   const problem = await answer.json().catch(() => ({}));
   throw new ApiError(explain(problem, answer.status), answer.status, problem);
 }

@@ -1,6 +1,6 @@
 // The bulk page: checks a file line by line, submits it, and follows the bulks until they end.
 import { requestOf } from "./actions.js";
-import { api, getJson, make, send } from "./api.js";
+import { api, getJson, isSlowed, make, send } from "./api.js";
 import { readBulk } from "./bulk-file.js";
 import { onReconnect } from "./connection.js";
 import { contactSheet, MOST } from "./contact-sheet.js";
@@ -178,7 +178,7 @@ async function load() {
 }
 
 onReconnect(load);
-setInterval(() => { if (!document.hidden) load(); }, REFRESH_MS);
+setInterval(() => { if (!document.hidden && !isSlowed()) load(); }, REFRESH_MS);
 await load();
 ({ items: models } = await getJson("models"));
 check();

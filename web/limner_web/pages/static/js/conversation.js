@@ -1,6 +1,6 @@
 // The conversation page: sends messages to the native API and shows each with its pictures.
 import { attachedFields, goOnFrom, inputUrl, setUpAttaching, showAttached } from "./attach.js";
-import { call, getJson, make, pictureUrl, send } from "./api.js";
+import { call, getJson, isSlowed, make, pictureUrl, send } from "./api.js";
 import { dock } from "./dock.js";
 import { $, $$, el, icon } from "./dom.js";
 import { t } from "./i18n.js";
@@ -338,6 +338,7 @@ watch(update);
 const followShown = () => { for (const { job } of shown) if (job && !jobs.has(job.id)) put(job); };
 
 setInterval(() => {
+  if (isSlowed()) return;
   for (const { id, job } of shown) if (job?.status === "running" && entries.get(id)) showPreview(entries.get(id)).catch(() => {});
 }, 1000);
 

@@ -1,5 +1,5 @@
 // Follows jobs: by server-sent events, and by polling, since events may be lost.
-import { api } from "./api.js";
+import { api, isSlowed } from "./api.js";
 import { back, lost } from "./connection.js";
 import { drop, jobs, open, putProgress, refreshAll } from "./jobs.js";
 
@@ -19,7 +19,7 @@ let retry = null;
 export function follow({ onUnknown = () => {}, onConnect = () => {}, onBulk = () => {} } = {}) {
   const page = { onUnknown, onConnect, onBulk: onceInAWhile(onBulk) };
   connect(page);
-  setInterval(() => { if (!document.hidden) poll(); }, POLL_MS);
+  setInterval(() => { if (!document.hidden && !isSlowed()) poll(); }, POLL_MS);
   document.addEventListener("visibilitychange", () => { if (document.hidden) disconnect(); else connect(page); });
 }
 

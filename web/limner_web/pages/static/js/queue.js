@@ -1,6 +1,6 @@
 // The queue: the tenant's running and waiting jobs by model and priority, the workers, and what stopped with them.
 import { cancel, retry } from "./actions.js";
-import { call, getJson, send } from "./api.js";
+import { call, getJson, isSlowed, send } from "./api.js";
 import { onReconnect } from "./connection.js";
 import { $, button, el } from "./dom.js";
 import { number, t, tn } from "./i18n.js";
@@ -13,12 +13,15 @@ import { attempt, toast } from "./toast.js";
 import { why } from "./why.js";
 import { count, ended, facts, status } from "./words.js";
 
-const REFRESH_MS = 4000;
+const REFRESH_MS = 8000; // while something changes
+const IDLE_MS = 30_000;
+const LOOK_MS = 1000;
 const RECENT_MS = 600_000;
 const PRIORITIES = ["high", "normal", "low"];
 const HEALTH = { ok: t("All well"), degraded: t("Updates are slow"), overloaded: t("At its limit"), unavailable: t("Not available") };
 const PRIORITY = { high: t("high priority"), normal: t("normal priority"), low: t("low priority") };
 let deadLetters = [];
+let [readAt, isChanged] = [0, false];
 
 function row(job, buttons) {
   const { said, detail } = status(job);
@@ -124,6 +127,7 @@ function showHealth(health) {
 }
 
 async function tick() {
+  [readAt, isChanged] = [Date.now(), false];
   try {
     await Promise.all([load(), showFleet(), showOwnPause()]);
     $("#problem").hidden = true;
@@ -134,8 +138,17 @@ async function tick() {
   }
 }
 
-watch((job, before) => { if (job && ended(job)) jobs.delete(job.id); if (before) draw(); });
-follow();
+const change = () => { isChanged = true; };
+
+watch((job, before) => {
+  if (job?.status !== before?.status) change();
+  if (job && ended(job)) jobs.delete(job.id);
+  if (before) draw();
+});
+follow({ onConnect: change, onBulk: change });
 onReconnect(tick);
-setInterval(() => { if (!document.hidden) tick(); }, REFRESH_MS);
+setInterval(() => {
+  if (document.hidden || isSlowed()) return;
+  if (Date.now() - readAt >= (isChanged ? REFRESH_MS : IDLE_MS)) tick();
+}, LOOK_MS);
 await tick();

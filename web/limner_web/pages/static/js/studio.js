@@ -1,6 +1,6 @@
 // The studio: draws what the form says and shows the newest jobs, which it follows until they end.
 import { again, submit, vary } from "./actions.js";
-import { getJson } from "./api.js";
+import { getJson, isSlowed } from "./api.js";
 import { mode, setMode, setUpDescribe, understand } from "./describe.js";
 import { dock } from "./dock.js";
 import { $, el, perFrame } from "./dom.js";
@@ -16,7 +16,7 @@ import { setUpLooks } from "./looks.js";
 import { organiseMenu } from "./organise.js";
 import { anyCanStart, setUpStart, startFields, startFrom } from "./start.js";
 import { setUpSuggestions } from "./suggest.js";
-import { explain, makeTile, paint, showPreview } from "./tile.js";
+import { looksOf, makeTile, paint } from "./tile.js";
 import { toast } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
 
@@ -181,9 +181,9 @@ if (wanted) refresh(wanted).then(remix, () => {});
 const first = new URLSearchParams(location.search).get("start");
 if (first) startFrom({ id: first, url: `/api/v1/images/${encodeURIComponent(first)}` });
 follow({ onConnect: () => { newest().catch(() => {}); } });
+// One request a second for all tiles, so that an open page leaves most of a tenant's requests to its programs.
 setInterval(() => {
-  for (const job of open()) {
-    const tile = tiles.get(job.id);
-    if (tile?.job) Promise.all([showPreview(tile), explain(tile)]).catch(() => {});
-  }
+  if (isSlowed()) return;
+  const [next] = open().map(({ id }) => tiles.get(id)).filter((tile) => tile?.job).flatMap(looksOf).sort((a, b) => a.at - b.at);
+  next?.run().catch(() => {});
 }, PREVIEW_MS);
