@@ -1,7 +1,9 @@
-"""Pictures that are deleted or marked elsewhere while the gallery shows them."""
+"""Pictures that are deleted or marked elsewhere while the gallery shows them, and archives of what is left."""
 
 from __future__ import annotations
 
+import re
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -80,3 +82,21 @@ def test_only_the_pictures_whose_deletion_failed_come_back(service: int, open_pa
     expect(cells).to_have_count(1)
     left = httpx.get(f"http://127.0.0.1:{service}/api/v1/jobs/{job.id}").json()["images"]
     assert [image["id"] for image in left] == [job.images[1].id]
+
+
+def test_an_archive_has_what_is_left_and_names_what_is_missing(service: int, open_page: OpenPage):
+    job = drawn(service, "a thinning hedge")
+    page = open_page("/gallery?model=limner-gan")
+    cells = page.locator(".cell").filter(has_text="a thinning hedge")
+    expect(cells).to_have_count(3)
+    for index in range(3):
+        cells.nth(index).locator("input").check(force=True)
+    gone = re.compile(f"{job.images[1].id}.*format=png")
+    page.route(gone, lambda route: route.fulfill(status=404, json={}))
+    with page.expect_download() as download:
+        page.get_by_role("button", name="ZIP").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        names = archive.namelist()
+        assert len([name for name in names if name.endswith(".png")]) == 2
+        assert str(job.images[1].seed) in archive.read("missing.txt").decode()
+    expect(page.get_by_text("1 picture is missing")).to_be_visible()

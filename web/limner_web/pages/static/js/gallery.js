@@ -18,6 +18,8 @@ import { save, zip } from "./zip.js";
 
 const PAGE = 100;
 const MOST_ZIPPED = 1000;
+const MOST_BYTES = 2 ** 30; // an archive is made in memory
+const GONE = [404, 410];
 const filters = $("#filters");
 const root = $("#pictures");
 const found = new Map(); // image id -> {job, image}
@@ -249,16 +251,34 @@ function showSelection() {
   $("[data-all=compare]").disabled = selected !== 2;
 }
 
+// The archive names the pictures that were deleted meanwhile.
 async function download() {
-  const pictures = chosen().slice(0, MOST_ZIPPED);
+  const pictures = chosen();
   toast(tn("Packing %(n)s picture …", "Packing %(n)s pictures …", pictures.length), { seconds: 3 });
-  const files = [];
-  for (const [at, { job, image }] of pictures.entries()) {
-    const bytes = new Uint8Array(await (await call(pictureUrl(image, "png"))).arrayBuffer());
-    files.push({ name: `${String(at + 1).padStart(4, "0")} ${fileName(job, image)}`, bytes });
+  const [files, missing] = [[], []];
+  let [packed, room] = [0, MOST_BYTES];
+  for (const { job, image } of pictures.slice(0, MOST_ZIPPED)) {
+    const name = `${String(packed + 1).padStart(4, "0")} ${fileName(job, image)}`;
+    const bytes = await bytesOf(image);
+    if (bytes && bytes.length > room) break;
+    if (bytes) files.push({ name, bytes });
+    else missing.push(name);
+    packed += 1;
+    room -= bytes?.length ?? 0;
   }
+  if (missing.length) files.push({ name: "missing.txt", bytes: new TextEncoder().encode(`${missing.join("\n")}\n`) });
   save(zip(files), "limner-pictures.zip");
-  if (selection.size > MOST_ZIPPED) toast(t("The first %(n)s pictures are in the archive.", { n: number(MOST_ZIPPED) }));
+  if (missing.length) toast(tn("%(n)s picture is missing: it no longer exists.", "%(n)s pictures are missing: they no longer exist.", missing.length), { bad: true });
+  if (packed < pictures.length) toast(t("The first %(n)s pictures are in the archive.", { n: number(packed) }));
+}
+
+async function bytesOf(image) {
+  try {
+    return new Uint8Array(await (await call(pictureUrl(image, "png"))).arrayBuffer());
+  } catch (error) {
+    if (!GONE.includes(error.status)) throw error;
+    return null;
+  }
 }
 
 // Puts pictures on the board of a tag, which can be taken back; without a tag, it is asked for.
