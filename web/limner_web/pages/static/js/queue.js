@@ -21,6 +21,7 @@ const PRIORITIES = ["high", "normal", "low"];
 const HEALTH = { ok: t("All well"), degraded: t("Updates are slow"), overloaded: t("At its limit"), unavailable: t("Not available") };
 const PRIORITY = { high: t("high priority"), normal: t("normal priority"), low: t("low priority") };
 let deadLetters = [];
+let unlisted = 0; // jobs that wait beyond those that were read
 let [readAt, isChanged] = [0, false];
 
 function row(job, buttons) {
@@ -64,7 +65,7 @@ function draw() {
   fill($("#running"), running.length ? running.map((job) => row(job, cancelButton(job))) : [el("li", { className: "nothing" }, t("Nothing runs now."))]);
   const groups = Map.groupBy(waiting, (job) => `${job.model}\n${job.priority}`);
   const order = [...groups].sort(([, [a]], [, [b]]) => PRIORITIES.indexOf(a.priority) - PRIORITIES.indexOf(b.priority) || a.model.localeCompare(b.model));
-  fill($("#waiting"), order.length ? order.map(([, members]) => group(members)) : [nothing(t("Nothing waits."))]);
+  fill($("#waiting"), order.length ? [...order.map(([, members]) => group(members)), ...(unlisted ? [nothing(tn("%(n)s more job waits.", "%(n)s more jobs wait.", unlisted))] : [])] : [nothing(t("Nothing waits."))]);
   fill($("#dead-list"), deadLetters.map((job) => row(job, button(t("Try again"), () => retryDead(job), "small", "again"))));
   $("#dead").hidden = !deadLetters.length;
 }
@@ -88,7 +89,7 @@ $("[data-retry-all]").onclick = () => attempt(async () => {
 
 // --- figures -------------------------------------------------------------------------------------------------------------
 
-const figure = (name, value) => { $(`[data-figure=${name}]`).textContent = number(value); };
+const figure = (name, value) => { $(`[data-figure=${name}]`).textContent = typeof value === "number" ? number(value) : value; };
 
 // An unavailable service says so with an error status and the same body.
 const health = () => call("/readyz").then((answer) => answer.json(), (error) => { if (error.problem?.workers) return error.problem; throw error; });
@@ -103,8 +104,11 @@ async function load() {
   [...running.items, ...queued.items].forEach(put);
   deadLetters = dead.items;
   const since = Date.now() - RECENT_MS;
-  const pictures = recent.items.filter((job) => new Date(job.finished_at) > since).reduce((sum, { images }) => sum + images.length, 0);
-  for (const [name, value] of [["running", usage.running], ["queued", usage.queued], ["rate", pictures], ["workers", ready.workers.running]]) figure(name, value);
+  const finished = recent.items.filter((job) => new Date(job.finished_at) > since);
+  const pictures = finished.reduce((sum, { images }) => sum + images.length, 0);
+  const isCut = recent.next !== null && finished.length === recent.items.length; // more jobs may have finished since
+  unlisted = Math.max(0, usage.queued - queued.items.length);
+  for (const [name, value] of [["running", usage.running], ["queued", usage.queued], ["rate", isCut ? `${number(pictures)}+` : pictures], ["workers", ready.workers.running]]) figure(name, value);
   $("#figures").setAttribute("aria-busy", "false");
   showHealth(ready);
   draw();
