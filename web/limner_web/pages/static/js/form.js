@@ -46,7 +46,14 @@ function offerChoices() {
   summarise();
 }
 
+// A prompt is never cut: which model will draw it may still change.
+function tellLength() {
+  const [length, most] = [[...fields.prompt.value].length, modelChosen().max_prompt_chars];
+  $("[data-too-long]").textContent = length > most ? `${t("The prompt has more than %(n)s characters.", { n: number(most) })} ${number(length)} / ${number(most)}` : "";
+}
+
 function summarise() {
+  tellLength();
   for (const name of ["steps", "guidance"]) fields[`${name}_shown`].value = number(Number(fields[name].value));
   const n = Number(fields.n.value);
   $("[data-summary]").textContent = [fields.style.value, fields.size.value.replace("x", " × "), n > 1 && tn("%(n)s picture", "%(n)s pictures", n)].filter(Boolean).join(" · ");
