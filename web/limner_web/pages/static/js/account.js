@@ -9,6 +9,7 @@ import { attempt } from "./toast.js";
 import { showWebhooks } from "./webhooks.js";
 
 const YEAR_SECONDS = 31_536_000;
+const MANY_JOBS = 10_000; // of a day; the service counts no further
 
 // --- appearance ------------------------------------------------------------------------------------------------------------
 
@@ -43,8 +44,11 @@ const dayName = (day) => new Date(`${day}T00:00Z`).toLocaleDateString(document.d
 
 function jobsOf(accepted) {
   const shown = [...accepted].reverse();
-  const label = t("Jobs of the last %(days)s days: %(n)s, today %(today)s", { days: shown.length, n: number(shown.reduce((sum, { jobs }) => sum + jobs, 0)), today: number(accepted[0].jobs) });
-  return chart({ series: [{ values: shown.map(({ jobs }) => jobs), className: "first" }], kind: "bars", tells: shown.map(({ day, jobs }) => `${dayName(day)}: ${number(jobs)}`), ends: [dayName(shown[0].day), dayName(shown.at(-1).day)], label });
+  const atLeast = (jobs) => `${number(jobs)}${jobs >= MANY_JOBS ? "+" : ""}`;
+  const total = shown.reduce((sum, { jobs }) => sum + jobs, 0);
+  const isCut = shown.some(({ jobs }) => jobs >= MANY_JOBS);
+  const label = t("Jobs of the last %(days)s days: %(n)s, today %(today)s", { days: shown.length, n: `${number(total)}${isCut ? "+" : ""}`, today: atLeast(accepted[0].jobs) });
+  return chart({ series: [{ values: shown.map(({ jobs }) => jobs), className: "first" }], kind: "bars", tells: shown.map(({ day, jobs }) => `${dayName(day)}: ${atLeast(jobs)}`), ends: [dayName(shown[0].day), dayName(shown.at(-1).day)], label });
 }
 
 // The days are listed with the newest first.

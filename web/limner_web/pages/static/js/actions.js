@@ -1,5 +1,5 @@
 // What can be done with a job and its pictures, on every page that shows them.
-import { ApiError, call, getJson, pictureUrl, send } from "./api.js";
+import { ApiError, call, getJson, make, pictureUrl, send } from "./api.js";
 import { t } from "./i18n.js";
 import { put } from "./jobs.js";
 import { modelNamed } from "./model-list.js";
@@ -30,7 +30,7 @@ export function requestOf(job) {
 
 const from = (id, strength) => ({ image: id, strength, metadata: { [START]: id } });
 
-export const submit = async (request) => put(await send("POST", "jobs", request));
+export const submit = async (request) => put(await make("jobs", JSON.stringify(request)));
 
 export const again = (job) => attempt(async () => submit(requestOf(job)));
 
@@ -85,7 +85,7 @@ export const cancel = (job) => attempt(async () => put(await send("POST", `jobs/
 
 export function replay(job) {
   return attempt(async () => {
-    const made = put(await send("POST", `jobs/${job.id}/replay`));
+    const made = put(await make(`jobs/${job.id}/replay`));
     toast(t("Drawing the same picture again, byte for byte."));
     return made;
   });

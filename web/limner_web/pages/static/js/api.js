@@ -26,6 +26,11 @@ export async function whileReplacingKey(work) {
   }
 }
 
+let slowUntil = 0;
+
+// Whether the service has asked for fewer requests: then what a page reads of itself waits.
+export const isSlowed = () => Date.now() < slowUntil;
+
 export async function call(path, options = {}) {
   const before = replacement && !options.replaces ? -1 : replacements;
   let answer;
@@ -43,6 +48,7 @@ export async function call(path, options = {}) {
     return call(path, { ...options, replaces: true });
   }
   if (answer.status === 401) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
+  slowUntil = Math.max(slowUntil, Date.now() + 1000 * (Number(answer.headers.get("Retry-After")) || 0));
   const problem = await answer.json().catch(() => ({}));
   throw new ApiError(explain(problem, answer.status), answer.status, problem);
 }
@@ -54,6 +60,26 @@ export async function send(method, path, body) {
   const json = body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   const answer = await call(path, { method, ...json });
   return answer.status === 204 ? null : answer.json();
+}
+
+const PAST = ["gone", "idempotency_conflict", "invalid_state"]; // codes of a key that makes nothing any more
+const unanswered = new Map(); // what was sent and had no answer -> its idempotency key
+
+const newKey = () => [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16).padStart(8, "0")).join("");
+
+// Sends a request that makes something; `body` is text. Its answer may be lost although the thing was made: sent again
+// unchanged, the request has the same idempotency key, so that the thing is made once.
+export async function make(path, body, { method = "POST", type = "application/json", key: given } = {}) {
+  const content = `${method} ${path}\n${body}`;
+  const key = given ?? unanswered.get(content) ?? newKey();
+  unanswered.delete(content);
+  try {
+    const headers = { "Idempotency-Key": key, ...(body !== undefined && { "Content-Type": type }) };
+    return await (await call(path, { method, body, headers })).json();
+  } catch (error) {
+    if (!PAST.includes(error.problem?.code)) unanswered.set(content, key);
+    throw error;
+  }
 }
 
 // A small picture of at most this width, which must be one that the API offers.

@@ -26,13 +26,17 @@ function guess(text) {
 }
 
 // One request a line, or one for each combination of its choices; at most one more than `most`, of which a line may have
-// any number.
+// any number. An empty line is nothing; an empty combination counts, because there may be as many of them.
 function fromText(text, most) {
   const found = [];
+  let combined = 0;
   for (const [at, each] of text.split(/\r?\n/).entries()) {
+    if (!each.trim()) continue;
     for (const prompt of combinations(each)) {
+      combined += 1;
       if (prompt) found.push({ line: at + 1, request: { prompt } });
-      if (found.length > most) return found;
+      else if (combined > most) found.push({ line: at + 1, message: t("A bulk may have at most %(n)s lines.", { n: number(most) }) });
+      if (combined > most) return found;
     }
   }
   return found;

@@ -1,6 +1,6 @@
 // The bulk page: checks a file line by line, submits it, and follows the bulks until they end.
 import { requestOf } from "./actions.js";
-import { api, call, getJson, send } from "./api.js";
+import { api, getJson, isSlowed, make, send } from "./api.js";
 import { readBulk } from "./bulk-file.js";
 import { onReconnect } from "./connection.js";
 import { contactSheet, MOST } from "./contact-sheet.js";
@@ -71,11 +71,7 @@ $("#drop").addEventListener("drop", ({ dataTransfer }) => take(dataTransfer.file
 
 // --- submitting ------------------------------------------------------------------------------------------------------------
 
-async function create(requests, key) {
-  const body = requests.map((request) => `${JSON.stringify(request)}\n`).join("");
-  const headers = { "Content-Type": "application/jsonl", "Idempotency-Key": key };
-  return (await call("bulks", { method: "POST", headers, body })).json();
-}
+const linesOf = (requests) => requests.map((request) => `${JSON.stringify(request)}\n`).join("");
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -83,7 +79,7 @@ form.addEventListener("submit", async (event) => {
   submit.disabled = true;
   const sent = read.requests;
   try {
-    const made = await create(sent.map(({ request }) => request), crypto.randomUUID?.() || String(Math.random()));
+    const made = await make("bulks", linesOf(sent.map(({ request }) => request)), { type: "application/jsonl" });
     area.value = "";
     file.value = "";
     read = null;
@@ -115,7 +111,8 @@ async function retryFailed(bulk) {
     failed.push(...page.items);
     cursor = page.next;
   } while (cursor);
-  show(await create(failed.reverse().map((job) => ({ ...requestOf(job), seed: job.seed, metadata: job.metadata })), `retry-${bulk.id}-${failed.length}`), true);
+  const body = linesOf(failed.reverse().map((job) => ({ ...requestOf(job), seed: job.seed, metadata: job.metadata })));
+  show(await make("bulks", body, { type: "application/jsonl", key: `retry-${bulk.id}-${failed.length}` }), true);
   toast(tn("%(n)s job queued again", "%(n)s jobs queued again", failed.length));
 }
 
@@ -181,7 +178,7 @@ async function load() {
 }
 
 onReconnect(load);
-setInterval(() => { if (!document.hidden) load(); }, REFRESH_MS);
+setInterval(() => { if (!document.hidden && !isSlowed()) load(); }, REFRESH_MS);
 await load();
 ({ items: models } = await getJson("models"));
 check();

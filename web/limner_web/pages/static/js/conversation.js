@@ -1,6 +1,6 @@
 // The conversation page: sends messages to the native API and shows each with its pictures.
 import { attachedFields, goOnFrom, inputUrl, setUpAttaching, showAttached } from "./attach.js";
-import { call, getJson, pictureUrl, send } from "./api.js";
+import { call, getJson, isSlowed, make, pictureUrl, send } from "./api.js";
 import { dock } from "./dock.js";
 import { $, $$, el, icon } from "./dom.js";
 import { t } from "./i18n.js";
@@ -18,6 +18,9 @@ const entries = new Map(); // turn id -> {element, job, previewedAt}
 let conversation = null; // the conversation on the page
 let shown = []; // its turns from the first to the last, along the chosen branch
 let editing = null; // the turn whose message is being edited
+let opening = Promise.resolve(); // the loading of the conversation that the address names
+let visit = 0; // counts the conversations that were opened here
+let isSending = false;
 let picked = null; // {turn, seed}: the picture, of several, from which the next message goes on
 
 // --- choosing the branch -------------------------------------------------------------------------------------
@@ -138,6 +141,7 @@ function showUnderstood({ element, turn }, job) {
 
 // One of several pictures can be chosen to go on from: the next message keeps its seed.
 function showPictures({ element, turn }, job) {
+  removePreview(element);
   const show = (image) => el("img", { width: image.width, height: image.height, alt: image.alt_text || job.prompt, src: pictureUrl(image) });
   const choice = (image, at) => el("button", { type: "button", className: "choice", title: t("Go on from this picture"), ariaLabel: t("Go on from picture %(n)s: %(text)s", { n: at + 1, text: image.alt_text || job.prompt }), aria: { pressed: false }, data: { seed: image.seed }, onclick: () => pick(picked?.seed === image.seed && picked.turn === turn.id ? null : { turn: turn.id, seed: image.seed }) }, show(image), icon("check"));
   const pictures = job.images.map(job.images.length > 1 ? choice : show);
@@ -155,12 +159,20 @@ function pick(choice) {
   if (choice) message.focus();
 }
 
+function removePreview(element) {
+  const preview = $(".preview", element);
+  if (preview) URL.revokeObjectURL(preview.src);
+  preview?.remove();
+}
+
 async function showPreview(entry) {
   if (document.hidden || Date.now() - (entry.previewedAt || 0) < 900) return;
   entry.previewedAt = Date.now();
   const answer = await call(`jobs/${entry.job.id}/preview`);
-  if (answer.status !== 200 || ended(entry.job)) return;
-  const url = URL.createObjectURL(await answer.blob());
+  if (answer.status !== 200) return;
+  const body = await answer.blob();
+  if (ended(entry.job)) return; // the pictures are shown by now
+  const url = URL.createObjectURL(body);
   const img = $(".preview", entry.element) || Object.assign(new Image(), { className: "preview", alt: "" });
   URL.revokeObjectURL(img.src);
   img.src = url;
@@ -173,18 +185,38 @@ const showError = (error) => { $("#problem").textContent = error.message; $("#pr
 const tryAction = (action) => action().then(() => { $("#problem").hidden = true; }, showError);
 
 // `place` says after which turn the message comes, or instead of which, and may have fields that override its words.
-async function post(text, { after, instead, ...given } = {}) {
+// While one message is sent, a second press of a key or button is not a second message.
+async function post(text, place) {
+  if (isSending) return;
+  isSending = true;
+  try {
+    await opening.catch(open); // once more
+    await deliver(text, place);
+  } finally {
+    isSending = false;
+  }
+}
+
+// A message goes to the conversation that is open when it is sent. If another one is open when it is answered, nothing is
+// shown of it: its own conversation has it when it is opened again.
+async function deliver(text, { after, instead, ...given } = {}) {
   const fields = { message: text, model: form.elements.model.value, ...given };
+  const own = visit;
   if (!conversation) {
-    conversation = await send("POST", "conversations", fields);
-    history.pushState(null, "", `#${conversation.id}`);
-    choose(conversation.turns.at(-1));
+    const made = await make("conversations", JSON.stringify(fields));
+    if (own === visit) {
+      conversation = made;
+      history.pushState(null, "", `#${made.id}`);
+      choose(made.turns.at(-1));
+    }
     await listTalks();
+    if (own !== visit) return;
   } else {
     const path = `conversations/${conversation.id}`;
     const turn = instead
-      ? await send("PUT", `${path}/turns/${instead}`, fields)
-      : await send("POST", `${path}/messages`, { ...fields, after: after || shown.at(-1)?.id });
+      ? await make(`${path}/turns/${instead}`, JSON.stringify(fields), { method: "PUT" })
+      : await make(`${path}/messages`, JSON.stringify({ ...fields, after: after || shown.at(-1)?.id }));
+    if (own !== visit) return;
     conversation.turns.push(turn);
     choose(turn);
   }
@@ -207,20 +239,40 @@ function edit(turn) {
   message.focus();
 }
 
-function resetForm() {
+function stopEditing() {
   editing = null;
   goOnFrom(lastJob());
-  message.value = "";
-  message.style.removeProperty("height");
   form.classList.remove("editing");
+}
+
+function resetForm() {
+  stopEditing();
+  message.value = "";
+}
+
+// The field is free for the next message while this one is sent; one that could not be sent is put back.
+async function sendMessage() {
+  const [text, edited] = [message.value, editing];
+  if (isSending || !text.trim()) return;
+  message.value = "";
+  try {
+    await post(text, { ...placeOf(), ...attachedFields() });
+  } catch (error) {
+    message.value = [text, message.value].filter(Boolean).join("\n");
+    throw error;
+  }
+  if (editing === edited) stopEditing();
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (message.value.trim()) tryAction(() => post(message.value, { ...placeOf(), ...attachedFields() }).then(resetForm));
+  tryAction(sendMessage);
 });
 message.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); form.requestSubmit(); }
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    if (!event.repeat) form.requestSubmit();
+  }
   if (event.key === "Escape" && editing) resetForm();
   else if (event.key === "Escape") pick(null);
 });
@@ -235,20 +287,40 @@ setUpTalks({
   onDeleted: (id) => { if (id === conversation?.id) $("#new").click(); else tryAction(listTalks); },
 });
 
-async function open() {
+function open() {
+  opening = load();
+  return opening;
+}
+
+// Where the conversation cannot be loaded, no other one is open in its place.
+async function load() {
+  const own = ++visit;
   const [id, last] = location.hash.slice(1).split("/");
+  let found = null;
+  try {
+    found = id ? await getJson(`conversations/${id}`) : null;
+  } finally {
+    if (own === visit) {
+      conversation = found;
+      choose(found?.turns.find((each) => each.id === last) ?? found?.turns.at(-1));
+    }
+  }
+  if (own !== visit) return;
+  if (found) form.elements.model.value = found.turns.findLast(({ job }) => job)?.job.model || form.elements.model.value;
+  showAttached();
+}
+
+// Opens the conversation that the address names, and shows it in the list.
+async function visitTalk() {
   resetForm();
-  conversation = id ? await getJson(`conversations/${id}`) : null;
-  if (conversation) form.elements.model.value = conversation.turns.findLast(({ job }) => job)?.job.model || form.elements.model.value;
-  choose(conversation?.turns.find((each) => each.id === last) ?? conversation?.turns.at(-1));
+  await open();
   await listTalks();
   foldTalks();
-  showAttached();
   message.focus();
 }
 
-$("#new").onclick = () => { history.pushState(null, "", location.pathname); tryAction(open); };
-addEventListener("popstate", () => tryAction(open));
+$("#new").onclick = () => { history.pushState(null, "", location.pathname); tryAction(visitTalk); };
+addEventListener("popstate", () => tryAction(visitTalk));
 
 // --- updates ------------------------------------------------------------------------------------------------------
 
@@ -266,10 +338,11 @@ watch(update);
 const followShown = () => { for (const { job } of shown) if (job && !jobs.has(job.id)) put(job); };
 
 setInterval(() => {
+  if (isSlowed()) return;
   for (const { id, job } of shown) if (job?.status === "running" && entries.get(id)) showPreview(entries.get(id)).catch(() => {});
 }, 1000);
 
 setUpAttaching($(".thread"));
 dock($("#compose"));
-tryAction(open);
+tryAction(visitTalk);
 follow({ onUnknown: () => false });

@@ -90,7 +90,7 @@ export function setUpDescribe(draft) {
   });
   form.addEventListener("input", () => { if (mode() === "understood") showChips(); });
   fields.description.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); form.requestSubmit(); }
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); if (!event.repeat) form.requestSubmit(); }
   });
   setMode(draft === "describe" || draft === "understood" ? "describe" : "prompt");
 }

@@ -47,7 +47,14 @@ function offerChoices() {
   summarise();
 }
 
+// A prompt is never cut: which model will draw it may still change.
+function tellLength() {
+  const [length, most] = [[...fields.prompt.value].length, modelChosen().max_prompt_chars];
+  $("[data-too-long]").textContent = length > most ? `${t("The prompt has more than %(n)s characters.", { n: number(most) })} ${number(length)} / ${number(most)}` : "";
+}
+
 function summarise() {
+  tellLength();
   for (const name of ["steps", "guidance"]) fields[`${name}_shown`].value = number(Number(fields[name].value));
   $("[data-about-weights]").hidden = modelChosen().prompt_weights || !WEIGHTED.test(fields.prompt.value);
   const n = Number(fields.n.value);
@@ -205,7 +212,7 @@ export function setUpForm(onSubmit) {
     keepDraft();
   });
   fields.prompt.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); form.requestSubmit(); }
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); if (!event.repeat) form.requestSubmit(); }
     if (["ArrowUp", "ArrowDown"].includes(event.key)) stepThroughHistory(event);
   });
   return draft;

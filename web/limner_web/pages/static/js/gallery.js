@@ -18,6 +18,8 @@ import { save, zip } from "./zip.js";
 
 const PAGE = 100;
 const MOST_ZIPPED = 1000;
+const MOST_BYTES = 2 ** 30; // an archive is made in memory
+const GONE = [404, 410];
 const filters = $("#filters");
 const root = $("#pictures");
 const found = new Map(); // image id -> {job, image}
@@ -137,24 +139,56 @@ async function load(own) {
 // What changed before the events began: newer pictures, and deleted ones among the newest.
 async function catchUp() {
   const own = generation;
+  const before = [...found];
   const page = await getJson(`jobs?${wantedJobs()}`);
   if (own !== generation) return;
   const known = new Set(page.items.map(({ id }) => id));
   const oldest = page.next ? page.items.at(-1)?.id : "";
-  for (const [id, { job }] of found) if (job.id >= oldest && !known.has(job.id)) found.delete(id);
+  for (const [id, { job }] of before) if (job.id >= oldest && !known.has(job.id)) found.delete(id);
+  page.items.forEach(removeOld);
   page.items.forEach(add);
   arrange();
 }
 
-// A filter finds a job by any of its pictures; only those that match themselves are shown. Returns what is new or changed.
-function add(job) {
+// What a bulk has drawn since it was last asked for: its newest jobs, as far back as there are new ones.
+async function addOfBulk(id) {
+  if (query().get("origin") && query().get("origin") !== "bulk") return;
+  const [own, wanted] = [generation, wantedJobs()];
+  if (wanted.has("bulk") && wanted.get("bulk") !== id) return;
+  wanted.delete("origin");
+  wanted.set("bulk", id);
+  let isNew = true;
+  while (isNew) {
+    const page = await getJson(`jobs?${wanted}`);
+    if (own !== generation) return;
+    isNew = page.items.flatMap(add).length > 0 && page.next !== null;
+    wanted.set("cursor", page.next);
+    arrange();
+  }
+}
+
+// A filter finds a job by any of its pictures; only those that match themselves are shown.
+function fits({ job, image }) {
   const wanted = query();
-  const added = [];
   const [isLoved, tag] = [wanted.has("favourite"), wanted.get("tag")];
+  return (!isLoved || isMarked({ job, image })) && (!tag || image.tags.includes(tag) || job.tags.includes(tag));
+}
+
+// Removes what the job no longer has, or what no longer fits the filter.
+function removeOld(job) {
+  const images = new Map(job.images.map((image) => [image.id, image]));
+  for (const [id, before] of found) {
+    const image = images.get(id);
+    if (before.job.id === job.id && before.job.version < job.version && !(image && fits({ job, image }))) found.delete(id);
+  }
+}
+
+// Returns what is new or changed.
+function add(job) {
+  const added = [];
   for (const image of job.images) {
-    const fits = (!isLoved || isMarked({ job, image })) && (!tag || image.tags.includes(tag) || job.tags.includes(tag));
     const before = found.get(image.id);
-    if (!fits || before?.job.version >= job.version) continue; // an answer that was under way must not undo a mark
+    if (!fits({ job, image }) || before?.job.version >= job.version) continue; // an answer that was under way must not undo a mark
     found.set(image.id, { job, image });
     added.push({ job, image });
     if (before && isMarked(before) !== isMarked({ job, image })) grid.redraw(image.id);
@@ -169,6 +203,7 @@ const inOrder = () => [...found.values()].filter(({ image }) => !hidden.has(imag
 function arrange() {
   list = inOrder();
   show();
+  viewer.refresh();
 }
 
 function show() {
@@ -218,16 +253,34 @@ function showSelection() {
   $("[data-all=compare]").disabled = selected !== 2;
 }
 
+// The archive names the pictures that were deleted meanwhile.
 async function download() {
-  const pictures = chosen().slice(0, MOST_ZIPPED);
+  const pictures = chosen();
   toast(tn("Packing %(n)s picture …", "Packing %(n)s pictures …", pictures.length), { seconds: 3 });
-  const files = [];
-  for (const [at, { job, image }] of pictures.entries()) {
-    const bytes = new Uint8Array(await (await call(pictureUrl(image, "png"))).arrayBuffer());
-    files.push({ name: `${String(at + 1).padStart(4, "0")} ${fileName(job, image)}`, bytes });
+  const [files, missing] = [[], []];
+  let [packed, room] = [0, MOST_BYTES];
+  for (const { job, image } of pictures.slice(0, MOST_ZIPPED)) {
+    const name = `${String(packed + 1).padStart(4, "0")} ${fileName(job, image)}`;
+    const bytes = await bytesOf(image);
+    if (bytes && bytes.length > room) break;
+    if (bytes) files.push({ name, bytes });
+    else missing.push(name);
+    packed += 1;
+    room -= bytes?.length ?? 0;
   }
+  if (missing.length) files.push({ name: "missing.txt", bytes: new TextEncoder().encode(`${missing.join("\n")}\n`) });
   save(zip(files), "limner-pictures.zip");
-  if (selection.size > MOST_ZIPPED) toast(t("The first %(n)s pictures are in the archive.", { n: number(MOST_ZIPPED) }));
+  if (missing.length) toast(tn("%(n)s picture is missing: it no longer exists.", "%(n)s pictures are missing: they no longer exist.", missing.length), { bad: true });
+  if (packed < pictures.length) toast(t("The first %(n)s pictures are in the archive.", { n: number(packed) }));
+}
+
+async function bytesOf(image) {
+  try {
+    return new Uint8Array(await (await call(pictureUrl(image, "png"))).arrayBuffer());
+  } catch (error) {
+    if (!GONE.includes(error.status)) throw error;
+    return null;
+  }
 }
 
 // Puts pictures on the board of a tag, which can be taken back; without a tag, it is asked for.
@@ -262,8 +315,9 @@ async function loveAll() {
 const deletable = ({ job, image }) => (job.images.length === 1 ? job : image);
 
 const hideOf = (images) => {
-  const set = (on) => { for (const { id } of images) { if (on) hidden.add(id); else hidden.delete(id); } arrange(); viewer.update(); };
-  return { hide: () => set(true), show: () => set(false) };
+  const set = (ids, on) => { for (const id of ids) { if (on) hidden.add(id); else hidden.delete(id); } arrange(); viewer.update(); };
+  const idsOf = (target) => (target.images ?? [target]).map(({ id }) => id);
+  return { hide: () => set(images.map(({ id }) => id), true), show: (targets) => set(targets.flatMap(idsOf), false) };
 };
 
 function deleteAll() {
@@ -309,8 +363,11 @@ addShortcuts(
 );
 watch((job, before) => {
   if (!job) for (const [id, picture] of found) { if (picture.job.id === before.id) found.delete(id); }
-  else if (job.status === "succeeded" && isWanted(job)) add(job);
-  else return;
+  else if (job.status !== "succeeded") return;
+  else {
+    removeOld(job);
+    if (isWanted(job)) add(job);
+  }
   arrange();
 });
 getJson("bulks").then(({ items }) => {
@@ -318,4 +375,4 @@ getJson("bulks").then(({ items }) => {
   for (const bulk of items) if (![...select.options].some((option) => option.value === bulk.id)) select.append(new Option(`${dateTime(bulk.created_at)} · ${count(bulk.total, "job")}`, bulk.id));
 }, () => {});
 await restart();
-follow({ onConnect: () => { ($("#failed").hidden ? catchUp() : restart()).catch(() => {}); } });
+follow({ onConnect: () => { ($("#failed").hidden ? catchUp() : restart()).catch(() => {}); }, onBulk: (id) => { addOfBulk(id).catch(() => {}); } });

@@ -101,10 +101,15 @@ export function readPlan() {
   return problem ? { problem } : { columns, rows, requests };
 }
 
+// One seed for all cells. It stays until the grid is accepted, so that sending the grid again asks for the same one.
+const newSeed = () => Math.floor(Math.random() * 2 ** 32);
+let randomSeed = newSeed();
+export const changeSeed = () => { randomSeed = newSeed(); };
+
 function readBase() {
   const [width, height] = fields.base_size.value.split("x").map(Number);
   const numberIn = (name) => (fields[`base_${name}`].value === "" ? undefined : Number(fields[`base_${name}`].value));
-  return { prompt: fields.base_prompt.value.trim(), model: fields.base_model.value, style: fields.base_style.value || undefined, width, height, steps: numberIn("steps"), guidance: numberIn("guidance"), seed: numberIn("seed") ?? Math.floor(Math.random() * 2 ** 32) };
+  return { prompt: fields.base_prompt.value.trim(), model: fields.base_model.value, style: fields.base_style.value || undefined, width, height, steps: numberIn("steps"), guidance: numberIn("guidance"), seed: numberIn("seed") ?? randomSeed };
 }
 
 // One cell's request. What its model cannot take and is not compared is left to the model.

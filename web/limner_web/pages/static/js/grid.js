@@ -1,10 +1,10 @@
 // The grid page: plans a grid, draws it as one bulk, shows it as it comes and saves it as one picture.
 import { again, vary } from "./actions.js";
-import { call, getJson, send, thumbnailUrl } from "./api.js";
+import { getJson, make, send, thumbnailUrl } from "./api.js";
 import { bulkEstimate } from "./cost.js";
 import { $, el } from "./dom.js";
 import { drawGrid } from "./grid-picture.js";
-import { NAMES, readPlan, setUpPlan } from "./grid-plan.js";
+import { changeSeed, NAMES, readPlan, setUpPlan } from "./grid-plan.js";
 import { number, t, tn } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
@@ -53,7 +53,8 @@ form.addEventListener("submit", async (event) => {
   submit.disabled = true;
   try {
     const body = requests.map((request) => `${JSON.stringify(request)}\n`).join("");
-    const made = await (await call("bulks", { method: "POST", headers: { "Content-Type": "application/jsonl" }, body })).json();
+    const made = await make("bulks", body, { type: "application/jsonl" });
+    changeSeed();
     history.pushState(null, "", `?bulk=${made.id}`);
     await show(made.id);
   } catch (error) {
@@ -66,7 +67,7 @@ form.addEventListener("submit", async (event) => {
 
 // --- showing ---------------------------------------------------------------------------------------------------------------
 
-async function show(id) {
+async function read(id) {
   const found = [];
   let cursor = null;
   do {
@@ -74,7 +75,11 @@ async function show(id) {
     found.push(...page.items.filter(({ metadata }) => metadata.grid));
     cursor = page.next;
   } while (cursor);
-  found.sort((a, b) => a.line - b.line);
+  return found.sort((a, b) => a.line - b.line);
+}
+
+async function show(id) {
+  const found = await read(id);
   bulk = id;
   members = []; // so that the grid is drawn once
   found.forEach(put);
@@ -105,6 +110,7 @@ function draw() {
   const focused = $("#grid").contains(document.activeElement) ? document.activeElement.closest("[id]").id : null;
   $("#grid").replaceChildren(head, body);
   if (focused) document.getElementById(focused)?.focus();
+  viewer.refresh();
   showState();
 }
 
@@ -153,6 +159,7 @@ $("#cancel").onclick = () => attempt(async () => { await send("POST", `bulks/${b
 addEventListener("popstate", () => location.reload());
 
 setUpPlan(showPlan);
-follow({ onUnknown: () => false });
+const update = () => { if (bulk && !cells().every(ended)) read(bulk).then((found) => found.forEach(put), () => {}); };
+follow({ onUnknown: () => false, onConnect: update, onBulk: (id) => { if (id === bulk) update(); } });
 const wanted = new URLSearchParams(location.search).get("bulk");
 if (wanted) await attempt(() => show(wanted));

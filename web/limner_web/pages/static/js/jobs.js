@@ -31,6 +31,15 @@ export async function refresh(id) {
   }
 }
 
+// Several at once, at most 100; those that no longer exist are dropped.
+export async function refreshAll(ids) {
+  if (!ids.length) return;
+  const { items } = await getJson(`jobs?ids=${ids}`);
+  const found = new Set(items.map(({ id }) => id));
+  for (const id of ids) if (!found.has(id)) drop(id);
+  items.forEach(put);
+}
+
 export function putProgress({ id, progress }) {
   const known = jobs.get(id);
   if (!known || ended(known)) return;

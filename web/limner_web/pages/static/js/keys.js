@@ -1,5 +1,5 @@
 // The tenant's API keys: the list, new ones, rotation of this session's key, and revocation.
-import { ApiError, call, getJson, send, whileReplacingKey } from "./api.js";
+import { ApiError, call, getJson, make, send, whileReplacingKey } from "./api.js";
 import { ask, choice, field, tell } from "./dialog.js";
 import { $, button, el } from "./dom.js";
 import { date, dateTime, t } from "./i18n.js";
@@ -74,7 +74,7 @@ async function create(event) {
   const days = Number(wish.get("days"));
   const body = { label: wish.get("label"), scopes, ...(days && { expires_at: new Date(Date.now() + days * DAY_MS).toISOString() }) };
   try {
-    const made = await send("POST", "keys", body);
+    const made = await make("keys", JSON.stringify(body));
     const end = made.expires_at ? t("It works until %(time)s.", { time: dateTime(made.expires_at) }) : t("It works until it is revoked.");
     tellSecret(t("The key “%(name)s”", { name: made.label }), `${t("It is shown only now.")} ${end}`, made.key);
     form.reset();

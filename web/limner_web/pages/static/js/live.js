@@ -1,45 +1,79 @@
 // Follows jobs: by server-sent events, and by polling, since events may be lost.
-import { api } from "./api.js";
+import { api, isSlowed } from "./api.js";
 import { back, lost } from "./connection.js";
-import { drop, jobs, open, putProgress, refresh } from "./jobs.js";
+import { drop, jobs, open, putProgress, refreshAll } from "./jobs.js";
 
 const POLL_MS = 3000;
 const RETRY_MS = 2500;
-const MOST_POLLED = 20;
+const MOST_POLLED = 100; // the most that the API reads at once
+const CATCH_UP_MS = 3000; // a bulk says once a second that its jobs have changed
+const SOON_MS = 60;
+const LOAD_MS = 600; // between two requests for jobs that events named
 const waiting = new Set(); // ids that events named and that are not yet loaded
+let loadedAt = 0;
+let events = null; // the stream, while the page is shown
+let retry = null;
 
-// `onConnect` loads what may have changed before the events began; `onUnknown(id)` returns false for a job to ignore.
-export function follow({ onUnknown = () => {}, onConnect = () => {} } = {}) {
-  connect(onUnknown, onConnect);
-  setInterval(() => { if (!document.hidden) poll(); }, POLL_MS);
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) poll(); });
+// `onConnect` loads what may have changed before the events began; `onUnknown(id)` returns false for a job to ignore. The
+// jobs of bulks have no events of their own: `onBulk(id)` loads those of a bulk, at most once in some seconds.
+export function follow({ onUnknown = () => {}, onConnect = () => {}, onBulk = () => {} } = {}) {
+  const page = { onUnknown, onConnect, onBulk: onceInAWhile(onBulk) };
+  connect(page);
+  setInterval(() => { if (!document.hidden && !isSlowed()) poll(); }, POLL_MS);
+  document.addEventListener("visibilitychange", () => { if (document.hidden) disconnect(); else connect(page); });
 }
 
-function connect(onUnknown, onConnect) {
-  const events = new EventSource(`${api}/events`);
+// A browser opens about six connections to a service for all of its tabs, so that a hidden page keeps none.
+function disconnect() {
+  clearTimeout(retry);
+  events?.close();
+  events = null;
+}
+
+function connect(page) {
+  if (document.hidden || events) return;
+  const { onUnknown, onConnect, onBulk } = page;
+  events = new EventSource(`${api}/events`);
   events.onopen = () => { back(); poll(); onConnect(); };
   events.onerror = () => {
     lost();
-    if (events.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS, onUnknown, onConnect); // it gives up after an error response
+    if (events.readyState !== EventSource.CLOSED) return;
+    disconnect(); // it gives up after an error response
+    retry = setTimeout(connect, RETRY_MS, page);
   };
   events.addEventListener("job", ({ data }) => {
     const { id } = JSON.parse(data);
     if (!jobs.has(id) && onUnknown(id) === false) return;
     load(id);
   });
+  events.addEventListener("bulk", ({ data }) => onBulk(JSON.parse(data).id));
+  events.addEventListener("reset", () => { poll(); onConnect(); }); // more was missed than was sent
   events.addEventListener("deleted", ({ data }) => drop(JSON.parse(data).id));
   events.addEventListener("progress", ({ data }) => putProgress(JSON.parse(data)));
 }
 
-async function load(id) {
-  if (waiting.has(id)) return;
-  waiting.add(id);
-  // A burst of events of one job loads it once.
-  await new Promise((resolve) => { setTimeout(resolve, 60); });
-  waiting.delete(id);
-  await refresh(id).catch(() => {});
+// Runs `work` for each id at once and then, while there are further calls, at most once in some seconds.
+function onceInAWhile(work) {
+  const due = new Map(); // id -> whether there were further calls
+  return function run(id) {
+    if (due.has(id)) { due.set(id, true); return; }
+    due.set(id, false);
+    work(id);
+    setTimeout(() => { const isDue = due.get(id); due.delete(id); if (isDue) run(id); }, CATCH_UP_MS);
+  };
 }
 
-async function poll() {
-  await Promise.allSettled(open().slice(0, MOST_POLLED).map(({ id }) => refresh(id)));
+// A burst of events loads all of its jobs by one request.
+function load(id) {
+  if (!waiting.size) setTimeout(loadWaiting, Math.max(SOON_MS, loadedAt + LOAD_MS - Date.now()));
+  waiting.add(id);
 }
+
+async function loadWaiting() {
+  loadedAt = Date.now();
+  const ids = [...waiting];
+  waiting.clear();
+  for (let at = 0; at < ids.length; at += MOST_POLLED) await refreshAll(ids.slice(at, at + MOST_POLLED)).catch(() => {});
+}
+
+const poll = () => refreshAll(open().slice(0, MOST_POLLED).map(({ id }) => id)).catch(() => {});

@@ -40,22 +40,22 @@ export async function forEach(items, work) {
   await Promise.all(Array.from({ length: MOST_AT_ONCE }, async () => { while (rest.length) await work(rest.shift()); }));
 }
 
-// Deletes after a few seconds in which the user can take it back. `hide` and `show` change the page.
+// Deletes after a few seconds in which the user can take it back. `hide()` and `show(targets)` change the page: those
+// that could not be deleted are shown again.
 export function deleteLater(targets, { hide, show }) {
   hide();
   const remove = (target, options) => call(pathOf(target), { method: "DELETE", ...options });
   const flush = () => { for (const target of targets) remove(target, { keepalive: true }).catch(() => {}); };
   const timer = setTimeout(async () => {
     leaving.delete(flush);
-    try {
-      await forEach(targets, remove);
-    } catch (error) {
-      show();
-      toast(error.message, { bad: true });
-    }
+    const failures = new Map(); // target -> error
+    await forEach(targets, (target) => remove(target).catch((error) => { if (error.status !== 404) failures.set(target, error); }));
+    if (!failures.size) return;
+    show([...failures.keys()]);
+    toast([...failures.values()][0].message, { bad: true });
   }, UNDO_SECONDS * 1000);
   leaving.add(flush);
-  const undo = () => { clearTimeout(timer); leaving.delete(flush); show(); };
+  const undo = () => { clearTimeout(timer); leaving.delete(flush); show(targets); };
   toast(targets.length === 1 ? t("Deleted") : tn("%(n)s picture deleted", "%(n)s pictures deleted", targets.length), { action: t("Undo"), seconds: UNDO_SECONDS, onAction: undo });
 }
 

@@ -1,6 +1,6 @@
 // The queue: the tenant's running and waiting jobs by model and priority, the workers, and what stopped with them.
 import { cancel, retry } from "./actions.js";
-import { call, getJson, send } from "./api.js";
+import { call, getJson, isSlowed, send } from "./api.js";
 import { onReconnect } from "./connection.js";
 import { $, button, el } from "./dom.js";
 import { number, t, tn } from "./i18n.js";
@@ -13,12 +13,16 @@ import { attempt, toast } from "./toast.js";
 import { why } from "./why.js";
 import { count, ended, facts, status } from "./words.js";
 
-const REFRESH_MS = 4000;
+const REFRESH_MS = 8000; // while something changes
+const IDLE_MS = 30_000;
+const LOOK_MS = 1000;
 const RECENT_MS = 600_000;
 const PRIORITIES = ["high", "normal", "low"];
 const HEALTH = { ok: t("All well"), degraded: t("Updates are slow"), overloaded: t("At its limit"), unavailable: t("Not available") };
 const PRIORITY = { high: t("high priority"), normal: t("normal priority"), low: t("low priority") };
 let deadLetters = [];
+let unlisted = 0; // jobs that wait beyond those that were read
+let [readAt, isChanged] = [0, false];
 
 function row(job, buttons) {
   const { said, detail } = status(job);
@@ -61,7 +65,7 @@ function draw() {
   fill($("#running"), running.length ? running.map((job) => row(job, cancelButton(job))) : [el("li", { className: "nothing" }, t("Nothing runs now."))]);
   const groups = Map.groupBy(waiting, (job) => `${job.model}\n${job.priority}`);
   const order = [...groups].sort(([, [a]], [, [b]]) => PRIORITIES.indexOf(a.priority) - PRIORITIES.indexOf(b.priority) || a.model.localeCompare(b.model));
-  fill($("#waiting"), order.length ? order.map(([, members]) => group(members)) : [nothing(t("Nothing waits."))]);
+  fill($("#waiting"), order.length ? [...order.map(([, members]) => group(members)), ...(unlisted ? [nothing(tn("%(n)s more job waits.", "%(n)s more jobs wait.", unlisted))] : [])] : [nothing(t("Nothing waits."))]);
   fill($("#dead-list"), deadLetters.map((job) => row(job, button(t("Try again"), () => retryDead(job), "small", "again"))));
   $("#dead").hidden = !deadLetters.length;
 }
@@ -85,7 +89,7 @@ $("[data-retry-all]").onclick = () => attempt(async () => {
 
 // --- figures -------------------------------------------------------------------------------------------------------------
 
-const figure = (name, value) => { $(`[data-figure=${name}]`).textContent = number(value); };
+const figure = (name, value) => { $(`[data-figure=${name}]`).textContent = typeof value === "number" ? number(value) : value; };
 
 // An unavailable service says so with an error status and the same body.
 const health = () => call("/readyz").then((answer) => answer.json(), (error) => { if (error.problem?.workers) return error.problem; throw error; });
@@ -100,8 +104,11 @@ async function load() {
   [...running.items, ...queued.items].forEach(put);
   deadLetters = dead.items;
   const since = Date.now() - RECENT_MS;
-  const pictures = recent.items.filter((job) => new Date(job.finished_at) > since).reduce((sum, { images }) => sum + images.length, 0);
-  for (const [name, value] of [["running", usage.running], ["queued", usage.queued], ["rate", pictures], ["workers", ready.workers.running]]) figure(name, value);
+  const finished = recent.items.filter((job) => new Date(job.finished_at) > since);
+  const pictures = finished.reduce((sum, { images }) => sum + images.length, 0);
+  const isCut = recent.next !== null && finished.length === recent.items.length; // more jobs may have finished since
+  unlisted = Math.max(0, usage.queued - queued.items.length);
+  for (const [name, value] of [["running", usage.running], ["queued", usage.queued], ["rate", isCut ? `${number(pictures)}+` : pictures], ["workers", ready.workers.running]]) figure(name, value);
   $("#figures").setAttribute("aria-busy", "false");
   showHealth(ready);
   draw();
@@ -124,6 +131,7 @@ function showHealth(health) {
 }
 
 async function tick() {
+  [readAt, isChanged] = [Date.now(), false];
   try {
     await Promise.all([load(), showFleet(), showOwnPause()]);
     $("#problem").hidden = true;
@@ -134,8 +142,17 @@ async function tick() {
   }
 }
 
-watch((job, before) => { if (job && ended(job)) jobs.delete(job.id); if (before) draw(); });
-follow();
+const change = () => { isChanged = true; };
+
+watch((job, before) => {
+  if (job?.status !== before?.status) change();
+  if (job && ended(job)) jobs.delete(job.id);
+  if (before) draw();
+});
+follow({ onConnect: change, onBulk: change });
 onReconnect(tick);
-setInterval(() => { if (!document.hidden) tick(); }, REFRESH_MS);
+setInterval(() => {
+  if (document.hidden || isSlowed()) return;
+  if (Date.now() - readAt >= (isChanged ? REFRESH_MS : IDLE_MS)) tick();
+}, LOOK_MS);
 await tick();

@@ -1,6 +1,6 @@
 // The studio: draws what the form says and shows the newest jobs, which it follows until they end.
 import { again, submit, vary } from "./actions.js";
-import { getJson } from "./api.js";
+import { getJson, isSlowed } from "./api.js";
 import { mode, setMode, setUpDescribe, understand } from "./describe.js";
 import { dock } from "./dock.js";
 import { $, perFrame } from "./dom.js";
@@ -9,7 +9,7 @@ import { failure } from "./errors.js";
 import { setUpEstimate } from "./estimate.js";
 import { clearError, fillForm, form, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
 import { t } from "./i18n.js";
-import { jobs, open, put, refresh, watch } from "./jobs.js";
+import { drop, jobs, open, put, refresh, watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
 import { setUpLooks } from "./looks.js";
@@ -19,7 +19,7 @@ import { controlFields, setUpControl } from "./control.js";
 import { anyCanStart, setUpStart, startFields, startFrom } from "./start.js";
 import { suggestPrompt } from "./suggest-prompt.js";
 import { setUpSuggestions } from "./suggest.js";
-import { explain, makeTile, paint, showPreview } from "./tile.js";
+import { looksOf, makeTile, paint } from "./tile.js";
 import { toast } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
 
@@ -126,6 +126,7 @@ function remove(id) {
   tiles.get(id)?.element.remove();
   tiles.delete(id);
   changed.delete(id);
+  viewer.refresh();
   showState();
 }
 
@@ -161,7 +162,15 @@ async function more() {
   requestAnimationFrame(() => { isLoading = false; showState(); });
 }
 
-const newest = async () => (await getJson(`jobs?limit=${NEWEST}`)).items.forEach(put);
+// What changed before the events began: newer jobs, and deleted ones among the newest.
+async function newest() {
+  const before = [...tiles.keys()];
+  const { items, next } = await getJson(`jobs?limit=${NEWEST}`);
+  const oldest = next ? items.at(-1)?.id : "";
+  const known = new Set(items.map(({ id }) => id));
+  for (const id of before) if (id >= oldest && !known.has(id)) drop(id);
+  items.forEach(put);
+}
 
 // --- start -----------------------------------------------------------------------------------------------------------
 
@@ -189,9 +198,9 @@ if (wanted) refresh(wanted).then(remix, () => {});
 const first = new URLSearchParams(location.search).get("start");
 if (first) startFrom({ id: first, url: `/api/v1/images/${encodeURIComponent(first)}` });
 follow({ onConnect: () => { newest().catch(() => {}); } });
+// One request a second for all tiles, so that an open page leaves most of a tenant's requests to its programs.
 setInterval(() => {
-  for (const job of open()) {
-    const tile = tiles.get(job.id);
-    if (tile?.job) Promise.all([showPreview(tile), explain(tile)]).catch(() => {});
-  }
+  if (isSlowed()) return;
+  const [next] = open().map(({ id }) => tiles.get(id)).filter((tile) => tile?.job).flatMap(looksOf).sort((a, b) => a.at - b.at);
+  next?.run().catch(() => {});
 }, PREVIEW_MS);

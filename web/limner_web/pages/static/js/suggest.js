@@ -14,7 +14,8 @@ const WIDE = /[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]/u;
 const prompt = form?.elements.prompt;
 const list = el("ul", { className: "menu suggestions", id: "suggestions", popover: "manual", ariaLabel: t("Known names"), aria: { role: "listbox" } });
 const known = new Map(); // model -> promise of its names
-let shown = []; // {name, length}: `length` characters before the cursor become the name
+let shown = []; // {name, length}: the last `length` characters of `before` become the name
+let before = ""; // the prompt up to the cursor, as it was when the names were found
 let active = -1;
 
 const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
@@ -79,9 +80,10 @@ function place() {
 }
 
 function accept({ name, length }) {
-  const end = prompt.selectionStart;
-  prompt.setRangeText(name, end - length, end, "end");
-  prompt.dispatchEvent(new Event("input", { bubbles: true }));
+  if (prompt.value.startsWith(before)) {
+    prompt.setRangeText(name, before.length - length, before.length, "end"); // the cursor may have moved
+    prompt.dispatchEvent(new Event("input", { bubbles: true }));
+  }
   close();
 }
 
@@ -90,6 +92,7 @@ async function suggest() {
   const names = text.trim() ? await namesOf(modelChosen().name) : [];
   if (text !== prompt.value.slice(0, prompt.selectionStart) || document.activeElement !== prompt) return; // typed on meanwhile
   shown = matches(names, text);
+  before = text;
   if (!shown.length) { close(); return; }
   list.replaceChildren(...shown.map((each, at) => el("li", { id: `suggestion-${at}`, onclick: () => accept(each), aria: { role: "option" } }, each.name)));
   activate(-1);

@@ -90,10 +90,19 @@ function removePreview({ element }) {
 
 const isInView = (element) => { const { top, bottom } = element.getBoundingClientRect(); return !document.hidden && bottom >= 0 && top <= innerHeight; };
 
+// What a tile in view would ask the service for now: {at, when it asked last, and run}.
+export function looksOf(tile) {
+  const { element, job, previewedAt, explainedAt } = tile;
+  const looks = {
+    running: { at: previewedAt, least: PREVIEW_MS, run: () => showPreview(tile) },
+    queued: { at: explainedAt, least: EXPLAIN_MS, run: () => explain(tile) },
+  }[job.status];
+  return looks && Date.now() - looks.at >= looks.least && isInView(element) ? [looks] : [];
+}
+
 // Says why a job waits, and for how long.
-export async function explain(tile) {
-  const { element, job } = tile;
-  if (job.status !== "queued" || Date.now() - tile.explainedAt < EXPLAIN_MS || !isInView(element)) return;
+async function explain(tile) {
+  const { job } = tile;
   tile.explainedAt = Date.now();
   const told = await getJson(`jobs/${job.id}/explain`);
   tile.explanation = told.eta ? t("Ready in %(time)s.", { time: duration(told.eta.median_seconds) }) : reasonOf(job, told);
@@ -101,9 +110,8 @@ export async function explain(tile) {
 }
 
 // Shows what the picture looks like so far. The worker makes previews only on request, about once a second.
-export async function showPreview(tile) {
+async function showPreview(tile) {
   const { element, job } = tile;
-  if (job.status !== "running" || Date.now() - tile.previewedAt < PREVIEW_MS || !isInView(element)) return;
   tile.previewedAt = Date.now();
   const answer = await call(`jobs/${job.id}/preview`);
   if (answer.status !== 200) return;

@@ -52,7 +52,19 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
     compare.setFirst(all[index]);
     drawPlace(all, index);
     if (!find(".facts-panel").hidden) showFacts(find(".facts-panel"), all[index], replay);
-    if (index > all.length - 5) more().then(() => { if (dialog.open) drawPlace(list(), at()); });
+    if (index > all.length - 5) more().then(refresh);
+  }
+
+  // After the list has changed: the picture shown may be gone.
+  function refresh() {
+    if (!dialog.open) return;
+    if (at() < 0) render();
+    else { place = at(); drawPlace(list(), place); }
+  }
+
+  function run(name, button) {
+    if (at() < 0 && name !== "close") render();
+    else commands[name](button);
   }
 
   function drawPlace(all, index) {
@@ -107,17 +119,17 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
 
   dialog.addEventListener("click", ({ target }) => {
     const button = target.closest("[data-do]");
-    if (button) commands[button.dataset.do](button);
+    if (button) run(button.dataset.do, button);
   });
   dialog.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.target.closest(".menu") || (event.target.type === "range" && event.key.startsWith("Arrow"))) return;
     const name = keys[event.key];
-    if (name) { event.preventDefault(); commands[name](); }
+    if (name) { event.preventDefault(); run(name); }
   });
   dialog.addEventListener("close", () => { if (document.fullscreenElement) document.exitFullscreen(); compare.off(); });
   setUpSwipe(view, zoom, step);
   listKeys();
-  return { show, update() { if (dialog.open) render(); }, close: () => dialog.close(), compare(id, second) { show(id); compare.toggle(picture(), second); render(); } };
+  return { show, refresh, update() { if (dialog.open) render(); }, close: () => dialog.close(), compare(id, second) { show(id); compare.toggle(picture(), second); render(); } };
 }
 
 function listKeys() {

@@ -1,5 +1,5 @@
 // The tenant's webhooks: endpoints, what was sent to them, and sending it again.
-import { ApiError, getJson, send } from "./api.js";
+import { ApiError, getJson, make, send } from "./api.js";
 import { ask, field, tell } from "./dialog.js";
 import { $, button, el } from "./dom.js";
 import { dateTime, number, t, tn } from "./i18n.js";
@@ -64,7 +64,7 @@ async function add() {
   const answer = await ask(t("Add a webhook"), { fields, yes: t("Add") });
   if (!answer) return;
   await attempt(async () => {
-    const made = await send("POST", "webhook_endpoints", { name: answer.get("name"), url: answer.get("url"), event_types: answer.getAll("type") });
+    const made = await make("webhook_endpoints", JSON.stringify({ name: answer.get("name"), url: answer.get("url"), event_types: answer.getAll("type") }));
     tell(t("Keep its secret"), el("p", { className: "quiet" }, t("Each delivery is signed by it. It is shown only now.")), el("code", { className: "secret" }, made.signing_secret));
     await showWebhooks();
   });
