@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from limner_shared.db.engine import Database
-from limner_web import routes
-from limner_web.routes import Access, Body
+from limner_web import route_rules
+from limner_web.route_rules import Access, Body
 from tests.api.clients import App
 from tests.api.test_keys import make_key
 
@@ -22,19 +22,19 @@ SECRETS = {"keys", "audit", "webhook_endpoints", "openai_webhook_endpoints"} | {
 
 
 def test_a_route_without_a_declaration_and_a_declaration_without_a_route_are_refused(app: App):
-    routes.require_declared(app)
+    route_rules.require_declared(app)
     app.add_url_rule("/api/v1/new", "new", lambda: "")
     with pytest.raises(RuntimeError, match=r"routes\.py.* new\."):
-        routes.require_declared(app)
+        route_rules.require_declared(app)
 
 
 def test_each_endpoint_is_declared_once():
-    named = [endpoint for endpoints in routes.DECLARED.values() for endpoint in endpoints.split()]
-    assert len(named) == len(set(named)) == len(routes.ROUTES)
+    named = [endpoint for endpoints in route_rules.DECLARED.values() for endpoint in endpoints.split()]
+    assert len(named) == len(set(named)) == len(route_rules.ROUTES)
 
 
 def test_only_keys_with_the_scope_admin_reach_secrets_and_what_concerns_all_tenants():
-    for endpoint, route in routes.ROUTES.items():
+    for endpoint, route in route_rules.ROUTES.items():
         blueprint = endpoint.partition(".")[0]
         if blueprint in OPERATORS:
             assert route.access is Access.OPERATOR, endpoint
@@ -45,7 +45,7 @@ def test_only_keys_with_the_scope_admin_reach_secrets_and_what_concerns_all_tena
 def test_a_public_post_route_reads_a_form_and_no_json(app: App):
     """A route that anybody may call, and that changes something, is a form that its handler checks."""
     for rule in app.url_map.iter_rules():
-        route = routes.ROUTES[rule.endpoint]
+        route = route_rules.ROUTES[rule.endpoint]
         if route.access is Access.PUBLIC and "POST" in (rule.methods or set()):
             assert route.body is Body.FORM, rule.endpoint
 
@@ -69,7 +69,7 @@ def test_a_request_that_may_wait_holds_the_slot_of_a_stream_as_well(
     app: App, path: str, headers: dict[str, str], kinds: list[str]
 ):
     with app.test_request_context(path, headers=headers):
-        assert list(routes.of_request().slots_of_request()) == kinds
+        assert list(route_rules.of_request().slots_of_request()) == kinds
 
 
 def test_what_does_not_exist_is_told_only_to_keys(make_app: Callable[..., App], database: Database):

@@ -15,7 +15,7 @@ from flask import Response, g, request
 from limner_shared.db import signed_links
 from limner_shared.settings import Settings
 from limner_shared.telemetry import concerns, get_logger
-from limner_web import auth, health, operator, problems, request_checks, routes, throttling
+from limner_web import auth, health, operator, problems, request_checks, route_rules, throttling
 from limner_web.a1111 import routes as a1111
 from limner_web.api import (
     audit,
@@ -159,7 +159,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.register_blueprint(webhook_endpoints.bp, url_prefix="/v1", name="openai_webhook_endpoints")
-    routes.require_declared(app)
+    route_rules.require_declared(app)
     answered = with_unchanged_polls(app.wsgi_app, services.unchanged, _request_id, headers)
     served = operator_port.with_operator_port(answered, settings.port)
     app.wsgi_app = connection.with_timeouts(served, settings.upload_seconds)
@@ -194,7 +194,7 @@ def _end(headers: Mapping[str, str], response: Response) -> Response:
 
 def _is_reported() -> bool:
     """Whether this request is traced and logged: health checks and scrapes come every few seconds."""
-    return routes.of_request() is not routes.ALWAYS
+    return route_rules.of_request() is not route_rules.ALWAYS
 
 
 def _logged_path() -> str:

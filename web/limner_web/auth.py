@@ -16,9 +16,9 @@ from limner_shared.domain import cells
 from limner_shared.domain.access import Scope, require
 from limner_shared.errors import Forbidden, OperatorRequired, Unauthorized
 from limner_shared.settings import Settings, is_loopback
-from limner_web import routes, session_cookie
+from limner_web import route_rules, session_cookie
 from limner_web.cross_site import SAFE_METHODS, refuse_foreign
-from limner_web.routes import DOORS, Access
+from limner_web.route_rules import DOORS, Access
 from limner_web.services import get_services
 from limner_web.serving.operator_port import is_operator
 from limner_web.strict_json import is_printable_ascii
@@ -76,7 +76,7 @@ def _identify() -> None:
     settings = get_services().settings
     if not settings.keys_required:
         _guard_open_service(settings)
-    access = routes.of_request().access
+    access = route_rules.of_request().access
     if access in PAGES:
         _identify_page(settings, access)
     elif access is not Access.PUBLIC:

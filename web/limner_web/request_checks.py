@@ -9,9 +9,9 @@ from werkzeug.routing import BaseConverter
 
 from limner_shared.errors import InvalidRequest, MalformedBody, NotFound, UnsupportedMediaType
 from limner_shared.settings import CELL_PATTERN
-from limner_web import routes, strict_json
+from limner_web import route_rules, strict_json
 from limner_web.request_bodies import BROKEN_BODY, StrictRequest, cut_off
-from limner_web.routes import Body
+from limner_web.route_rules import Body
 from limner_web.services import get_services
 
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")
@@ -56,7 +56,7 @@ def _check_text() -> None:
 
 def _check_body() -> None:
     """Let only JSON reach a JSON handler: a form on a page of another site cannot send that content type."""
-    body = routes.of_request().body
+    body = route_rules.of_request().body
     if request.routing_exception or request.method not in ("POST", "PUT") or body is Body.LINES:
         return
     settings = get_services().settings

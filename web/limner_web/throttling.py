@@ -22,7 +22,7 @@ from limner_shared import metrics
 from limner_shared.errors import Overloaded, TooManyRequests
 from limner_shared.messaging.redis_servers import connection_pool
 from limner_shared.settings import Settings
-from limner_web import routes
+from limner_web import route_rules
 
 POLICY: Final = "requests_per_minute"
 SHARED_SECONDS: Final = 1
@@ -149,7 +149,7 @@ def install_concurrency(app: Flask, limiter: ConcurrencyLimiter) -> None:
     """Give every request its slots, and take them back after its response is built, or sent if it is streamed."""
 
     def acquire() -> None:
-        kinds = routes.of_request().slots_of_request()
+        kinds = route_rules.of_request().slots_of_request()
         if kinds:
             g.slots = limiter.acquire(*kinds)
 

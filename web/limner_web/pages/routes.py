@@ -13,12 +13,12 @@ from markupsafe import Markup, escape
 from limner_shared.domain.access import DEFAULT_SCOPES
 from limner_shared.domain.views import ModelView
 from limner_shared.errors import LimnerError
-from limner_web import routes
+from limner_web import route_rules
 from limner_web.auth import PAGES, is_signed_in
 from limner_web.pages import examples, model_pictures, reference
 from limner_web.pages.compression import compress
 from limner_web.pages.languages import language_of_request
-from limner_web.routes import Access
+from limner_web.route_rules import Access
 from limner_web.services import get_services
 from limner_web.view_builders import model_view
 
@@ -49,7 +49,7 @@ def frame() -> dict[str, Any]:
 @bp.before_request
 def require_sign_in() -> Response | None:
     """Redirect a browser that is not signed in to the sign-in page, where the service requires keys."""
-    if is_signed_in() or routes.of_request().access is Access.PUBLIC:
+    if is_signed_in() or route_rules.of_request().access is Access.PUBLIC:
         return None
     answer = redirect(f"/sign-in?next={quote(request.full_path.rstrip('?'), safe='')}")
     return cast("Response", answer)  # typed as Werkzeug's, which Flask's is
@@ -58,7 +58,7 @@ def require_sign_in() -> Response | None:
 @bp.after_app_request
 def keep_private(response: Response) -> Response:
     """Let no browser show a page again after signing out."""
-    if routes.of_request().access in PAGES and get_services().settings.keys_required:
+    if route_rules.of_request().access in PAGES and get_services().settings.keys_required:
         response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -14,7 +14,7 @@ from flask import Flask, request
 
 
 class Body(Enum):
-    """What a route reads. A form on a page of another site cannot send JSON."""
+    """What a route reads. Requiring JSON also stops forms on other sites, which cannot send that content type."""
 
     NONE = "nothing"
     JSON = "one JSON object"
@@ -184,4 +184,5 @@ def require_declared(app: Flask) -> None:
     """Raise RuntimeError for a route that is not declared, or for a declaration without a route."""
     wrong = {rule.endpoint for rule in app.url_map.iter_rules()} ^ ROUTES.keys()
     if wrong:
-        raise RuntimeError(f"Declare each route in limner_web/routes.py, and nothing else: {', '.join(sorted(wrong))}.")
+        names = ", ".join(sorted(wrong))
+        raise RuntimeError(f"Declare each route in limner_web/route_rules.py, and nothing else: {names}.")
