@@ -143,10 +143,16 @@ def test_a_picture_for_a_model_that_starts_from_none_is_refused_with_those_that_
 def test_a_wrong_base_url_is_recognized_and_told_in_the_form_of_its_client(
     client: ApiClient, method: str, path: str, meant: str
 ):
-    answer = client.open(path, method=method, json={})
+    client_name = "replicate-python/1.0.7" if "replicate" in meant else "OpenAI/Python 3.54.0"
+    answer = client.open(path, method=method, json={}, headers={"User-Agent": client_name})
     assert answer.status_code in (404, 405)
     told = answer.json["error"]["message"] if meant.startswith("/v1/") else answer.json["detail"]
     assert f"Did you mean {meant}? Check the client's base URL." in told
+
+
+def test_an_unknown_path_of_openais_api_keeps_its_form_though_replicates_has_one_like_it(client: ApiClient):
+    answer = client.get("/v1/models/file_0/content")
+    assert (answer.status_code, answer.json["error"]["code"]) == (404, "not_found")
 
 
 def test_redis_away_is_no_server_error_of_ours(make_app: Callable[..., App]):
