@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -167,3 +167,21 @@ def test_a_damaged_question_is_passed_over_and_the_next_is_answered(
     redis.rpush("limner:questions:limner-flow", "bad", "expired")
     eventually(lambda: redis.llen("limner:questions:limner-flow") == 0)
     assert interpret(client, "a cat")["request"]["prompt"] == "a cat"
+
+
+def test_questions_about_one_model_do_not_hold_up_those_about_another(
+    redis: Redis, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first: list[str] = []
+
+    def take(_: Redis, models: Sequence[str], most: int) -> list[questions.Question]:
+        first.append(models[0])
+        return []
+
+    monkeypatch.setattr(questions, "take", take)
+    card = catalogue.get("limner-flow")
+    answering = Answering(redis, Interpreter(), {"one": card, "two": card, "three": card}, Supervisor())
+    answering.start()
+    eventually(lambda: len(first) >= 6)
+    answering.stop()
+    assert first[:6] == ["one", "two", "three", "one", "two", "three"]

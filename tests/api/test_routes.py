@@ -24,7 +24,7 @@ SECRETS = {"keys", "audit", "webhook_endpoints", "openai_webhook_endpoints"} | {
 def test_a_route_without_a_declaration_and_a_declaration_without_a_route_are_refused(app: App):
     route_rules.require_declared(app)
     app.add_url_rule("/api/v1/new", "new", lambda: "")
-    with pytest.raises(RuntimeError, match=r"routes\.py.* new\."):
+    with pytest.raises(RuntimeError, match=r"route_rules\.py.* new\."):
         route_rules.require_declared(app)
 
 

@@ -15,6 +15,7 @@ from limner_shared.domain.jobs import Lane
 from limner_shared.threads import Supervisor
 from limner_worker.engine.fault_isolation import DeviceBroken
 from limner_worker.engine.loop import Engine
+from limner_worker.generators.base import padding
 from limner_worker.generators.model_cache import ModelCache
 
 __all__ = ["engine"]
@@ -216,14 +217,20 @@ def test_steps_continue_during_a_decode(engine: Any, catalogue: Catalogue):
 
 def test_a_job_whose_decode_fails_at_the_end_fails_alone(engine: Any, catalogue: Catalogue):
     running, generator, heard = engine
-    generator.beside = True
-    running.submit(
-        [job(catalogue, name, prompt) for name, prompt in [("a", "fine"), ("b", "bad decode"), ("c", "fine")]]
-    )
+    generator.beside, decode = True, generator.decode
+
+    def recorded(states: Any) -> Any:
+        with padding([state.task for state in states], generator.card.buckets):
+            return decode(states)
+
+    generator.decode = recorded
+    jobs = [job(catalogue, name, prompt) for name, prompt in [("a", "fine"), ("b", "bad decode"), ("c", "fine")]]
+    running.submit(jobs)
     generator.decoded.set()
     done = heard.wait(3)
     assert (done["a"], done["c"]) == ("generated", "generated")
     assert "could not generate this picture" in done["b"]
+    assert [len(each.rows[0].task.buckets) for each in jobs] == [1, 1, 1], "a replay repeats the last decode only"
 
 
 def test_a_job_aborted_during_its_decode_is_not_reported(engine: Any, catalogue: Catalogue):

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from limner_training.optimizer import Muon, parameter_groups
-from limner_worker.networks.weights import write_tensors
+from limner_worker.networks.weights import require_finite, write_tensors
 
 
 class CheckpointError(RuntimeError):
@@ -64,7 +64,7 @@ def run(
     constant, and decays to 1 % over the last third of the time (users know a time limit, not a number of steps).
 
     Raises:
-        FloatingPointError: the loss is not finite.
+        FloatingPointError: the loss or its gradient is not finite; the weights are those before that step.
     """
     started = last = clock()
     begun = training.step
@@ -72,11 +72,10 @@ def run(
         _set_rate(training, (training.step - begun + 1) / warmup, spent / (minutes * 60))
         with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
             loss, samples = losses()
-        if not math.isfinite(value := loss.item()):
-            raise FloatingPointError(f"the loss became {value} at step {training.step}; resume with a lower rate")
+        _check_finite("loss", value := loss.item(), training.step)
         training.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(training.network.parameters(), 1.0)
+        _check_finite("gradient", nn.utils.clip_grad_norm_(training.network.parameters(), 1.0).item(), training.step)
         training.optimizer.step()
         now = clock()
         training.step, training.samples = training.step + 1, training.samples + samples
@@ -102,11 +101,16 @@ def update_average(training: Training, longest: float = 0.999) -> None:
 
 
 def save(training: Training, folder: Path) -> None:
-    """Write a checkpoint for `restore` (safetensors and JSON, no pickle)."""
+    """Write a checkpoint for `restore` (safetensors and JSON, no pickle).
+
+    Raises:
+        FloatingPointError: the weights are not finite; the checkpoint that was there stays.
+    """
     tensors = {f"model.{name}": value for name, value in training.network.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in training.average.items()}
     for index, state in training.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    require_finite(tensors)
     state = {key: getattr(training, key) for key in ("step", "samples", "seconds", "history")}
     write_tensors(folder / "checkpoint.safetensors", tensors, {"training": json.dumps(state)})
 
@@ -133,6 +137,11 @@ def restore(training: Training, folder: Path) -> bool:
     training.step, training.samples, training.seconds = state["step"], state["samples"], state["seconds"]
     training.history = [(int(step), float(loss)) for step, loss in state["history"]]
     return True
+
+
+def _check_finite(what: str, value: float, step: int) -> None:
+    if not math.isfinite(value):
+        raise FloatingPointError(f"the {what} became {value} at step {step}; resume with a lower rate")
 
 
 def _set_rate(training: Training, warmth: float, progress: float) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -36,34 +37,57 @@ def run_training(
     """Train for `minutes` with a progress bar (loss, speed, time left).
 
     Every three minutes and at the end, save a checkpoint and a loss curve in `folder`, call `ship`, and print the
-    line that it returns. Ctrl-C saves too.
+    line that it returns. Ctrl-C and other errors save too, but not a training that has diverged.
 
     Raises:
         DataError: the disk is nearly full.
+        FloatingPointError: the training has diverged; what was saved last stays.
     """
     data.require_disk(folder, 500_000_000)
+    with _progress() as bar:
+
+        def keep() -> None:
+            bar.console.print(f"{folder.name}: {_keep(training, folder, ship)}")
+
+        try:
+            _train(training, loop.run(training, losses, minutes), folder.name, minutes, longest_average, bar, keep)
+        except FloatingPointError:
+            raise  # what was saved last is better
+        except BaseException:
+            with suppress(data.DataError, FloatingPointError):  # the first error says more
+                keep()
+            raise
+        keep()
+
+
+def _train(
+    training: loop.Training,
+    steps: Iterable[float],
+    name: str,
+    minutes: float,
+    longest_average: float,
+    bar: Progress,
+    keep: Callable[[], None],
+) -> None:
+    """Run all steps with the progress bar, and `keep` their result every three minutes."""
     started, begun, saved = training.seconds, training.samples, time.monotonic()
     recent: list[float] = []
-    with _progress() as bar:
-        task = bar.add_task(folder.name, total=minutes * 60, note="")
-        try:
-            for loss in loop.run(training, losses, minutes):
-                loop.update_average(training, longest_average)
-                recent.append(loss)
-                if len(recent) == ENTRY_STEPS:
-                    training.history.append((training.step, float(np.mean(recent))))
-                    recent.clear()
-                    spent = training.seconds - started
-                    note = describe(training, (training.samples - begun) / spent)
-                    bar.update(task, completed=spent, note=note)
-                    # Without a terminal there is no progress bar: print the same as a line.
-                    if not bar.console.is_terminal:
-                        bar.console.print(f"{folder.name}: {note}, {spent / 60:.1f} of {minutes:g} min")
-                if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    bar.console.print(f"{folder.name}: {_keep(training, folder, ship)}")
-                    saved = time.monotonic()
-        finally:
-            bar.console.print(f"{folder.name}: {_keep(training, folder, ship)}")
+    task = bar.add_task(name, total=minutes * 60, note="")
+    for loss in steps:
+        loop.update_average(training, longest_average)
+        recent.append(loss)
+        if len(recent) == ENTRY_STEPS:
+            training.history.append((training.step, float(np.mean(recent))))
+            recent.clear()
+            spent = training.seconds - started
+            note = describe(training, (training.samples - begun) / spent)
+            bar.update(task, completed=spent, note=note)
+            # Without a terminal there is no progress bar: print the same as a line.
+            if not bar.console.is_terminal:
+                bar.console.print(f"{name}: {note}, {spent / 60:.1f} of {minutes:g} min")
+        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            keep()
+            saved = time.monotonic()
 
 
 def describe(training: loop.Training, rate: float) -> str:

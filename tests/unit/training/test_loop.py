@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from limner_training import loop, report, runner
+from limner_training import data, loop, report, runner
 from limner_training.optimizer import Muon, orthogonalise, parameter_groups
+from limner_worker.networks.weights import save_module
 
 
 def network() -> nn.Module:
@@ -115,6 +116,62 @@ def test_a_run_writes_a_checkpoint_a_curve_and_the_exported_weights(
     report.save_curve([(1, 1.0), (2, 0.5)], tmp_path / "toy" / "loss.png", "toy")
     assert (tmp_path / "toy" / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert "shipped" in capsys.readouterr().out
+
+
+def diverging(module: nn.Module, step: int) -> Callable[[], tuple[Tensor, int]]:
+    """Losses that are finite at this step, with a gradient that is not, as after an overflow in the backward pass."""
+    losses, count = losses_of(module), itertools.count()
+
+    def diverge() -> tuple[Tensor, int]:
+        loss, samples = losses()
+        first = next(module.parameters())
+        return (loss + torch.sqrt(first.sum() * 0) if next(count) == step else loss), samples
+
+    return diverge
+
+
+def test_a_gradient_that_is_not_finite_stops_the_training_before_it_reaches_the_weights() -> None:
+    training = loop.begin(network(), 0.01)
+    with pytest.raises(FloatingPointError, match="gradient became nan at step 3"):
+        list(loop.run(training, diverging(training.network, 3), 1.0))
+    assert all(value.isfinite().all() for value in training.network.state_dict().values())
+
+
+def test_a_training_that_diverges_keeps_its_last_checkpoint_and_exports_nothing(tmp_path: Path) -> None:
+    training = loop.begin(network(), 0.01)
+    loop.save(training, tmp_path)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(FloatingPointError, match="resume with a lower rate"):
+        runner.run_training(
+            training, diverging(training.network, 3), tmp_path, 1.0, lambda: pytest.fail("it was exported")
+        )
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_weights_that_are_not_finite_are_neither_saved_nor_exported(tmp_path: Path) -> None:
+    training = loop.begin(network(), 0.01)
+    loop.save(training, tmp_path)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    training.average["0.weight"][0, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match=r"average\.0\.weight is not finite"):
+        loop.save(training, tmp_path)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+    training.network.load_state_dict({name: value * 1e6 for name, value in training.network.state_dict().items()})
+    with pytest.raises(FloatingPointError, match="is not finite"):
+        save_module(training.network, tmp_path / "toy.safetensors", {})  # beyond float16
+    assert not (tmp_path / "toy.safetensors").exists()
+
+
+def test_an_error_of_saving_does_not_hide_the_error_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> tuple[Tensor, int]:
+        monkeypatch.setattr(data, "require_disk", full)
+        raise KeyboardInterrupt
+
+    def full(*_: object) -> None:
+        raise data.DataError("the disk is nearly full")
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.run_training(loop.begin(network(), 0.01), fails, tmp_path, 1.0, lambda: "shipped")
 
 
 @pytest.mark.parametrize("shape", [(16, 40), (40, 16), (24, 24), (260, 300)])

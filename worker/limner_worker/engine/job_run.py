@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,6 +79,8 @@ class Row:
     decoded_from: tuple[bytes, list[int], list[int]] | None = None
     """The checkpoint that it was decoded from, its batch sizes and its places in them until then, if its job had
     unfinished images."""
+    calls_before_decode: int = 0
+    """The number of calls that it took part in when its decode began."""
     previewed_at: float = 0.0
     """When the last preview was taken, by the engine's clock."""
 
@@ -97,6 +99,19 @@ class Row:
         """Discard an earlier attempt's checkpoint that cannot be read: the image starts from its first step."""
         given = {field: getattr(self.task, field) for field in INPUT_FIELDS}
         self.task = replace(_task(self.job.claim, self.index), **given)
+
+
+def note_calls(rows: Sequence[Row]) -> None:
+    """Before a decode: note how many calls each row took part in."""
+    for row in rows:
+        row.calls_before_decode = len(row.task.buckets)
+
+
+def forget_decode(rows: Sequence[Row]) -> None:
+    """Before a decode that failed is made again: remove it from the calls that a replay repeats."""
+    for row in rows:
+        del row.task.buckets[row.calls_before_decode :]
+        del row.task.places[row.calls_before_decode :]
 
 
 def _task(claim: Claim, index: int) -> ImageTask:

@@ -17,7 +17,7 @@ from limner_worker.engine import measuring
 from limner_worker.engine.batch_sizing import BatchSizer
 from limner_worker.engine.failure_reasons import failure_reason
 from limner_worker.engine.fault_isolation import LOGGED_CHARS, FaultIsolator
-from limner_worker.engine.job_run import JobRun, Row
+from limner_worker.engine.job_run import JobRun, Row, forget_decode, note_calls
 from limner_worker.engine.listener import EngineListener
 from limner_worker.engine.pending_models import PendingModels
 from limner_worker.engine.scheduler import Scheduler
@@ -218,13 +218,11 @@ class Engine:
         def begin(rows: Sequence[Row]) -> None:
             self._decodes.append((rows, generator.decode([row.state for row in rows])))
 
-        def finish_earlier() -> None:
-            self._finish_decodes(wait=True)
-
-        finish_earlier()
+        self._finish_decodes(wait=True)
         rows = [row for row in batch if not row.job.closed]
+        note_calls(rows)
         self._snapshots.keep(rows)
-        self._isolator.run(begin, rows, before_retry=finish_earlier)
+        self._isolator.run(begin, rows, before_retry=partial(self._finish_decodes, wait=True))
 
     def _finish_decodes(self, *, wait: bool) -> None:
         """Finish the decodes that are done, or, with `wait`, all of them."""
@@ -236,6 +234,8 @@ class Engine:
         generator = self._generator_of(batch[0])
 
         def fetch(rows: Sequence[Row]) -> None:
+            if len(rows) < len(batch):
+                forget_decode(rows)
             current = decoding if len(rows) == len(batch) else generator.decode([row.state for row in rows])
             for row, picture in zip(rows, current.pictures(), strict=True):
                 row.picture = picture

@@ -36,9 +36,21 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 
 
 def save_module(module: nn.Module, path: Path, config: Mapping[str, object]) -> None:
-    """Store `module` as float16 with `config`, its constructor's arguments."""
+    """Store `module` as float16 with `config`, its constructor's arguments.
+
+    Raises:
+        FloatingPointError: its weights are not finite, or not in float16.
+    """
     half_precision = {name: value.detach().to("cpu", torch.float16) for name, value in module.state_dict().items()}
+    require_finite(half_precision)
     write_tensors(path, half_precision, {"network": type(module).__name__, "config": json.dumps(dict(config))})
+
+
+def require_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Raise FloatingPointError if any number in these tensors is not finite."""
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise FloatingPointError(f"{name} is not finite; resume the last checkpoint with a lower rate")
 
 
 def load_module(kind: type[Module], path: Path) -> Module:

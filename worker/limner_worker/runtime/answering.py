@@ -8,6 +8,7 @@ import base64
 import io
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -52,6 +53,8 @@ class Answering:
         self._redis = redis
         self._interpreter = interpreter
         self._cards = cards
+        self._turns = deque(cards)
+        """The models, in the order in which their questions are taken next."""
         self._threads = threads
         self._recognizers = recognizers or {}
         self._names_due = 0.0
@@ -72,7 +75,8 @@ class Answering:
         while not self._stopping.is_set():
             try:
                 self._write_names()
-                taken = questions.take(self._redis, list(self._cards), MAX_BATCH)
+                taken = questions.take(self._redis, list(self._turns), MAX_BATCH)
+                self._turns.rotate(-1)  # many questions about one model must not hold up those about others
                 self._threads.working()
                 self._answer([each for each in taken if each.spec.model in self._cards])
             except RedisError as error:
