@@ -72,6 +72,16 @@ def test_a_hidden_page_holds_no_stream_and_catches_up_when_it_is_shown(path: str
     assert page.evaluate(OPEN) == 1
 
 
+def test_a_page_that_is_shown_again_has_all_that_was_made_meanwhile(service: int, open_page: OpenPage):
+    draw(service, "a grape before", **SMALL)
+    page = watched(open_page, "/")
+    expect(page.locator(".tile").filter(has_text="a grape before")).to_have_count(1)
+    page.evaluate("hide(true)")
+    draw_bulk(service, *({"prompt": f"a grape meanwhile {number}"} for number in range(30)))  # more than one page
+    page.evaluate("hide(false)")
+    expect(page.locator(".tile").filter(has_text="a grape meanwhile")).to_have_count(30)
+
+
 def test_the_gallery_shows_what_bulks_draw_meanwhile(service: int, open_page: OpenPage):
     page = open_page("/gallery?model=limner-gan")
     seen = requests_of(page)

@@ -29,7 +29,8 @@ export async function whileReplacingKey(work) {
 let slowUntil = 0;
 
 // Whether the service has asked for fewer requests: then what a page reads of itself waits.
-export const isSlowed = () => Date.now() < slowUntil;
+export const slowedFor = () => Math.max(0, slowUntil - Date.now()); // milliseconds
+export const isSlowed = () => slowedFor() > 0;
 
 export async function call(path, options = {}) {
   const before = replacement && !options.replaces ? -1 : replacements;

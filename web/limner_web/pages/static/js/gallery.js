@@ -5,7 +5,7 @@ import { showBoards } from "./boards.js";
 import { $, el, icon } from "./dom.js";
 import { makeDraggable } from "./drag.js";
 import { dateTime, number, t, tn } from "./i18n.js";
-import { watch } from "./jobs.js";
+import { readNewer, watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
 import { addTag, askForTag, deleteLater, forEach, organiseMenu, removeTag, setFavourite } from "./organise.js";
@@ -140,13 +140,12 @@ async function load(own) {
 async function catchUp() {
   const own = generation;
   const before = [...found];
-  const page = await getJson(`jobs?${wantedJobs()}`);
+  const { items, oldest } = await readNewer(wantedJobs(), list[0]?.job.id);
   if (own !== generation) return;
-  const known = new Set(page.items.map(({ id }) => id));
-  const oldest = page.next ? page.items.at(-1)?.id : "";
+  const known = new Set(items.map(({ id }) => id));
   for (const [id, { job }] of before) if (job.id >= oldest && !known.has(job.id)) found.delete(id);
-  page.items.forEach(removeOld);
-  page.items.forEach(add);
+  items.forEach(removeOld);
+  items.forEach(add);
   arrange();
 }
 

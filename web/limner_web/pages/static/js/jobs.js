@@ -40,6 +40,20 @@ export async function refreshAll(ids) {
   items.forEach(put);
 }
 
+// The jobs that `wanted` finds, from the newest one back to the one that is known as `newest`, in whole pages; without
+// one, the first page. `oldest` is the id back to which all were read.
+export async function readNewer(wanted, newest) {
+  const items = [];
+  let next = null;
+  do {
+    if (next) wanted.set("cursor", next);
+    const page = await getJson(`jobs?${wanted}`);
+    items.push(...page.items);
+    ({ next } = page);
+  } while (next && newest && !(items.at(-1)?.id <= newest));
+  return { items, oldest: next ? items.at(-1)?.id : "" };
+}
+
 export function putProgress({ id, progress }) {
   const known = jobs.get(id);
   if (!known || ended(known)) return;

@@ -1,5 +1,5 @@
 // Follows jobs: by server-sent events, and by polling, since events may be lost.
-import { api, isSlowed } from "./api.js";
+import { api, isSlowed, slowedFor } from "./api.js";
 import { back, lost } from "./connection.js";
 import { drop, jobs, open, putProgress, refreshAll } from "./jobs.js";
 
@@ -65,7 +65,7 @@ function onceInAWhile(work) {
 
 // A burst of events loads all of its jobs by one request.
 function load(id) {
-  if (!waiting.size) setTimeout(loadWaiting, Math.max(SOON_MS, loadedAt + LOAD_MS - Date.now()));
+  if (!waiting.size) setTimeout(loadWaiting, Math.max(SOON_MS, loadedAt + LOAD_MS - Date.now(), slowedFor()));
   waiting.add(id);
 }
 
@@ -73,7 +73,10 @@ async function loadWaiting() {
   loadedAt = Date.now();
   const ids = [...waiting];
   waiting.clear();
-  for (let at = 0; at < ids.length; at += MOST_POLLED) await refreshAll(ids.slice(at, at + MOST_POLLED)).catch(() => {});
+  for (let at = 0; at < ids.length; at += MOST_POLLED) {
+    const some = ids.slice(at, at + MOST_POLLED);
+    await refreshAll(some).catch(() => { if (isSlowed()) some.forEach(load); });
+  }
 }
 
 const poll = () => refreshAll(open().slice(0, MOST_POLLED).map(({ id }) => id)).catch(() => {});

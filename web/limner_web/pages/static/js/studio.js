@@ -9,7 +9,7 @@ import { failure } from "./errors.js";
 import { setUpEstimate } from "./estimate.js";
 import { clearError, fillForm, form, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
 import { t } from "./i18n.js";
-import { drop, jobs, open, put, refresh, watch } from "./jobs.js";
+import { drop, jobs, open, put, readNewer, refresh, watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
 import { setUpLooks } from "./looks.js";
@@ -165,8 +165,7 @@ async function more() {
 // What changed before the events began: newer jobs, and deleted ones among the newest.
 async function newest() {
   const before = [...tiles.keys()];
-  const { items, next } = await getJson(`jobs?limit=${NEWEST}`);
-  const oldest = next ? items.at(-1)?.id : "";
+  const { items, oldest } = await readNewer(new URLSearchParams({ limit: NEWEST }), before.sort().at(-1));
   const known = new Set(items.map(({ id }) => id));
   for (const id of before) if (id >= oldest && !known.has(id)) drop(id);
   items.forEach(put);
