@@ -26,7 +26,7 @@ def picture_arguments(pipeline: Any) -> dict[str, str]:
     takes = inspect.signature(pipeline.__call__).parameters
     if "control_mask" in takes:  # its control network sees the picture that is changed, and there is no other
         names = {"image": "control_image", "mask": "control_mask"}
-    elif "control_image" in takes or not any(pipeline.components.get(name) is not None for name in CONTROLLING):
+    elif "control_image" in takes or not any(getattr(pipeline, name, None) is not None for name in CONTROLLING):
         names = {"image": "image", "mask": "mask_image", "control_image": "control_image"}
     else:
         names = {"control_image": "image"}
@@ -42,7 +42,7 @@ def check_control(pipeline: Any, card: ModelCard) -> None:
     """Raise ValueError if the pipeline follows a control picture and the card does not say so, or the reverse."""
     name, follows = type(pipeline).__name__, "control_image" in picture_arguments(pipeline)
     for component in CONTROLLING:
-        if "Multi" in type(pipeline.components.get(component)).__name__:
+        if "Multi" in type(getattr(pipeline, component, None)).__name__:
             raise ValueError(f"its {component} is several networks, each with a picture of its own: save it with one")
     if follows and card.control is None:
         raise ValueError(f"{name} follows a control picture, which its requests must give: add [control] to the card")
