@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from tests.counters import counted
 from tests.engine.scripted import Heard, Scripted, job
 from tests.processes import eventually
 
@@ -67,6 +68,20 @@ def job_for(catalogue: Catalogue, model: str, name: str, **request: Any):
 def test_without_a_limit_all_models_stay_loaded(catalogue: Catalogue):
     models = RecordingCache(catalogue, None)
     assert models.loaded() == list(NAMES)
+
+
+def test_a_model_that_waits_for_room_counts_one_miss_when_it_is_loaded(catalogue: Catalogue):
+    models = RecordingCache(catalogue, 200)
+
+    def counts() -> list[float]:
+        return [counted("limner_cache_requests_total", cache="models", result=result) for result in ("hit", "miss")]
+
+    before = counts()
+    for _ in range(5):
+        assert not models.cache.ensure_loaded("one", busy=("two", "three"))
+    assert models.cache.ensure_loaded("one", busy=())
+    assert models.cache.ensure_loaded("one", busy=())
+    assert [after - was for after, was in zip(counts(), before, strict=True)] == [1, 1]
 
 
 def test_the_least_recently_used_model_is_unloaded_first(catalogue: Catalogue):
