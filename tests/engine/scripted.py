@@ -127,7 +127,7 @@ class AsyncDecode:
         return self.result
 
 
-class JobHint:
+class Heard:
     """A listener that records the engine's calls and lets a test wait for them."""
 
     def __init__(self) -> None:
@@ -171,7 +171,7 @@ class JobHint:
 @pytest.fixture
 def engine(catalogue: Catalogue):
     generator = Scripted(catalogue.get("limner-flow"))
-    engine = Engine(ModelCache([generator.card], lambda _card: generator), JobHint(), Supervisor())
+    engine = Engine(ModelCache([generator.card], lambda _card: generator), Heard(), Supervisor())
     engine.start()
     yield engine, generator, engine.listener
     generator.gate.release(1000)

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from tests.engine.scripted import JobHint, Scripted, State, engine, job
+from tests.engine.scripted import Heard, Scripted, State, engine, job
 from tests.processes import eventually
 
 from limner_shared.db.ledger import AttemptKey, Claim
@@ -33,7 +33,7 @@ def test_a_job_that_raises_in_the_model_fails_alone_with_a_plain_reason(engine: 
 
 
 def test_a_broken_device_ends_the_engine_and_names_the_jobs_of_the_call(catalogue: Catalogue):
-    generator, heard = Scripted(catalogue.get("limner-flow")), JobHint()
+    generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
     failures: list[tuple[str, type[BaseException]]] = []
     threads = Supervisor(lambda name, error: failures.append((name, type(error))))
     engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, threads)
@@ -140,7 +140,7 @@ def test_a_picture_that_does_not_fit_alone_fails_with_the_size_that_would(engine
 
 
 def test_a_long_job_is_checkpointed_periodically(catalogue: Catalogue):
-    generator, heard = Scripted(catalogue.get("limner-flow")), JobHint()
+    generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
     engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, Supervisor(), checkpoint_seconds=0)
     engine.start()
     engine.submit([job(catalogue, "long", steps=4)])
@@ -174,7 +174,7 @@ def test_only_watched_jobs_get_previews_and_a_failed_preview_affects_nothing(eng
 def test_an_error_in_the_engine_ends_its_thread_and_makes_every_job_suspect(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ):
-    generator, heard = Scripted(catalogue.get("limner-flow")), JobHint()
+    generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
     failures: list[object] = []
     engine = Engine(
         ModelCache([generator.card], lambda _card: generator),
@@ -197,7 +197,7 @@ def test_a_checkpoint_that_cannot_be_written_affects_no_job(catalogue: Catalogue
         raise TypeError("cannot be written")
 
     monkeypatch.setattr(State, "checkpoint", fault)
-    generator, heard = Scripted(catalogue.get("limner-flow")), JobHint()
+    generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
     engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, Supervisor(), checkpoint_seconds=0)
     engine.start()
     engine.submit([job(catalogue, "long")])
@@ -263,7 +263,7 @@ def test_suspended_jobs_are_checkpointed_at_their_last_step_and_others_go_on(eng
 
 
 def test_a_stopping_engine_checkpoints_decoded_images_of_unfinished_jobs_too(catalogue: Catalogue):
-    generator, heard = Scripted(catalogue.get("limner-flow")), JobHint()
+    generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
     engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, Supervisor())
     engine.start()
     generator.gated = True

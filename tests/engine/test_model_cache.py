@@ -6,7 +6,8 @@ import threading
 from typing import Any
 
 import pytest
-from tests.engine.scripted import JobHint, Scripted, job
+from tests.counters import counted
+from tests.engine.scripted import Heard, Scripted, job
 from tests.processes import eventually
 
 from limner_shared.db.ledger import AttemptKey
@@ -69,6 +70,20 @@ def test_without_a_limit_all_models_stay_loaded(catalogue: Catalogue):
     assert models.loaded() == list(NAMES)
 
 
+def test_a_model_that_waits_for_room_counts_one_miss_when_it_is_loaded(catalogue: Catalogue):
+    models = RecordingCache(catalogue, 200)
+
+    def counts() -> list[float]:
+        return [counted("limner_cache_requests_total", cache="models", result=result) for result in ("hit", "miss")]
+
+    before = counts()
+    for _ in range(5):
+        assert not models.cache.ensure_loaded("one", busy=("two", "three"))
+    assert models.cache.ensure_loaded("one", busy=())
+    assert models.cache.ensure_loaded("one", busy=())
+    assert [after - was for after, was in zip(counts(), before, strict=True)] == [1, 1]
+
+
 def test_the_least_recently_used_model_is_unloaded_first(catalogue: Catalogue):
     models = RecordingCache(catalogue, 200)
     assert models.loaded() == ["two", "three"]
@@ -100,7 +115,7 @@ def test_a_model_larger_than_the_limit_is_loaded_alone(catalogue: Catalogue):
 
 
 def test_jobs_of_three_models_finish_in_the_memory_of_one(catalogue: Catalogue):
-    models, heard = RecordingCache(catalogue, 100), JobHint()
+    models, heard = RecordingCache(catalogue, 100), Heard()
     engine = Engine(models.cache, heard, Supervisor())
     engine.start()
     engine.submit([job_for(catalogue, NAMES[n % 3], str(n), steps=5) for n in range(12)])
@@ -116,7 +131,7 @@ def test_a_model_that_waits_too_long_is_loaded_although_another_always_has_work(
     monkeypatch.setattr("limner_worker.engine.pending_models.LONGEST_WAIT_SECONDS", 0.05)
     models = RecordingCache(catalogue, 100)
 
-    class Busy(JobHint):
+    class Busy(Heard):
         """Submits another job of the busy model at every step, so that it never runs out."""
 
         count = 0
@@ -137,7 +152,7 @@ def test_a_model_that_waits_too_long_is_loaded_although_another_always_has_work(
 
 
 def test_jobs_of_a_model_that_no_longer_loads_are_handed_back(catalogue: Catalogue):
-    models, heard = RecordingCache(catalogue, 100), JobHint()
+    models, heard = RecordingCache(catalogue, 100), Heard()
     models.broken.add("one")
     engine = Engine(models.cache, heard, Supervisor())
     engine.start()
@@ -150,7 +165,7 @@ def test_a_model_that_does_not_finish_loading_ends_the_worker_and_charges_no_job
     catalogue: Catalogue, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(watchdog, "INTERVAL_SECONDS", 0.01)
-    models, heard, threads = RecordingCache(catalogue, 100), JobHint(), Supervisor()
+    models, heard, threads = RecordingCache(catalogue, 100), Heard(), Supervisor()
     ended: list[tuple[str, set[AttemptKey]]] = []
     models.slow.add("one")
     engine = Engine(models.cache, heard, threads)

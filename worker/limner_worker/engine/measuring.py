@@ -22,13 +22,14 @@ def encoding(model: str, rows: Sequence[Row]) -> Generator[None]:
 
 
 def record_step(rows: Sequence[Row], seconds: float) -> None:
-    """Record one step of a batch."""
+    """Record one step of a batch. A scene takes a row for each of its drawings."""
     model, buckets = rows[0].job.claim.spec.model, rows[0].task.buckets
+    taken = sum(1 if row.task.scene is None else sum(row.task.scene.drawings) for row in rows)
     metrics.STEP_SECONDS.observe(seconds, model=model)
-    metrics.BATCH_ROWS.observe(len(rows), model=model)
-    metrics.ROW_STEPS.inc(len(rows), model=model)
-    if buckets and buckets[-1] > len(rows):
-        metrics.PADDING_ROW_STEPS.inc(buckets[-1] - len(rows), model=model)
+    metrics.BATCH_ROWS.observe(taken, model=model)
+    metrics.ROW_STEPS.inc(taken, model=model)
+    if buckets and buckets[-1] > taken:
+        metrics.PADDING_ROW_STEPS.inc(buckets[-1] - taken, model=model)
     for trace in _traces(rows):
         trace.stepped(seconds, len(rows))
 

@@ -68,10 +68,10 @@ class ModelCache:
         Raises CardError if the model no longer loads, and KeyError if this worker does not serve it.
         """
         generator = self._loaded.pop(name, None)
+        if generator is None and not self._make_room(self._sizes[name], busy):
+            return False  # not counted: the engine asks again at each turn
         metrics.CACHE_REQUESTS.inc(cache="models", result="miss" if generator is None else "hit")
         if generator is None:
-            if not self._make_room(self._sizes[name], busy):
-                return False
             generator = self._timed_load(self.cards[name])
             log.info("model loaded again", model=name, seconds=round(self.load_seconds[name], 2))
         self._keep(name, generator)

@@ -188,8 +188,8 @@ class Deduplicator:
         for job in sorted(jobs, key=lambda job: job.claim.lane):
             keys = keys_of[job.key]
             copies = self._copy_images(job, [stored[key] for key in keys if key in stored])
-            metrics.CACHE_REQUESTS.inc(cache="results", result="hit" if copies else "miss")
             if copies:
+                metrics.CACHE_REQUESTS.inc(cache="results", result="hit")
                 self._on_duplicate(job, copies)
             elif any(keys == other and lane <= job.claim.lane for other, lane in self._generating.values()):
                 self._waiting.setdefault(keys, []).append(job)
@@ -197,6 +197,7 @@ class Deduplicator:
                 self._generating[job.key] = keys, job.claim.lane
                 # Checked after the entry above: an attempt that ended before it will not be reported as ended.
                 if self._is_working(job):
+                    metrics.CACHE_REQUESTS.inc(cache="results", result="miss")
                     generated.append(job)
                 else:
                     del self._generating[job.key]
