@@ -51,8 +51,8 @@ Made by `make matrix` with diffusers {version}. The library's text-to-image and 
 - **refused**: a card of it is refused at load, with the reason given.
 - **no effect**: what did not change the picture. A card that allows negative prompts or a choice of guidance where the
   pipeline's call takes none is refused at load, with what to write instead. Where the prompt has no effect, the random
-  weights of the tiny pipeline do not let it through: there, mixed batches prove nothing about texts. Not tried: this was
-  not looked for.
+  weights of the tiny pipeline do not let it through: there, mixed batches prove nothing about texts. Not tried:
+  this was not looked for.
 - **not built here**: the tests have no tiny pipeline of it, for the reason given. Like every pipeline, it is checked at
   load: it is batched if the check finds that it can be, and refused if it does not work.
 
