@@ -190,7 +190,8 @@ def seed_steps(scheduler: Any, generator: torch.Generator) -> None:
 
 def seed_latents(pipe: Any, generator: torch.Generator) -> None:
     """Let a VAE draw latents with the request's seed also where its pipeline does not give it a generator."""
-    if "latent_dist.sample()" in inspect.getsource(type(pipe)):
+    kind: type[Any] = type(pipe)
+    if "latent_dist.sample()" in inspect.getsource(kind):
         encode = pipe.vae.encode
 
         def seeded(*args: Any) -> Any:
