@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image as Pillow
 from sqlalchemy import delete, func, select, update
+from tests.counters import counted
 from tests.processes import eventually
 
 from limner_shared.db import ledger
@@ -154,8 +155,14 @@ def test_a_style_chosen_by_the_seed_equals_the_same_style_by_name(worker: Worker
     assert named != deduplication_keys(worker.claim(style="3d"), FINGERPRINT)
 
 
+def outcomes() -> list[float]:
+    """The hits and the misses of the shared results; the probe of `process_pending` is a miss."""
+    return [counted("limner_cache_requests_total", cache="results", result=result) for result in ("hit", "miss")]
+
+
 def test_requests_wait_while_an_equal_one_is_drawn(worker: Worker):
     first, *others = claims = [worker.claim() for _ in range(5)]
+    before = outcomes()
     worker.take(*claims)
     worker.process_pending()
     assert worker.drawn == [first.id]
@@ -163,6 +170,9 @@ def test_requests_wait_while_an_equal_one_is_drawn(worker: Worker):
     worker.finish(first)
     eventually(lambda: set(worker.copied) == {claim.id for claim in others})
     assert worker.drawn == [first.id]
+    assert [after - was for after, was in zip(outcomes(), before, strict=True)] == [4, 2], (
+        "those that waited count once"
+    )
 
 
 def test_a_waiting_job_is_drawn_if_the_first_is_lost(worker: Worker):
