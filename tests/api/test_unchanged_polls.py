@@ -9,7 +9,9 @@ import pytest
 
 from limner_shared.db.accounts import keys, tenants
 from limner_shared.db.engine import Database
+from limner_shared.domain.views import JobView
 from limner_web.api import jobs
+from limner_web.services import Services
 from limner_web.updates import unchanged
 from tests.api.clients import Answer, ApiClient, App
 from tests.api.test_keys import id_of, make_key
@@ -23,13 +25,13 @@ Headers = dict[str, str]
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The jobs that polls have read from the database."""
     read: list[str] = []
-    view: Callable[..., Any] = getattr(jobs, "_view")  # noqa: B009
+    view = jobs.read_job_view
 
-    def noted(services: Any, job_id: str) -> Any:
+    def noted(services: Services, tenant_id: str, job_id: str) -> JobView:
         read.append(job_id)
-        return view(services, job_id)
+        return view(services, tenant_id, job_id)
 
-    monkeypatch.setattr(jobs, "_view", noted)
+    monkeypatch.setattr(jobs, "read_job_view", noted)
     return read
 
 

@@ -46,7 +46,7 @@ RUN_ELSEWHERE: Final = {
         for guide in ("replicate", "hugging-face", "a1111", "mcp")
     },
     ("openai", "python"): "test_openai_images.py",
-    ("webhooks", "python"): "../unit/test_webhook_guide.py",
+    ("webhooks", "python"): "../unit/webhooks/test_guide.py",
     ("webhooks", "bash"): "../distributed/test_guide_commands.py",
     ("clients", "python"): "test_python_clients.py",
     ("clients", "js"): "test_node_clients.py",

@@ -69,7 +69,7 @@ def test_a_message_is_sent_once_and_what_is_typed_meanwhile_stays(open_page: Ope
     page.keyboard.press("Enter")
     message.fill("bluer")
     page.keyboard.press("Enter")
-    eventually(lambda: bool(held))
+    eventually(lambda: bool(page.title()) and bool(held))  # a call lets the routes go on
     held[0].continue_()
     expect(page.locator(".reply.succeeded")).to_have_count(1, timeout=60_000)
     expect(message).to_have_value("bluer")
@@ -82,7 +82,7 @@ def test_a_message_that_cannot_be_sent_is_back_in_the_field(open_page: OpenPage)
     message = page.get_by_label("Message")
     message.fill("a red car")
     page.keyboard.press("Enter")
-    eventually(lambda: bool(held))
+    eventually(lambda: bool(page.title()) and bool(held))  # a call lets the routes go on
     message.fill("with a hat")
     held[0].abort()
     expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
@@ -97,7 +97,7 @@ def test_a_message_stays_in_its_conversation_while_another_one_is_opened(service
     expect(said).to_have_text(["one green frog, please"])
     message.fill("yellow")
     page.keyboard.press("Enter")
-    eventually(lambda: bool(held))
+    eventually(lambda: bool(page.title()) and bool(held))  # a call lets the routes go on
     page.get_by_role("link", name="one red car").first.click()
     expect(said).to_have_text(["one red car, please"])
     with page.expect_response("**/messages"):
@@ -115,7 +115,7 @@ def test_a_message_for_a_new_conversation_may_be_left_behind(open_page: OpenPage
     held = hold(page, "**/api/v1/conversations")
     page.get_by_label("Message").fill("a lonely lemon, 64x64")
     page.keyboard.press("Enter")
-    eventually(lambda: bool(held))
+    eventually(lambda: bool(page.title()) and bool(held))  # a call lets the routes go on
     page.get_by_role("button", name="New conversation").click()
     held[0].continue_()
     expect(page.get_by_role("link", name="a lonely lemon")).to_be_visible()  # in the list

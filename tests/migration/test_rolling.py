@@ -42,7 +42,7 @@ card, spec = Catalogue.load([], "limner-flow").resolve(JobRequest(prompt="a red 
 with database.write() as session:
     mine = ledger.submit(session, ledger.LOCAL_TENANT, [ledger.NewJob(spec, 1, Priority.NORMAL)]).changes[0].id
     assert ledger.lead(session, "dispatch", "old", 5)
-    assert release_queries.unclaimed_jobs(session, "limner-flow") == {}
+    assert queries.in_window(session, "limner-flow") == {}
     assert [job.id for job in ledger.release(session, Lane.NORMAL, [waiting])] == [waiting]
     [claim] = ledger.claim(session, [waiting], "old", 60)
     image = ledger.NewImage("ab" * 32, "image/png", 1, 1, 1, 1, {})

@@ -209,7 +209,7 @@ async function deliver(text, { after, instead, ...given } = {}) {
       history.pushState(null, "", `#${made.id}`);
       choose(made.turns.at(-1));
     }
-    await listTalks();
+    tryAction(listTalks); // the next message need not wait for the list
     if (own !== visit) return;
   } else {
     const path = `conversations/${conversation.id}`;
