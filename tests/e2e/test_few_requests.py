@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, Request, Route, expect
@@ -66,7 +67,7 @@ def test_counts_of_a_full_page_of_jobs_say_that_there_may_be_more(open_page: Cal
     page = open_page("/queue")
 
     def fill(route: Route) -> None:
-        job = {"finished_at": datetime.now(UTC).isoformat(), "images": [{}]}
+        job: dict[str, Any] = {"finished_at": datetime.now(UTC).isoformat(), "images": [{}]}
         route.fulfill(json={"items": [job] * 100, "next": "job_0"})
 
     page.route("**/api/v1/jobs?status=succeeded*", fill)
