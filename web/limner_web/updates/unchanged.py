@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from limner_shared import metrics
 from limner_shared.messaging.hints import JobHint
-from limner_shared.telemetry import begin_request, concerns, get_logger
+from limner_shared.telemetry import begin_request, bind_log_ids, get_logger
 from limner_web.serving.connection import Wsgi
 from limner_web.serving.operator_port import is_operator
 from limner_web.updates.listener import Listener
@@ -89,7 +89,7 @@ def _record(path: str, request_id: str, job_id: str, seconds: float) -> None:
     metrics.HTTP_REQUESTS.inc(method="GET", route=ROUTE, status="304")
     metrics.HTTP_REQUEST_SECONDS.observe(seconds, method="GET", route=ROUTE)
     begin_request(request_id)
-    concerns(job=job_id)
+    bind_log_ids(job=job_id)
     log.info("request", method="GET", path=path, route=ROUTE, status=304, ms=round(seconds * 1000, 1))
 
 
