@@ -97,12 +97,12 @@ def begin_request(request_id: str, **ids: str) -> None:
     structlog.contextvars.bind_contextvars(request_id=request_id, **ids)
 
 
-def concerns(**ids: str) -> None:
+def bind_log_ids(**ids: str) -> None:
     """Add ids to all later lines of the request in progress, such as `job` of the job that it creates."""
     structlog.contextvars.bind_contextvars(**ids)
 
 
-def concerning(**ids: object) -> AbstractContextManager[None]:
+def log_context(**ids: object) -> AbstractContextManager[None]:
     """A context in which all lines of this thread have these fields, such as the `job` that is worked on."""
     return structlog.contextvars.bound_contextvars(**ids)
 

@@ -14,7 +14,7 @@ from flask import Response, g, request
 
 from limner_shared.db import signed_links
 from limner_shared.settings import Settings
-from limner_shared.telemetry import concerns, get_logger
+from limner_shared.telemetry import bind_log_ids, get_logger
 from limner_web import auth, health, operator, problems, request_checks, route_rules, throttling
 from limner_web.a1111 import routes as a1111
 from limner_web.api import (
@@ -113,7 +113,7 @@ CONFIGURATION: Final = {
     "MAX_CONTENT_LENGTH": None,  # a bulk may be larger than other bodies; `request_checks` sets the limit
     "DESCRIPTION": "Generate images from text. Errors are RFC 9457 problem documents with a stable `code`.",
 }
-CONCERNED: Final = ("job", "bulk", "conversation")
+LOGGED_IDS: Final = ("job", "bulk", "conversation")
 """The parts of a route that every line of its requests names."""
 LOGGED_PATH_CHARS: Final = 200
 WORD: Final = re.compile(r"[\w.:/+=-]{1,64}", re.ASCII)
@@ -171,7 +171,7 @@ def _begin() -> None:
     g.request_id = _request_id(request.headers.get("X-Request-Id", ""))
     request_trace.begin(g.request_id, traced=_is_reported())
     ids = {name.removesuffix("_id"): str(value) for name, value in (request.view_args or {}).items()}
-    concerns(**{name: value for name, value in ids.items() if name in CONCERNED})
+    bind_log_ids(**{name: value for name, value in ids.items() if name in LOGGED_IDS})
 
 
 def _request_id(sent: str) -> str:

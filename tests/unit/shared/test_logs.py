@@ -87,11 +87,11 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
 def test_lines_of_every_thread_name_the_process_and_those_of_a_request_its_ids(lines: Callable[..., Any]):
     log = telemetry.get_logger("test")
     telemetry.begin_request("r1")
-    telemetry.concerns(job="job_1")
+    telemetry.bind_log_ids(job="job_1")
     log.info("first")
     telemetry.begin_request("r2")
     log.info("second")
-    with telemetry.concerning(jobs=["job_2"]):
+    with telemetry.log_context(jobs=["job_2"]):
         log.info("third")
     thread = threading.Thread(target=lambda: log.info("elsewhere"))
     thread.start()

@@ -15,7 +15,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import describe
 from limner_shared.db.ledger import Known, NewJob
 from limner_shared.errors import BadBulk, BulkLoading, IdempotencyConflict
-from limner_shared.telemetry import concerns, get_logger
+from limner_shared.telemetry import bind_log_ids, get_logger
 from limner_web.intake.bulk_reader import BulkReader
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import find_result, repeat_of, store_result
@@ -66,7 +66,7 @@ def submit_bulk(
     """
     key = header.idempotency_key
     earlier_digest, bulk_id = _open(services, tenant_id, key, webhook)
-    concerns(bulk=bulk_id)
+    bind_log_ids(bulk=bulk_id)
     tracing.annotate({tracing.BULK_ID: bulk_id})
     if earlier_digest is not None:
         reader.skip()

@@ -22,7 +22,7 @@ from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.domain.replay import REPLAY_OF, replay_spec
 from limner_shared.errors import InvalidState
 from limner_shared.messaging.celery_app import publish
-from limner_shared.telemetry import concerns, get_logger, job_ids
+from limner_shared.telemetry import bind_log_ids, get_logger, job_ids
 from limner_web.intake.final_checks import check_and_store_inputs
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import Repeat, submit_once
@@ -240,7 +240,7 @@ def _announce(services: Services, submission: Submission) -> None:
     Redis may be unavailable: then workers that listen to the database claim the jobs, or the dispatcher publishes them
     later.
     """
-    concerns(job=submission.job_id)
+    bind_log_ids(job=submission.job_id)
     tracing.annotate({tracing.JOB_ID: submission.job_id, tracing.MODEL: submission.changes[0].model})
     announce = partial(services.hints.changed, submission.changes, waiting=not submission.released)
     services.wakeups.after_commit(partial(_publish, services, submission) if submission.released else announce)

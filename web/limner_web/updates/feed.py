@@ -13,6 +13,7 @@ from typing import Any, Final
 from limner_shared import metrics
 from limner_shared.db.engine import Database
 from limner_shared.messaging.hints import JobHint
+from limner_shared.newest import keep_newest
 from limner_shared.threads import Supervisor
 from limner_web.limits import EVENT_BACKLOG
 from limner_web.updates.listener import Listener
@@ -79,10 +80,7 @@ class _Feed:
             return True
         if self._versions.get(hint.id, 0) >= hint.version:
             return False
-        self._versions.pop(hint.id, None)  # to the end, so that the oldest are removed first
-        self._versions[hint.id] = hint.version
-        if len(self._versions) > MAX_TRACKED:
-            del self._versions[next(iter(self._versions))]
+        keep_newest(self._versions, hint.id, hint.version, MAX_TRACKED)
         return True
 
 

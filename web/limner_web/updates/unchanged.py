@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from limner_shared import metrics
 from limner_shared.messaging.hints import JobHint
-from limner_shared.telemetry import begin_request, concerns, get_logger
+from limner_shared.newest import keep_newest
+from limner_shared.telemetry import begin_request, bind_log_ids, get_logger
 from limner_web.serving.connection import Wsgi
 from limner_web.serving.operator_port import is_operator
 from limner_web.updates.listener import Listener
@@ -31,8 +32,6 @@ OF_EACH_REQUEST: Final = "HTTP_X_REQUEST_ID"
 
 Poll = tuple[object, ...]
 Header = tuple[str, str]
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 
 class UnchangedPolls:
@@ -47,7 +46,7 @@ class UnchangedPolls:
     def remember(self, environ: Mapping[str, Any], job_id: str, headers: Iterable[Header], read_at: float) -> None:
         """Remember a poll whose job was read after `read_at`, by the monotonic clock."""
         self._listener.start()
-        _put(self._answered, _poll(environ), (read_at, job_id, list(headers)))
+        keep_newest(self._answered, _poll(environ), (read_at, job_id, list(headers)), MOST)
 
     def find(self, environ: Mapping[str, Any]) -> tuple[str, list[Header]] | None:
         """The job and the headers with which the same poll was answered, if its job has not changed since."""
@@ -59,7 +58,7 @@ class UnchangedPolls:
         return (job_id, headers) if is_current else None
 
     def _on_hint(self, hint: JobHint) -> None:
-        _put(self._changed, hint.id, time.monotonic())
+        keep_newest(self._changed, hint.id, time.monotonic(), MOST)
 
 
 def with_unchanged_polls(
@@ -89,7 +88,7 @@ def _record(path: str, request_id: str, job_id: str, seconds: float) -> None:
     metrics.HTTP_REQUESTS.inc(method="GET", route=ROUTE, status="304")
     metrics.HTTP_REQUEST_SECONDS.observe(seconds, method="GET", route=ROUTE)
     begin_request(request_id)
-    concerns(job=job_id)
+    bind_log_ids(job=job_id)
     log.info("request", method="GET", path=path, route=ROUTE, status=304, ms=round(seconds * 1000, 1))
 
 
@@ -97,11 +96,3 @@ def _poll(environ: Mapping[str, Any]) -> Poll:
     """What makes two requests the same: address, path, query and all headers."""
     sent = [item for item in environ.items() if item[0].startswith("HTTP_") and item[0] != OF_EACH_REQUEST]
     return (environ["PATH_INFO"], environ["QUERY_STRING"], environ.get("REMOTE_ADDR"), *sent)
-
-
-def _put(kept: dict[Key, Value], key: Key, value: Value) -> None:
-    """Store a value as the newest one, and drop the oldest ones beyond MOST."""
-    kept.pop(key, None)
-    kept[key] = value
-    while len(kept) > MOST:
-        del kept[next(iter(kept))]

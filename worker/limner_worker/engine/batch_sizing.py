@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
+from limner_shared.newest import keep_newest
+
 MAX_KEYS: Final = 256
 """Keys whose limits and timings are kept; the least recently used key is discarded first."""
 GROW_AFTER: Final = 64
@@ -81,8 +83,6 @@ class BatchSizer:
         state.successes = 0
 
     def _state(self, key: Hashable) -> _KeyState:
-        state = self._states.pop(key, None) or _KeyState()
-        self._states[key] = state  # moved to the end: the order is that of use
-        if len(self._states) > MAX_KEYS:
-            del self._states[next(iter(self._states))]
+        state = self._states.get(key) or _KeyState()
+        keep_newest(self._states, key, state, MAX_KEYS)  # the order is that of use
         return state

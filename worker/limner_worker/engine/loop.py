@@ -41,13 +41,13 @@ class Engine:
         self,
         models: ModelCache,
         listener: EngineListener,
-        threads: Supervisor,
+        supervisor: Supervisor,
         checkpoint_seconds: float = float("inf"),
     ) -> None:
         """`checkpoint_seconds` is the interval between two checkpoints of a row."""
         self._models = models
         self.listener = listener
-        self._threads = threads
+        self._supervisor = supervisor
         self._pending = PendingModels()
         self._sizer = BatchSizer()
         self._scheduler: Scheduler[Row] = Scheduler(self._allowed_sizes)
@@ -62,7 +62,7 @@ class Engine:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = self._threads.start("engine", self._run)
+        self._thread = self._supervisor.start("engine", self._run)
 
     def submit(self, jobs: Sequence[JobRun]) -> None:
         """Accept jobs. They are started together, so that their texts are encoded in one batch."""

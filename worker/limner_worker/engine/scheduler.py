@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
+from limner_shared.newest import keep_newest
+
 MAX_SKIPPED_TURNS: Final = 32
 """After being skipped in this many turns, a row goes first, whatever its lane."""
 TURNS_PER_STEP: Final = 2
@@ -109,10 +111,7 @@ class Scheduler(Generic[R]):
             entries.sort(key=lambda entry: entry.rank)  # nearly sorted already: only skipped turns change the order
         key = min(self._groups, key=lambda key: (self._groups[key][0].rank[0], self._served.get(key, 0)))
         self._turn += 1
-        self._served.pop(key, None)
-        self._served[key] = self._turn
-        if len(self._served) > MAX_SERVED_KEYS:
-            del self._served[next(iter(self._served))]  # the key served longest ago
+        keep_newest(self._served, key, self._turn, MAX_SERVED_KEYS)
         entries = self._groups[key]
         batch = entries[: self._batch_size([entry.rank[0] for entry in entries], sorted(self._buckets(key)))]
         for entry in self._entries.values():

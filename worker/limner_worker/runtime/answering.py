@@ -46,7 +46,7 @@ class Answering:
         redis: Redis,
         interpreter: Interpreter,
         cards: Mapping[str, ModelCard],
-        threads: Supervisor,
+        supervisor: Supervisor,
         recognizers: Mapping[str, ImageRecognizer] | None = None,
     ) -> None:
         """`recognizers` know the names of their models, and what these draw of a prompt."""
@@ -55,7 +55,7 @@ class Answering:
         self._cards = cards
         self._turns = deque(cards)
         """The models, in the order in which their questions are taken next."""
-        self._threads = threads
+        self._supervisor = supervisor
         self._recognizers = recognizers or {}
         self._names_due = 0.0
         self._stopping = threading.Event()
@@ -63,7 +63,7 @@ class Answering:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = self._threads.start("answering", self._run, limit_seconds=UNIT_SECONDS)
+        self._thread = self._supervisor.start("answering", self._run, limit_seconds=UNIT_SECONDS)
 
     def stop(self) -> None:
         """Stop after the questions in progress."""
@@ -77,7 +77,7 @@ class Answering:
                 self._write_names()
                 taken = questions.take(self._redis, list(self._turns), MAX_BATCH)
                 self._turns.rotate(-1)  # many questions about one model must not hold up those about others
-                self._threads.working()
+                self._supervisor.working()
                 self._answer([each for each in taken if each.spec.model in self._cards])
             except RedisError as error:
                 log.info("no questions while Redis is unavailable", error=repr(error)[:200])
@@ -85,7 +85,7 @@ class Answering:
             except Exception:  # a question may be asked again
                 log.exception("could not answer questions")
             finally:
-                self._threads.idle()
+                self._supervisor.idle()
 
     def _write_names(self) -> None:
         if time.monotonic() < self._names_due:

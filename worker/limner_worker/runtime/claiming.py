@@ -84,7 +84,7 @@ class Claimer:
         admission: Admission,
         held: HeldJobs,
         leases: Leases,
-        threads: Supervisor,
+        supervisor: Supervisor,
         start_jobs: Callable[[Sequence[JobRun]], None],
     ) -> None:
         self._settings = settings
@@ -92,10 +92,10 @@ class Claimer:
         self._admission = admission
         self._held = held
         self._leases = leases
-        self._threads = threads
+        self._supervisor = supervisor
         self._start_jobs = start_jobs
         self._inbox: Queue[JobMessage | None] = Queue()
-        self._notifications = WaitingListener(database, threads, self._wake)
+        self._notifications = WaitingListener(database, supervisor, self._wake)
         self._woken = threading.Event()
         self._next_poll_at = 0.0
         """When to poll the database next while Redis is away, by the monotonic clock."""
@@ -104,7 +104,7 @@ class Claimer:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = self._threads.start("claiming", self._run, limit_seconds=UNIT_SECONDS)
+        self._thread = self._supervisor.start("claiming", self._run, limit_seconds=UNIT_SECONDS)
         self._notifications.start()
 
     def deliver(self, message: JobMessage) -> None:
@@ -171,7 +171,7 @@ class Claimer:
         A database error leaves them all to the dispatcher. After any other exception each job is claimed by itself, so
         that one bad row affects no other job.
         """
-        self._threads.working()
+        self._supervisor.working()
         try:
             with self._database.write() as session:
                 lease = self._settings.lease_seconds
@@ -185,7 +185,7 @@ class Claimer:
             each = [] if len(job_ids) == 1 else [[job_id] for job_id in job_ids]
             return [claim for one in each for claim in self._write_claims(one, together=together)]
         finally:
-            self._threads.idle()
+            self._supervisor.idle()
 
     def _claim_alone(self, message: JobMessage) -> None:
         """Run a job that may have ended two workers: no other job is held while it runs, so it can harm none."""
@@ -204,7 +204,7 @@ class Claimer:
         models = [model for model in self._admission.model_breakers if self._admission.accepts(model)]
         if room <= 0 or not models:
             return
-        self._threads.working()
+        self._supervisor.working()
         started = tracing.clock()
         try:
             with self._database.write() as session:
@@ -213,7 +213,7 @@ class Claimer:
             self._stopping.wait(RETRY_SECONDS)
             return
         finally:
-            self._threads.idle()
+            self._supervisor.idle()
         if len(claims) < room and self._notifications.listens:
             self._next_poll_at = time.monotonic() + LISTENING_POLL_SECONDS
         self._start_jobs([JobRun(claim, lambda: None, AttemptTrace.of(claim, started)) for claim in claims])

@@ -41,7 +41,7 @@ class Draining:
         owner: str,
         admission: Admission,
         held: HeldJobs,
-        threads: Supervisor,
+        supervisor: Supervisor,
         hand_back: Callable[[Sequence[JobRun]], None],
     ) -> None:
         self._settings = settings
@@ -49,14 +49,14 @@ class Draining:
         self._owner = owner
         self._admission = admission
         self._held = held
-        self._threads = threads
+        self._supervisor = supervisor
         self._hand_back = hand_back
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = self._threads.start("draining", self._run)
+        self._thread = self._supervisor.start("draining", self._run)
 
     def stop(self) -> None:
         """Take no new jobs any more: the worker ends. Its order is deleted with it."""

@@ -39,7 +39,7 @@ class Leases:
         database: Database,
         redis: Redis,
         held: HeldJobs,
-        threads: Supervisor,
+        supervisor: Supervisor,
         abort: Callable[[Sequence[JobRun]], None],
         report: Callable[[str], WorkerReport],
     ) -> None:
@@ -49,7 +49,7 @@ class Leases:
         self._database = database
         self._redis = redis
         self._held = held
-        self._threads = threads
+        self._supervisor = supervisor
         self._abort = abort
         self._report = report
         self.redis_is_away = False
@@ -60,8 +60,8 @@ class Leases:
     def start(self) -> None:
         """Start to renew leases and to listen for cancellations."""
         self._running_threads = [
-            self._threads.start("heartbeat", self._heartbeats, limit_seconds=UNIT_SECONDS),
-            self._threads.start("cancel-listener", self._listen),
+            self._supervisor.start("heartbeat", self._heartbeats, limit_seconds=UNIT_SECONDS),
+            self._supervisor.start("cancel-listener", self._listen),
         ]
 
     def stop(self) -> None:
@@ -75,11 +75,11 @@ class Leases:
         pause = self._settings.heartbeat_seconds
         self._announce(present=True)
         while not self._stopping.wait(pause):
-            self._threads.working()
+            self._supervisor.working()
             renewed = self._renew()
             self._announce(present=True)
             pause = self._settings.heartbeat_seconds if renewed else min(RETRY_SECONDS, pause)
-            self._threads.idle()
+            self._supervisor.idle()
 
     def _renew(self) -> bool:
         """Renew all leases; False if the database is away: then nothing is known, and nothing is aborted."""

@@ -37,14 +37,14 @@ class Placement:
     """Opens the queues of the loaded models, and of the one that is loaded next."""
 
     def __init__(
-        self, settings: Settings, database: Database, models: ModelCache, admission: Admission, threads: Supervisor
+        self, settings: Settings, database: Database, models: ModelCache, admission: Admission, supervisor: Supervisor
     ) -> None:
         self._redis: Redis = connect(settings.redis_url)
         self._queues = RedisQueues(connect(settings.redis_url, decode_responses=False))
         self._database = database
         self._models = models
         self._admission = admission
-        self._threads = threads
+        self._supervisor = supervisor
         self._chooser = Chooser(models, admission, self._reserve)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -53,7 +53,7 @@ class Placement:
         """Start the thread, if the models do not fit into memory together."""
         if not self._models.all_fit:
             self._chooser.serve_loaded()
-            self._thread = self._threads.start("placement", self._run, limit_seconds=UNIT_SECONDS)
+            self._thread = self._supervisor.start("placement", self._run, limit_seconds=UNIT_SECONDS)
 
     def stop(self) -> None:
         """Stop the thread."""
@@ -63,11 +63,11 @@ class Placement:
 
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_SECONDS):
-            self._threads.working()
+            self._supervisor.working()
             # Without Redis or the database, which others report, the worker continues with its loaded models.
             with suppress(RedisError, SQLAlchemyError):
                 self._chooser.look(self._waits, time.monotonic())
-            self._threads.idle()
+            self._supervisor.idle()
 
     def _waits(self) -> Mapping[tuple[str, Lane], float]:
         """Return the seconds since the release of each queue's oldest message, by the database's clock."""

@@ -29,9 +29,9 @@ UNIT_SECONDS: Final = 120.0
 class Reporter:
     """Collects the changes since its last report, so that a fast engine costs Redis no more than a slow one."""
 
-    def __init__(self, hints: Hints, threads: Supervisor) -> None:
+    def __init__(self, hints: Hints, supervisor: Supervisor) -> None:
         self._hints = hints
-        self._threads = threads
+        self._supervisor = supervisor
         self._started: list[Change] = []
         self._stepped: dict[str, JobRun] = {}
         self._pictures: dict[str, Picture] = {}
@@ -44,7 +44,7 @@ class Reporter:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = self._threads.start("progress", self._run, limit_seconds=UNIT_SECONDS)
+        self._thread = self._supervisor.start("progress", self._run, limit_seconds=UNIT_SECONDS)
 
     def add(self, jobs: Sequence[JobRun]) -> None:
         """Report that these jobs run now, and accept their progress."""
@@ -85,7 +85,7 @@ class Reporter:
         while not self._stopping.is_set():
             self._wake.wait()
             self._wake.clear()
-            self._threads.working()
+            self._supervisor.working()
             with self._lock:
                 started, self._started = self._started, []
                 stepped, self._stepped = self._stepped, {}
@@ -96,7 +96,7 @@ class Reporter:
                 self._update_watched(running)
             except Exception:  # hints may be lost
                 log.exception("could not report progress", jobs=job_ids(stepped))
-            self._threads.idle()
+            self._supervisor.idle()
             self._stopping.wait(INTERVAL_SECONDS)
 
     def _send(self, started: list[Change], stepped: dict[str, JobRun], pictures: dict[str, Picture]) -> None:

@@ -58,46 +58,46 @@ class WorkerService:
     def __init__(self, settings: Settings, models: ModelCache, admission: Admission) -> None:
         self._settings = settings
         self._admission = admission
-        self._threads = threads = Supervisor(self._thread_failed)
+        self._supervisor = supervisor = Supervisor(self._thread_failed)
         self._database = database = Database.of(settings)
         self._hints = Hints(redis := connect(settings.redis_url))
         self._models = list(models.cards)
         self._fingerprints = models.fingerprints
-        self._blobs = blobs = Blobs(settings.resolved_blob_url, threads.working)
+        self._blobs = blobs = Blobs(settings.resolved_blob_url, supervisor.working)
         self._held = held = HeldJobs()
         self._end_lock = threading.Lock()
         self._metrics_address = ""
-        self._engine = Engine(models, self, threads, settings.checkpoint_seconds)
-        self._leases = Leases(settings, database, redis, held, threads, self._abort, self._report)
-        self._claimer = Claimer(settings, database, admission, held, self._leases, threads, self._start_attempts)
+        self._engine = Engine(models, self, supervisor, settings.checkpoint_seconds)
+        self._leases = Leases(settings, database, redis, held, supervisor, self._abort, self._report)
+        self._claimer = Claimer(settings, database, admission, held, self._leases, supervisor, self._start_attempts)
         owner, on_drained = self._leases.owner, self._suspend_and_hand_back
-        self._draining = Draining(settings, database, owner, admission, held, threads, on_drained)
-        self._placement = Placement(settings, database, models, admission, threads)
-        self._checkpoints = CheckpointStore(blobs, self._fingerprints, threads)
-        self._preparation = threads.pool("prepare", PREPARED_AT_ONCE)
+        self._draining = Draining(settings, database, owner, admission, held, supervisor, on_drained)
+        self._placement = Placement(settings, database, models, admission, supervisor)
+        self._checkpoints = CheckpointStore(blobs, self._fingerprints, supervisor)
+        self._preparation = supervisor.pool("prepare", PREPARED_AT_ONCE)
         server = server_of(settings)
         interpreter = interpreter_of(settings, server)
         self._interpretation = InterpretationStage(
-            database, interpreter, models.cards, threads, self._schedule, self._abort, self._refuse
+            database, interpreter, models.cards, supervisor, self._schedule, self._abort, self._refuse
         )
         presenter = Presenter(server, recognizers := recognizers_of(models.cards))
-        self._answering = Answering(redis, interpreter, models.cards, threads, recognizers)
+        self._answering = Answering(redis, interpreter, models.cards, supervisor, recognizers)
         self._safety = SafetyStage(settings, models.cards)
         files, delete = PictureEncoder.of(settings, self._safety, recognizers), self._checkpoints.delete
         self._publisher = Publisher(
-            database, blobs, self._hints, threads, admission.store_breaker, self._clean_up, delete, presenter, files
+            database, blobs, self._hints, supervisor, admission.store_breaker, self._clean_up, delete, presenter, files
         )
         generate, reuse = self._engine.submit, files.may_reuse
         self._deduplicator = Deduplicator(
-            database, blobs, models.fingerprints, threads, held.is_working, generate, self._publish_duplicate, reuse
+            database, blobs, models.fingerprints, supervisor, held.is_working, generate, self._publish_duplicate, reuse
         )
-        self._reporter = Reporter(self._hints, threads)
-        self._watchdog = Watchdog(settings, threads, self._engine, models, held.keys, self._end_process)
+        self._reporter = Reporter(self._hints, supervisor)
+        self._watchdog = Watchdog(settings, supervisor, self._engine, models, held.keys, self._end_process)
 
     def start(self) -> None:
         """Start all threads. The models are loaded already."""
         at_scrape(lambda: worker_metrics.measure(len(self._held), self._models, self._admission))
-        self._metrics_address = serve_metrics(self._settings, self._threads)
+        self._metrics_address = serve_metrics(self._settings, self._supervisor)
         stages = (self._interpretation, self._answering, self._deduplicator)
         intake = (self._placement, self._claimer, self._draining)
         for part in (self._engine, self._leases, self._reporter, *stages, *intake, self._watchdog):
@@ -270,7 +270,7 @@ class WorkerService:
     # --- health, and the end of the process ---
 
     def _report(self, owner: str) -> WorkerReport:
-        device, address, stalled = self._settings.device, self._metrics_address, self._threads.stalled()
+        device, address, stalled = self._settings.device, self._metrics_address, self._supervisor.stalled()
         held, full = len(self._held), self._database.is_full
         return worker_metrics.report(owner, device, self._models, held, self._admission, stalled, full, address)
 

@@ -28,14 +28,14 @@ class Watchdog:
     def __init__(
         self,
         settings: Settings,
-        threads: Supervisor,
+        supervisor: Supervisor,
         engine: Engine,
         models: ModelCache,
         held_attempts: Callable[[], set[AttemptKey]],
         end_process: Callable[[str, set[AttemptKey]], None],
     ) -> None:
         self._settings = settings
-        self._threads = threads
+        self._supervisor = supervisor
         self._engine = engine
         self._models = models
         self._held_attempts = held_attempts
@@ -45,7 +45,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = self._threads.start("watchdog", self._run)
+        self._thread = self._supervisor.start("watchdog", self._run)
 
     def stop(self) -> None:
         """Stop the thread."""
@@ -61,5 +61,5 @@ class Watchdog:
                 self._end_process("a device call hangs", stuck)
             elif loading is not None:
                 self._end_process(f"the model {loading} does not finish loading", set())
-            elif stalled := self._threads.stalled():
+            elif stalled := self._supervisor.stalled():
                 self._end_process(f"threads are stalled: {', '.join(sorted(stalled))}", self._held_attempts())

@@ -25,11 +25,11 @@ FLUSH_SECONDS: Final = 30.0
 class CheckpointStore:
     """One object for each image of a job. Checkpoints are optional: one that cannot be written or read is skipped."""
 
-    def __init__(self, blobs: Blobs, fingerprints: Mapping[str, Mapping[str, Any]], threads: Supervisor) -> None:
+    def __init__(self, blobs: Blobs, fingerprints: Mapping[str, Mapping[str, Any]], supervisor: Supervisor) -> None:
         """`fingerprints` identify the models that this worker serves; a checkpoint is used only by an equal model."""
         self._blobs = blobs
         self._fingerprints = fingerprints
-        self._thread = threads.pool("checkpoints", 1)
+        self._thread = supervisor.pool("checkpoints", 1)
         self._lock = threading.Lock()
         self._waiting: dict[str, bytes] = {}
         """The newest checkpoint of each image that is to be written: a slow store does not make them pile up."""

@@ -93,7 +93,7 @@ class Deduplicator:
         database: Database,
         blobs: Blobs,
         fingerprints: Mapping[str, Mapping[str, Any]],
-        threads: Supervisor,
+        supervisor: Supervisor,
         is_working: Callable[[JobRun], bool],
         generate: Callable[[Sequence[JobRun]], None],
         on_duplicate: Callable[[JobRun, Sequence[NewImage]], None],
@@ -108,7 +108,7 @@ class Deduplicator:
         self._database = database
         self._blobs = blobs
         self._fingerprints = fingerprints
-        self._threads = threads
+        self._supervisor = supervisor
         self._is_working = is_working
         self._generate = generate
         self._on_duplicate = on_duplicate
@@ -121,7 +121,7 @@ class Deduplicator:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = self._threads.start("deduplication", self._run, limit_seconds=UNIT_SECONDS)
+        self._thread = self._supervisor.start("deduplication", self._run, limit_seconds=UNIT_SECONDS)
 
     def submit(self, jobs: Sequence[JobRun]) -> None:
         """Accept jobs that are ready to be generated. Safe from any thread."""
@@ -155,14 +155,14 @@ class Deduplicator:
     def _run(self) -> None:
         while not self._stopping.is_set():
             jobs = self._next()
-            self._threads.working()
+            self._supervisor.working()
             try:
                 if jobs:
                     self._resolve(jobs)
             except Exception:  # generating is always correct
                 log.exception("deduplication failed, generating all", jobs=job_ids(job.id for job in jobs))
                 self._generate([job for job in jobs if self._is_working(job)])
-            self._threads.idle()
+            self._supervisor.idle()
 
     def _next(self) -> list[JobRun]:
         """Wait for an item; return the submitted jobs, and those that no longer have an attempt to wait for."""

@@ -21,7 +21,7 @@ from limner_shared.domain.scenes import Scene
 from limner_shared.errors import LimnerError
 from limner_shared.messaging.hints import Hints
 from limner_shared.storage.blobs import Blobs
-from limner_shared.telemetry import concerning, get_logger, job_ids
+from limner_shared.telemetry import get_logger, job_ids, log_context
 from limner_shared.threads import Supervisor
 from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
@@ -84,7 +84,7 @@ class Publisher:
         database: Database,
         blobs: Blobs,
         hints: Hints,
-        threads: Supervisor,
+        supervisor: Supervisor,
         store_breaker: Breaker,
         clean_up: Callable[[JobRun], None],
         delete_checkpoints: Callable[[JobRun], None],
@@ -100,20 +100,20 @@ class Publisher:
         self._present = present
         self._database = database
         self._hints = hints
-        self._threads = threads
+        self._supervisor = supervisor
         self._clean_up = clean_up
         self._delete_checkpoints = delete_checkpoints
         self._closing = threading.Event()
         self._pictures = PictureStorage(blobs, store_breaker, self._closing, encoder)
-        self._storing = threads.pool("publish", STORING_THREADS)
-        self._presenting = threads.pool("present", PRESENTED_AT_ONCE)
+        self._storing = supervisor.pool("publish", STORING_THREADS)
+        self._presenting = supervisor.pool("present", PRESENTED_AT_ONCE)
         self._ready: SimpleQueue[list[Outcome] | None] = SimpleQueue()
         self._waiting: deque[tuple[JobRun, dict[str, Any]]] = deque()
         """Jobs whose pictures are to be stored, each with the fingerprint of its model."""
         self._tasks = 0
         """Tasks that store pictures, those included that have not begun."""
         self._tasks_lock = threading.Lock()
-        self._committer = threads.start("commit", self._commit_forever, limit_seconds=UNIT_SECONDS)
+        self._committer = supervisor.start("commit", self._commit_forever, limit_seconds=UNIT_SECONDS)
 
     def publish(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
         """Store the jobs' pictures and finish the jobs, a few per task, so that all threads have work.
@@ -191,7 +191,7 @@ class Publisher:
         try:
             row, receipt = outcome.job.rows[0], outcome.result.images[0].receipt
             shown = receipt.get(DRAWN_AS), Scene.read(receipt.get(SCENE)), row.task.things
-            with concerning(job=outcome.job.id):
+            with log_context(job=outcome.job.id):
                 presentation = self._present(outcome.job.claim.spec, row.picture, *shown)
         except Exception:  # the picture is valid without a presentation
             log.exception("could not present a picture", job=outcome.job.id)
@@ -204,10 +204,10 @@ class Publisher:
         open_ = True
         while open_:
             outcomes, open_ = self._take()
-            self._threads.working()
+            self._supervisor.working()
             if outcomes:
                 self._commit(outcomes)
-            self._threads.idle()
+            self._supervisor.idle()
 
     def _take(self) -> tuple[list[Outcome], bool]:
         """Wait for outcomes; return those that are ready or will be in a moment, and whether more may follow."""
@@ -257,7 +257,7 @@ class Publisher:
                 return self._write_once(outcomes)
             except DATABASE_AWAY as error:
                 log.warning("database away, retrying", jobs=_ids(outcomes), error=describe(error))
-                self._threads.working()  # waiting for the database is not a stall
+                self._supervisor.working()  # waiting for the database is not a stall
                 last_tries -= self._closing.is_set()
                 time.sleep(RETRY_SECONDS)
             except Exception as error:  # noqa: BLE001 - the lease runs out, and the job is tried again

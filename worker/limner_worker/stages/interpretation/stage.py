@@ -18,7 +18,7 @@ from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import ConfigurationError, GenerationFailed, LimnerError, TooManyRequests
 from limner_shared.settings import Settings
-from limner_shared.telemetry import concerning, get_logger, job_ids
+from limner_shared.telemetry import get_logger, job_ids, log_context
 from limner_shared.threads import Supervisor
 from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
@@ -66,7 +66,7 @@ class InterpretationStage:
         database: Database,
         interpreter: Interpreter,
         cards: Mapping[str, ModelCard],
-        threads: Supervisor,
+        supervisor: Supervisor,
         ready: Callable[[Sequence[JobRun]], None],
         aborted: Callable[[Sequence[JobRun]], None],
         failed: Callable[[JobRun, LimnerError], None],
@@ -75,7 +75,7 @@ class InterpretationStage:
         self._database = database
         self._interpreter = interpreter
         self._cards = cards
-        self._threads = threads
+        self._supervisor = supervisor
         self._ready = ready
         self._aborted = aborted
         self._failed = failed
@@ -85,7 +85,7 @@ class InterpretationStage:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = self._threads.start("interpretation", self._run, limit_seconds=UNIT_SECONDS)
+        self._thread = self._supervisor.start("interpretation", self._run, limit_seconds=UNIT_SECONDS)
 
     def submit(self, jobs: Sequence[JobRun]) -> None:
         """Queue jobs whose descriptions are not interpreted yet."""
@@ -101,11 +101,11 @@ class InterpretationStage:
 
     def _run(self) -> None:
         while jobs := self._next():
-            self._threads.working()
+            self._supervisor.working()
             some = [job for job in jobs if not job.closed]
-            with metrics.INTERPRETATION_SECONDS.time(), concerning(jobs=job_ids(job.id for job in some)):
+            with metrics.INTERPRETATION_SECONDS.time(), log_context(jobs=job_ids(job.id for job in some)):
                 self._interpret(some)
-            self._threads.idle()
+            self._supervisor.idle()
 
     def _interpret(self, jobs: Sequence[JobRun]) -> None:
         requests = [Request(job.claim.spec, self._cards[job.claim.spec.model]) for job in jobs]

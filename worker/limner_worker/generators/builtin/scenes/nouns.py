@@ -11,6 +11,7 @@ from typing import Final
 
 from torch import Tensor
 
+from limner_shared.newest import keep_newest
 from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.builtin.scenes.words import SceneWords
 
@@ -121,9 +122,7 @@ class Lexicon:
         if len(head) < (1 if self._words.unspaced else STEM):
             return None
         if head not in self._nearest:
-            self._nearest[head] = self._names.nearest(self._encode([head])[0])
-            if len(self._nearest) > KEPT:
-                del self._nearest[next(iter(self._nearest))]
+            keep_newest(self._nearest, head, self._names.nearest(self._encode([head])[0]), KEPT)
         name, cosine = self._nearest[head]
         others = words[1:] if self._words.noun_first else words[:-1]
         return (Noun(head, name, exact=False), " ".join(others)) if cosine >= least else None
