@@ -190,7 +190,7 @@ def seed_steps(scheduler: Any, generator: torch.Generator) -> None:
 
 def seed_latents(pipe: Any, generator: torch.Generator) -> None:
     """Let a VAE draw latents with the request's seed also where its pipeline does not give it a generator."""
-    kind: type[Any] = type(pipe)
+    kind: Any = pipe.__class__
     if "latent_dist.sample()" in inspect.getsource(kind):
         encode = pipe.vae.encode
 
