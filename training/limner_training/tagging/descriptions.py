@@ -1,20 +1,17 @@
 """Synthetic descriptions in eleven languages, of which each character's role is known.
 
 A description joins phrases of `phrases/` (greetings, reasons, requests, thanks, conditions) around a subject, which is
-made of the tasks' nouns and prompts. One in five phrases of each kind is held out, to be judged by.
+made of the tasks' nouns and prompts.
 """
 
 from __future__ import annotations
 
 import random
-import tomllib
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from typing import Final
 
+from limner_training.tagging.kinds import phrases
 from limner_training.tasks.prompts import prompts
 from limner_training.tasks.vocabulary import nouns
 from limner_worker.networks.word_tagger import ROLES
@@ -22,19 +19,12 @@ from limner_worker.stages.interpretation.language.files import BY_CODE
 from limner_worker.stages.interpretation.language.texts import WIDE
 
 STYLES: Final = ("noto", "noto-v1", "flat", "3d", "3D")
-HELD_OUT: Final = 5
-"""One phrase of five is held out."""
 _TASKS: Final = ("colour", "counting", "two objects", "position", "colour attribution")
 _PARTICLES: Final = {"를": "을", "가": "이", "는": "은", "로": "으로", "와": "과", "면": "이면", "라": "이라"}
 """Korean particles after a vowel, and after a consonant."""
 _SUBJECT, _ASKING, _NUMBER, _SIZE, _STYLE, _NEGATIVE, _LEFT_OUT = range(len(ROLES))
 _CONDITIONS: Final = {"sizes": _SIZE, "styles": _STYLE, "negatives": _NEGATIVE}
 """Kinds of phrases that name a condition, and their roles."""
-_CLOSED: Final = frozenset(
-    ("articles", "joins", "people", "sizes", "styles", "unwanted", "lacking", "mid", "leads", "having")
-)
-"""Kinds of phrases none of which is held out."""
-Phrases = Mapping[str, Sequence[str]]
 
 
 @dataclass
@@ -83,9 +73,11 @@ class Writer:
         return phrase.replace("{y}", self._noun()) if "{y}" in phrase else phrase
 
     def _phrase(self, kind: str) -> str:
-        """Return a phrase, with a person in the place that it has for one."""
+        """Return a phrase, with a person, or a name, in the place that it has for one."""
         phrase = self._choose.choice(self._phrases[kind])
-        return phrase.replace("{p}", self._choose.choice(self._phrases["people"])) if "{p}" in phrase else phrase
+        for place, names in (("{p}", "people"), ("{w}", "signers")):
+            phrase = phrase.replace(place, self._choose.choice(self._phrases[names])) if place in phrase else phrase
+        return phrase
 
     def _new(self, text: str = "", role: int = _SUBJECT) -> Described:
         found = Described(self._language)
@@ -99,12 +91,15 @@ class Writer:
     def _asked(self) -> Described:
         request = self._placed(self._one("requests"), self._with_conditions(self._thing(), 0.25), _ASKING)
         request = self._with_conditions(request, 0.15)
-        parts = [self._new(self._one("openers"), _ASKING)] if self._chance(0.35) else []
+        letter = self._chance(0.08)
+        opener = "salutations" if letter else "openers"
+        parts = [self._new(self._one(opener), _ASKING)] if letter or self._chance(0.35) else []
         context = [self._new(self._one("contexts"), _ASKING)] if self._chance(0.45) else []
         context += [self._condition(self._choose.choice(list(_CONDITIONS)))] if self._chance(0.1) else []
         after = bool(context) and self._chance(0.2)
         parts += ([] if after else context) + [request] + (context if after else [])
         parts += [self._new(self._one("tails"), _ASKING) for share in (0.5, 0.1) if self._chance(share)]
+        parts += [self._new(self._one("closings"), _ASKING)] if letter or self._chance(0.04) else []
         found = Described(self._language)
         for at, part in enumerate(parts):
             if at:
@@ -219,15 +214,20 @@ class Writer:
         return self._choose.choice(nouns()).called(self._language)
 
     def _shown(self) -> str:
-        """Return what a picture shows: a subject as people write it, or one of parts, with an article."""
-        return self._whole() if self._chance(0.3) else self._article() + self._subject()
+        """Return what a picture shows: a subject as people write it, a scene, or one of parts, with an article."""
+        kind = self._choose.choices(["whole", "scene", "parts"], [3, 1, 6])[0]
+        if kind == "parts":
+            shown = self._article() + self._subject()
+        else:
+            shown = self._whole() if kind == "whole" else self._composed("scenes")
+        return shown + (self._one("further") if self._chance(0.15) else "")
 
     def _whole(self) -> str:
         """Return a subject as people write it; one with a title may have words that have another role elsewhere."""
         if self._chance(0.7):
             return self._one("subjects")
         title = self._one("names")
-        return title if self._chance(0.1) else self._one("named").replace("{t}", title)
+        return title if self._chance(0.2) else self._one("named").replace("{t}", title)
 
     def _subject(self) -> str:
         kinds = ["noun", "thing", "media", "two", "having", "task", "plain", "speech", "whole"]
@@ -251,12 +251,15 @@ class Writer:
         if kind == "speech":
             said = self._one(self._choose.choice(["tails", "openers", "negatives"]))
             return self._phrase("carriers").replace("{q}", said)
-        before, after = self._one("media" if kind == "media" else "things").split("{x}")
-        return self._with_particle(before + self._noun(), after)
+        before, after = self._one({"thing": "things"}.get(kind, kind)).split("{x}")
+        noun = self._article() + self._noun() if kind == "scenes" else self._noun()
+        return self._with_particle(before + noun, after)
 
     def _spoil(self, found: Described) -> None:
-        """Write as people do: without capitals or commas, and with typing errors."""
-        if self._chance(0.3):
+        """Write as people do: without capitals or commas or in capitals alone, and with typing errors."""
+        if self._chance(0.04):
+            found.text = "".join(each.upper() if len(each.upper()) == 1 else each for each in found.text)
+        elif self._chance(0.3):
             found.text = "".join(each.lower() if len(each.lower()) == 1 else each for each in found.text)
         kept = list(range(len(found.text)))
         if self._chance(0.15):
@@ -264,19 +267,6 @@ class Writer:
         if self._chance(0.25) and not self._wide:
             kept = [at for at in kept if not (found.text[at].isalpha() and self._chance(0.015))]
         found.text, found.roles = "".join(found.text[at] for at in kept), [found.roles[at] for at in kept]
-
-
-@cache
-def phrases(language: str, *, held_out: bool) -> Phrases:
-    """Return the phrases of a language by kind: those to train with, or those held out."""
-    text = files("limner_training.tagging").joinpath("phrases", f"{language}.toml").read_text("utf-8")
-    return {kind: _split(kind, some, held_out=held_out) for kind, some in tomllib.loads(text).items()}
-
-
-def _split(kind: str, some: Sequence[str], *, held_out: bool) -> Sequence[str]:
-    if kind in _CLOSED:
-        return some
-    return [each for each in some if (zlib.crc32(each.encode()) % HELD_OUT == 0) == held_out] or some
 
 
 def _has_final(text: str) -> bool:
