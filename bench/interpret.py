@@ -6,7 +6,7 @@ The descriptions and their expected conditions are in tests/data/requests.jsonl.
 part `development`, and judged by `held-out`; `further` was written later, with other phrases. The parts `fresh` to
 `fresh-14` were each scored once before anything was mended by them (docs/decisions/0108, 0114, 0126, 0131, 0139, 0146,
 and 0147); with `fresh-7`, `fresh-10`, `fresh-13b` and `fresh-14b` nothing was mended after, but the totals of
-`fresh-10` were seen while weights were chosen.
+`fresh-10`, `fresh-13b` and `fresh-14b` were seen while weights were chosen.
 Backends: rules alone, and with the tagger (docs/decisions/0116); a server if its URL is given.
 """
 
