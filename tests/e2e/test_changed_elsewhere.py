@@ -8,11 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from limner_client.client import Client
 from tests.e2e.bulks import SMALL
 from tests.processes import eventually
+
+pytestmark = pytest.mark.long
 
 OpenPage = Callable[..., Page]
 

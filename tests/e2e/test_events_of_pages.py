@@ -16,6 +16,8 @@ from tests.e2e.bulks import SMALL, draw_bulk
 from tests.e2e.running import draw
 from tests.processes import eventually
 
+pytestmark = pytest.mark.long
+
 OpenPage = Callable[..., Page]
 STREAMS = """
 window.streams = new Set();

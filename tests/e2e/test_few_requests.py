@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Page, Request, Route, expect
+
+pytestmark = pytest.mark.long
 
 
 def requests_of(page: Page) -> list[str]:

@@ -9,6 +9,8 @@ from playwright.sync_api import Page, Request, Route, expect
 
 from tests.processes import eventually
 
+pytestmark = pytest.mark.long
+
 
 def studio(page: Page) -> None:
     page.get_by_role("textbox", name="Prompt").fill("a red apple")
