@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from limner_shared.domain.cards import Catalogue, ModelCard
-from limner_shared.domain.jobs import Task
+from limner_shared.domain.inputs import Task
 from limner_shared.errors import ConfigurationError, InvalidRequest, ModelNotFound
 from limner_shared.settings import Settings
 

@@ -73,9 +73,9 @@ class Services:
     targets: Targets
     """Where webhooks may be sent."""
     storage: OffloadPool
-    """OffloadPool for calls of `blobs`."""
+    """Threads for calls of `blobs`."""
     pillow: OffloadPool
-    """OffloadPool for decoding and encoding images."""
+    """Threads for decoding and encoding images."""
 
 
 def build(settings: Settings) -> Services:

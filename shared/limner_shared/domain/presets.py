@@ -7,7 +7,8 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner_shared.domain.jobs import MAX_SEED, Adapter, JobQuality, RequestedName
+from limner_shared.domain.inputs import Adapter, RequestedName
+from limner_shared.domain.jobs import MAX_SEED, JobQuality
 
 MAX_PRESETS: Final = 100
 """Presets of one tenant."""

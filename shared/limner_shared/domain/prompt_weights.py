@@ -6,6 +6,7 @@ Only parentheses with a number are read; parentheses alone are parts of ordinary
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -13,7 +14,7 @@ from limner_shared.domain.jobs import JobSpec
 
 MOST: Final = 10.0
 """The largest weight; beyond it a number is something else, such as a time."""
-_MARK: Final = re.compile(r"\(|:\s*(\d*\.?\d+)\s*\)|\)")
+_MARK: Final = re.compile(r"\(|:\s*(\d+(?:\.\d+)?|\.\d+)\s*\)|\)")
 
 
 class Part(NamedTuple):
@@ -23,35 +24,60 @@ class Part(NamedTuple):
     weight: float = 1.0
 
 
+class _Group(NamedTuple):
+    """What is in weighted parentheses. An outer one holds it as one item, so that nothing is read twice."""
+
+    items: list[str | _Group]
+    weight: float
+    last: str
+    """Its last character."""
+
+
 def parts(prompt: str) -> list[Part]:
     """Return a prompt in parts of equal weight, in order; the weights of nested parentheses are multiplied."""
-    found: list[Part] = []
+    items: list[str | _Group] = []
     opened: list[int] = []  # the places of opening parentheses that are not closed yet
     at = 0
     for mark in _MARK.finditer(prompt):
-        if mark.start() > at:
-            found.append(Part(prompt[at : mark.start()]))
+        items.append(prompt[at : mark.start()])
         at = mark.end()
         if mark[0] == "(":
-            opened.append(len(found))
+            opened.append(len(items))
         elif opened:
             start = opened.pop()
-            if mark[1] is not None and _is_weighed("".join(part.text for part in found[start + 1 :]), mark[1]):
-                found[start:] = [Part(text, min(weight * float(mark[1]), MOST)) for text, weight in found[start + 1 :]]
+            group = None if mark[1] is None else _group(items[start + 1 :], mark[1])
+            if group is not None:
+                items[start:] = [group]
                 continue
-        found.append(Part(mark[0]))
-    found.append(Part(prompt[at:]))
+        items.append(mark[0])
+    items.append(prompt[at:])
+    found = (part for part in _flat(items) if part.text)
     return [
         Part("".join(part.text for part in some), weight)
-        for weight, some in groupby((part for part in found if part.text), key=lambda part: part.weight)
+        for weight, some in groupby(found, key=lambda part: part.weight)
     ]
 
 
-def _is_weighed(text: str, number: str) -> bool:
-    """Return whether a number is the weight of a text: 16:9, 1:2 or 10:30 are none."""
-    text = text.strip()
-    after_digit = text[-1:].isdigit() and "." not in number
-    return float(number) <= MOST and not after_digit and any(not each.isdigit() for each in text)
+def _group(items: list[str | _Group], number: str) -> _Group | None:
+    """Return the group if a number is its weight: 16:9, 1:2 or 10:30 are none."""
+    ends = (item.rstrip()[-1:] if isinstance(item, str) else item.last for item in reversed(items))
+    last = next(filter(None, ends), "")
+    after_digit = last.isdigit() and "." not in number
+    has_words = any(not isinstance(item, str) or any(not (c.isdigit() or c.isspace()) for c in item) for item in items)
+    return _Group(items, float(number), last) if float(number) <= MOST and not after_digit and has_words else None
+
+
+def _flat(items: Sequence[str | _Group]) -> Iterator[Part]:
+    stack = [(iter(items), 1.0)]
+    while stack:
+        rest, weight = stack[-1]
+        item = next(rest, None)
+        if item is None:
+            stack.pop()
+        elif isinstance(item, str):
+            yield Part(item, weight)
+        else:
+            stack.append((iter(item.items), min(weight * item.weight, MOST)))
 
 
 def has_weights(prompt: str) -> bool:

@@ -31,6 +31,19 @@ def test_weights_are_read_with_the_words_that_they_are_for(prompt: str, expected
 @pytest.mark.parametrize(
     "prompt",
     [
+        "a:" + "1" * 200_000,
+        "(" * 50_000 + "a" + ":1" * 50_000,
+        "(" * 30_000 + "a (b:1.1) " * 30_000 + ":1.1)" * 30_000,
+        "(1" * 30_000 + "(b:1.1)" + ":1.1)" * 30_000,
+    ],
+)
+def test_a_long_text_of_marks_is_read_in_a_time_that_grows_with_its_length(prompt: str) -> None:
+    assert plain(prompt).count("a") == prompt.count("a")  # the test's time limit ends it otherwise
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
         *("", "a cat", "a cat (tabby)", "((masterpiece))", "a screen (16:9)", "(at 10:30)", "a map (scale 1:2)"),
         *("(:1.3)", "(red:)", "(red:fast)", "red:1.3)", "(red", ")(", "(red:99)", "Psalm (23:4)", "(red:1.3.2)"),
     ],

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import presets
 from limner_shared.db.tables import Preset
+from limner_shared.db.views import as_datetime
 from limner_shared.domain.given_names import MAX_NAME_CHARS, read_name
 from limner_shared.domain.presets import PresetList, PresetSettings, PresetView
 from limner_web.auth import tenant_id
@@ -76,4 +75,4 @@ def delete_preset(preset: str) -> str:
 
 def _view(row: Preset) -> PresetView:
     settings = PresetSettings.model_validate(row.settings)
-    return PresetView(name=row.name, settings=settings, updated_at=datetime.fromtimestamp(row.updated_at, UTC))
+    return PresetView(name=row.name, settings=settings, updated_at=as_datetime(row.updated_at))

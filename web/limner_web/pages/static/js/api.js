@@ -63,7 +63,9 @@ export async function send(method, path, body) {
   return answer.status === 204 ? null : answer.json();
 }
 
-const PAST = ["gone", "idempotency_conflict", "invalid_state"]; // codes of a key that makes nothing any more
+// Whether a request may have made its thing although it failed. The refusal of a request has made nothing, but for one that
+// finds the same bulk still being read.
+const mayBeMade = ({ status, problem }) => !(status >= 400 && status < 500) || problem.code === "bulk_loading";
 const unanswered = new Map(); // what was sent and had no answer -> its idempotency key
 
 const newKey = () => [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16).padStart(8, "0")).join("");
@@ -78,7 +80,7 @@ export async function make(path, body, { method = "POST", type = "application/js
     const headers = { "Idempotency-Key": key, ...(body !== undefined && { "Content-Type": type }) };
     return await (await call(path, { method, body, headers })).json();
   } catch (error) {
-    if (!PAST.includes(error.problem?.code)) unanswered.set(content, key);
+    if (mayBeMade(error)) unanswered.set(content, key);
     throw error;
   }
 }
