@@ -56,7 +56,9 @@ def test_a_model_that_enlarges_by_itself_draws_the_same_picture_larger(service: 
     assert (large.width, large.height, large.seed) == (256, 256, 7)
     near, far = (abs(pixels - each).mean() for each in others)
     assert near < far / 2
-    expect(entry(page, page.locator(f"#{large.id}"))).to_have_count(0)  # the model has no larger size
+    tile = page.locator(f"#{large.id}")
+    expect(tile).to_have_attribute("data-state", "succeeded")
+    expect(entry(page, tile)).to_have_count(0)  # the model has no larger size
 
 
 def test_a_model_that_starts_from_pictures_draws_again_from_the_smaller_one(door: str, open_page: OpenPage):

@@ -35,11 +35,10 @@ let isLoading = true;
 
 // --- the form --------------------------------------------------------------------------------------------------------
 
-let isSending = false;
+const button = $(".draw", form);
 
 // Says on the button what goes on, where it takes long enough to wonder.
 async function whileSaying(words, work) {
-  const button = $(".draw", form);
   const { textContent: before } = button;
   const timer = setTimeout(() => { button.textContent = words; button.classList.add("busy"); }, NOTICED_MS);
   try {
@@ -52,8 +51,8 @@ async function whileSaying(words, work) {
 }
 
 async function draw() {
-  if (isSending) return; // a second press of Enter is not a second picture
-  isSending = true;
+  if (button.ariaDisabled === "true") return; // a second press of Enter is not a second picture
+  button.ariaDisabled = "true";
   try {
     if (mode() === "describe") {
       await understand();
@@ -69,7 +68,7 @@ async function draw() {
     if (error.status === undefined) throw error;
     showError(error);
   } finally {
-    isSending = false;
+    button.ariaDisabled = "false";
   }
 }
 
