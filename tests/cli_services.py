@@ -30,6 +30,7 @@ class FakeServer:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.bodies: list[bytes] = []
+        self.prompt = "a red apple"
         self.queries = ""
         self.damaged = False
         self.lost = ""
@@ -77,7 +78,7 @@ class FakeServer:
             "id": "job_1",
             "status": self.job_state,
             "model": "m",
-            "prompt": "a red apple",
+            "prompt": self.prompt,
             "style": None,
         }
         view |= {"version": 2, "negative_prompt": "", "priority": "normal", "metadata": {}, "bulk": None, "links": {}}
@@ -90,7 +91,7 @@ class FakeServer:
     def of_jobs(self, method: str, body: bytes) -> tuple[int, dict[str, Any]]:
         problem = {"status": 422, "title": "Invalid", "code": "invalid_request", "detail": "style: 'x' is not allowed."}
         if method == "GET":
-            return 200, {"items": [], "next": None}
+            return 200, {"items": [self.job()], "next": None}
         return (422, problem) if b'"x"' in body else (202, self.job())
 
     def of_retry(self) -> tuple[int, dict[str, Any]]:

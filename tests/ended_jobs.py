@@ -17,6 +17,7 @@ from limner_shared.db.ledger import NewImage
 from limner_shared.db.tables import Job, Tenant
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
+from limner_shared.domain.scenes import Scene
 from limner_shared.errors import GenerationFailed, NotFound
 from limner_shared.storage.blobs import Blobs
 
@@ -42,7 +43,8 @@ def make_ended_job(database: Database, catalogue: Catalogue, blobs: Blobs) -> Ca
 
     def make_ended_job(*pictures: bytes, days: float = 0, tenant: str = TENANT) -> str:
         card, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=7))
-        spec = spec.model_copy(update={"negative_prompt": "worms", "dropped_negative": "leaves"})
+        scene = Scene.read(RECEIPT["scene"])  # a replay has that of the receipts
+        spec = spec.model_copy(update={"negative_prompt": "worms", "dropped_negative": "leaves", "scene": scene})
         new = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL, metadata={"mine": 1})
         images = [NewImage(blobs.put(data), "image/png", 64, 64, len(data), 7, RECEIPT) for data in pictures]
         with database.write() as session:

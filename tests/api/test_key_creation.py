@@ -56,6 +56,13 @@ def test_an_admin_key_makes_a_key_of_its_tenant_which_is_listed_recorded_and_wor
     assert made["key"].split("_")[2] not in str(entry)
 
 
+@pytest.mark.parametrize("label", ["a\x1b[2Jb", "a\nb", "a\u202eb", " "])
+def test_a_label_that_an_operators_terminal_would_obey_is_refused(protected_app: App, database: Database, label: str):
+    maker = make_key(database, "ours", "admin")
+    answer = protected_app.test_client().post(KEYS, json=WISH | {"label": label}, headers=maker)
+    assert (answer.status_code, answer.json["code"]) == (422, "invalid_request")
+
+
 @pytest.mark.parametrize("scopes", [(), ("read",), ("submit",), ("read", "submit")])
 def test_a_key_without_the_scope_admin_makes_none(protected_app: App, database: Database, scopes: Any):
     headers = make_key(database, "ours", *scopes)

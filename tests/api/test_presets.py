@@ -50,6 +50,13 @@ def test_a_preset_takes_no_name_of_another_and_none_that_does_not_exist_is_renam
     assert names(client) == ["one", "two"]
 
 
+@pytest.mark.parametrize("name", ["a/b", ".", "..", "/"])
+def test_a_preset_has_no_name_by_which_it_could_not_be_deleted(client: ApiClient, name: str):
+    client.put(f"{PRESETS}/one", json={"n": 2})
+    assert client.put(f"{PRESETS}/one/name", json={"name": name}).status_code == 422
+    assert names(client) == ["one"]
+
+
 @pytest.mark.parametrize(
     "body",
     [{"prompt": "a cat"}, {"n": 0}, {"seed": -1}, {"guidance": "high"}, {"width": 2**70}, {"image": "data:,"}, []],

@@ -9,10 +9,10 @@ from typing import Final
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
+from limner_client.cli.shown_text import shown
 from limner_client.local.doctor import examine
 from limner_client.local.findings import Check, State
 from limner_client.operations import remote_doctor, vacuum
@@ -117,7 +117,7 @@ def show(checks: Iterable[Check]) -> int:
     failures = 0
     for check in checks:
         failures += check.state is State.FAIL
-        advice = f"\n[bold]→ {escape(check.advice)}[/]" if check.advice else ""
-        table.add_row(MARKS[check.state], escape(check.name), escape(check.found) + advice)
+        advice = f"\n[bold]→ {shown(check.advice)}[/]" if check.advice else ""
+        table.add_row(MARKS[check.state], shown(check.name), shown(check.found) + advice)
     Console().print(table)
     return failures

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from limner_client.cli.admin import opened_database
+from limner_client.cli.shown_text import shown
 from limner_shared.db.accounts import audit as audit_log
 
 
@@ -23,6 +23,6 @@ def audit(tenant: str | None, limit: int) -> None:
     with opened_database() as database, database.read() as session:
         for entry, name in audit_log.newest_entries(session, limit, tenant):
             time = datetime.fromtimestamp(entry.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-            detail = escape(json.dumps(entry.detail, ensure_ascii=False))
-            table.add_row(time, escape(name), entry.actor, entry.action, entry.subject, detail)
+            detail = shown(json.dumps(entry.detail, ensure_ascii=False))
+            table.add_row(time, shown(name), entry.actor, entry.action, entry.subject, detail)
     Console().print(table)

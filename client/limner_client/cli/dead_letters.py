@@ -8,8 +8,8 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
-from limner_client.cli.jobs import short
 from limner_client.cli.server_options import make_client, server_options
+from limner_client.cli.shown_text import short, shown
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.replay import differences
 from limner_shared.errors import GenerationFailed, InvalidRequest
@@ -30,7 +30,7 @@ def dead_letters_list(*, server: str | None, key: str | None) -> None:
     table = Table(Column("job", no_wrap=True), "prompt", "attempts", "why", box=None)
     with make_client(server, key) as client:
         for job in client.jobs(dead=True, limit=SHOWN).items:
-            table.add_row(job.id, short(job.prompt), str(job.attempts), job.error.message if job.error else "")
+            table.add_row(job.id, short(job.prompt), str(job.attempts), shown(job.error.message) if job.error else "")
     Console().print(table)
 
 

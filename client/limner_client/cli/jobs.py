@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from limner_client.cli.server_options import make_client, server_options
+from limner_client.cli.shown_text import short, shown
 from limner_client.client import Client
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.search_words import JobOrigin
@@ -27,7 +27,6 @@ MARKS: Final = {
     JobState.FAILED: "[red]failed[/]",
     JobState.CANCELED: "[dim]canceled[/]",
 }
-PROMPT_WIDTH: Final = 40
 PICTURE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -171,7 +170,7 @@ def jobs(
             Column("job", no_wrap=True), Column("status", no_wrap=True), "prompt", "style", "steps", "seed", box=None
         )
         for job in _first(client, limit, status=status, **filters):
-            table.add_row(job.id, _state(job), short(job.prompt), _styles(job), str(job.steps), str(job.seed))
+            table.add_row(job.id, _state(job), short(job.prompt), shown(_styles(job)), str(job.steps), str(job.seed))
         console.print(table)
 
 
@@ -193,17 +192,17 @@ def _show(console: Console, job: JobView) -> None:
     for name, value in job.model_dump(
         exclude={"images", "error", "last_error", "paused", "progress", "status"}, exclude_none=True
     ).items():
-        table.add_row(name, str(value))
+        table.add_row(name, shown(str(value)))
     table.add_row("status", _state(job))
     if job.error is not None:
-        table.add_row("error", f"{job.error.message} ({job.error.code})")
+        table.add_row("error", shown(f"{job.error.message} ({job.error.code})"))
     if job.paused is not None:
         until = "" if job.paused.until is None else f" until {job.paused.until.astimezone():%Y-%m-%d %H:%M}"
-        table.add_row("waits", f"{_who(job.paused)} paused{until}: {escape(job.paused.reason or 'no reason given')}")
+        table.add_row("waits", f"{_who(job.paused)} paused{until}: {shown(job.paused.reason or 'no reason given')}")
     if job.last_error is not None:
-        table.add_row("last error", f"{job.last_error.message} ({job.last_error.code})")
+        table.add_row("last error", shown(f"{job.last_error.message} ({job.last_error.code})"))
     for image in job.images:
-        table.add_row("image", f"{image.url}  {_about(image)}")
+        table.add_row("image", shown(f"{image.url}  {_about(image)}"))
     console.print(table)
 
 
@@ -227,11 +226,6 @@ def _state(job: JobView) -> str:
     return f"{mark} {job.progress.done}/{job.progress.total}" if job.progress else mark
 
 
-def short(text: str) -> str:
-    """Shorten a text for a table cell."""
-    return text if len(text) <= PROMPT_WIDTH else text[: PROMPT_WIDTH - 1] + "…"
-
-
 @click.command()
 @click.argument("ids", nargs=-1, required=True)
 @server_options
@@ -251,8 +245,10 @@ def models(*, server: str | None, key: str | None) -> None:
     with make_client(server, key) as client:
         for model in client.models():
             limits = [_range(model.steps), _range(model.guidance), f"1 to {model.max_images}"]
-            limits.append("" if model.paused is None else escape(model.paused.reason or "yes"))
-            table.add_row(model.name, model.title, ", ".join(model.sizes), ", ".join(model.styles), *limits)
+            limits.append("" if model.paused is None else shown(model.paused.reason or "yes"))
+            table.add_row(
+                *map(shown, (model.name, model.title, ", ".join(model.sizes), ", ".join(model.styles))), *limits
+            )
     Console().print(table)
 
 

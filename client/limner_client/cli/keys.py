@@ -12,6 +12,7 @@ from rich.table import Table
 from limner_client.cli.admin import opened_database
 from limner_client.cli.key_options import OVERLAP, SCOPES
 from limner_client.cli.parameter_types import ExpiryType
+from limner_client.cli.shown_text import shown
 from limner_shared.db.accounts import keys as api_keys
 from limner_shared.domain.access import Expiry
 from limner_shared.settings import Settings
@@ -45,7 +46,7 @@ def keys_list() -> None:
     with opened_database() as database, database.read() as session:
         for key, tenant in api_keys.list_keys(session):
             times = (key.created_at, key.expires_at, key.last_used_at, key.revoked_at)
-            table.add_row(key.id, tenant, key.label, key.scopes, *map(_date, times))
+            table.add_row(key.id, shown(tenant), shown(key.label), key.scopes, *map(_date, times))
     Console().print(table)
 
 

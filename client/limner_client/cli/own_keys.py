@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from limner_client.cli.key_options import OVERLAP, SCOPES
 from limner_client.cli.parameter_types import ExpiryType
 from limner_client.cli.server_options import make_client, server_options
+from limner_client.cli.shown_text import shown
 from limner_shared.domain.access import DEFAULT_SCOPES, Expiry, Scope
 
 
@@ -51,7 +51,7 @@ def own_keys_list(*, server: str | None, key: str | None) -> None:
     with make_client(server, key) as client:
         for each in client.keys.list():
             times = (each.created_at, each.expires_at, each.last_used_at, each.revoked_at)
-            table.add_row(each.id, escape(each.label), " ".join(each.scopes), *map(_date, times))
+            table.add_row(each.id, shown(each.label), " ".join(each.scopes), *map(_date, times))
     Console().print(table)
 
 

@@ -8,12 +8,12 @@ from typing import Final
 import click
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.orm import Session
 
 from limner_client.cli.admin import opened_database
 from limner_client.cli.parameter_types import ExpiryType
+from limner_client.cli.shown_text import shown
 from limner_shared.db import pause_queries
 from limner_shared.db.accounts import audit, pauses
 from limner_shared.domain.access import Expiry
@@ -70,7 +70,7 @@ def queue_list() -> None:
         for row in rows:
             times = _time(row.paused_at), "" if row.until is None else _time(row.until)
             name = names.get(row.subject, row.subject)
-            table.add_row(row.kind, escape(name), *times, row.actor, escape(row.reason or ""))
+            table.add_row(row.kind, shown(name), *times, row.actor, shown(row.reason or ""))
     Console().print(table)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from limner_client.cli.admin import opened_database
+from limner_client.cli.shown_text import shown
 from limner_shared.db.accounts import tenants as store
 from limner_shared.domain.text_rules import rules_of_terms
 
@@ -76,7 +77,7 @@ def tenants_list() -> None:
     table = Table("tenant", *(field.replace("_", " ") for field in store.FIELDS), box=None)
     with opened_database() as database, database.read() as session:
         for tenant in store.list_tenants(session):
-            table.add_row(tenant.name, *(_say(getattr(tenant, field)) for field in store.FIELDS))
+            table.add_row(*map(shown, (tenant.name, *(_say(getattr(tenant, field)) for field in store.FIELDS))))
     Console().print(table)
 
 

@@ -10,11 +10,11 @@ import click
 import httpx
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 
 from limner_client.cli.figures import Change, Snapshot, read_figures
 from limner_client.cli.server_options import server_url
+from limner_client.cli.shown_text import shown
 from limner_shared.errors import ServiceUnavailable
 from limner_shared.settings import Settings
 
@@ -50,7 +50,7 @@ def top(server: str | None, key: str | None, interval: float, once: bool) -> Non
                 try:
                     after = read_figures(client, url, secret)
                 except ServiceUnavailable as error:
-                    live.update(escape(error.message), refresh=True)
+                    live.update(shown(error.message), refresh=True)
                 else:
                     live.update(view(Change(before, after)), refresh=True)
                     before = after
@@ -61,7 +61,7 @@ def view(change: Change) -> Group:
     """The whole view."""
     parts = [queues(change.after), workers(change), rates(change)]
     missing = ", ".join(change.after.unreachable)
-    return Group(*parts, f"[red]not reachable: {escape(missing)}[/]" if missing else "")
+    return Group(*parts, f"[red]not reachable: {shown(missing)}[/]" if missing else "")
 
 
 def queues(now: Snapshot) -> Table:
@@ -149,4 +149,4 @@ def _add(table: Table, *cells: str) -> None:
 
 
 def _escaped(cells: Iterable[str]) -> list[str]:
-    return [escape(cell) for cell in cells]
+    return [shown(cell) for cell in cells]

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from limner_client.cli.server_options import make_client, server_options
+from limner_client.cli.shown_text import shown
 from limner_shared.domain.webhook_views import DeliveryDetail
 from limner_shared.domain.webhooks import KEPT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, DeliveryState, EventType
 from limner_shared.errors import InvalidRequest
@@ -62,7 +62,7 @@ def webhooks_list(*, server: str | None, key: str | None) -> None:
     with make_client(server, key) as client:
         for each in client.webhooks.endpoints():
             table.add_row(
-                each.id, escape(each.name), escape(each.url), " ".join(each.event_types), each.signing_secret_hint
+                each.id, shown(each.name), shown(each.url), " ".join(each.event_types), each.signing_secret_hint
             )
     Console().print(table)
 
@@ -133,7 +133,7 @@ def webhooks_deliveries(
     with make_client(server, key) as client:
         found = client.webhooks.deliveries(state=state, endpoint=endpoint, since=since, until=until, limit=SHOWN)
     for each in found.items:
-        table.add_row(each.id, each.type, each.subject, each.state, str(each.attempts), escape(each.url))
+        table.add_row(each.id, each.type, each.subject, each.state, str(each.attempts), shown(each.url))
     Console().print(table)
 
 
@@ -176,11 +176,11 @@ def webhooks_redeliver(
 
 def _print(delivery: DeliveryDetail) -> None:
     console = Console(highlight=False)
-    console.print(f"{delivery.type} of {delivery.subject} to {escape(delivery.url)}: {delivery.state}", soft_wrap=True)
-    console.print(escape(delivery.body or "(the body is not made yet, or was deleted)"), soft_wrap=True)
+    console.print(f"{delivery.type} of {delivery.subject} to {shown(delivery.url)}: {delivery.state}", soft_wrap=True)
+    console.print(shown(delivery.body or "(the body is not made yet, or was deleted)"), soft_wrap=True)
     for each in delivery.tries:
         said = each.error_message or f"{each.status}"
         line = f"{each.number}. {each.at:%Y-%m-%d %H:%M:%S} to {each.address}, {each.seconds * 1000:.0f} ms: {said}"
-        console.print(escape(line), soft_wrap=True)
+        console.print(shown(line), soft_wrap=True)
         if each.answer:
-            console.print(escape(each.answer), style="dim", soft_wrap=True)
+            console.print(shown(each.answer), style="dim", soft_wrap=True)

@@ -16,7 +16,8 @@ from limner_shared.domain import request_limits
 from limner_shared.domain.card_fields import BatchSize, Control, QualitySteps, Range, Side, Source, StepRange
 from limner_shared.domain.conditions import Conditions, beyond, cut
 from limner_shared.domain.inputs import Task
-from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, JobRequest, JobSpec
+from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, SPEC_VERSION, JobRequest, JobSpec
+from limner_shared.domain.prompt_weights import has_weights, plain
 from limner_shared.domain.safety import SafetyPolicy
 from limner_shared.domain.scenes import NearestName, SceneRule
 from limner_shared.errors import CardError, InvalidRequest
@@ -135,12 +136,14 @@ class ModelCard(BaseModel):
         """
         width, height = request_limits.find_size(request, self.sizes)
         steps = request_limits.within("steps", request.steps, self.steps)
-        by_seed, weighted = self.styles_by_seed if request.style is None else (), request_limits.is_weighted(request)
+        by_seed = self.styles_by_seed if request.style is None else ()
+        prompt, negative = self._prompt(request), self._negative_prompt(request)
+        weighted = has_weights(prompt, negative)
         drawn = request_limits.candidate_count(request, self.name, self.candidates)
         return JobSpec(
             version=request_limits.spec_version(drawn, weighted=weighted, controlled=self.control is not None),
-            prompt=self._prompt(request),
-            negative_prompt=self._negative_prompt(request),
+            prompt=prompt,
+            negative_prompt=negative,
             model=self.name,
             style=None if by_seed else self._style(request.style),
             styles=by_seed,
@@ -173,6 +176,10 @@ class ModelCard(BaseModel):
         """
         changes: dict[str, Any] = {"prompt": cut(conditions.prompt.replace("\x00", " "), self.max_prompt_chars)}
         negative = cut(conditions.negative_prompt.replace("\x00", " "), self.max_prompt_chars)
+        if not self.prompt_weights:
+            changes["prompt"], negative = plain(changes["prompt"]), plain(negative)
+        elif has_weights(changes["prompt"], negative):
+            changes["version"] = SPEC_VERSION
         changes["negative_prompt" if self.takes_negative_prompts else "dropped_negative"] = negative
         if conditions.style in self.styles:
             changes["style"] = conditions.style

@@ -10,6 +10,14 @@ from limner_shared.errors import InvalidRequest
 MAX_NAME_CHARS: Final = 50
 
 
+def read_path_name(text: str, field: str) -> str:
+    """Return a name that can be a part of a path. Raises InvalidRequest."""
+    name = read_name(text, field)
+    if "/" in name or name in (".", ".."):
+        raise InvalidRequest(f'{field}: use a name without a slash, and not "." or "..".', field=field)
+    return name
+
+
 def read_name(text: str, field: str) -> str:
     """Return a name in Unicode's composed form, so that equal names have equal characters. Raises InvalidRequest."""
     name = unicodedata.normalize("NFC", text)

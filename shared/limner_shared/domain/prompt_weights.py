@@ -14,6 +14,8 @@ from limner_shared.domain.jobs import JobSpec
 
 MOST: Final = 10.0
 """The largest weight; beyond it a number is something else, such as a time."""
+WEIGHTS_FROM: Final = 3
+"""The version of specs that are read with weights; what stands in the prompts of earlier ones is text."""
 _MARK: Final = re.compile(r"\(|:\s*(\d+(?:\.\d+)?|\.\d+)\s*\)|\)")
 
 
@@ -25,7 +27,7 @@ class Part(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """What is in weighted parentheses. An outer one holds it as one item, so that nothing is read twice."""
+    """What is in parentheses with a number. An outer one holds it as one item, so that nothing is read twice."""
 
     items: list[str | _Group]
     weight: float
@@ -45,9 +47,8 @@ def parts(prompt: str) -> list[Part]:
             opened.append(len(items))
         elif opened:
             start = opened.pop()
-            group = None if mark[1] is None else _group(items[start + 1 :], mark[1])
-            if group is not None:
-                items[start:] = [group]
+            if mark[1] is not None:
+                items[start:] = [_group(items[start + 1 :], mark)]
                 continue
         items.append(mark[0])
     items.append(prompt[at:])
@@ -58,13 +59,16 @@ def parts(prompt: str) -> list[Part]:
     ]
 
 
-def _group(items: list[str | _Group], number: str) -> _Group | None:
-    """Return the group if a number is its weight: 16:9, 1:2 or 10:30 are none."""
+def _group(items: list[str | _Group], mark: re.Match[str]) -> _Group:
+    """Return a group with the number as its weight, or with all of its marks if that is none: 16:9, 1:2 or 10:30."""
+    number = mark[1]
     ends = (item.rstrip()[-1:] if isinstance(item, str) else item.last for item in reversed(items))
     last = next(filter(None, ends), "")
     after_digit = last.isdigit() and "." not in number
     has_words = any(not isinstance(item, str) or any(not (c.isdigit() or c.isspace()) for c in item) for item in items)
-    return _Group(items, float(number), last) if float(number) <= MOST and not after_digit and has_words else None
+    if float(number) <= MOST and not after_digit and has_words:
+        return _Group(items, float(number), last)
+    return _Group(["(", *items, mark[0]], 1.0, ")")
 
 
 def _flat(items: Sequence[str | _Group]) -> Iterator[Part]:
@@ -80,9 +84,14 @@ def _flat(items: Sequence[str | _Group]) -> Iterator[Part]:
             stack.append((iter(item.items), min(weight * item.weight, MOST)))
 
 
-def has_weights(prompt: str) -> bool:
-    """Return whether words of a prompt have weights."""
-    return plain(prompt) != prompt
+def has_weights(*texts: str | None) -> bool:
+    """Return whether words of one of these texts have weights."""
+    return any(text and plain(text) != text for text in texts)
+
+
+def follows_weights(spec: JobSpec) -> bool:
+    """Return whether the weights in a spec's prompts, as it is drawn, are followed by a model that can."""
+    return spec.version >= WEIGHTS_FROM and has_weights(spec.prompt, spec.negative_prompt)
 
 
 def plain(prompt: str) -> str:

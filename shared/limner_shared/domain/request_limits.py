@@ -9,7 +9,6 @@ from typing import Any, Final, Literal
 from limner_shared.domain.card_fields import Control, Range
 from limner_shared.domain.inputs import CONTROL_FIELDS, Adapter, Task, task_of
 from limner_shared.domain.jobs import JobRequest
-from limner_shared.domain.prompt_weights import has_weights
 from limner_shared.errors import InvalidRequest, NegativePromptUnsupported
 
 MAX_SHOWN: Final = 1e15
@@ -77,11 +76,6 @@ def refuse_negative(model: str, *, guided: bool) -> NegativePromptUnsupported:
     reason = "cannot leave things out" if guided else "has no guidance"
     message = f"negative_prompt: a negative prompt is not allowed here: {model} {reason}. Leave it out."
     return NegativePromptUnsupported(message, field="negative_prompt", allowed="none")
-
-
-def is_weighted(request: JobRequest) -> bool:
-    """Whether words of the request's prompts have weights."""
-    return any(has_weights(text) for text in (request.prompt, request.negative_prompt) if text)
 
 
 def spec_version(drawn: int, *, weighted: bool, controlled: bool) -> Literal[1, 2, 3]:

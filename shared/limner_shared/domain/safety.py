@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import BaseModel, Field
 
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.prompt_weights import plain
 
 SOURCE_TYPE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for media made by a generative model."""
@@ -58,7 +59,16 @@ def policy_of(tenant: TenantPolicy, card: SafetyPolicy | None, default: SafetyPo
 
 
 def texts_of(spec: JobSpec) -> Iterator[str]:
-    """The texts of a job that say what to draw. What a negative prompt names is to be left out, so it is not one."""
+    """The texts of a job that say what to draw, also without the weights of their words, which may stand within words.
+    What a negative prompt names is to be left out, so it is not one.
+    """
+    for text in _written(spec):
+        yield text
+        if (words := plain(text)) != text:
+            yield words
+
+
+def _written(spec: JobSpec) -> Iterator[str]:
     yield spec.prompt
     if spec.description is not None:
         yield spec.description

@@ -62,6 +62,16 @@ def test_generate_refuses_an_input_file_that_is_not_an_image(fake_server: FakeSe
     assert "PNG, JPEG or WebP" in shown.stderr
 
 
+@pytest.mark.parametrize("command", [["jobs"], ["jobs", "job_1"], ["dead-letters", "list"]])
+def test_texts_of_users_are_shown_as_they_are_and_never_obeyed(fake_server: FakeServer, command: list[str]) -> None:
+    fake_server.prompt = "a [/red] \x1b[2Jcat"
+    shown = run(*command, "--server", fake_server.url)
+    assert shown.exit_code == 0, shown.output
+    assert "\x1b[2J" not in shown.output
+    assert "[/red]" in shown.output
+    assert "cat" in shown.output
+
+
 def test_generate_shows_the_servers_error_message(fake_server: FakeServer, tmp_path: Path) -> None:
     shown = run("generate", "a red apple", "--style", "x", "--server", fake_server.url)
     assert shown.exit_code == 2

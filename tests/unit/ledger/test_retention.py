@@ -71,6 +71,7 @@ def test_expired_prompts_and_metadata_are_deleted_without_their_jobs(
         "dropped_negative": "",
         "description": None,
         "history": [],
+        "scene": None,
     }
     assert job(database, old).spec == before | words
     assert job(database, old).extra == {}

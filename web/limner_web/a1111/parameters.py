@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.inputs import RequestedName
 from limner_shared.domain.jobs import JobRequest
-from limner_shared.domain.request_limits import is_weighted, nearest_size, refuse
+from limner_shared.domain.prompt_weights import has_weights
+from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
 from limner_web.a1111 import control_units
 from limner_web.a1111.control_units import Scripts, control_fields, data_url
@@ -172,7 +173,7 @@ def read(
         fields["width"], fields["height"] = nearest_size(card.sizes, *letterbox)
         warnings.append("width, height: {}x{} is not drawn here; the picture was scaled to it.".format(*letterbox))
     job = JobRequest.model_validate(fields)
-    if is_weighted(job) and not card.prompt_weights:
+    if not card.prompt_weights and has_weights(job.prompt, job.negative_prompt):
         warnings.append(f"prompt: {card.name} cannot weigh words; it draws them without their weights.")
     include = isinstance(given, ImageToImage) and given.include_init_images
     return Generation(job, options, given.send_images, include, tuple(warnings), letterbox)

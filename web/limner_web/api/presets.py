@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from limner_shared.db import presets
 from limner_shared.db.tables import Preset
 from limner_shared.db.views import as_datetime
-from limner_shared.domain.given_names import MAX_NAME_CHARS, read_name
+from limner_shared.domain.given_names import MAX_NAME_CHARS, read_path_name
 from limner_shared.domain.presets import PresetList, PresetSettings, PresetView
 from limner_web.auth import tenant_id
 from limner_web.services import get_services
@@ -45,7 +45,7 @@ def save_preset(preset: str, body: PresetSettings) -> PresetView:
     """
     settings = body.model_dump(mode="json", exclude_defaults=True)
     with get_services().database.write() as session:
-        return _view(presets.save(session, tenant_id(), read_name(preset, "preset"), settings))
+        return _view(presets.save(session, tenant_id(), read_path_name(preset, "preset"), settings))
 
 
 @bp.put("/<preset>/name")
@@ -56,7 +56,7 @@ def rename_preset(preset: str, body: PresetName) -> PresetView:
 
     Fails if another preset has the name.
     """
-    name, new_name = read_name(preset, "preset"), read_name(body.name, "name")
+    name, new_name = read_path_name(preset, "preset"), read_path_name(body.name, "name")
     with get_services().database.write() as session:
         return _view(presets.rename(session, tenant_id(), name, new_name))
 
@@ -69,7 +69,7 @@ def delete_preset(preset: str) -> str:
     Has no effect if there is no preset of this name.
     """
     with get_services().database.write() as session:
-        presets.remove(session, tenant_id(), read_name(preset, "preset"))
+        presets.remove(session, tenant_id(), read_path_name(preset, "preset"))
     return ""
 
 

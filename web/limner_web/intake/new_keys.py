@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy.orm import Session
 
 from limner_shared.db.accounts import keys
@@ -17,13 +17,22 @@ from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
 from limner_web.services import get_services
 
 
+def _printable(text: str) -> str:
+    """Return a text that operators may see in a terminal. Raises ValueError."""
+    if not text.isprintable():
+        raise ValueError("use printable characters")
+    return text
+
+
 class KeyRequest(BaseModel):
     """A key to make: what it is for, what it may do, and until when."""
 
     model_config = ConfigDict(extra="forbid")
-    label: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_LABEL_CHARS)] = Field(
-        description="What the key is for, for people."
-    )
+    label: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_LABEL_CHARS),
+        AfterValidator(_printable),
+    ] = Field(description="What the key is for, for people.")
     scopes: list[Scope] = Field(
         default=sorted(DEFAULT_SCOPES), min_length=1, max_length=len(Scope), description="What it may do."
     )

@@ -26,6 +26,7 @@ from limner_shared.db.ledger import AttemptKey, Claim, NewImage
 from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.inputs import CONTROL_FIELDS
 from limner_shared.domain.jobs import Lane
+from limner_shared.domain.prompt_weights import follows_weights
 from limner_shared.domain.replay import DRAWN_AS, SCENE, SHARED_WITH, STYLE
 from limner_shared.domain.scenes import Scene
 from limner_shared.errors import LimnerError
@@ -38,7 +39,7 @@ from limner_worker.stages.interpretation.presenting.presentation import alt_text
 log = get_logger(__name__)
 
 IGNORED_FIELDS: Final = {
-    *("version", "style", "styles", "seed", "n"),
+    *("version", "style", "styles", "seed", "n", "plain_words"),
     *("description", "history", "given", "replay", "replay_places", "seeds", "scene", "dropped_negative", "beyond"),
 }
 """Spec fields that do not affect a picture: its own seed and style are hashed, and texts have become conditions."""
@@ -71,6 +72,8 @@ def deduplication_keys(claim: Claim, fingerprint: Mapping[str, Any]) -> Keys:
         del conditions["candidates"]  # likewise
     if spec.control_image is None:
         conditions = {name: value for name, value in conditions.items() if name not in CONTROL_FIELDS}  # likewise
+    if follows_weights(spec):
+        conditions["weights"] = True  # as text, the same prompt is another picture
     common = {"tenant": claim.tenant_id, "by": fingerprint}
     seeds = [spec.image_seed(index) for index in range(spec.n)]
     specs = [conditions | {"style": spec.style_for(seed)} for seed in seeds]

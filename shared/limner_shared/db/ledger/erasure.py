@@ -56,7 +56,7 @@ def lock_for_deletion(session: Session, ids: Sequence[str]) -> list[str]:
 def blank(session: Session, ids: Sequence[str]) -> None:
     """Blank everything that the client or the model wrote, in all places."""
     words = dict.fromkeys(("prompt", "negative_prompt", "dropped_negative"), WITHOUT_PROMPT)
-    write_specs(session, specs(session, ids), words | {"description": None, "history": []})
+    write_specs(session, specs(session, ids), words | {"description": None, "history": [], "scene": None})
     values: dict[str, Any] = {"extra": {}, "interpretation": null(), "presentation": None}
     session.execute(update(Job).where(Job.id.in_(ids)).values(values), execution_options=NO_SYNC)
     # A deduplication key is a hash over the prompt, so a guess could be tested against it.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from torch import Tensor
 
@@ -12,6 +13,9 @@ from limner_worker.generators.builtin.known_names import KnownNames, NameMatch
 from limner_worker.generators.builtin.scenes.nouns import Encode
 from limner_worker.generators.builtin.scenes.reading import SceneReader
 from limner_worker.languages import emoji
+
+KEPT_READINGS: Final = 512
+"""All images of a job have one prompt, and the jobs that start together wait for each other's."""
 
 
 class Reading(NamedTuple):
@@ -33,7 +37,7 @@ class PromptReader:
         """`encode` returns the embeddings, float32 [n, 384], of texts."""
         self._names = names
         self._encode = encode
-        self._scenes = SceneReader(names, encode)
+        self._read_scene = lru_cache(KEPT_READINGS)(SceneReader(names, encode).read)
 
     def read(self, spec: JobSpec, most: int) -> Reading:
         """Return what is drawn of a spec's prompt by a model that draws at most `most` rows at once."""
@@ -54,7 +58,7 @@ class PromptReader:
             return None if spec.scenes is None else spec.scene
         prompt = emoji.spelled(spec.prompt)
         rule = spec.scenes.model_copy(update={"most": min(most, spec.scenes.most)})
-        scene = self._scenes.read(prompt, rule)
+        scene = self._read_scene(prompt, rule)
         if scene is None:
             return None
         return None if scene.plain and self._is_whole(prompt, spec.nearest_name, scene.objects[0].name) else scene
@@ -73,5 +77,5 @@ class PromptReader:
 
     def _says_only(self, prompt: str, name: str) -> bool:
         """Return whether a prompt says the name in other words and nothing more: "ein Geist" for "ghost"."""
-        scene = self._scenes.read(prompt, SceneRule())
+        scene = self._read_scene(prompt, SceneRule())
         return scene is not None and scene.plain and scene.faithful and scene.objects[0].name == name

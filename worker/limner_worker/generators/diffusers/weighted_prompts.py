@@ -15,14 +15,12 @@ from torch import Tensor
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
-from limner_shared.domain.prompt_weights import Part, has_weights, parts, plain
+from limner_shared.domain.prompt_weights import Part, follows_weights, parts, plain
 from limner_worker.generators.diffusers.encoded_prompts import METHOD
 
 FAMILIES: Final = ("stable_diffusion", "stable_diffusion_xl")
 """Packages of diffusers whose pipelines return the embeddings of the prompt and of the negative prompt first, with a
 row for each token of the first tokenizer."""
-WEIGHTS_FROM: Final = 3
-"""The version of specs that are read with weights; what stands in the prompts of earlier ones is text."""
 TEXTS: Final = ("prompt", "negative_prompt")
 WEIGHTS: Final = "word_weights"
 """What the pipeline of an image is given: results of encoding are cached by all that it holds."""
@@ -37,13 +35,10 @@ def check_weights(pipeline: Any, card: ModelCard) -> None:
 
 def weigh(card: ModelCard, spec: JobSpec, pipeline: Any, arguments: dict[str, Any]) -> None:
     """Let an image's own pipeline follow the weights in its prompts, and change `arguments` to the plain texts."""
-    if not card.prompt_weights or spec.version < WEIGHTS_FROM:
-        return
-    texts = (spec.prompt, spec.negative_prompt)
-    if not any(map(has_weights, texts)):
+    if not (card.prompt_weights and follows_weights(spec)):
         return
     arguments |= {name: plain(arguments[name]) for name in TEXTS if isinstance(arguments.get(name), str)}
-    weighted = tuple(tuple(parts(text)) for text in texts)
+    weighted = tuple(tuple(parts(text)) for text in (spec.prompt, spec.negative_prompt))
     encode = partial(_encoded, getattr(pipeline, METHOD), pipeline.tokenizer, weighted)
     vars(pipeline)[WEIGHTS] = weighted
     vars(pipeline)[METHOD] = encode
@@ -68,6 +63,8 @@ def _of_tokens(tokenizer: Any, text: Sequence[Part], tokens: int) -> list[float]
     """Return a weight for each of the tokens of a text, of which the first and what follows the text are marks."""
     weights, read = [1.0], ""
     for part in text:
+        if len(weights) >= tokens:
+            break
         read += part.text
         ends = 1 + len(tokenizer(read, add_special_tokens=False).input_ids)
         weights += [part.weight] * (ends - len(weights))
