@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageOps
 from sqlalchemy import select
@@ -266,6 +267,17 @@ def test_the_largest_images_are_resized_in_bounded_memory(tmp_path: Path, kind: 
         [sys.executable, "-c", MEASURE, str(file), field], capture_output=True, text=True, check=True
     )
     assert int(measured.stdout) < 230, "megabytes"
+
+
+@pytest.mark.parametrize("field", ["image", "mask", "control_image"])
+@pytest.mark.parametrize("size", [(256, 128), (4096, 2048)])
+def test_a_grey_picture_of_16_bits_keeps_its_values(field: str, size: tuple[int, int]):
+    ramp = np.linspace(0, 65535, size[0]).astype(np.uint16)
+    grey = Image.fromarray(np.tile(ramp, (size[1], 1)))
+    assert grey.mode == "I;16"
+    values = np.asarray(Image.open(io.BytesIO(fit(encoded(grey), field, (64, 32)))))
+    assert abs(values.mean() - 127.5) < 2
+    assert (values[:, 0].max(), values[:, -1].min()) == (pytest.approx(1, abs=3), pytest.approx(254, abs=3))
 
 
 @pytest.mark.parametrize("size", [(3000, 1500), (1500, 3000), (2999, 1501)])

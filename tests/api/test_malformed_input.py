@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -200,3 +201,30 @@ def test_a_usual_mistake_is_answered_with_what_to_change(client: ApiClient, body
 def test_a_body_that_is_too_large_is_told_how_much_is_allowed(client: ApiClient):
     refused = client.post("/api/v1/jobs", json={"prompt": "x" * (17 << 20)})
     assert (refused.status_code, "This call takes 16 MB" in refused.json["detail"]) == (413, True)
+
+
+MANY: dict[str, tuple[str, dict[str, Any]]] = {
+    "members": ("/api/v1/jobs", {"prompt": "x"} | {f"f{number}": 0 for number in range(100_000)}),
+    "texts to judge": ("/v1/moderations", {"input": [0] * 100_000}),
+    "messages": ("/v1/responses", {"input": [{}] * 100_000}),
+    "parts of a message": ("/v1/chat/completions", {"messages": [{"role": "user", "content": [{}] * 100_000}]}),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_a_body_of_very_many_wrong_values_is_refused_at_once(client: ApiClient, name: str):
+    path, sent = MANY[name]
+    tracemalloc.start()
+    answer = client.post(path, json=sent)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer.status_code in (400, 422)
+    assert "more than 10000 values" in answer.text
+    assert peak < 60 << 20
+
+
+def test_an_error_describes_the_first_wrong_values_and_counts_the_others(client: ApiClient):
+    answer = client.post("/api/v1/jobs", json={"prompt": "x"} | {f"f{number}": 0 for number in range(2000)})
+    assert answer.status_code == 422
+    assert len(answer.json["errors"]) == 20
+    assert answer.json["detail"].endswith("; and 1980 more")

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from openai.types.responses import Response
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
+from limner_web.openai.response_request import MARK
 from tests.api.canvas import DATA_URL, MASK, RESPONSES, TOOL, app
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
@@ -235,3 +236,19 @@ def test_instructions_are_said_not_to_be_followed(client: ApiClient) -> None:
         answer = client.post(RESPONSES, json={"input": "x", "tools": [TOOL], "background": True} | more)
         assert answer.status_code == 200, answer.text
         assert "instructions" in answer.headers["Warning"]
+
+
+@pytest.mark.parametrize(
+    "forged", [{"letterbox": [30_000, 30_000]}, {"letterbox": [0, 8]}, {"compression": 101}, {"partial_images": 4}]
+)
+def test_a_job_that_only_says_that_it_is_a_response_is_none(
+    app: App, database: Database, forged: dict[str, Any]
+) -> None:
+    client = app.test_client()
+    made = create(client)
+    with database.write() as session:
+        [mark] = session.scalars(select(Job.extra)).all()
+    claimed = {MARK: mark[MARK] | {"output": mark[MARK]["output"] | forged}}
+    job = client.post("/api/v1/jobs", json={"prompt": "x", "metadata": claimed}).json["id"]
+    assert client.get(f"{RESPONSES}/{made['id']}").status_code == 200
+    assert client.get(f"{RESPONSES}/{job.replace('job_', 'resp_')}").status_code == 404

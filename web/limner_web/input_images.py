@@ -172,7 +172,7 @@ def _reduce(picture: Image.Image, factor: int) -> Image.Image:
     rows = max(1, BAND_ROWS // factor)
     for top in range(0, reduced.height, rows):
         box = (0, top * factor, picture.width, min(picture.height, (top + rows) * factor))
-        reduced.paste(picture.crop(box).convert(mode).reduce(factor), (0, top))
+        reduced.paste(_in_bytes(picture.crop(box)).convert(mode).reduce(factor), (0, top))
     return reduced
 
 
@@ -183,7 +183,15 @@ def _fit_mask(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     )  # nearest neighbor, so that no pixels are mixed
 
 
+def _in_bytes(picture: Image.Image) -> Image.Image:
+    """A picture with values of 8 bits: of those with 16, Pillow would make all but the darkest white."""
+    if not picture.mode.startswith("I"):
+        return picture
+    return picture.point(lambda value: value / 257).convert("L")
+
+
 def _opaque(picture: Image.Image) -> Image.Image:
+    picture = _in_bytes(picture)
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     layered = picture.convert("RGBA")

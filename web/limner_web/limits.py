@@ -48,6 +48,8 @@ EVENT_BACKLOG: Final = 1000
 # --- one request ----------------------------------------------------------------------------------------------------
 
 MAX_JSON_DEPTH: Final = 32
+MAX_JSON_VALUES: Final = 10_000
+"""Values in one JSON text, with those within others: each wrong one may become an error, which takes memory."""
 MAX_BULK_LINE_BYTES: Final = 64 << 10
 MAX_BULK_ERRORS: Final = 100
 """Bad lines that an error describes; of the others it gives the number."""

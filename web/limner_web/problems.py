@@ -48,6 +48,8 @@ HTTP_CODES: Final = {
     416: "range_not_satisfiable",
 }
 JSON: Final = "application/json"
+DESCRIBED_ERRORS: Final = 20
+"""Wrong values of one request that its answer describes."""
 TEXT_FIELDS: Final = ("prompt", "description", "message")
 OPENAI_PATHS: Final = "/v1/"
 OPENAI_TYPES: Final[dict[int, str]] = {
@@ -159,19 +161,21 @@ def openai_error(status: int, code: str, detail: str, more: dict[str, Any]) -> d
 
 
 def from_validation(error: ValidationError, names: Mapping[str, str] = MappingProxyType({})) -> InvalidRequest:
-    """Convert Pydantic's errors: `errors` lists each with its field and a message.
+    """Convert Pydantic's errors: `errors` lists each of the first with its field and a message.
 
     `names` has the fields that the client's API calls by other names.
     """
     errors: list[dict[str, str]] = []
     parts: list[str] = []
-    for found in error.errors():
+    for found in error.errors(include_url=False)[:DESCRIBED_ERRORS]:
         own = ".".join(map(str, found["loc"]))
         field = names.get(own.partition(".")[0], own)
         empty = found["type"] == "string_too_short" and own in TEXT_FIELDS
         message = EMPTY_TEXT if empty else _message(found)
         errors.append({"field": field, "message": message})
         parts.append(EMPTY_TEXT if empty else f"{field or 'body'}: {message}")
+    if (others := error.error_count() - len(errors)) > 0:
+        parts.append(f"and {others} more")
     return InvalidRequest("; ".join(parts), errors=errors)
 
 

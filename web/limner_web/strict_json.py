@@ -10,7 +10,7 @@ from typing import Any, Final, Never, cast
 from flask.json.provider import DefaultJSONProvider
 
 from limner_shared.errors import InvalidRequest, MalformedBody
-from limner_web.limits import MAX_JSON_DEPTH
+from limner_web.limits import MAX_JSON_DEPTH, MAX_JSON_VALUES
 
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**64 - 1
@@ -33,8 +33,8 @@ def loads(data: str | bytes) -> Any:
 
     Raises MalformedBody for text that is not JSON in UTF-8, including `NaN` and `Infinity`. Raises InvalidRequest, with
     the field if it is known, for values that PostgreSQL cannot store or other parsers would change: NUL, lone
-    surrogates, integers beyond 64 bits, numbers beyond a double, and lists and objects nested deeper than
-    MAX_JSON_DEPTH.
+    surrogates, integers beyond 64 bits, numbers beyond a double, lists and objects nested deeper than MAX_JSON_DEPTH,
+    and more than MAX_JSON_VALUES values.
     """
     try:
         text = data if isinstance(data, str) else data.decode()
@@ -44,7 +44,7 @@ def loads(data: str | bytes) -> Any:
     except ValueError as error:
         raise MalformedBody(f"The body is not valid JSON in UTF-8: {error}.") from error
     # Most bodies need no check: NUL and surrogates can occur only as escapes, since raw ones are not JSON or UTF-8.
-    if "\\u" in text or text.count("[") + text.count("{") > MAX_JSON_DEPTH:
+    if "\\u" in text or text.count("[") + text.count("{") > MAX_JSON_DEPTH or text.count(",") >= MAX_JSON_VALUES:
         _check(value)
     return value
 
@@ -73,8 +73,9 @@ def refuse_text(field: str) -> InvalidRequest:
 
 
 def _check(value: Any) -> None:
-    """Check every text and the nesting depth, without recursion. Raises InvalidRequest."""
+    """Check every text, the nesting depth and the number of values, without recursion. Raises InvalidRequest."""
     open_values: list[tuple[str, int, Any]] = [("", 0, value)]
+    values = 0
     while open_values:
         path, depth, current = open_values.pop()
         if isinstance(current, str):
@@ -83,6 +84,9 @@ def _check(value: Any) -> None:
         elif isinstance(current, dict | list):
             if depth == MAX_JSON_DEPTH:
                 raise _too_deep(path.partition(".")[0])
+            values += len(cast("Container", current))
+            if values > MAX_JSON_VALUES:
+                raise InvalidRequest(f"The body has more than {MAX_JSON_VALUES} values. Send less at once.")
             open_values += (
                 (name, depth + 1, inner) for name, inner in _members(path, depth, cast("Container", current))
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
@@ -20,6 +20,7 @@ from limner_web.picture_formats import MAX_SIDE
 from limner_web.problems import renamed
 
 Size = tuple[int, int]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Fidelity = Literal["high", "low"]
 
 NATIVE: Final = (
@@ -87,18 +88,18 @@ class ImageOptions(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The form of a call's answer."""
+    """The form of a call's answer. It is kept with a response's job, in metadata that any client could write."""
 
     format: Literal["png", "webp", "jpeg"]
-    compression: int | None
-    """The quality of WebP and JPEG, 0 to 100."""
+    compression: Annotated[int, Field(ge=0, le=100)] | None
+    """The quality of WebP and JPEG."""
     as_url: bool
-    letterbox: Size | None
+    letterbox: tuple[Side, Side] | None
     """The size to which the picture is scaled; None if it stays as it was made."""
     quality: Quality | Literal["best"] | None
     identifier: str | None
     stream: bool
-    partial_images: int
+    partial_images: Annotated[int, Field(ge=0, le=3)]
     warning: str | None
 
     @property
