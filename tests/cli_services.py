@@ -31,6 +31,7 @@ class FakeServer:
         self.asked: list[str] = []
         self.bodies: list[bytes] = []
         self.prompt = "a red apple"
+        self.job_problems: list[tuple[int, dict[str, Any]]] = []
         self.queries = ""
         self.damaged = False
         self.lost = ""
@@ -117,7 +118,7 @@ class FakeServer:
         }
         answers: dict[str, tuple[int, Any]] = {
             "/jobs": self.of_jobs(handler.command, body),
-            "/jobs/job_1": (200, self.job()),
+            "/jobs/job_1": (200, self.job()) if not self.job_problems else self.job_problems[0],
             "/jobs/job_1/cancel": (200, self.job() | {"status": "canceled"}),
             "/pause": self.of_pause(handler.command),
             "/models": (200, {"items": []}),
@@ -127,6 +128,8 @@ class FakeServer:
             "/bulks/bulk_1": (200, bulk),
             "/bulks/bulk_1/results": (200, "".join(json.dumps(self.job(line)) + "\n" for line in (1, 2)).encode()),
         }
+        if path == "/jobs/job_1":
+            self.job_problems = self.job_problems[1:]
         if path == "/jobs/retry":
             answers[path] = self.of_retry()
         status, data = answers.get(path, (200, b"damaged" if self.damaged else PICTURE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -32,6 +32,7 @@ class Ingredient:
     data: bytes
     media_type: str
     parent: bool = False
+    name: str = "source"
 
 
 class PictureSigner:
@@ -62,8 +63,8 @@ class PictureSigner:
             return None
         return cls(settings.c2pa_certificate, settings.c2pa_key, settings.c2pa_timestamp_url)
 
-    def created(self, png: bytes, model: str, source: Ingredient | None = None) -> bytes:
-        """A PNG of a model with a manifest that says so; `source` is the picture that the model started from.
+    def created(self, png: bytes, model: str, *sources: Ingredient) -> bytes:
+        """A PNG of a model with a manifest that says so; `sources` are the pictures that the model was given.
 
         Raises SigningFailed.
         """
@@ -72,7 +73,7 @@ class PictureSigner:
             "digitalSourceType": SOURCE_TYPE,
             "softwareAgent": {"name": model},
         }
-        return self._sign(png, "image/png", action, source)
+        return self._sign(png, "image/png", action, sources)
 
     def converted(self, data: bytes, media_type: str, original: bytes) -> bytes:
         """A rendition with a manifest of its own, whose parent is the signed PNG that it was made from.
@@ -80,13 +81,13 @@ class PictureSigner:
         Raises SigningFailed.
         """
         parent = Ingredient(original, "image/png", parent=True)
-        return self._sign(data, media_type, {"action": "c2pa.opened"}, parent)
+        return self._sign(data, media_type, {"action": "c2pa.opened"}, [parent])
 
-    def _sign(self, data: bytes, media_type: str, action: dict[str, Any], source: Ingredient | None) -> bytes:
+    def _sign(self, data: bytes, media_type: str, action: dict[str, Any], sources: Sequence[Ingredient]) -> bytes:
         actions = [action]
-        if source is not None:
-            action["parameters"] = {"ingredientIds": ["source"]}
-            if source.parent:
+        if sources:
+            action["parameters"] = {"ingredientIds": [each.name for each in sources]}
+            if any(each.parent for each in sources):
                 actions.append({"action": "c2pa.transcoded", "digitalSourceType": SOURCE_TYPE})
         manifest: dict[str, Any] = {
             "claim_generator_info": [{"name": "Limner", "version": version("limner")}],
@@ -96,7 +97,7 @@ class PictureSigner:
         signed = io.BytesIO()
         try:
             with self._c2pa.Builder(manifest, self._context) as builder:
-                if source is not None:
+                for source in sources:
                     builder.add_ingredient(_described(source), source.media_type, io.BytesIO(source.data))
                 builder.sign(self._signer(), media_type, io.BytesIO(data), signed)
         except self._c2pa.C2paError as error:
@@ -123,7 +124,7 @@ def is_signed(png: bytes) -> bool:
 
 def _described(source: Ingredient) -> Mapping[str, str]:
     relation = "parentOf" if source.parent else "inputTo"
-    return {"relationship": relation, "instance_id": "source", "title": "source", "format": source.media_type}
+    return {"relationship": relation, "instance_id": source.name, "title": source.name, "format": source.media_type}
 
 
 def _read_pair(certificate: Path, key: Path) -> tuple[bytes, bytes, str, datetime]:

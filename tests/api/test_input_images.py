@@ -277,7 +277,8 @@ def test_a_grey_picture_of_16_bits_keeps_its_values(field: str, size: tuple[int,
     assert grey.mode == "I;16"
     values = np.asarray(Image.open(io.BytesIO(fit(encoded(grey), field, (64, 32)))))
     assert abs(values.mean() - 127.5) < 2
-    assert (values[:, 0].max(), values[:, -1].min()) == (pytest.approx(1, abs=3), pytest.approx(254, abs=3))
+    assert values[:, 0].max() < 4
+    assert values[:, -1].min() > 251
 
 
 @pytest.mark.parametrize("size", [(3000, 1500), (1500, 3000), (2999, 1501)])

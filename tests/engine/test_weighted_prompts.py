@@ -9,13 +9,14 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionInstructPix2PixPipeline
 from tests.engine.pipeline_jobs import card_of, finish, folder, job_of
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.prompt_weights import Part
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
-from limner_worker.generators.diffusers.weighted_prompts import _of_tokens
+from limner_worker.generators.diffusers.weighted_prompts import _of_tokens, check_weights
 from limner_worker.generators.registry import load
 
 __all__ = ["folder"]
@@ -80,6 +81,13 @@ def test_a_card_without_weights_draws_the_words_plainly(folder: Path) -> None:
     card = card_of("stable_diffusion", folder)
     spec = job_of(card, "a", {"prompt": "a (cat:1.8)"}).claim.spec
     assert (spec.plain_words, spec.prompt) == (True, "a (cat:1.8)")
+
+
+def test_a_pipeline_of_the_family_without_the_method_or_the_tokenizer_cannot_weigh_words(folder: Path) -> None:
+    card = weighing("stable_diffusion", folder)
+    edits = StableDiffusionInstructPix2PixPipeline.__new__(StableDiffusionInstructPix2PixPipeline)
+    with pytest.raises(ValueError, match="prompt_weights = false"):
+        check_weights(edits, card)
 
 
 @pytest.mark.parametrize("family", ["stable_diffusion_3", "flux"])

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 from pydantic import BaseModel, ValidationError
@@ -18,31 +18,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from limner_client.cli.bulk_images import DOWNLOADS, download_images, write_atomically
+from limner_client.cli.outages import retry_while_unavailable
 from limner_client.cli.renamed import warn_renamed
 from limner_client.cli.server_options import make_client, server_options
 from limner_client.client import Client
 from limner_shared.domain.views import BulkView
 from limner_shared.errors import (
     BadBulk,
-    BulkLoading,
     GenerationFailed,
     InvalidRequest,
     NotFound,
-    Overloaded,
-    ServiceUnavailable,
-    StorageFailed,
-    TooManyRequests,
 )
 
 STATE_FILE: Final = ".limner-bulk.json"
 POLL_SECONDS: Final = 1.0
-MAX_OUTAGE_SECONDS: Final = 600.0
-"""How long a server that has answered before may be unavailable."""
-FIRST_BACKOFF_SECONDS: Final = 0.5
-MAX_BACKOFF_SECONDS: Final = 10.0
 SHOWN_LINES: Final = 10
-
-T = TypeVar("T")
 
 
 class ResumeFile(BaseModel):
@@ -151,31 +141,6 @@ def _reasons(details: dict[str, Any]) -> list[str]:
     shown = [f"  line {error['line']}: {error['message']}" for error in details.get("errors", [])[:SHOWN_LINES]]
     more = details.get("bad_lines", len(shown)) - len(shown)
     return shown + ([f"  … and {more} more"] if more > 0 else []) + ["Use --on-error skip to submit only valid lines."]
-
-
-def retry_while_unavailable(call: Callable[[], T]) -> T:
-    """Return the result of `call`, which is repeated with backoff while the server is unavailable or overloaded, and as
-    the server says where a limit of the tenant is reached.
-
-    Raises the last error once the outage has lasted MAX_OUTAGE_SECONDS, or where a limit lasts longer than that.
-    """
-    deadline, pause = time.monotonic() + MAX_OUTAGE_SECONDS, FIRST_BACKOFF_SECONDS
-    while True:
-        try:
-            return call()
-        except (ServiceUnavailable, Overloaded, BulkLoading, StorageFailed) as error:
-            if time.monotonic() > deadline:
-                raise
-            click.echo(f"{error.message} Trying again in {pause:g} s.", err=True)
-            time.sleep(pause)
-            pause = min(2 * pause, MAX_BACKOFF_SECONDS)
-        except TooManyRequests as error:
-            seconds = error.details.get("retry_after")
-            if not isinstance(seconds, int | float) or seconds > MAX_OUTAGE_SECONDS:
-                raise
-            click.echo(f"{error.message} Trying again in {seconds:g} s.", err=True)
-            time.sleep(seconds)
-            deadline = time.monotonic() + MAX_OUTAGE_SECONDS
 
 
 def open_bulk(client: Client, prompts: Path, output: Path, *, skip_bad: bool = False) -> ResumeFile:

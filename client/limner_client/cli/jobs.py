@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import mimetypes
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from limner_client.cli.outages import retry_while_unavailable
 from limner_client.cli.server_options import make_client, server_options
 from limner_client.cli.shown_text import short, shown
 from limner_client.client import Client
@@ -123,7 +126,7 @@ def follow(client: Client, job: JobView) -> JobView:
     try:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("queued", total=None)
-            for view in client.wait(job.id, every_seconds=1):
+            for view in _views(client, job):
                 job = view
                 done = (view.progress.done, view.progress.total) if view.progress else (0, None)
                 text = f"queued, {view.position} ahead" if view.position else view.status
@@ -140,6 +143,15 @@ def follow(client: Client, job: JobView) -> JobView:
         reason = f"{job.error.message} ({job.error.code})" if job.error else "it was canceled"
         raise GenerationFailed(f"{job.id} {job.status}: {reason}")
     return job
+
+
+def _views(client: Client, job: JobView) -> Iterator[JobView]:
+    """Yield the job about each second until it has ended, also after outages of the server."""
+    job = retry_while_unavailable(lambda: client.job(job.id))
+    yield job
+    while not job.status.terminal:
+        job = retry_while_unavailable(partial(client.job, job.id, 1))
+        yield job
 
 
 @click.command()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from redis.exceptions import RedisError
 from limner_client.local.embedded_valkey import EmbeddedValkey, port_in_use
 from limner_client.local.processes import Child, Tell
 from limner_shared.db.schema import upgrade
-from limner_shared.errors import ConfigurationError, ServiceUnavailable
+from limner_shared.errors import ConfigurationError, LimnerError, ServiceUnavailable
 from limner_shared.messaging.hints import connect
 from limner_shared.messaging.typed_redis import keys_like
 from limner_shared.settings import Settings
@@ -72,6 +73,7 @@ class Service:
     child: Child | None = None
     failures: int = 0
     restart_at: float = field(default=0.0)
+    metrics_port: int = 0
 
 
 class Stack:
@@ -205,8 +207,17 @@ class Stack:
     def _environment(self, service: Service) -> dict[str, str]:
         here: dict[str, object] = {"data_dir": self.settings.data_dir.absolute(), "redis_url": self.redis_url}
         if self.settings.metrics_port:  # one port cannot serve all processes: web has it, and the others the next ones
-            here["metrics_port"] = self.settings.metrics_port + self.services.index(service)
+            here["metrics_port"] = self._metrics_port(service)
         return {**os.environ, **self.settings.model_copy(update=here).variables, "PYTHONUNBUFFERED": "1"}
+
+    def _metrics_port(self, service: Service) -> int:
+        """The port of a process: its own of before, or the lowest that no other has, also of those that stop."""
+        others = {each.metrics_port for each in self.services if each is not service}
+        taken = others | {each.metrics_port for each, _ in self._leaving}
+        first = self.settings.metrics_port
+        if not service.metrics_port:
+            service.metrics_port = next(port for port in count(first) if port not in taken)
+        return service.metrics_port
 
     def _restart_if_dead(self, service: Service) -> None:
         child = service.child
@@ -231,7 +242,7 @@ class Stack:
         valkey.child.close()
         try:
             valkey.start()
-        except ServiceUnavailable as error:
+        except LimnerError as error:  # without it the others go on
             self.tell(SUPERVISOR, error.message)
 
     def _wait_or_kill(self, service: Service, deadline: float) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli_services import PICTURE, FakeServer, fake_server, run
 
+from limner_client.cli import outages
 from limner_client.cli.bulk import STATE_FILE
 from limner_client.local.embedded_valkey import free_port
 
@@ -76,6 +77,21 @@ def test_generate_shows_the_servers_error_message(fake_server: FakeServer, tmp_p
     shown = run("generate", "a red apple", "--style", "x", "--server", fake_server.url)
     assert shown.exit_code == 2
     assert shown.stderr == "Error: style: 'x' is not allowed.\n"
+
+
+def test_generate_goes_on_after_an_outage_and_a_limit_while_it_waits(
+    fake_server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outages, "FIRST_BACKOFF_SECONDS", 0.01)
+    problems = [(503, "service_unavailable"), (429, "limit_reached")]
+    fake_server.job_problems = [
+        (status, {"status": status, "title": "x", "code": code, "detail": "Not now.", "retry_after": 0})
+        for status, code in problems
+    ]
+    shown = run("generate", "a red apple", "-o", str(tmp_path / "a.png"), "--server", fake_server.url)
+    assert shown.exit_code == 0, shown.output
+    assert fake_server.job_problems == []
+    assert (tmp_path / "a.png").read_bytes() == PICTURE
 
 
 def test_generate_fails_with_the_jobs_error(fake_server: FakeServer, tmp_path: Path) -> None:

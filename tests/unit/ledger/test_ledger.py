@@ -102,6 +102,20 @@ def test_a_job_becomes_a_dead_letter_after_solo_losses_and_can_be_retried_once(
         assert (new.state, new.retry_of, new.losses, new.spec) == ("queued", job_id, 0, job.spec)
 
 
+def test_a_dead_letter_whose_description_was_understood_is_not_interpreted_again(
+    database: Database, catalogue: Catalogue
+):
+    job_id = submit(database, catalogue).changes[0].id
+    with database.write() as session:
+        understood = {"interpretation": {"backend": "rules"}, "losses": 4}
+        session.execute(update(Job).where(Job.id == job_id).values(understood))
+    claim(database, job_id, lease=-1)
+    with database.write() as session:
+        ledger.reap(session, max_solo_losses=2)
+        [again] = ledger.retry_dead(session, TENANT, [job_id], 10)
+        assert queries.job(session, TENANT, again.id).interpretation == {"backend": "rules"}
+
+
 def test_handing_back_a_job_is_not_a_loss(database: Database, catalogue: Catalogue):
     job_id = submit(database, catalogue).changes[0].id
     for _ in range(5):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from limner_shared.picture_classifier import PictureClassifier
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_worker.engine.job_run import JobRun
+from limner_worker.stages import safety
 from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.safety import SafetyStage
 from limner_worker.stages.storing import PictureStorage
@@ -166,13 +168,46 @@ def test_a_stored_picture_that_was_not_judged_does_not_answer_a_job_that_is(cata
     blocks, labels, off = (
         claim(catalogue, TenantPolicy(policy)) for policy in (SafetyPolicy.BLOCK, SafetyPolicy.LABEL, SafetyPolicy.OFF)
     )
-    passed, flagged = {"safety": {"flagged": False}}, {"safety": {"flagged": True}}
+    passed, flagged = label(0.1), label(0.9)
     assert judging.may_reuse(blocks, [passed, passed])
     assert not judging.may_reuse(blocks, [passed, flagged])
     assert not judging.may_reuse(blocks, [passed, {}])
     assert judging.may_reuse(labels, [flagged, passed])
     assert not judging.may_reuse(labels, [flagged, {}])
     assert judging.may_reuse(off, [{}, passed])
+
+
+def test_a_stored_picture_answers_only_a_job_by_whose_threshold_it_was_judged(catalogue: Catalogue) -> None:
+    blocks = claim(catalogue, TenantPolicy(SafetyPolicy.BLOCK))
+    unjudged: dict[str, Any] = {"safety": {"flagged": False, "nsfw": None, "classifier": None}}
+    assert not stage(catalogue).may_reuse(blocks, [unjudged])
+    assert stage(catalogue).may_reuse(blocks, [label(0.75)])
+    assert not stage(catalogue, safety_threshold=0.3).may_reuse(blocks, [label(0.75)])
+
+
+def label(score: float) -> dict[str, Any]:
+    """The label in the receipt of a picture with this score, by the default threshold."""
+    return {"safety": {"flagged": score >= 0.8, "nsfw": score, "classifier": "a classifier"}}
+
+
+def test_a_classifier_that_could_not_be_loaded_is_tried_again(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> PictureClassifier:
+        raise ConfigurationError("The file is being replaced.")
+
+    judging = stage(catalogue)  # the service judges nothing, and so has loaded nothing
+    run = drawn(claim(catalogue, TenantPolicy(SafetyPolicy.BLOCK)))
+    pictures = [row.picture for row in run.rows if row.picture is not None]
+    with monkeypatch.context() as broken:
+        broken.setattr(PictureClassifier, "load", fail)
+        with pytest.raises(SafetyUnavailable):
+            judging.judge(run.claim, pictures)
+    with pytest.raises(SafetyUnavailable):
+        judging.judge(run.claim, pictures)
+    later = time.monotonic() + safety.RELOAD_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert judging.judge(run.claim, pictures)
 
 
 @pytest.mark.parametrize("signs", [True, False])

@@ -118,13 +118,16 @@ def test_a_changed_pixel_is_found(signer: PictureSigner) -> None:
         assert reader.get_validation_state() == "Invalid"
 
 
-def test_the_picture_that_a_job_started_from_is_an_ingredient(certified: Settings, catalogue: Catalogue) -> None:
+def test_the_pictures_that_a_job_was_given_are_ingredients(certified: Settings, catalogue: Catalogue) -> None:
     run = job(catalogue)
-    run.rows[0].task.image = PICTURE[::-1]
+    task = run.rows[0].task
+    task.image, task.mask, task.control_image = PICTURE[::-1], PICTURE, PICTURE[:, ::-1]
     [(png, _)] = encoder(certified, c2pa="on").encode(run, {})
     manifest, [action] = read(png)
-    [ingredient] = manifest["ingredients"]
-    assert (action["action"], ingredient["relationship"]) == ("c2pa.created", "inputTo")
+    assert action["action"] == "c2pa.created"
+    assert {(each["title"], each["relationship"]) for each in manifest["ingredients"]} == {
+        (name, "inputTo") for name in ("source", "mask", "control")
+    }
 
 
 @pytest.mark.parametrize(("kind", "media_type"), [("webp", "image/webp"), ("jpeg", "image/jpeg"), ("png", "image/png")])

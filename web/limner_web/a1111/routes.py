@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import partial
 from typing import Any, Final
 
 from apiflask import APIBlueprint
@@ -202,8 +203,8 @@ def _answer(services: Services, asked: parameters.Generation, job: JobView, body
         if asked.letterbox is not None:
             stored = services.renditions.convert(tenant_id(), stored, "png", None, asked.letterbox)
         if kind != "png" or with_text:
-            own_text = text if with_text else None
-            stored = services.pillow.call_in_turn(tenant_id(), infotext.as_file, stored, kind, own_text)
+            writer = partial(infotext.as_file, kind=kind, text=text if with_text else None)
+            stored = services.renditions.write(tenant_id(), stored, kind, writer)
         files.append(stored)
     answer = Response(json.dumps(generation_answer(asked, job, texts, files, body)), mimetype="application/json")
     for warning in asked.warnings:

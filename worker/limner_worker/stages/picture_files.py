@@ -94,9 +94,14 @@ class PictureEncoder:
     def _signed(self, png: bytes, row: Row) -> bytes:
         if self._signer is None:
             raise SigningFailed("The tenant wants signed pictures, and this worker has no certificate.")
-        image = row.task.image
-        source = None if image is None else Ingredient(encode_png(image), "image/png")
-        return self._signer.created(png, row.task.spec.model, source)
+        task = row.task
+        given = {"source": task.image, "mask": task.mask, "control": task.control_image}
+        sources = [
+            Ingredient(encode_png(picture), "image/png", name=name)
+            for name, picture in given.items()
+            if picture is not None
+        ]
+        return self._signer.created(png, row.task.spec.model, *sources)
 
 
 def _record(row: Row, png: bytes, picture: Picture, more: Mapping[str, Any]) -> NewImage:

@@ -7,6 +7,7 @@ rules may have changed since it was accepted, and a language model may have writ
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ log = get_logger(__name__)
 
 CATEGORY: Final = "sexual"
 """The category of pictures that the classifier flags."""
+RELOAD_SECONDS: Final = 60.0
+"""How long after the classifier could not be loaded it is tried again."""
 
 
 class SafetyStage:
@@ -43,6 +46,7 @@ class SafetyStage:
         self._lock = threading.Lock()
         self._classifier: PictureClassifier | None = None
         self._failure: ConfigurationError | None = None
+        self._next_load = 0.0
         policies = {card.safety or self._default for card in cards.values()}
         if policies - {SafetyPolicy.OFF} and self._load() is None and self._closed and self._failure is not None:
             raise self._failure
@@ -88,14 +92,18 @@ class SafetyStage:
         return [{SAFETY: label.model_dump()} for label in labels]
 
     def may_reuse(self, claim: Claim, receipts: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether pictures with these receipts may answer a job: unless it is not judged, each must have been judged,
-        and where it blocks, none be flagged.
+        """Whether pictures with these receipts may answer a job: unless it is not judged, each must have been judged as
+        it would be today, and where it blocks, none be flagged.
         """
         policy = self.policy(claim)
         if policy is SafetyPolicy.OFF:
             return True
         labels = [receipt.get(SAFETY) for receipt in receipts]
-        return all(label and not (label["flagged"] and policy is SafetyPolicy.BLOCK) for label in labels)
+        return all(label and self._holds(SafetyLabel.model_validate(label), policy) for label in labels)
+
+    def _holds(self, label: SafetyLabel, policy: SafetyPolicy) -> bool:
+        is_current = label.nsfw is not None and label.flagged == (label.nsfw >= self._threshold)
+        return is_current and not (label.flagged and policy is SafetyPolicy.BLOCK)
 
     def _labels(self, claim: Claim, pictures: Sequence[Picture]) -> list[SafetyLabel]:
         classifier = self._load()
@@ -116,10 +124,10 @@ class SafetyStage:
     def _load(self) -> PictureClassifier | None:
         """The classifier, loaded when it is first needed: a tenant may ask for it at any time; None if it fails."""
         with self._lock:
-            if self._classifier is None and self._failure is None:
+            if self._classifier is None and time.monotonic() >= self._next_load:
                 try:
                     self._classifier = PictureClassifier.load()
                 except ConfigurationError as error:
-                    self._failure = error
+                    self._failure, self._next_load = error, time.monotonic() + RELOAD_SECONDS
                     log.error("no picture classifier", closed=self._closed, error=error.message)
             return self._classifier

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, select, text
+from sqlalchemy import ColumnElement, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from limner_shared import tracing
@@ -16,6 +16,7 @@ from limner_shared.db.ledger.counting import DEAD_LETTER, LEASE_LOST
 from limner_shared.db.ledger.intake import reserve_quota, submit
 from limner_shared.db.ledger.transitions import error_values, lock, transition
 from limner_shared.db.ledger.types import Change, NewJob
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import DEAD, RELEASED, RUNNING, WAITING, WITH_DEADLINE, Job
 from limner_shared.domain.jobs import LOSSES_TOGETHER, JobSpec, JobState, Priority, sources
 from limner_shared.errors import DeadlineExceeded, ModelUnavailable, WorkerLost
@@ -107,5 +108,9 @@ def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, 
             webhook=job.webhook,
             traceparent=tracing.current_traceparent(),
         )
-        changes += submit(session, tenant_id, [new]).changes
+        [change] = submit(session, tenant_id, [new]).changes
+        if job.interpretation is not None:  # what the description asks for is in the spec already
+            understood = update(Job).where(Job.id == change.id).values(interpretation=job.interpretation)
+            session.execute(understood, execution_options=NO_SYNC)
+        changes.append(change)
     return changes

@@ -46,7 +46,8 @@ def weigh(card: ModelCard, spec: JobSpec, pipeline: Any, arguments: dict[str, An
 
 def _is_of_family(pipeline: Any) -> bool:
     module = type(pipeline).__module__.split(".")
-    return module[:2] == ["diffusers", "pipelines"] and module[2] in FAMILIES
+    encodes = hasattr(type(pipeline), METHOD) and getattr(pipeline, "tokenizer", None) is not None
+    return encodes and module[:2] == ["diffusers", "pipelines"] and module[2] in FAMILIES
 
 
 def _encoded(encode: Any, tokenizer: Any, texts: Sequence[Sequence[Part]], *args: Any, **kwargs: Any) -> Any:
