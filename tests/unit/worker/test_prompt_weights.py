@@ -90,8 +90,13 @@ def test_jobs_without_weights_and_those_of_earlier_releases_are_drawn_as_they_ar
 def test_a_text_beyond_its_limit_is_refused_before_its_weights_are_read(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[str | None] = []
-    monkeypatch.setattr(cards, "has_weights", lambda *texts: read.extend(texts))  # pyright: ignore[reportUnknownLambdaType]
+    read: list[str] = []
+
+    def note(*texts: str) -> bool:
+        read.extend(texts)
+        return False
+
+    monkeypatch.setattr(cards, "has_weights", note)
     card = catalogue.get(None).model_copy(update={"negative_prompts": True, "guidance": Range(min=0, max=9, default=4)})
     for field in ("prompt", "negative_prompt"):
         request = {"prompt": "a cat", field: "(" * 15_000}

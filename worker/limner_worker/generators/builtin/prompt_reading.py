@@ -37,7 +37,7 @@ class PromptReader:
         """`encode` returns the embeddings, float32 [n, 384], of texts."""
         self._names = names
         self._encode = encode
-        self._read_scene = lru_cache(KEPT_READINGS)(SceneReader(names, encode).read)
+        self._kept_scene = lru_cache(KEPT_READINGS)(SceneReader(names, encode).read)
 
     def read(self, spec: JobSpec, most: int) -> Reading:
         """Return what is drawn of a spec's prompt by a model that draws at most `most` rows at once."""
@@ -62,6 +62,9 @@ class PromptReader:
         if scene is None:
             return None
         return None if scene.plain and self._is_whole(prompt, spec.nearest_name, scene.objects[0].name) else scene
+
+    def _read_scene(self, prompt: str, rule: SceneRule) -> Scene | None:
+        return self._kept_scene(prompt, rule)  # pyright: ignore[reportArgumentType] - a frozen model is hashable
 
     def _is_whole(self, prompt: str, rule: NearestName | None, name: str) -> bool:
         """Return whether a prompt that is drawn as a whole is drawn as this name."""

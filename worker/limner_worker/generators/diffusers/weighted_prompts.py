@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
@@ -45,8 +45,9 @@ def weigh(card: ModelCard, spec: JobSpec, pipeline: Any, arguments: dict[str, An
 
 
 def _is_of_family(pipeline: Any) -> bool:
-    module = type(pipeline).__module__.split(".")
-    encodes = hasattr(type(pipeline), METHOD) and getattr(pipeline, "tokenizer", None) is not None
+    kind = cast("type[object]", type(pipeline))
+    module = kind.__module__.split(".")
+    encodes = hasattr(kind, METHOD) and getattr(pipeline, "tokenizer", None) is not None
     return encodes and module[:2] == ["diffusers", "pipelines"] and module[2] in FAMILIES
 
 
