@@ -245,22 +245,20 @@ def line_page(session: Session, bulk_id: str, after: int, limit: int) -> list[tu
 
 
 def forget_batches(session: Session, limit: int, seconds: float) -> int:
-    """Delete batches that ended more than `seconds` ago, or longer ago than their tenant keeps files, with their lines
-    and output files; at most `limit` rows and lines. Returns their number.
-    """
+    """Delete batches that ended `seconds` ago, or as long ago as their tenant keeps files; returns the number of rows."""
     ended = select(Batch).where(text(f"batches.{ENDED}")).order_by(Batch.ended_at).limit(limit)
-    due = [ended.where(Batch.ended_at < now() - seconds)]
-    due += [ended.where(Batch.tenant_id == tenant, Batch.ended_at < now() - life) for tenant, life in lives(session)]
+    due = [Batch.ended_at < now() - seconds]
+    due += [(Batch.tenant_id == tenant) & (Batch.ended_at < now() - life) for tenant, life in lives(session)]
+    rows = [row for which in due for row in session.scalars(ended.where(which))]
     done = 0
-    for query in due:
-        for row in session.scalars(query).all():
-            done += forget_lines(session, row.bulk_id, limit - done) if row.bulk_id is not None else 0
-            if done >= limit:  # the next call goes on here
-                return done
-            for file_id in filter(None, (row.output_file_id, row.error_file_id)):
-                delete_file(session, row.tenant_id, file_id)
-            session.execute(delete(Batch).where(Batch.id == row.id), execution_options=NO_SYNC)
-            done += 1
+    for row in dict.fromkeys(rows):
+        done += forget_lines(session, row.bulk_id, limit - done) if row.bulk_id is not None else 0
+        if done >= limit:  # the next call goes on here
+            break
+        for file_id in filter(None, (row.output_file_id, row.error_file_id)):
+            delete_file(session, row.tenant_id, file_id)
+        session.execute(delete(Batch).where(Batch.id == row.id), execution_options=NO_SYNC)
+        done += 1
     return done
 
 

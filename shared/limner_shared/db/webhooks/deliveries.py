@@ -139,7 +139,7 @@ def _claimed(session: Session, rows: Sequence[WebhookDelivery], urls: Mapping[st
     ]
 
 
-def _events(ids: Iterable[str]) -> Select[tuple[WebhookEvent]]:
+def _events(ids: Iterable[str]) -> Select[WebhookEvent]:
     """These events, locked in a fixed order."""
     of_these = select(WebhookEvent).where(WebhookEvent.id.in_(set(ids))).order_by(WebhookEvent.id)
     return of_these.with_for_update(key_share=True).execution_options(populate_existing=True)
