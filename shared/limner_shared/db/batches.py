@@ -245,7 +245,7 @@ def line_page(session: Session, bulk_id: str, after: int, limit: int) -> list[tu
 
 
 def forget_batches(session: Session, limit: int, seconds: float) -> int:
-    """Delete batches that ended `seconds` ago, or as long ago as their tenant keeps files; returns the number of rows."""
+    """Delete batches older than `seconds` or than what their tenant keeps of files; returns the number of rows."""
     ended = select(Batch).where(text(f"batches.{ENDED}")).order_by(Batch.ended_at).limit(limit)
     due = [Batch.ended_at < now() - seconds]
     due += [(Batch.tenant_id == tenant) & (Batch.ended_at < now() - life) for tenant, life in lives(session)]
