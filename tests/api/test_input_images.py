@@ -168,8 +168,17 @@ def test_an_invalid_input_image_is_refused_with_the_field_and_the_reason(client:
     assert client.get("/api/v1/jobs").json["items"] == []
 
 
-def test_an_image_with_too_many_pixels_is_refused_before_decoding(client: ApiClient):
-    answer = submit(client, image=data_url(Image.new("1", (12_000, 12_000))))
+@pytest.mark.parametrize(
+    ("kind", "side", "sent"), [("PNG", 4097, 1000), ("PNG", 12_000, 1000), ("JPEG", 5001, 1000), ("WEBP", 3548, None)]
+)
+def test_an_image_with_too_many_pixels_is_refused_before_decoding(
+    client: ApiClient, kind: str, side: int, sent: int | None
+):
+    """Of some only the first bytes are sent: to decode them would show that they are damaged."""
+    buffer = io.BytesIO()
+    Image.new("L", (side, side)).save(buffer, kind)
+    encoded = base64.b64encode(buffer.getvalue()[:sent]).decode()
+    answer = submit(client, image=f"data:image/{kind.lower()};base64,{encoded}")
     assert answer.status_code == 422
     assert "megapixels" in answer.json["detail"]
 

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from limner_dispatcher.retention import Retention
 from limner_shared.db import ledger
 from limner_shared.db.batch_tables import Batch, BatchLine
-from limner_shared.db.engine import Database
+from limner_shared.db.engine import Database, now
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.ledger import Result
 from limner_shared.db.tables import Image, Job
@@ -42,6 +42,7 @@ from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import both_databases, rows
 from tests.api.test_keys import make_key
+from tests.api.test_retention import WORD, set_retention, tables_with_word
 from tests.processes import Service, eventually
 
 __all__ = ["events", "loader"]
@@ -287,3 +288,28 @@ def test_old_batches_are_deleted_with_their_lines(
     assert batch(client, kept)["status"] == "in_progress"
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(BatchLine)) == 5
+
+
+@both_databases
+@pytest.mark.parametrize("days", ["keep_jobs_days", "keep_prompts_days", "keep_images_days"])
+def test_nothing_that_a_client_wrote_in_a_batch_is_kept_longer_than_its_tenant_keeps_files(
+    client: ApiClient, app: App, loader: BatchLoader, database: Database, days: str
+):
+    old, kept = (create(client, request_line(WORD), metadata={"for": WORD}) for _ in range(2))
+    for _ in range(2):
+        loader.load_next()
+    for job in client.get("/api/v1/jobs").json["items"]:
+        finish(app, start(app, job["id"]), png("red"))
+    loader._close_due()
+    while loader.finish_next():
+        pass
+    file = batch(client, old)["output_file_id"]
+    assert client.get(f"/v1/files/{file}/content").status_code == 200
+    set_retention(database, **{days: 0})
+    change(app, old, ended_at=now() - 3601)
+    Retention(database, app.extensions["limner"].blobs).run()
+    assert batch(client, kept)["metadata"] == {"for": WORD}, "a client has an hour to read what a batch made"
+    assert client.get(f"{BATCHES}/{old}").status_code == client.get(f"/v1/files/{file}").status_code == 404
+    change(app, kept, ended_at=now() - 3601)
+    Retention(database, app.extensions["limner"].blobs).run()
+    assert not tables_with_word(database) & {"batches", "batch_lines"}

@@ -85,6 +85,28 @@ def test_presets_that_are_saved_at_once_under_one_name_are_one_preset(app: App):
     assert 1 <= kept["settings"]["n"] <= 16
 
 
+@both_databases
+def test_a_preset_that_is_deleted_at_the_moment_at_which_it_is_saved_causes_no_error(app: App):
+    def act(n: int) -> int:
+        client = app.test_client()
+        return (client.delete(f"{PRESETS}/same") if n % 2 else client.put(f"{PRESETS}/same", json={})).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(act, range(80))) == {200, 204}
+
+
+@both_databases
+def test_presets_that_are_saved_at_once_do_not_exceed_the_limit_together(app: App, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("limner_shared.db.presets.MAX_PRESETS", 10)
+
+    def save(n: int) -> int:
+        return app.test_client().put(f"{PRESETS}/{n}", json={}).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(save, range(24))) == [200] * 10 + [422] * 14
+    assert len(names(app.test_client())) == 10
+
+
 def test_every_key_of_a_tenant_sees_its_presets_and_no_other_tenant_does(
     make_app: Callable[..., App], database: Database
 ):

@@ -105,7 +105,7 @@ def test_the_quota_is_checked_again_when_the_upload_is_complete(app: App, monkey
 
 
 @pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
-def test_a_file_is_kept_no_longer_than_its_tenants_pictures_and_prompts(
+def test_a_file_is_kept_no_longer_than_its_tenants_pictures_prompts_and_jobs(
     client: ApiClient, app: App, database: Database
 ) -> None:
     first = body(to_openai(client))
@@ -115,7 +115,8 @@ def test_a_file_is_kept_no_longer_than_its_tenants_pictures_and_prompts(
     second = body(to_replicate(client))["id"]
     assert body(client.get(f"{FILES}/{second}"))["expires_at"] - first["created_at"] in range(43_199, 43_230)
     with database.write() as session:
-        tenants.change_tenant(session, LOCAL, {"keep_prompts_days": 0})
+        tenants.change_tenant(session, LOCAL, {"keep_images_days": None, "keep_prompts_days": None})
+        tenants.change_tenant(session, LOCAL, {"keep_jobs_days": 0})
         old = StoredFile.created_at - 3601
         session.execute(update(StoredFile).where(StoredFile.id == first["id"]).values(created_at=old))
     Retention(database, app.extensions["limner"].blobs, grace_seconds=-1).run()

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+import torch
 from tests.engine.scripted import Heard, Scripted, State, engine, job
 from tests.processes import eventually
 
@@ -231,6 +232,25 @@ def test_a_job_whose_decode_fails_at_the_end_fails_alone(engine: Any, catalogue:
     assert (done["a"], done["c"]) == ("generated", "generated")
     assert "could not generate this picture" in done["b"]
     assert [len(each.rows[0].task.buckets) for each in jobs] == [1, 1, 1], "a replay repeats the last decode only"
+
+
+def test_after_out_of_memory_a_decode_begins_only_once_the_one_before_has_ended(engine: Any, catalogue: Catalogue):
+    running, generator, heard = engine
+    generator.beside, decode, in_progress = True, generator.decode, list[Any]()
+    generator.decoded.set()
+
+    def of_two_at_most(states: Any) -> Any:
+        if len(states) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        assert not in_progress, "two decodes are in progress"
+        begun = decode(states)
+        fetch, in_progress[:] = begun.pictures, [begun]
+        begun.pictures = lambda: (in_progress.clear(), fetch())[1]
+        return begun
+
+    generator.decode = of_two_at_most
+    running.submit([job(catalogue, f"job {n}") for n in range(8)])
+    assert set(heard.wait(8).values()) == {"generated"}
 
 
 def test_a_job_aborted_during_its_decode_is_not_reported(engine: Any, catalogue: Catalogue):

@@ -189,6 +189,34 @@ def test_a_model_that_does_not_finish_loading_ends_the_worker_and_charges_no_job
     engine.stop()
 
 
+def test_a_stalled_thread_of_a_worker_ends_it_and_all_that_it_holds_is_suspect(
+    catalogue: Catalogue, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(watchdog, "INTERVAL_SECONDS", 0.01)
+    models, threads, held = RecordingCache(catalogue, 100), Supervisor(), {AttemptKey("job_a", 1)}
+    ended: list[tuple[str, set[AttemptKey]]] = []
+    began, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        threads.working()
+        began.set()
+        go_on.wait(30)
+
+    def end(reason: str, suspects: set[AttemptKey]) -> None:
+        ended.append((reason, suspects))
+
+    engine = Engine(models.cache, Heard(), threads)
+    watching = Watchdog(settings, threads, engine, models.cache, lambda: held, end)
+    thread = threads.start("claiming", work, limit_seconds=0.01)
+    assert began.wait(10)
+    watching.start()
+    eventually(lambda: ended)
+    watching.stop()
+    assert ended[0] == ("threads are stalled: claiming", held)
+    go_on.set()
+    thread.join()
+
+
 def test_a_worker_without_models_raises_an_error(catalogue: Catalogue):
     def fail(_card: Any):
         raise CardError("gone")

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db import ledger, queries
 from limner_shared.db.batch_tables import ENDED, OPEN, Batch, BatchLine
 from limner_shared.db.engine import now
-from limner_shared.db.files import NewFile, add_file
+from limner_shared.db.files import NewFile, add_file, delete_file, lives
 from limner_shared.db.many_rows import NO_SYNC, insert_many
 from limner_shared.db.queries import Shown
 from limner_shared.db.response_inputs import Items, add_inputs_of_lines
@@ -245,13 +245,18 @@ def line_page(session: Session, bulk_id: str, after: int, limit: int) -> list[tu
 
 
 def forget_batches(session: Session, limit: int, seconds: float) -> int:
-    """Delete batches that ended more than `seconds` ago, at most `limit` rows and lines; returns their number."""
-    old = select(Batch.id, Batch.bulk_id).where(text(ENDED), Batch.ended_at < now() - seconds)
+    """Delete batches older than `seconds` or than what their tenant keeps of files; returns the number of rows."""
+    ended = select(Batch).where(text(f"batches.{ENDED}")).order_by(Batch.ended_at).limit(limit)
+    due = [Batch.ended_at < now() - seconds]
+    due += [(Batch.tenant_id == tenant) & (Batch.ended_at < now() - life) for tenant, life in lives(session)]
+    rows = [row for which in due for row in session.scalars(ended.where(which))]
     done = 0
-    for row in session.execute(old.order_by(Batch.ended_at).limit(limit)).all():
+    for row in dict.fromkeys(rows):
         done += forget_lines(session, row.bulk_id, limit - done) if row.bulk_id is not None else 0
         if done >= limit:  # the next call goes on here
-            return done
+            break
+        for file_id in filter(None, (row.output_file_id, row.error_file_id)):
+            delete_file(session, row.tenant_id, file_id)
         session.execute(delete(Batch).where(Batch.id == row.id), execution_options=NO_SYNC)
         done += 1
     return done

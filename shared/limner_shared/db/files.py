@@ -18,6 +18,8 @@ from limner_shared.errors import NotFound
 DAY: Final = 86_400.0
 SHORTEST_SECONDS: Final = 3600.0
 """The shortest retention of a file: a call or a batch that names it can read it."""
+KEPT_DAYS: Final = (Tenant.keep_images_days, Tenant.keep_prompts_days, Tenant.keep_jobs_days)
+"""The periods of a tenant of which the shortest one holds for its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,8 @@ def expire_files(session: Session, limit: int) -> int:
     have changed since they were uploaded. Returns their number.
     """
     done = _delete(session, StoredFile.expires_at <= now(), limit)
-    days = (Tenant.keep_images_days, Tenant.keep_prompts_days)
-    for tenant_id, *kept in session.execute(select(Tenant.id, *days).where(func.coalesce(*days).is_not(None))).all():
-        old = StoredFile.created_at <= now() - (_life(kept) or 0.0)
+    for tenant_id, life in lives(session):
+        old = StoredFile.created_at <= now() - life
         mine = (StoredFile.tenant_id == tenant_id) & StoredFile.batch_id.is_(None)
         done += _delete(session, mine & old, limit - done)
     return done
@@ -119,14 +120,19 @@ def known_files(session: Session, file_ids: Sequence[str]) -> set[str]:
     return set(session.scalars(select(StoredFile.id).where(StoredFile.id.in_(file_ids))))
 
 
+def lives(session: Session) -> list[tuple[str, float]]:
+    """The tenants with a retention, and for how many seconds each keeps uploaded files and batches that have ended."""
+    limited = select(Tenant.id, *KEPT_DAYS).where(func.coalesce(*KEPT_DAYS).is_not(None))
+    return [(tenant_id, _life(days) or 0.0) for tenant_id, *days in session.execute(limited)]
+
+
 def _retention(session: Session, tenant_id: str) -> float | None:
     """For how many seconds a tenant keeps uploaded files; None without a limit."""
-    days = (Tenant.keep_images_days, Tenant.keep_prompts_days)
-    return _life(session.execute(select(*days).where(Tenant.id == tenant_id)).one())
+    return _life(session.execute(select(*KEPT_DAYS).where(Tenant.id == tenant_id)).one())
 
 
 def _life(days: Sequence[float | None]) -> float | None:
-    """For how many seconds files are kept: as long as pictures and prompts, of which they may hold both."""
+    """For how many seconds files are kept: as long as pictures, prompts and jobs, since they may hold any of these."""
     kept = [each * DAY for each in days if each is not None]
     return max(SHORTEST_SECONDS, min(kept)) if kept else None
 

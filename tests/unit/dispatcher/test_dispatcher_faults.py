@@ -11,6 +11,7 @@ from psycopg.errors import QueryCanceled
 from redis import Redis
 from sqlalchemy import event, func, insert, select, text, update
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tests.buckets import unresponsive_bucket
 from tests.processes import eventually
 from tests.unit.dispatcher.dispatcher_processes import (
@@ -141,8 +142,13 @@ def test_a_stalled_thread_ends_the_process(make_dispatcher: Callable[..., Any], 
     assert set(ended) == {"retention"}
 
 
-def test_a_canceled_statement_of_a_thread_does_not_end_the_process(
-    make_dispatcher: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError("SELECT", {}, QueryCanceled("statement timeout")), PoolTimeout("no free connection")],
+    ids=["a canceled statement", "an exhausted pool"],
+)
+def test_a_passing_error_of_the_database_does_not_end_the_process(
+    make_dispatcher: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: Exception
 ):
     ended: list[str] = []
 
@@ -151,12 +157,12 @@ def test_a_canceled_statement_of_a_thread_does_not_end_the_process(
 
     monkeypatch.setattr(module, "end_process", end)
     dispatcher = make_dispatcher()
-    rounds = iter([OperationalError("SELECT", {}, QueryCanceled("statement timeout"))])
+    rounds = iter([error])
     done = threading.Event()
 
     def deliver() -> float:
-        for error in rounds:
-            raise error
+        for failure in rounds:
+            raise failure
         done.set()
         return 1.0
 

@@ -24,7 +24,7 @@ from tests.unit.dispatcher.dispatcher_processes import (
 from limner_dispatcher import repair
 from limner_dispatcher.leadership import NotLeading
 from limner_shared.db.engine import Database, now
-from limner_shared.db.postgresql_engine import CONNECTION_LIMITS, TRANSACTION_LIMITS
+from limner_shared.db.postgresql_engine import CLIENT_LIMITS, CONNECTION_LIMITS, TRANSACTION_LIMITS
 from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue
 
@@ -176,3 +176,12 @@ def test_connections_have_time_limits_that_migrations_and_the_url_can_override(d
     joined = "&" if "?" in database_url else "?"
     own = shown(f"{database_url}{joined}options=-c%20statement_timeout%3D5000&connect_timeout=9")
     assert (own["statement_timeout"], own["lock_timeout"]) == ("5s", "4s")
+
+
+@postgresql
+def test_the_client_gives_up_a_server_that_does_not_answer(database: Database):
+    with database.engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        parameters = driver.info.get_parameters()
+    wanted = {name: str(value) for name, value in CLIENT_LIMITS.items()}
+    assert {name: parameters.get(name) for name in wanted} == wanted

@@ -134,3 +134,11 @@ def test_a_last_task_that_fails_is_logged_and_the_process_goes_on_to_its_end(
 
     run_for(5.0, "hand-back", fail)
     assert "not done before the end" in capsys.readouterr().err
+
+
+def test_a_last_task_that_hangs_does_not_keep_the_process() -> None:
+    database_is_back = threading.Event()
+    done: list[bool] = []
+    run_for(0.05, "hand-back", lambda: done.append(database_is_back.wait(30)))
+    assert done == []
+    database_is_back.set()

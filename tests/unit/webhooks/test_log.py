@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
-from tests.receivers import Answer, receiver
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
+from tests.processes import eventually
+from tests.receivers import Answer, Request, receiver
 from tests.unit.webhooks.duty import TENANT, attempts, cancel, endpoint, make_duty, new_job, rows, run_until, states
 
 from limner_dispatcher.webhooks import deliveries as duty
@@ -91,6 +94,56 @@ def test_retention_deletes_what_was_sent_of_a_job(
         session.execute(update(Tenant).values(keep_jobs_days=1))
         assert ledger.forget_jobs(session, 9) == 1
     assert counts(database) == [0, 0, 0]
+
+
+def forget_prompts(database: Database) -> None:
+    with database.write() as session:
+        session.execute(update(Tenant).values(keep_prompts_days=0))
+        assert ledger.forget_prompts(session, 9) == 1
+
+
+def test_an_answer_that_comes_after_the_prompt_was_deleted_is_not_kept(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
+    def answer(request: Request) -> Answer:
+        forget_prompts(database)
+        return Answer(200, request.body)
+
+    with receiver(answer) as shop:
+        cancel(database, new_job(shop.url, ["job.canceled"]))
+        run_until(make_duty(), lambda: states(database) == ["delivered"])
+    [attempt] = attempts(database)
+    assert (attempt.status, attempt.answer) == (200, None)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_body_that_is_made_while_the_prompt_is_deleted_does_not_keep_it(
+    database: Database,
+    make_duty: Callable[..., Deliveries],
+    new_job: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    store = deliveries.store_bodies
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+    def waiting() -> int:
+        with database.read() as session:
+            return session.scalar(waits) or 0
+
+    with receiver() as shop, ThreadPoolExecutor(1) as pool:
+        forgetting: list[Future[None]] = []
+
+        def store_late(session: Session, bodies: Mapping[str, str]) -> None:
+            forgetting.append(pool.submit(forget_prompts, database))
+            eventually(lambda: forgetting[0].done() or waiting())
+            store(session, bodies)
+
+        monkeypatch.setattr(duty.deliveries, "store_bodies", store_late)
+        cancel(database, new_job(shop.url, ["job.canceled"]))
+        run_until(make_duty(), lambda: states(database) == ["delivered"])
+        forgetting[0].result(20)
+    with database.read() as session:
+        assert session.scalars(select(WebhookEvent.body)).all() == [None]
 
 
 def test_the_log_is_pruned_and_overdue_deliveries_are_given_up(

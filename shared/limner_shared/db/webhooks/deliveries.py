@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import bindparam, case, func, insert, literal, select, text, update
+from sqlalchemy import Select, bindparam, case, func, insert, literal, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from limner_shared import tracing
@@ -118,7 +118,8 @@ def _claimed(session: Session, rows: Sequence[WebhookDelivery], urls: Mapping[st
     for tenant_id in sorted({row.tenant_id for row in rows if row.endpoint_id is None}):
         current_secret(session, tenant_id)  # the first one is made when it is needed
     secrets = signing_secrets(session, owners) if owners else {}
-    wanted = select(WebhookEvent).where(WebhookEvent.id.in_([row.event_id for row in rows]))
+    # Locked until the bodies are stored: retention, which blanks them, waits and then sees them.
+    wanted = _events(row.event_id for row in rows)
     events = {event.id: event for event in session.scalars(wanted)} if rows else {}
     traceparents = _traceparents(session, events.values()) if tracing.enabled() else {}
     return [
@@ -136,6 +137,12 @@ def _claimed(session: Session, rows: Sequence[WebhookDelivery], urls: Mapping[st
         )
         for row in rows
     ]
+
+
+def _events(ids: Iterable[str]) -> Select[WebhookEvent]:
+    """These events, locked in a fixed order."""
+    of_these = select(WebhookEvent).where(WebhookEvent.id.in_(set(ids))).order_by(WebhookEvent.id)
+    return of_these.with_for_update(key_share=True).execution_options(populate_existing=True)
 
 
 def _traceparents(session: Session, events: Iterable[WebhookEvent]) -> dict[str | None, str]:
@@ -166,9 +173,15 @@ def finish(session: Session, results: Sequence[Sent]) -> None:
         current = (WebhookDelivery.id == result.delivery_id) & (WebhookDelivery.attempt == result.attempt)
         statement = update(WebhookDelivery).where(current, WebhookDelivery.state == DeliveryState.SENDING)
         session.execute(statement.values(_outcome(result)), execution_options=NO_SYNC)
-    known = select(WebhookDelivery.id).where(WebhookDelivery.id.in_([result.delivery_id for result in results]))
-    still = set(session.scalars(known))  # retention may have deleted one
-    rows = [_attempt_row(result) for result in results if result.delivery_id in still]
+    ids = [result.delivery_id for result in results]
+    known = select(WebhookDelivery.id, WebhookDelivery.event_id).where(WebhookDelivery.id.in_(ids))
+    event_of = {row.id: row.event_id for row in session.execute(known)}  # retention may have deleted one
+    blanked = {event.id for event in session.scalars(_events(event_of.values())) if event.body is None}
+    rows = [
+        _attempt_row(result, keeps_answer=event_of[result.delivery_id] not in blanked)
+        for result in results
+        if result.delivery_id in event_of
+    ]
     if rows:
         session.execute(insert(WebhookAttempt).values(created_at=now()), rows)
 
@@ -186,7 +199,8 @@ def _outcome(result: Sent) -> dict[str, Any]:
     }
 
 
-def _attempt_row(result: Sent) -> dict[str, Any]:
+def _attempt_row(result: Sent, *, keeps_answer: bool) -> dict[str, Any]:
+    """The row of an attempt; without the answer, which may repeat the prompt, if that was deleted meanwhile."""
     return {
         "delivery_id": result.delivery_id,
         "number": result.attempt,
@@ -194,7 +208,7 @@ def _attempt_row(result: Sent) -> dict[str, Any]:
         "address": result.address,
         "request_headers": dict(result.request_headers),
         "status": result.status,
-        "answer": result.answer,
+        "answer": result.answer if keeps_answer else None,
         "error": result.error,
         "error_message": result.error_message,
         "seconds": result.seconds,

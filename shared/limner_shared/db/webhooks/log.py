@@ -128,10 +128,11 @@ def blank_subjects(session: Session, subject_ids: Sequence[str]) -> None:
     """
     ids = _deliveries_of(session, subject_ids)
     if ids:
-        blank = update(WebhookAttempt).where(WebhookAttempt.delivery_id.in_(ids)).values(answer=None)
-        session.execute(blank, execution_options=NO_SYNC)
+        # The events first: the duty that makes bodies and records answers locks them, and sees that they are blank.
         events = WebhookEvent.subject_id.in_(subject_ids)
         session.execute(update(WebhookEvent).where(events).values(body=None), execution_options=NO_SYNC)
+        blank = update(WebhookAttempt).where(WebhookAttempt.delivery_id.in_(ids)).values(answer=None)
+        session.execute(blank, execution_options=NO_SYNC)
 
 
 def _deliveries_of(session: Session, subject_ids: Sequence[str]) -> Sequence[str]:
