@@ -19,8 +19,8 @@ def component(package: Distribution) -> dict[str, Any]:
     found["purl"] = f"pkg:pypi/{normal}@{version}"
     if "License-Expression" in package.metadata:
         found["licenses"] = [{"expression": package.metadata["License-Expression"]}]
-    elif "License" in package.metadata:
-        found["licenses"] = [{"license": {"name": package.metadata["License"].partition("\n")[0].strip()}}]
+    elif "License" in package.metadata and (named := package.metadata["License"].strip()):
+        found["licenses"] = [{"license": {"name": named.partition("\n")[0]}}]
     return found
 
 
