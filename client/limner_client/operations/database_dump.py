@@ -107,13 +107,15 @@ def _postgresql_snapshot(url: str, file: Path) -> Iterator[Session]:
 
 def _run(name: str, url: URL, options: Sequence[str]) -> None:
     """Run one of PostgreSQL's programs. The password is in a file that only this user can read: other users see the
-    arguments of a process. What the URL does not have comes from the variables of libpq, as for the service.
+    arguments of a process. What the URL does not have comes from the variables of libpq and from the service that
+    PGSERVICE names, as for the processes of Limner.
     """
     program = _program(name)
     with tempfile.TemporaryDirectory() as folder:
         services = Path(folder) / "services.conf"
         services.touch(mode=0o600)
-        lines = [f"{key}={value}" for key, value in libpq_parameters(url).items()]
+        parameters = _libpq_defaults() | libpq_parameters(url)
+        lines = [f"{key}={value}" for key, value in parameters.items()]
         services.write_text("\n".join([f"[{SERVICE}]", *lines, ""]))
         done = subprocess.run(  # noqa: S603 - our own command
             [program, *options],
@@ -126,6 +128,14 @@ def _run(name: str, url: URL, options: Sequence[str]) -> None:
     if done.returncode:
         reason = " ".join(done.stderr.split())[:SHOWN_CHARS] or f"exit code {done.returncode}"
         raise ServiceUnavailable(f"{name} failed: {reason}")
+
+
+def _libpq_defaults() -> dict[str, str]:
+    """The parameters that libpq takes from its variables and from the service that PGSERVICE names."""
+    from psycopg.pq import Conninfo  # noqa: PLC0415 - SQLite needs no psycopg
+
+    chosen = {each.keyword.decode(): each.val for each in Conninfo.get_defaults() if each.val != each.compiled}
+    return {name: value.decode() for name, value in chosen.items() if value and not name.startswith("service")}
 
 
 def _program(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 import httpx
 from pydantic import ValidationError
 
+from limner_client.certificates import trusted
 from limner_client.local.doctor import FULL_ADVICE, dispatcher_checks, worker_checks
 from limner_client.local.findings import Check, State
 from limner_client.local.picture_checks import store_advice
@@ -30,7 +31,7 @@ def connect(server: str) -> httpx.Client:
     except httpx.InvalidURL as error:
         raise InvalidRequest(f"--server: {server} is not an address: {error}.") from error
     # Proxy settings of the environment do not apply to a server on loopback.
-    return httpx.Client(base_url=url, timeout=TIMEOUT, trust_env=not is_loopback(host))
+    return httpx.Client(base_url=url, timeout=TIMEOUT, trust_env=not is_loopback(host), verify=trusted())
 
 
 def examine(http: httpx.Client, key: str, metrics_key: str) -> Iterator[Check]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx
 from redis import Redis
 
+from limner_client.certificates import trusted
 from limner_client.local.doctor import examine
 from limner_client.local.findings import Check
 from limner_client.operations import vacuum
@@ -211,7 +212,7 @@ def _redis(redis: Redis) -> dict[str, Any]:
 
 def _add_metrics(bundle: Bundle, settings: Settings, server: str) -> None:
     headers = {"Authorization": f"Bearer {settings.metrics_key}"} if settings.metrics_key else {}
-    with httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False) as http:
+    with httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False, verify=trusted()) as http:
         bundle.add("metrics/web.txt", lambda: _text(http, f"{server}/metrics", headers))
         addresses: list[str] = []
 

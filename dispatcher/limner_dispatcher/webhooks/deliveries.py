@@ -14,6 +14,7 @@ from typing import Final
 from limner_dispatcher.item_runner import ItemRunner
 from limner_dispatcher.leadership import Leadership
 from limner_dispatcher.webhooks.bodies import Bodies
+from limner_dispatcher.webhooks.network import Names
 from limner_dispatcher.webhooks.pacing import Pacing
 from limner_dispatcher.webhooks.sender import Sender
 from limner_shared import metrics
@@ -58,7 +59,9 @@ class Deliveries:
         self._runner = runner
         links = SignedLinks(settings, database)
         self._bodies = Bodies(settings.public_url, catalogue, links)
-        self._sender = Sender(Targets.parse(settings.webhook_internal_targets), settings.webhook_timeout_seconds)
+        self._names = Names(supervisor.pool("webhook-names", SLOTS))
+        targets = Targets.parse(settings.webhook_internal_targets)
+        self._sender = Sender(targets, self._names, settings.webhook_timeout_seconds)
         self._pacing = Pacing(SLOTS, settings.webhook_concurrency, settings.webhook_rate)
         self._pool = supervisor.pool("webhook", SLOTS)
         self._sent: deque[tuple[str, Sent]] = deque()
@@ -88,6 +91,7 @@ class Deliveries:
     def close(self) -> None:
         """Wait for the deliveries that are being sent, and record their results."""
         self._pool.close()
+        self._names.close()
         try:
             self._record()
         except Exception as error:  # noqa: BLE001 - the deliveries are sent again, with the same ids

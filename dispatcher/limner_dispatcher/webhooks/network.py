@@ -9,12 +9,14 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import httpcore
 
 from limner_shared.domain.webhook_targets import Address, Targets
 from limner_shared.telemetry import get_logger
+from limner_shared.threads import SupervisedPool
 
 log = get_logger(__name__)
 
@@ -30,15 +32,47 @@ class NameUnresolved(Exception):
     """The host name has no address, or the name server did not answer."""
 
 
-class Network(httpcore.NetworkBackend):
-    """The network of one request, which ends `seconds` from now; `address` is where it is connected.
+class Names:
+    """Resolves host names within a time limit. Thread-safe.
 
-    Only the resolution of the name may last longer: the system's resolver ends it by limits of its own (in glibc 5 s
-    for each try and name server). If no time is left after it, nothing is connected or sent.
+    The system's resolver has limits of its own only (in glibc 5 s for each try and name server), so it is called on a
+    thread of the pool, which a look-up that takes longer leaves when the resolver gives up.
     """
 
-    def __init__(self, targets: Targets, seconds: float) -> None:
+    def __init__(self, pool: SupervisedPool) -> None:
+        self._pool = pool
+
+    def addresses(self, host: str, port: int, seconds: float) -> list[Address]:
+        """The addresses of a host, each once. Raises NameUnresolved."""
+        answers: SimpleQueue[list[Address] | Exception] = SimpleQueue()
+        self._pool.submit(self._ask, host, port, answers)
+        try:
+            answer = answers.get(timeout=max(seconds, 0))
+        except Empty as error:
+            raise NameUnresolved(f"{host} could not be resolved within {seconds:.0f} s") from error
+        if isinstance(answer, Exception):
+            raise NameUnresolved(f"{host} could not be resolved: {answer}") from answer
+        return answer
+
+    def close(self) -> None:
+        """Wait for the look-ups that still run."""
+        self._pool.close()
+
+    @staticmethod
+    def _ask(host: str, port: int, answers: SimpleQueue[list[Address] | Exception]) -> None:
+        try:
+            found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+            answers.put(list(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in found)))
+        except (OSError, ValueError) as error:
+            answers.put(error)
+
+
+class Network(httpcore.NetworkBackend):
+    """The network of one request, which ends `seconds` from now; `address` is where it is connected."""
+
+    def __init__(self, targets: Targets, names: Names, seconds: float) -> None:
         self._targets = targets
+        self._names = names
         self._deadline = time.monotonic() + seconds
         self._backend = httpcore.SyncBackend()
         self.address: str | None = None
@@ -67,11 +101,7 @@ class Network(httpcore.NetworkBackend):
         raise NameUnresolved(f"{host} has no address")
 
     def _resolve(self, host: str, port: int) -> list[Address]:
-        try:
-            found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise NameUnresolved(f"{host} could not be resolved: {error}") from error
-        addresses = list(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in found))
+        addresses = self._names.addresses(host, port, self._deadline - time.monotonic())
         refused = [address for address in addresses if not self._targets.allows(host, address)]
         if refused:
             # For the operator only: to tenants, addresses would tell what names lead to in the internal network.

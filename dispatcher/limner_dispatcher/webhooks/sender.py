@@ -14,7 +14,7 @@ import httpcore
 import httpx
 from standardwebhooks import Webhook
 
-from limner_dispatcher.webhooks.network import NameUnresolved, Network, TargetRefused
+from limner_dispatcher.webhooks.network import Names, NameUnresolved, Network, TargetRefused
 from limner_shared import tracing
 from limner_shared.db.webhooks.deliveries import Claimed, Sent
 from limner_shared.domain.webhook_targets import Targets
@@ -49,11 +49,10 @@ class _Answer:
 class Sender:
     """Sends deliveries, each over its own connection. Thread-safe."""
 
-    def __init__(self, targets: Targets, timeout_seconds: float) -> None:
-        """`timeout_seconds` limits a whole delivery, from the resolution of the name (see `Network`) to the end of the
-        answer.
-        """
+    def __init__(self, targets: Targets, names: Names, timeout_seconds: float) -> None:
+        """`timeout_seconds` limits a whole delivery, from the resolution of the name to the end of the answer."""
         self._targets = targets
+        self._names = names
         self._seconds = timeout_seconds
         self._ssl = httpx.create_ssl_context()
 
@@ -76,7 +75,7 @@ class Sender:
 
     def _send(self, claimed: Claimed, body: str, more_headers: Mapping[str, str]) -> Sent:
         started = time.monotonic()
-        network = Network(self._targets, self._seconds)
+        network = Network(self._targets, self._names, self._seconds)
         headers: dict[str, str] = {}
         answer, error, message = None, None, None
         try:

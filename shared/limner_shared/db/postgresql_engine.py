@@ -62,7 +62,8 @@ BAD_URL: Final = (
 
 
 def parse(url: str) -> URL:
-    """A database's URL as SQLAlchemy reads it. Several servers are written as libpq does, `host:port,host:port`.
+    """A database's URL as SQLAlchemy reads it. Several servers are written as libpq does, `host:port,host:port`. Texts
+    are UTF-8, also in a database without an encoding (SQL_ASCII, of a cluster that was made without a locale).
 
     Raises ConfigurationError, which does not show the URL: it has a password.
     """
@@ -70,11 +71,11 @@ def parse(url: str) -> URL:
         parsed = make_url(_with_hosts_in_query(url))
     except (ValueError, ArgumentError) as error:
         raise ConfigurationError(BAD_URL) from error
-    if parsed.drivername in ("postgresql", "postgres"):
-        return parsed.set(drivername=DRIVER)
-    if parsed.drivername not in ("sqlite", DRIVER):
+    if parsed.drivername == "sqlite":
+        return parsed
+    if parsed.drivername not in ("postgresql", "postgres", DRIVER):
         raise ConfigurationError(BAD_URL)
-    return parsed
+    return parsed.set(drivername=DRIVER, query={"client_encoding": "utf8", **parsed.query})
 
 
 def libpq_parameters(url: URL) -> dict[str, str]:

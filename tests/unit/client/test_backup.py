@@ -68,16 +68,21 @@ def test_the_database_password_is_in_no_argument(
     assert not [word for command in called for word in command if marked in word]
 
 
-def test_what_the_url_of_the_database_leaves_to_the_variables_of_libpq_is_known_to_the_dump_too(
-    installed: Installation, another: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("by", ["variables", "service"])
+def test_what_the_url_of_the_database_leaves_to_libpq_is_known_to_the_dump_too(
+    installed: Installation, another: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     if not installed.settings.database_url:
         pytest.skip("SQLite has no server")
     url = make_url(installed.settings.database_url)
-    server = {"PGHOST": url.host or url.query.get("host"), "PGPORT": url.port, "PGUSER": url.username}
-    for name, value in (server | {"PGPASSWORD": url.password or "unused"}).items():
-        if value is not None:
-            monkeypatch.setenv(name, str(value))
+    server = {"host": url.host or url.query.get("host"), "port": url.port, "user": url.username}
+    known = {name: str(value) for name, value in (server | {"password": url.password or "unused"}).items() if value}
+    if by == "service":
+        services = tmp_path / "pg_service.conf"
+        services.write_text("\n".join(["[pictures]", *(f"{name}={value}" for name, value in known.items()), ""]))
+        known = {"servicefile": str(services), "service": "pictures"}
+    for name, value in known.items():
+        monkeypatch.setenv(f"PG{name.upper()}", value)
 
     def bare(settings: Settings) -> Settings:
         name = make_url(settings.database_url).database

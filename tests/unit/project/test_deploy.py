@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -250,6 +251,23 @@ def test_every_copied_file_exists_and_is_in_the_build_context(file: Path) -> Non
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
 def test_containers_do_not_run_as_root(file: Path) -> None:
     assert re.search(r"^USER limner$", file.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_images_name_their_revision_and_contain_a_bill_of_materials(file: Path) -> None:
+    text = file.read_text()
+    for label in ("title", "version", "revision", "licenses"):
+        assert f"org.opencontainers.image.{label}=" in text
+    [version] = re.findall(r'image.version="(.*?)"', text)
+    assert version == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert "sbom.py > /opt/limner/sbom.json" in text
+
+
+def test_the_bill_of_materials_names_each_installed_package_once() -> None:
+    printed = subprocess.run([sys.executable, ROOT / "deploy" / "sbom.py"], check=True, capture_output=True).stdout
+    listed = [each["purl"] for each in json.loads(printed)["components"]]
+    assert len(listed) == len(set(listed))
+    assert {f"pkg:pypi/{name}@{version}" for name, version in pins(ROOT / "deploy" / "web.lock").items()} <= set(listed)
 
 
 def test_the_web_image_is_without_torch_and_the_worker_image_without_flask() -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from tests.conftest import create_database, drop_database
 
+from limner_shared.db import ledger, schema
 from limner_shared.db.engine import Database
 from limner_shared.db.postgresql_engine import libpq_parameters, parse
 from limner_shared.errors import ConfigurationError
@@ -36,7 +37,20 @@ def test_several_servers_are_written_as_libpq_does(scheme: str, servers: str, ho
         "dbname": "pictures",
         "target_session_attrs": "read-write",
         "sslmode": "verify-full",
+        "client_encoding": "utf8",
     }
+
+
+def test_texts_are_utf_8_in_a_database_without_an_encoding(postgres: str):
+    url = create_database(postgres, "template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+    schema.upgrade(url)
+    database = Database(url)
+    with database.write() as session:
+        ledger.ensure_tenant(session, "acme", "Café 猫")
+    with database.read() as session:
+        assert session.scalar(text("SELECT name FROM tenants WHERE id = 'acme'")) == "Café 猫"
+    database.dispose()
+    drop_database(postgres, url)
 
 
 @pytest.mark.parametrize("url", ["postgresql://me:s3cret@host:port/name", "mysql://me:s3cret@host/name", "s3cret", ""])

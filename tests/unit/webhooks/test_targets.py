@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
 import time
 from typing import Any
 
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from tests.clocks import Clock
 
-from limner_dispatcher.webhooks.network import NameUnresolved, Network, TargetRefused
+from limner_dispatcher.webhooks.network import Names, NameUnresolved, Network, TargetRefused
 from limner_shared.domain.webhook_targets import Targets, is_public, receiver_of
 from limner_shared.domain.webhooks import BACKOFF_CAP_SECONDS, GIVE_UP_SECONDS, repeat_seconds
 from limner_shared.errors import ConfigurationError, InvalidRequest
+from limner_shared.threads import Supervisor
 
 PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "2a00:1450:4001::8b", "64:ff9b::101:101"]
 REFUSED = {
@@ -114,6 +116,10 @@ def test_an_entry_that_is_no_target_is_refused(entry: str):
         Targets.parse([entry])
 
 
+def network_of(targets: Targets) -> Network:
+    return Network(targets, Names(Supervisor().pool("names", 2)), 5)
+
+
 def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
     """Let every name resolve to these addresses; returns the names that were asked for."""
     asked: list[str] = []
@@ -129,7 +135,7 @@ def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["1.1.1.1", "10.0.0.1"], ["fe80::1%2"], ["::ffff:127.0.0.1"]])
 def test_a_name_that_leads_to_an_internal_address_is_refused(monkeypatch: pytest.MonkeyPatch, addresses: Any):
     names(monkeypatch, *addresses)
-    network, internal = Network(Targets(), 5), str(ipaddress.ip_address(addresses[-1]))
+    network, internal = network_of(Targets()), str(ipaddress.ip_address(addresses[-1]))
     with capture_logs() as logged, pytest.raises(TargetRefused, match="not of the public internet") as refused:
         network.connect_tcp("shop.example", 443)
     assert network.address is None
@@ -148,7 +154,7 @@ def test_a_name_is_resolved_once_and_the_connection_goes_to_that_address(monkeyp
             return real("127.0.0.1" if asked.count(host) == 1 else "127.0.0.2", *arguments, **options)
 
         monkeypatch.setattr(socket, "getaddrinfo", rebinding)
-        network = Network(Targets.parse(["127.0.0.1"]), 5)
+        network = network_of(Targets.parse(["127.0.0.1"]))
         network.connect_tcp("shop.example", port).close()
         assert asked.count("shop.example") == 1
         assert network.address == "127.0.0.1"
@@ -164,14 +170,14 @@ def test_the_second_address_is_tried_if_the_first_refuses_the_connection(monkeyp
             return found if host == "two.example" else real(host, *more, **options)
 
         monkeypatch.setattr(socket, "getaddrinfo", two_addresses)
-        network = Network(Targets.parse(["127.0.0.0/8"]), 5)
+        network = network_of(Targets.parse(["127.0.0.0/8"]))
         network.connect_tcp("two.example", port).close()
         assert network.address == "127.0.0.1"
 
 
 def test_a_name_without_an_address_is_an_error_of_its_own():
     with pytest.raises(NameUnresolved):
-        Network(Targets(), 5).connect_tcp("nothing.invalid", 443)
+        network_of(Targets()).connect_tcp("nothing.invalid", 443)
 
 
 def test_nothing_is_connected_if_the_resolution_of_the_name_took_all_the_time(monkeypatch: pytest.MonkeyPatch):
@@ -183,10 +189,29 @@ def test_nothing_is_connected_if_the_resolution_of_the_name_took_all_the_time(mo
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    network = Network(Targets.parse(["127.0.0.1"]), 5)
+    network = network_of(Targets.parse(["127.0.0.1"]))
     with pytest.raises(httpcore.ConnectTimeout, match="no time is left"):
         network.connect_tcp("slow.example", 443)
     assert network.address is None
+
+
+def test_a_name_whose_server_does_not_answer_takes_only_the_time_of_its_delivery(monkeypatch: pytest.MonkeyPatch):
+    answered, real = threading.Event(), socket.getaddrinfo
+
+    def resolve(host: str, *more: Any, **options: Any) -> Any:
+        if host == "silent.example":
+            answered.wait(60)
+        return real("127.0.0.1", *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    found = Names(Supervisor().pool("names", 2))
+    try:
+        with pytest.raises(NameUnresolved, match="within 0 s"):
+            found.addresses("silent.example", 443, 0.05)
+        assert found.addresses("shop.example", 443, 30) == [ipaddress.ip_address("127.0.0.1")], "on another thread"
+    finally:
+        answered.set()
+        found.close()
 
 
 def test_the_urls_of_one_origin_are_one_receiver_for_each_tenant():
