@@ -6,11 +6,9 @@ from limner_shared.domain.jobs import JobSpec
 from limner_web.services import Services
 
 
-def check_and_store_inputs(services: Services, tenant_id: str, spec: JobSpec, *, kept: str | None = None) -> JobSpec:
+def check_and_store_inputs(services: Services, tenant_id: str, spec: JobSpec) -> JobSpec:
     """Return the job with its input pictures stored, if its text is allowed.
-
-    `kept` is the digest of a stored input of the tenant, which the job may name as its image.
 
     Raises ModerationBlocked, InvalidRequest, StorageFull, StorageFailed, or Overloaded.
     """
-    return services.inputs.store(tenant_id, services.moderation.check(tenant_id, spec), kept)
+    return services.inputs.store(tenant_id, services.moderation.check(tenant_id, spec))

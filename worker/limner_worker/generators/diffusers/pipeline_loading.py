@@ -37,6 +37,7 @@ from limner_worker.generators.diffusers.own_pipeline import (
 )
 from limner_worker.generators.diffusers.picture_arguments import check_pictures, needed, picture_arguments
 from limner_worker.generators.diffusers.pipeline_checks import check, explain, schedulers
+from limner_worker.generators.diffusers.text_lengths import limit_texts
 from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
 from limner_worker.generators.diffusers.weighted_prompts import check_weights, weigh
 
@@ -78,6 +79,7 @@ class LoadedPipeline:
             require_hashes(weights, card.sha256)
             check_files(folder)
             pipeline = _load(card, folder, device)
+            limit_texts(pipeline.components)
             check(pipeline, card)
             check_weights(pipeline, card)
             config = pipeline.scheduler.config
