@@ -13,7 +13,7 @@ from limner_shared.domain.inputs import Task
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.request_limits import DEFAULT_STRENGTH
 from limner_worker.generators.base import ImageTask
-from limner_worker.generators.diffusers.picture_arguments import needed
+from limner_worker.generators.needed_pictures import needed
 
 PROMPTS: Final = ("a red apple", "two blue boats on a quiet sea")
 STEPS: Final = 2

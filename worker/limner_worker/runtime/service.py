@@ -63,7 +63,7 @@ class WorkerService:
         self._database = database = Database.of(settings)
         self._hints = Hints(redis := connect(settings.redis_url))
         self._models = list(models.cards)
-        self._fingerprints = models.fingerprints
+        self._fingerprints, self._unsupported = models.fingerprints, models.unsupported
         self._blobs = blobs = Blobs(settings.resolved_blob_url, supervisor.working)
         self._held = held = HeldJobs()
         self._end_lock = threading.Lock()
@@ -275,7 +275,8 @@ class WorkerService:
     def _report(self, owner: str) -> WorkerReport:
         device, address, stalled = self._settings.device, self._metrics_address, self._supervisor.stalled()
         held, full = len(self._held), self._database.is_full
-        return worker_metrics.report(owner, device, self._models, held, self._admission, stalled, full, address)
+        found = worker_metrics.report(owner, device, self._models, held, self._admission, stalled, full, address)
+        return found.model_copy(update={"unsupported": self._unsupported})
 
     def _thread_failed(self, name: str, _error: BaseException) -> None:
         suspects = self._engine.suspects if name == "engine" else self._held.keys()

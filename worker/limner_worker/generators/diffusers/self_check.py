@@ -24,9 +24,10 @@ from limner_worker.generators import device_faults
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import CallKind
 from limner_worker.generators.diffusers.input_effects import InputEffects
-from limner_worker.generators.diffusers.picture_arguments import needed, picture_arguments
+from limner_worker.generators.diffusers.picture_arguments import picture_arguments
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
 from limner_worker.generators.diffusers.pipeline_checks import explain
+from limner_worker.generators.needed_pictures import needed
 from limner_worker.generators.trial_images import trial_size, trial_tasks
 
 log = get_logger(__name__)
