@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+from sqlalchemy import select
 
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import Job
 from limner_web.a1111.options import Options
 from limner_web.a1111.parameters import TextToImage, read
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
+from tests.api.test_a1111 import waiting_job
+from tests.api.test_conversations import begin, say
 from tests.api.test_input_images import CARD, data_url, stored
+from tests.api.test_keys import make_key
+from tests.api.test_openai_edits import RED, file
 
 PICTURE = data_url(Image.new("RGB", (64, 32), "blue"))
 
@@ -74,3 +84,78 @@ def test_a_picture_that_was_drawn_can_be_followed_and_replayed(app: App, client:
     assert stored(app, second, "control_image").getpixel((0, 0)) == (0, 128, 0)
     replayed = client.post(f"/api/v1/jobs/{first.json['id']}/replay")
     assert (replayed.status_code, replayed.json["control_image"]) == (202, first.json["control_image"])
+
+
+def specs(app: App) -> list[dict[str, Any]]:
+    with app.extensions["limner"].database.read() as session:
+        return list(session.scalars(select(Job.spec).order_by(Job.id)))
+
+
+def test_openais_calls_take_the_control_picture_beside_their_own_parameters(app: App, client: ApiClient):
+    given = {"prompt": "a boat", "control_image": PICTURE, "control_scale": 1.5, "control_end": 0.5, "stream": True}
+    assert client.post("/v1/images/generations", json=given).status_code == 200
+    form = {"prompt": "a boat", "image": file(RED), "control_image": file(RED), "control_scale": "0.25"}
+    sent = client.post("/v1/images/edits", data={"stream": "true"} | form, content_type="multipart/form-data")
+    assert sent.status_code == 200, sent.text
+    made, edited = specs(app)
+    assert (len(made["control_image"]), made["control_scale"], made["control_end"]) == (64, 1.5, 0.5)
+    assert (len(edited["image"]), len(edited["control_image"]), edited["control_scale"]) == (64, 64, 0.25)
+    refused = client.post("/v1/images/generations", json={"prompt": "a boat"})
+    assert (refused.status_code, refused.json["error"]["param"]) == (422, "control_image")
+
+
+def test_hugging_faces_calls_take_the_control_picture_among_their_parameters(app: App, client: ApiClient):
+    bare = PICTURE.partition(",")[2]
+    given = {"inputs": "a boat", "parameters": {"control_image": bare, "control_scale": 0.5, "control_start": 0.25}}
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(app.test_client().post, "/hf/models/painter", json=given)
+        finish(app, start(app, waiting_job(app, answer)), png("red"))
+    assert answer.result().status_code == 200
+    [made] = specs(app)
+    assert (len(made["control_image"]), made["control_scale"], made["control_start"]) == (64, 0.5, 0.25)
+    refused = client.post("/hf/models/painter", json={"inputs": "a boat"})
+    assert (refused.status_code, "control_image" in refused.text) == (422, True)
+
+
+def test_the_messages_of_a_conversation_go_on_with_its_control_picture(app: App, client: ApiClient):
+    conversation = begin(client, "a boat", control_image=PICTURE, control_scale=0.5)
+    [first] = conversation["turns"]
+    second = say(client, conversation, "bluer", image="none")
+    assert second["job"]["control_image"] == first["job"]["control_image"]
+    assert second["job"]["control_scale"] == 0.5
+    other = data_url(Image.new("RGB", (64, 32), "red"))
+    third = say(client, conversation, "greener", control_image=other, control_scale=1.5)
+    assert third["job"]["control_image"] != first["job"]["control_image"]
+    assert say(client, conversation, "darker")["job"]["control_scale"] == 1.5
+    refused = client.post("/api/v1/conversations", json={"message": "a boat"})
+    assert (refused.status_code, refused.json["field"]) == (422, "control_image")
+
+
+def test_a_job_is_drawn_again_with_the_pictures_that_it_was_given(app: App, client: ApiClient):
+    pictures = {"control_image": PICTURE, "image": data_url(Image.new("RGB", (64, 32), "red"))}
+    pictures["mask"] = data_url(Image.new("L", (64, 32), 255))
+    first = client.post("/api/v1/jobs", json={"prompt": "a boat"} | pictures).json
+    again = client.post("/api/v1/jobs", json={"prompt": "a ship"} | dict.fromkeys(pictures, first["id"]))
+    assert again.status_code == 202, again.text
+    assert [again.json[name] for name in pictures] == [first[name] for name in pictures]
+    for field, colour in {"image": (255, 0, 0), "control_image": (0, 0, 255)}.items():
+        shown = client.get(f"/api/v1/jobs/{first['id']}/input?field={field}")
+        with Image.open(io.BytesIO(shown.data)) as picture:
+            assert picture.getpixel((0, 0)) == colour
+
+
+def test_the_pictures_of_a_job_are_its_owners_and_are_gone_with_it(
+    make_app: Callable[..., App], tmp_path: Path, database: Database, app: App
+):
+    mine, yours = make_key(database, "mine"), make_key(database, "yours")
+    client = make_app(models=(tmp_path / "painter.toml",), default_model="painter", require_keys=True).test_client()
+    job = client.post("/api/v1/jobs", json={"prompt": "a boat", "control_image": PICTURE}, headers=mine).json["id"]
+    again = {"prompt": "a boat", "control_image": job}
+    refused = client.post("/api/v1/jobs", json=again, headers=yours)
+    assert (refused.status_code, refused.json["field"]) == (422, "control_image")
+    without = {"prompt": "a boat", "control_image": PICTURE, "image": job}
+    assert "has none" in client.post("/api/v1/jobs", json=without, headers=mine).json["detail"]
+    assert client.post("/api/v1/jobs", json=again, headers=mine).status_code == 202
+    assert client.post(f"/api/v1/jobs/{job}/cancel", headers=mine).status_code == 200
+    assert client.delete(f"/api/v1/jobs/{job}", headers=mine).status_code == 204
+    assert "may have been deleted" in client.post("/api/v1/jobs", json=again, headers=mine).json["detail"]

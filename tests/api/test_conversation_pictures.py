@@ -68,7 +68,7 @@ def test_the_input_of_a_job_is_shown_to_its_owner_alone(make_app: Callable[..., 
     ("fields", "reason"),
     [
         ({"image": PHOTO, "model": "limner-flow"}, "image: image-to-image with limner-flow is not allowed"),
-        ({"image": "a" * 64}, "image: give the id of an image"),
+        ({"image": "a" * 64}, "image: give the id of an image or job"),
         ({"strength": 0.5}, "strength: "),
         ({"image": PHOTO, "strength": 0}, "strength: "),
     ],

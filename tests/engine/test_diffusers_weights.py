@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,22 @@ def test_a_damaged_weights_file_is_refused_with_the_models_name(folder: Path, tm
         load(
             card.model_copy(update={"source": card.source.model_copy(update={"folder": copy})}), Settings(device="cpu")
         )
+
+
+def test_texts_are_padded_to_what_the_encoder_takes_where_the_tokenizers_files_name_no_limit(
+    folder: Path, tmp_path: Path
+):
+    card = card_of("stable_diffusion_xl", folder)
+    shutil.copytree(folder / "stable_diffusion_xl", tmp_path / "unlimited")
+    for number, limit in (("", 10**8), ("_2", 10**30)):  # padding to the first would take minutes
+        file = tmp_path / f"unlimited/tokenizer{number}/tokenizer_config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": limit}))
+    unlimited = card.model_copy(update={"source": card.source.model_copy(update={"folder": tmp_path / "unlimited"})})
+    drawn: list[np.ndarray] = []
+    for each in (card, unlimited):
+        generator: Any = load(each, Settings(device="cpu"))
+        drawn += finish(generator, generator.start([job_of(each, "a", {"prompt": "a cat", "seed": 1}).rows[0].task]))
+    assert np.array_equal(drawn[0], drawn[1])
 
 
 @pytest.mark.parametrize("family", ["stable_diffusion_xl", "stable_diffusion_3", "z_image"])

@@ -12,10 +12,11 @@ import torch
 from tests.engine import odd_pipelines, pipelines, tiny_variants
 from tests.engine.pipeline_jobs import job_of, run
 
+from limner_shared.domain.card_fields import Range
 from limner_shared.errors import CardError, RequestUnsupported
 from limner_shared.settings import Settings
 from limner_worker.generators.base import Picture
-from limner_worker.generators.diffusers.pipeline_checks import check
+from limner_worker.generators.diffusers.pipeline_checks import check, refused_steps
 from limner_worker.generators.registry import load
 
 
@@ -168,3 +169,10 @@ def test_noise_for_which_a_pipeline_passes_no_generator_is_determined_by_the_see
     first, second = job_of(card, "a", request), job_of(card, "b", request)
     assert run(generator, [first]) == run(generator, [second]) == {}
     assert np.array_equal(cast(Picture, first.rows[0].picture), cast(Picture, second.rows[0].picture))
+
+
+def test_the_numbers_of_steps_that_a_scheduler_refuses_are_found():
+    lcm = cast("Any", diffusers).LCMScheduler(original_inference_steps=10)
+    assert refused_steps(lcm, Range(min=1, max=20, default=4)) == ((11, 20),)
+    assert refused_steps(lcm, Range(min=1, max=1000, default=4)) == (), "too many to try"
+    assert refused_steps(cast("Any", diffusers).DDIMScheduler(), Range(min=1, max=50, default=4)) == ()

@@ -28,6 +28,7 @@ from limner_web.api import (
     images,
     interpretation,
     job_lists,
+    job_pictures,
     jobs,
     keys,
     labels,
@@ -64,6 +65,7 @@ log = get_logger(__name__)
 MODULES: Final = (
     jobs,
     job_lists,
+    job_pictures,
     labels,
     interpretation,
     picture_names,

@@ -39,17 +39,17 @@ class Inputs:
         self._storage = storage
         self._pillow = pillow
 
-    def store(self, tenant_id: str, spec: JobSpec, kept: str | None = None) -> JobSpec:
+    def store(self, tenant_id: str, spec: JobSpec) -> JobSpec:
         """Return the job with its inputs replaced by the digests of the stored images; unchanged if it has none.
 
-        An image that is `kept`, the digest of a stored input, is stored again: in the job's size, and so that its
-        deletion for another job does not reach this one.
+        The input of an earlier job is stored again: in this job's size, and so that its deletion for the other job does
+        not reach this one.
 
         Raises InvalidRequest, which names the field, StorageFull, StorageFailed, or Overloaded.
         """
         stored: dict[str, str] = {}
         for field, value in spec.inputs.items():
-            data = self._kept(value) if value == kept else self._read(tenant_id, field, value)
+            data = self._read(tenant_id, field, value)
             fitted = self._pillow.call_for(tenant_id, fit, data, field, (spec.width, spec.height))
             stored[field] = self._storage.call(self._blobs.put_input, fitted)
         return spec.model_copy(update=stored) if stored else spec
@@ -62,13 +62,20 @@ class Inputs:
         data = self._read(tenant_id, field, value)
         return self._pillow.call_for(tenant_id, fit, data, field, (side, side))
 
-    def _kept(self, digest: str) -> bytes:
+    def _of_job(self, tenant_id: str, field: str, job_id: str) -> bytes:
+        """The picture that an earlier job of the tenant was given in the same field."""
         try:
-            return self._storage.call(self._blobs.get_input, digest)
+            with self._database.read() as session:
+                digest = queries.kept_inputs(session, tenant_id, job_id).get(field)
+            if digest is not None:
+                return self._storage.call(self._blobs.get_input, digest)
         except NotFound as error:
-            raise _refuse("image", "the picture of the earlier message is no longer stored; send it again") from error
+            raise _refuse(field, f"there is no such picture of {job_id[:60]}; it may have been deleted") from error
+        raise _refuse(field, f"{job_id[:60]} has none, or it was deleted; send the picture itself")
 
     def _read(self, tenant_id: str, field: str, value: str) -> bytes:
+        if value.startswith("job_"):
+            return self._of_job(tenant_id, field, value)
         if value.startswith("img_"):
             try:
                 with self._database.read() as session:
@@ -78,7 +85,9 @@ class Inputs:
                 raise _refuse(field, f"there is no image {value[:60]}; it may have been deleted") from error
         data = read_data_url(value, field)
         if data is None:
-            raise _refuse(field, "give the id of an image, or a data URL `data:image/png;base64,…` (or jpeg, webp)")
+            raise _refuse(
+                field, "give the id of an image or job, or a data URL `data:image/png;base64,…` (or jpeg, webp)"
+            )
         return data
 
 

@@ -82,8 +82,8 @@ PREDICTION: Final = Route(Body.JSON, waits_by=PREFER)
 
 DECLARED: Final[dict[Route, str]] = {
     PLAIN: """
-        jobs.delete_job jobs.cancel_job jobs.explain_job jobs.get_input jobs.get_preview jobs.get_receipts
-        jobs.replay_job
+        jobs.delete_job jobs.cancel_job jobs.explain_job jobs.get_receipts jobs.replay_job
+        job_pictures.get_input job_pictures.get_preview
         bulks.list_bulks bulks.get_bulk bulks.cancel_bulk bulks.pause_bulk bulks.resume_bulk
         conversations.list_conversations conversations.get_conversation conversations.delete_conversation
         estimates.get_estimate similar_images.list_similar_images images.get_image images.delete_image images.get_link

@@ -33,6 +33,7 @@ from limner_web.serving.offload import OffloadPool
 from limner_web.serving.probe import Probe
 from limner_web.serving.shutdown import Shutdown
 from limner_web.throttling import ConcurrencyLimiter, RequestRate
+from limner_web.unsupported_fields import UnsupportedFields
 from limner_web.updates.feed import Feeds
 from limner_web.updates.listener import Listener
 from limner_web.updates.unchanged import UnchangedPolls
@@ -56,6 +57,7 @@ class Services:
     model_names: ModelNames
     inputs: Inputs
     moderation: Moderation
+    unsupported: UnsupportedFields
     renditions: Renditions
     bucket_redirects: BucketRedirects
     links: SignedLinks
@@ -80,14 +82,12 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Open the database, Redis and the image store that the settings name, and build the services."""
-    database = Database.of(settings)
-    cooperative.install(database.engine)
-    _make_local_tenant(database)
-    hints = Hints(redis := connect(settings.redis_url))
-    catalogue, supervisor = Catalogue.load(settings.models, settings.default_model), Supervisor()
+    database = _opened(settings)
+    hints, supervisor = Hints(redis := connect(settings.redis_url)), Supervisor()
+    catalogue = Catalogue.load(settings.models, settings.default_model)
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
-    blobs = Blobs(settings.resolved_blob_url)
-    storage, limiter = OffloadPool(STORAGE_THREADS, STORAGE_WAITING, work=STORING), ConcurrencyLimiter(settings)
+    blobs, limiter = Blobs(settings.resolved_blob_url), ConcurrencyLimiter(settings)
+    storage = OffloadPool(STORAGE_THREADS, STORAGE_WAITING, work=STORING)
     pillow = OffloadPool(PILLOW_THREADS, PILLOW_WAITING, limiter.tenant_share)
     return Services(
         settings=settings,
@@ -100,6 +100,7 @@ def build(settings: Settings) -> Services:
         model_names=ModelNames(settings, catalogue),
         inputs=Inputs(database, blobs, storage, pillow),
         moderation=Moderation(settings, database, pillow),
+        unsupported=UnsupportedFields(redis),
         renditions=Renditions(blobs, storage, pillow, PictureSigner.of(settings)),
         bucket_redirects=BucketRedirects(settings, blobs, storage),
         links=SignedLinks(settings, database),
@@ -120,9 +121,13 @@ def build(settings: Settings) -> Services:
     )
 
 
-def _make_local_tenant(database: Database) -> None:
+def _opened(settings: Settings) -> Database:
+    """Open the database, and make the tenant of this machine's own pages."""
+    database = Database.of(settings)
+    cooperative.install(database.engine)
     with database.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
+    return database
 
 
 def get_services() -> Services:

@@ -85,6 +85,7 @@ class ModelSummary(BaseModel):
     max_steps: float
     max_images: int
     takes_negative_prompts: bool
+    follows_control_picture: bool = Field(description="Whether each request must give a control_image.")
 
 
 class Models(BaseModel):

@@ -65,6 +65,10 @@ Wait = Annotated[
     int,
     Field(ge=0, le=MAX_WAIT_SECONDS, description="How long to wait for the pictures. Afterwards, call get_job."),
 ]
+ControlImage = Annotated[
+    Text, Field(description="What the picture follows, such as edges: the id of a picture, or a data: URL.")
+]
+ControlScale = Annotated[float | None, Field(description="How strictly control_image is followed.")]
 JobAnswer = Annotated[CallToolResult, JobResult]
 
 
@@ -90,6 +94,8 @@ class Tools:
             Literal["", "best"], Field(description="best: draw several for each picture and keep the best; costs more.")
         ] = "",
         negative_prompt: Annotated[Text, Field(description="Only if the model takes one.")] = "",
+        control_image: ControlImage = "",
+        control_scale: ControlScale = None,
         wait_seconds: Wait = POLL_SECONDS,
     ) -> JobAnswer:
         """Draw pictures of a prompt.
@@ -98,6 +104,7 @@ class Tools:
         """
         request = {"prompt": prompt, "model": model, "style": style, "n": n, "seed": seed, "steps": steps}
         request |= {"guidance": guidance, "quality": quality, "negative_prompt": negative_prompt, **_size(size)}
+        request |= {"control_image": control_image, "control_scale": control_scale}
         progress = Progress(ctx)
         return await self._call(ctx, lambda client: _submit(client, request, wait_seconds, progress))
 
@@ -113,6 +120,8 @@ class Tools:
         size: Size = "",
         n: Count = 1,
         seed: Seed = None,
+        control_image: ControlImage = "",
+        control_scale: ControlScale = None,
         wait_seconds: Wait = POLL_SECONDS,
     ) -> JobAnswer:
         """Draw pictures that start from a picture, or change the part of it that a mask names.
@@ -120,12 +129,12 @@ class Tools:
         Needs a model with that task; without a name, the first one is chosen. Waits as generate_image does.
         """
         request = {"prompt": prompt, "image": image, "mask": mask, "strength": strength, "style": style, "n": n}
-        request |= {"seed": seed, **_size(size)}
+        request |= {"seed": seed, "control_image": control_image, "control_scale": control_scale, **_size(size)}
         progress = Progress(ctx)
 
         def edit(client: Client) -> CallToolResult:
             task = "inpainting" if mask else "image-to-image"
-            chosen = model or _model_for(client.models(), task)
+            chosen = model or _model_for(client.models(), task, controlled=bool(control_image))
             return _submit(client, request | {"model": chosen}, wait_seconds, progress)
 
         return await self._call(ctx, edit)
@@ -215,10 +224,13 @@ def _size(size: str) -> dict[str, int]:
     return {"width": int(width), "height": int(height)}
 
 
-def _model_for(models: list[ModelView], task: str) -> str:
-    able = sorted((model for model in models if task in model.tasks), key=lambda model: not model.default)
+def _model_for(models: list[ModelView], task: str, *, controlled: bool) -> str:
+    """The model for a task: one that follows a control picture if there is one, and otherwise one that does not."""
+    fit = [model for model in models if task in model.tasks and (model.control is not None) == controlled]
+    able = sorted(fit, key=lambda model: not model.default)
     if not able:
-        raise InvalidRequest(f"No model of this service has the task {task}.", field="model")
+        beside = "and follows a control picture" if controlled else "without a control picture"
+        raise InvalidRequest(f"No model of this service has the task {task} {beside}.", field="model")
     return able[0].name
 
 
@@ -235,4 +247,5 @@ def _summary(model: ModelView) -> ModelSummary:
         max_steps=model.steps["max"],
         max_images=model.max_images,
         takes_negative_prompts=model.negative_prompts,
+        follows_control_picture=model.control is not None,
     )

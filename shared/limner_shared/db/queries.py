@@ -28,7 +28,7 @@ from limner_shared.db.tables import (
 )
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.estimates import Run
-from limner_shared.domain.jobs import JobState
+from limner_shared.domain.jobs import JobSpec, JobState
 from limner_shared.errors import NotFound
 
 
@@ -92,6 +92,12 @@ def images(session: Session, job_ids: Sequence[str]) -> dict[str, list[Image]]:
 def keeps_inputs(session: Session, job_id: str) -> bool:
     """Whether the input pictures of a job are kept; False if it has none."""
     return session.scalar(select(Input.id).where(Input.job_id == job_id).limit(1)) is not None
+
+
+def kept_inputs(session: Session, tenant_id: str, job_id: str) -> dict[str, str]:
+    """The SHA-256 of each input picture of a job that is kept, by its field. Raises NotFound if there is no job."""
+    spec = JobSpec.read(job(session, tenant_id, job_id).spec)
+    return spec.inputs if spec is not None and keeps_inputs(session, job_id) else {}
 
 
 def shown(session: Session, rows: Sequence[Job]) -> list[Shown]:

@@ -14,7 +14,7 @@ CONTROL_FIELDS: Final = ("control_image", "control_scale", "control_start", "con
 
 RequestedName = Annotated[str, StringConstraints(max_length=200)]
 InputPicture = Annotated[str, StringConstraints(max_length=MAX_IMAGE_CHARS)]
-"""The id of a picture, or a `data:` URL; in a spec, the SHA-256 of the stored picture."""
+"""The id of a picture, or of a job that was given one, or a `data:` URL; in a spec, the SHA-256 of what is stored."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Task = Literal["text-to-image", "image-to-image", "inpainting"]
 

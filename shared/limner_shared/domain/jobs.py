@@ -134,7 +134,8 @@ class JobRequest(BaseModel):
     adapters: tuple[Adapter, ...] = Field(default=(), max_length=8, description="LoRA adapters of the model.")
     image: InputPicture | None = Field(
         default=None,
-        description="What to start from: the id of one of your pictures, or a `data:` URL of a PNG, JPEG or WebP.",
+        description="What to start from: the id of one of your pictures, or a `data:` URL of a PNG, JPEG or WebP; or "
+        "the id of one of your jobs, for the picture that it was given in the same field.",
     )
     mask: InputPicture | None = Field(
         default=None, description="White where `image` may change; same format as `image`."

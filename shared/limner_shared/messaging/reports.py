@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
 
+from limner_shared.domain.unsupported import Unsupported
 from limner_shared.messaging.typed_redis import keys_like
 
 DISPATCHERS: Final = "limner:dispatcher:"
@@ -93,6 +94,9 @@ class WorkerReport(BaseModel):
     """The address of its metrics, such as `127.0.0.1:9100`; empty if it serves none."""
     draining: bool = False
     """Whether it takes no new jobs, by an order or because it ends."""
+
+    unsupported: dict[str, Unsupported] = {}
+    """What each of its models does not take of requests."""
 
     def takes(self, model: str) -> bool:
         """Whether it takes jobs of a model now."""

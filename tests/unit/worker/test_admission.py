@@ -9,9 +9,8 @@ from tests.clocks import Clock
 
 from limner_shared.circuit_breaker import Breaker
 from limner_shared.domain.jobs import Lane
-from limner_shared.errors import GenerationFailed, LimnerError, ModerationBlocked, OutOfMemory, RequestUnsupported
 from limner_shared.messaging.celery_app import queue_name, queue_names
-from limner_worker.runtime.admission import FAILURES_IN_A_ROW, Admission, queue_order
+from limner_worker.runtime.admission import Admission, queue_order
 
 MODELS = ["a", "b"]
 
@@ -134,19 +133,3 @@ def test_a_failing_blob_store_closes_all_queues_until_it_recovers(clock: Clock):
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.mark.parametrize("error", [RequestUnsupported(), OutOfMemory(), ModerationBlocked()])
-def test_requests_at_fault_never_pause_their_model_for_others(error: LimnerError):
-    admission = Admission(4, MODELS)
-    for _ in range(10 * FAILURES_IN_A_ROW):
-        assert not admission.model_failed("a", error)
-    assert admission.tripped() == []
-
-
-def test_failures_of_unknown_cause_pause_the_model_and_hand_back_what_fails_then():
-    admission = Admission(4, MODELS)
-    handed_back = [admission.model_failed("a", GenerationFailed()) for _ in range(FAILURES_IN_A_ROW + 2)]
-    assert handed_back == [False] * FAILURES_IN_A_ROW + [True] * 2
-    assert admission.tripped() == ["a"]
-    assert not admission.model_failed("a", RequestUnsupported()), "another worker would refuse it too"

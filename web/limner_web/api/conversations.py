@@ -13,7 +13,7 @@ from limner_shared.db.conversation_search import find_conversations
 from limner_shared.db.ledger.conversations import TITLE_CHARS
 from limner_shared.domain.conditions import STORABLE, Description
 from limner_shared.domain.conversation_views import ConversationList, ConversationView, TurnView
-from limner_shared.domain.inputs import MAX_IMAGE_CHARS, RequestedName
+from limner_shared.domain.inputs import MAX_IMAGE_CHARS, InputPicture, RequestedName
 from limner_shared.domain.jobs import MAX_SEED, JobRequest
 from limner_shared.domain.search_words import read_query
 from limner_shared.errors import Gone
@@ -58,6 +58,13 @@ class Message(BaseModel):
         le=1,
         allow_inf_nan=False,
         description="How far the picture may differ from `image`. Defaults to the earlier turn's, or 0.8.",
+    )
+    control_image: InputPicture | None = Field(
+        default=None,
+        description="For a model that follows one: the control picture, as `image`. Defaults to the earlier turn's.",
+    )
+    control_scale: float | None = Field(
+        default=None, allow_inf_nan=False, description="How strictly `control_image` is followed."
     )
     n: int | None = Field(default=None, ge=1, strict=True, description="The number of images.")
     seed: int | None = Field(

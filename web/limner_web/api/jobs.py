@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.ledger import Change
-from limner_shared.domain.jobs import JobRequest, JobSpec, JobState, Priority
+from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.domain.views import ExplanationView, JobView, Receipts, ReceiptView, Retried
-from limner_shared.errors import InvalidState, NotFound
+from limner_shared.errors import InvalidState
 from limner_web.auth import tenant_id
 from limner_web.explanation import explain
 from limner_web.intake import cancellation, submission
@@ -171,46 +171,6 @@ def get_receipts(job_id: str) -> Receipts:
         row = queries.job(session, tenant_id(), job_id)
         images = queries.images(session, [row.id])[row.id]
     return Receipts(items=[ReceiptView(image=i.id, sha256=i.sha256, receipt=dict(i.receipt)) for i in images])
-
-
-@bp.get("/<id:job_id>/preview")
-@bp.doc(
-    responses={
-        200: {"description": "A rough preview", "content": {"image/webp": {}}},
-        204: {"description": "There is no preview yet"},
-    }
-)
-def get_preview(job_id: str) -> Response:
-    """Retrieve a preview.
-
-    Returns a rough preview of a running job's first image. Workers make previews only while clients request them, about
-    once a second.
-    """
-    services = get_services()
-    with services.database.read() as session:
-        queries.job(session, tenant_id(), job_id)
-    preview = services.hints.request_preview(job_id)
-    answer = Response(preview, mimetype="image/webp") if preview else Response(status=204)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
-
-
-@bp.get("/<id:job_id>/input")
-@bp.doc(responses={200: {"description": "The picture that the job starts from", "content": {"image/png": {}}}})
-def get_input(job_id: str) -> Response:
-    """Retrieve the input of a job.
-
-    Returns the picture that the job starts from, as it was stored: in the job's size. It is deleted with the job, with
-    the job's images by retention, and with the job's conversation.
-    """
-    services = get_services()
-    with services.database.read() as session:
-        spec = JobSpec.read(queries.job(session, tenant_id(), job_id).spec)
-        if spec is None or spec.image is None or not queries.keeps_inputs(session, job_id):
-            raise NotFound(f"The job {job_id} has no input.")
-    answer = Response(services.storage.call(services.blobs.get_input, spec.image), mimetype="image/png")
-    answer.headers["Cache-Control"] = "private, max-age=3600"
-    return answer
 
 
 @bp.post("/<id:job_id>/replay")

@@ -46,6 +46,10 @@ class Parameters(BaseModel):
     seed: int | None = None
     style: str | None = None
     strength: float | None = None
+    control_image: str | None = None
+    control_scale: float | None = None
+    control_start: float | None = None
+    control_end: float | None = None
 
 
 class PictureCall(BaseModel):
@@ -78,9 +82,13 @@ def read_order(services: Services, tenant_id: str, call: PictureCall, card: Mode
         "scheduler": given.scheduler,
         "seed": given.seed,
         "style": given.style,
+        "control_image": given.control_image and _data_url(given.control_image),
+        "control_scale": given.control_scale,
+        "control_start": given.control_start,
+        "control_end": given.control_end,
     }
     if is_edit:
-        image = f"data:image/png;base64,{call.inputs}"  # the real type is read from the data
+        image = _data_url(call.inputs)
         width, height = _target(services, tenant_id, given.target_size, image, card)
         fields |= {"prompt": given.prompt, "image": image, "strength": given.strength}
     else:
@@ -93,6 +101,13 @@ def read_order(services: Services, tenant_id: str, call: PictureCall, card: Mode
     except ValidationError as error:
         raise renamed(error, names) from error
     return PictureOrder(request, names)
+
+
+def _data_url(picture: str) -> str:
+    """A picture as a data URL; clients send bare base64, and the id of a picture is one of this service."""
+    if picture.startswith(("data:", "img_", "job_")):
+        return picture
+    return f"data:image/png;base64,{picture}"  # the real type is read from the data
 
 
 def _refuse_combinations(given: Parameters, *, is_edit: bool) -> None:

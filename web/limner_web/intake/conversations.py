@@ -17,9 +17,10 @@ from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.errors import Gone, NotFound
 from limner_web import small_talk
+from limner_web.intake.earlier_pictures import EarlierPictures
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
-from limner_web.intake.submission import ConversationContext, StartPicture, submit
+from limner_web.intake.submission import ConversationContext, submit
 from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.services import Services
 
@@ -52,7 +53,7 @@ def add_message(
 ) -> str:
     """Add a message after the turn `after`, or after the newest turn; returns the new turn's id.
 
-    Without an image of its own it starts from the earlier turn's, unless `from_words`.
+    Without an image of its own it starts from the earlier turn's, unless `from_words`; likewise its control picture.
 
     Raises NotFound if `after` is not a turn of this conversation, and what `submit` raises.
     """
@@ -60,11 +61,11 @@ def add_message(
         queries.conversation(session, tenant_id, conversation_id)
         turns = queries.turns(session, conversation_id)
         parent = after or (turns[-1][0].id if turns else None)
-        start = None if from_words else _start_picture(session, turns, parent)
+        earlier = _earlier_pictures(session, turns, parent, from_words=from_words)
     # `place` holds only what the client sent: the newest turn may be this message, from an earlier try.
     place = f"{conversation_id} after {after or 'the newest'}{FROM_WORDS if from_words else ''}"
     context = _context(tenant_id, conversation_id, place, turns, parent, request.description or "")
-    return _add_turn(services, tenant_id, request, header, replace(context, start=start))
+    return _add_turn(services, tenant_id, request, header, replace(context, earlier=earlier))
 
 
 def edit_turn(
@@ -79,7 +80,7 @@ def edit_turn(
 ) -> str:
     """Add a new version of an earlier turn beside it; returns the new turn's id.
 
-    Without an image of its own it starts from that turn's, unless `from_words`.
+    Without an image of its own it starts from that turn's, unless `from_words`; likewise its control picture.
 
     Raises NotFound if the turn is not in this conversation, and what `submit` raises.
     """
@@ -89,10 +90,10 @@ def edit_turn(
         edited = next((turn for turn, _ in turns if turn.id == turn_id), None)
         if edited is None:
             raise NotFound(f"There is no turn {turn_id} in this conversation.")
-        start = None if from_words else _start_picture(session, turns, turn_id)
+        earlier = _earlier_pictures(session, turns, turn_id, from_words=from_words)
     place = f"{conversation_id} instead of {turn_id}{FROM_WORDS if from_words else ''}"
     context = _context(tenant_id, conversation_id, place, turns, edited.parent_id, request.description or "")
-    return _add_turn(services, tenant_id, request, header, replace(context, start=start))
+    return _add_turn(services, tenant_id, request, header, replace(context, earlier=earlier))
 
 
 def conditions_of(job: Job) -> Conditions | None:
@@ -126,14 +127,16 @@ def _retitle(session: Session, row: Conversation, first: str, message: str) -> N
         ledger.rename_conversation(session, row.id, ledger.title_of(message))
 
 
-def _start_picture(session: Session, turns: TurnRows, turn_id: str | None) -> StartPicture | None:
-    """What a turn starts from; None if it starts from words, or its input is no longer kept. Raises NotFound."""
+def _earlier_pictures(
+    session: Session, turns: TurnRows, turn_id: str | None, *, from_words: bool
+) -> EarlierPictures | None:
+    """The pictures that a turn was given; None if it was given none, or they are no longer kept. Raises NotFound."""
     path = _path(turns, turn_id)
     job = path[-1][1] if path else None
     spec = None if job is None else JobSpec.read(job.spec)
-    if job is None or spec is None or spec.image is None or not queries.keeps_inputs(session, job.id):
+    if job is None or spec is None or not queries.keeps_inputs(session, job.id):
         return None
-    return StartPicture(spec.image, spec.strength)
+    return EarlierPictures(job.id, spec, from_words)
 
 
 def _add_turn(

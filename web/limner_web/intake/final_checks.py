@@ -1,4 +1,4 @@
-"""The last two checks of a job before it is stored, which all APIs share: its text, and its input pictures."""
+"""The last checks of a job before it is stored, which all APIs share: what its model takes, its text, its pictures."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from limner_shared.domain.jobs import JobSpec
 from limner_web.services import Services
 
 
-def check_and_store_inputs(services: Services, tenant_id: str, spec: JobSpec, *, kept: str | None = None) -> JobSpec:
-    """Return the job with its input pictures stored, if its text is allowed.
-
-    `kept` is the digest of a stored input of the tenant, which the job may name as its image.
+def check_and_store_inputs(services: Services, tenant_id: str, spec: JobSpec) -> JobSpec:
+    """Return the job with its input pictures stored, if its model takes what it asks for and its text is allowed.
 
     Raises ModerationBlocked, InvalidRequest, StorageFull, StorageFailed, or Overloaded.
     """
-    return services.inputs.store(tenant_id, services.moderation.check(tenant_id, spec), kept)
+    if services.catalogue.get(spec.model).family == "diffusers":
+        services.unsupported.check(spec)
+    return services.inputs.store(tenant_id, services.moderation.check(tenant_id, spec))

@@ -23,6 +23,7 @@ from limner_shared.domain.replay import REPLAY_OF, replay_spec
 from limner_shared.errors import InvalidState
 from limner_shared.messaging.celery_app import publish
 from limner_shared.telemetry import bind_log_ids, get_logger, job_ids
+from limner_web.intake.earlier_pictures import EarlierPictures
 from limner_web.intake.final_checks import check_and_store_inputs
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import Repeat, submit_once
@@ -45,14 +46,6 @@ upgrade has the same one."""
 
 
 @dataclass(frozen=True, slots=True)
-class StartPicture:
-    """The stored input that an earlier turn starts from."""
-
-    digest: str
-    strength: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class ConversationContext:
     """The conversation that a job belongs to."""
 
@@ -68,8 +61,8 @@ class ConversationContext:
     """The model to use if the request names none."""
     waits: bool = False
     """Whether the request waits for the job's end."""
-    start: StartPicture | None = None
-    """What the job starts from if the request has no image and its model can start from one."""
+    earlier: EarlierPictures | None = None
+    """What the job is given if the request has no pictures of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +159,14 @@ def _new_job(
     """The job of a request, with its input pictures stored. Raises InvalidRequest."""
     if context is not None and request.model is None:
         request = request.model_copy(update={"model": context.model})
-    start = None if context is None else context.start
-    if start is not None and request.image is None and "image-to-image" in services.catalogue.get(request.model).tasks:
-        strength = start.strength if request.strength is None else request.strength
-        request = request.model_copy(update={"image": start.digest, "strength": strength})
+    if context is not None and context.earlier is not None:
+        request = context.earlier.complete(request, services.catalogue.get(request.model))
     card, spec = services.catalogue.resolve(request)
     not_before, retries = start_time(request, time.time()), retry_limit(card, request)
     webhook = job_webhook(services.targets, request) if webhook is None else webhook
     if context is not None:
         spec = spec.model_copy(update={"history": context.history})
-    spec = check_and_store_inputs(services, tenant_id, spec, kept=None if start is None else start.digest)
+    spec = check_and_store_inputs(services, tenant_id, spec)
     cost = card.cost(spec)
     return NewJob(
         spec,

@@ -23,6 +23,7 @@ from limner_web.services import Services
 AS_JSON: Final = frozenset(
     (
         *("n", "seed", "steps", "guidance", "guidance_rescale", "strength", "output_compression", "partial_images"),
+        *("control_scale", "control_start", "control_end"),
         *("stream", "fit", "interpret", "reproducible", "provenance", "expires_in", "max_retries"),
         *("adapters", "metadata"),
     )
@@ -48,7 +49,7 @@ def read_form() -> dict[str, Any]:
 
 
 def read_inputs(services: Services, tenant_id: str, fields: dict[str, Any]) -> tuple[dict[str, Any], Size | None]:
-    """Return the fields with one image and one mask as a job request has them, and the image's size if it is known.
+    """Return the fields with the pictures as a job request has them, and the image's size if it is known.
 
     OpenAI's mask is transparent where the image may change; a job's mask is white there. Raises InvalidRequest.
     """
@@ -64,7 +65,8 @@ def read_inputs(services: Services, tenant_id: str, fields: dict[str, Any]) -> t
         if size is not None and mask_size != size:
             raise refuse("mask", f"a mask of {_text(mask_size)} for an image of {_text(size)}", MASK_SIZES)
         mask = _data_url(services.pillow.call_for(tenant_id, transparent_area, data, "mask"))
-    return given | {"image": image, "mask": mask}, size
+    control = _source(services, tenant_id, "control_image", given.pop("control_image", None))
+    return given | {"image": image, "mask": mask, "control_image": control}, size
 
 
 def earlier_prompt(services: Services, tenant_id: str, image: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from limner_shared import metrics
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.unsupported import Unsupported
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
@@ -41,6 +42,8 @@ class ModelCache:
         self._loading: tuple[str, float] | None = None
         """The model that is being loaded, and since when."""
         self.cards: dict[str, ModelCard] = {}
+        self.unsupported: dict[str, Unsupported] = {}
+        """What each model does not take of requests, although its card does not say so."""
         self.fingerprints: Mapping[str, dict[str, Any]] = {}
         fingerprints: dict[str, dict[str, Any]] = {}
         for card in cards:
@@ -51,6 +54,8 @@ class ModelCache:
                 continue
             self.cards[card.name], self._sizes[card.name] = card, generator.nbytes
             fingerprints[card.name] = generator.fingerprint()
+            # The cards of the other families say all that they take.
+            self.unsupported[card.name] = getattr(generator, "unsupported", Unsupported())
             self._make_room(generator.nbytes, busy=())
             self._keep(card.name, generator)
             log.info("model loaded", model=card.name)

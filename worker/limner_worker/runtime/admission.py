@@ -16,14 +16,9 @@ from typing import Final
 
 from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.domain.jobs import Lane
-from limner_shared.errors import GenerationFailed, LimnerError, ResourceUnreadable
 from limner_shared.messaging.celery_app import lane_of, model_of
 from limner_shared.messaging.reports import STORE
 
-FAILURES_IN_A_ROW: Final = 8
-"""Consecutive failed jobs of one model after which the worker stops accepting its jobs."""
-OF_THE_MODEL: Final = (GenerationFailed, ResourceUnreadable)
-"""Errors that a model may cause. The others have a known cause elsewhere, such as what a request asks for."""
 MODEL_PAUSE_SECONDS: Final = 10.0
 STORE_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -41,10 +36,8 @@ class Admission:
         self._served: Mapping[str, int] | None = None
         self._mixed: Collection[str] = ()
         self._lock = threading.Lock()
-        self.model_breakers = {
-            model: Breaker(FAILURES_IN_A_ROW, MODEL_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS) for model in models
-        }
-        """The circuit breaker of each model."""
+        self.model_breakers = {model: Breaker(1, MODEL_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS) for model in models}
+        """The circuit breaker of each model; `model_trials` decides when one opens."""
         self.store_breaker = Breaker(1, STORE_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         """The circuit breaker of the picture store."""
         self.draining = False
@@ -115,18 +108,6 @@ class Admission:
         with self._lock:
             breakers = (self.store_breaker, self.model_breakers[model])
             return not self.draining and all(breaker.state is BreakerState.CLOSED for breaker in breakers)
-
-    def model_failed(self, model: str, error: LimnerError) -> bool:
-        """Record that a job of a model failed; return whether the job is to be handed back, because the model pauses.
-
-        Only an error that the model may cause counts: requests at fault never pause a model for the other tenants.
-        """
-        if not isinstance(error, OF_THE_MODEL):
-            return False
-        breaker = self.model_breakers[model]
-        paused = breaker.state is BreakerState.OPEN
-        breaker.failed()
-        return paused
 
     def tripped(self) -> list[str]:
         """Return the models whose circuit breaker is not closed, and `store` if that of the picture store is not."""

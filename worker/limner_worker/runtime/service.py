@@ -35,6 +35,7 @@ from limner_worker.runtime.draining import Draining
 from limner_worker.runtime.handing_back import hand_back
 from limner_worker.runtime.held_jobs import HeldJobs
 from limner_worker.runtime.leases import Leases
+from limner_worker.runtime.model_trials import ModelTrials
 from limner_worker.runtime.placement import Placement
 from limner_worker.runtime.progress import Reporter
 from limner_worker.runtime.watchdog import Watchdog
@@ -62,12 +63,13 @@ class WorkerService:
         self._database = database = Database.of(settings)
         self._hints = Hints(redis := connect(settings.redis_url))
         self._models = list(models.cards)
-        self._fingerprints = models.fingerprints
+        self._fingerprints, self._unsupported = models.fingerprints, models.unsupported
         self._blobs = blobs = Blobs(settings.resolved_blob_url, supervisor.working)
         self._held = held = HeldJobs()
         self._end_lock = threading.Lock()
         self._metrics_address = ""
         self._engine = Engine(models, self, supervisor, settings.checkpoint_seconds)
+        self._trials = ModelTrials(models.cards, admission.model_breakers, self._engine.submit)
         self._leases = Leases(settings, database, redis, held, supervisor, self._abort, self._report)
         self._claimer = Claimer(settings, database, admission, held, self._leases, supervisor, self._start_attempts)
         owner, on_drained = self._leases.owner, self._suspend_and_hand_back
@@ -146,16 +148,16 @@ class WorkerService:
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
         """Pass the pictures to the publisher."""
-        if finished := [job for job in jobs if self._held.finish(job)]:
+        if finished := [job for job in jobs if not self._trials.ended(job) and self._held.finish(job)]:
             model = finished[0].claim.spec.model
-            self._admission.model_breakers[model].succeeded()
+            self._trials.job_succeeded(model)
             self._publisher.publish(finished, self._fingerprints[model])
 
     def failed(self, job: JobRun, error: LimnerError) -> None:
         """Pass the error to the publisher. While the model's circuit breaker is open, hand the job back instead."""
-        if not self._held.finish(job):
+        if self._trials.ended(job, error) or not self._held.finish(job):
             return
-        if self._admission.model_failed(job.claim.spec.model, error):
+        if self._trials.job_failed(job.claim.spec.model, error):
             self._publisher.hand_back([job])
         else:
             self._publisher.fail(job, error)
@@ -167,7 +169,8 @@ class WorkerService:
 
     def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
         """Hand the jobs back, and open the model's circuit breaker."""
-        finished = [job for job in jobs if self._held.finish(job)]
+        left = [job for job in jobs if not self._trials.ended(job, GenerationFailed(reason))]
+        finished = [job for job in left if self._held.finish(job)]
         for model in {job.claim.spec.model for job in finished} & self._admission.model_breakers.keys():
             ids = job_ids(job.id for job in finished)
             log.error("model unavailable, handing its jobs back", model=model, reason=reason, jobs=ids)
@@ -272,7 +275,8 @@ class WorkerService:
     def _report(self, owner: str) -> WorkerReport:
         device, address, stalled = self._settings.device, self._metrics_address, self._supervisor.stalled()
         held, full = len(self._held), self._database.is_full
-        return worker_metrics.report(owner, device, self._models, held, self._admission, stalled, full, address)
+        found = worker_metrics.report(owner, device, self._models, held, self._admission, stalled, full, address)
+        return found.model_copy(update={"unsupported": self._unsupported})
 
     def _thread_failed(self, name: str, _error: BaseException) -> None:
         suspects = self._engine.suspects if name == "engine" else self._held.keys()

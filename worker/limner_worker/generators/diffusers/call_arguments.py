@@ -17,7 +17,7 @@ from PIL import Image
 from limner_shared.domain.card_fields import Control
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
-from limner_shared.domain.request_limits import DEFAULT_STRENGTH
+from limner_shared.domain.unsupported import FULL_STRENGTH, ignored
 from limner_shared.errors import RequestUnsupported
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.picture_arguments import END, SCALES, START, picture_arguments
@@ -29,7 +29,8 @@ DISTILLED_GUIDANCE: Final = "distilled_guidance_scale"
 NOTHING: Final = " "
 """The negative prompt of a request without one, for pipelines that have guidance only with one. The examples of
 Qwen-Image use it."""
-FULL_STRENGTH: Final = 1.0
+OPTIONAL: Final = ("guidance_rescale", "strength")
+"""Fields of requests that not every pipeline takes, and no card speaks of."""
 ROUNDING: Final = 1e-9
 """More than what floating-point numbers lose of the number of steps."""
 FROM_NOISE: Final = (*FLOWS, SCMScheduler)
@@ -149,6 +150,11 @@ class CallArguments:
             return min(strength, 1 - (1 + ROUNDING) / spec.steps)
         return strength
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The optional fields of requests that the call has no argument for."""
+        return tuple(field for field in OPTIONAL if field not in self.takes)
+
     def guide(self, own: Any, spec: JobSpec) -> None:
         """Set the request's guidance in the guiders of an image's own pipeline, if they take it."""
         if self.guided:
@@ -156,11 +162,8 @@ class CallArguments:
                 guider.guidance_scale = spec.guidance
 
     def _refuse_ignored(self, spec: JobSpec) -> None:
-        strength = spec.strength not in (None, DEFAULT_STRENGTH, FULL_STRENGTH)
-        ignored = {"guidance_rescale": spec.guidance_rescale > 0, "strength": strength}
-        for field, asked in ignored.items():
-            if asked and field not in self.takes:
-                raise RequestUnsupported(f"{field}: this model ({self.pipeline}) does not take it.")
+        for field in ignored(spec, self.missing):
+            raise RequestUnsupported(f"{field}: this model ({self.pipeline}) does not take it.")
 
 
 def _check_fixed(fixed: Mapping[str, Any], parameters: frozenset[str], pipeline: str) -> None:

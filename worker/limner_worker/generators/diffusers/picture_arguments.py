@@ -7,18 +7,13 @@ from typing import Any, Final
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.inputs import Task
+from limner_worker.generators.needed_pictures import needed
 
 CONTROLLING: Final = ("controlnet", "adapter")
 """Components that make a pipeline follow a control picture."""
 SCALES: Final = ("controlnet_conditioning_scale", "adapter_conditioning_scale")
 START: Final = "control_guidance_start"
 END: Final = "control_guidance_end"
-NEEDED: Final[dict[Task, tuple[str, ...]]] = {
-    "text-to-image": (),
-    "image-to-image": ("image",),
-    "inpainting": ("image", "mask"),
-}
-"""The pictures that each task needs."""
 
 
 def picture_arguments(pipeline: Any) -> dict[str, str]:
@@ -31,11 +26,6 @@ def picture_arguments(pipeline: Any) -> dict[str, str]:
     else:
         names = {"control_image": "image"}
     return {field: name for field, name in names.items() if name in takes}
-
-
-def needed(task: Task, card: ModelCard) -> tuple[str, ...]:
-    """Return the fields of the pictures that each request for a task gives."""
-    return NEEDED[task] if card.control is None else (*NEEDED[task], "control_image")
 
 
 def check_control(pipeline: Any, card: ModelCard) -> None:

@@ -72,6 +72,7 @@ class DiffusersPipeline:
         """The schedulers that make the steps of several images at once."""
         self._latent_preview: LatentPreview | None = None
         self._adapters = ActiveAdapters(self.pipeline)
+        self.unsupported = self._loaded.unsupported
         if card.adapters:
             self.pipeline.disable_lora()
 

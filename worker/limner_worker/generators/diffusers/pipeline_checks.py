@@ -20,7 +20,9 @@ from diffusers.schedulers.scheduling_sasolver import SASolverScheduler
 from diffusers.schedulers.scheduling_tcd import TCDScheduler
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 
+from limner_shared.domain.card_fields import Range
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.unsupported import ranges_of
 from limner_worker.generators.diffusers.picture_arguments import check_control
 
 FLOWS: Final = (FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler, FlowMatchLCMScheduler)
@@ -43,6 +45,8 @@ COPIED: Final = (
 PARALLEL: Final = "batch_step_no_noise"
 """The method of schedulers that make several steps of a picture at once."""
 TRIAL_STEPS: Final = 3
+MOST_TRIED: Final = 200
+"""The largest difference of a card's limits of which each number of steps is tried; each takes up to a millisecond."""
 FEW: Final = range(1, 9)
 """Steps that are tried to say what a scheduler takes instead."""
 
@@ -140,6 +144,15 @@ def _takes(cls: Any, config: Any, steps: int) -> bool:
     except Exception:  # noqa: BLE001 - a scheduler may raise anything for a number that it does not take
         return False
     return True
+
+
+def refused_steps(scheduler: Any, limits: Range) -> tuple[tuple[int, int], ...]:
+    """Return the numbers of steps within a card's limits that a scheduler refuses, as ranges; none of long ranges."""
+    first, last = int(limits.min), int(limits.max)
+    if last - first > MOST_TRIED:
+        return ()
+    kind: Any = scheduler.__class__
+    return ranges_of(steps for steps in range(first, last + 1) if not _takes(kind, scheduler.config, steps))
 
 
 def set_steps(scheduler: Any, steps: int) -> None:

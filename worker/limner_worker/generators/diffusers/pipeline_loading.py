@@ -23,6 +23,7 @@ from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.inputs import Task
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.unsupported import OWN, Unsupported
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, locate, require_hashes, weight_hashes
 from limner_worker.generators.diffusers.adapter_loading import load_adapter
@@ -35,10 +36,12 @@ from limner_worker.generators.diffusers.own_pipeline import (
     own_pipeline,
     own_scheduler,
 )
-from limner_worker.generators.diffusers.picture_arguments import check_pictures, needed, picture_arguments
-from limner_worker.generators.diffusers.pipeline_checks import check, explain, schedulers
+from limner_worker.generators.diffusers.picture_arguments import check_pictures, picture_arguments
+from limner_worker.generators.diffusers.pipeline_checks import check, explain, refused_steps, schedulers
+from limner_worker.generators.diffusers.text_lengths import limit_texts
 from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
 from limner_worker.generators.diffusers.weighted_prompts import check_weights, weigh
+from limner_worker.generators.needed_pictures import needed
 
 TASKS: Final = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
 SchedulerKey = tuple[str, str | None]
@@ -56,9 +59,9 @@ class LoadedPipeline:
 
     card: ModelCard
     pipeline: Any
-    pipelines: Mapping[str, Any]
+    pipelines: Mapping[Task, Any]
     """Pipelines by task."""
-    calls: Mapping[str, CallArguments]
+    calls: Mapping[Task, CallArguments]
     """What the call of each pipeline takes, by task."""
     schedulers: Mapping[SchedulerKey, Any]
     """The schedulers that a request may choose.
@@ -78,12 +81,13 @@ class LoadedPipeline:
             require_hashes(weights, card.sha256)
             check_files(folder)
             pipeline = _load(card, folder, device)
+            limit_texts(pipeline.components)
             check(pipeline, card)
             check_weights(pipeline, card)
             config = pipeline.scheduler.config
             kinds: dict[str | None, Any] = {None: pipeline.scheduler.__class__, **schedulers(pipeline, card)}
-            pipelines = {task: _variant(pipeline, task, card) for task in card.tasks}
-            calls = {task: CallArguments.of(each, card) for task, each in pipelines.items()}
+            pipelines: dict[Task, Any] = {task: _variant(pipeline, task, card) for task in card.tasks}
+            calls: dict[Task, CallArguments] = {task: CallArguments.of(each, card) for task, each in pipelines.items()}
             for each in pipelines.values():
                 each.set_progress_bar_config(disable=True)
             adapters = {name: load_adapter(pipeline, name, source) for name, source in card.adapters.items()}
@@ -110,6 +114,20 @@ class LoadedPipeline:
         vae: Any = getattr(self.pipeline, "vae", None)
         upcasts = bool(getattr(getattr(vae, "config", None), "force_upcast", False)) and vae.dtype is torch.float16
         return upcasts and any("force_upcast" in inspect.getsource(each.__class__) for each in self.pipelines.values())
+
+    @property
+    def unsupported(self) -> Unsupported:
+        """What the pipelines and schedulers do not take of requests, although the card does not say so."""
+        first = self.card.tasks[0]
+        found = {
+            name or OWN: refused_steps(prepared, self.card.steps)
+            for (task, name), prepared in self.schedulers.items()
+            if task == first
+        }
+        return Unsupported(
+            fields={task: call.missing for task, call in self.calls.items() if call.missing},
+            steps={name: ranges for name, ranges in found.items() if ranges},
+        )
 
     def call_of(self, task: ImageTask) -> tuple[Any, Any, dict[str, Any]]:
         """Return an image's own pipeline and scheduler, and the arguments of the pipeline's call.

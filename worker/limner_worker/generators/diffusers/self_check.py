@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.inputs import Task
-from limner_shared.domain.jobs import JobSpec
-from limner_shared.domain.request_limits import DEFAULT_STRENGTH
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import CallKind
 from limner_worker.generators.diffusers.input_effects import InputEffects
-from limner_worker.generators.diffusers.picture_arguments import needed, picture_arguments
+from limner_worker.generators.diffusers.picture_arguments import picture_arguments
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
 from limner_worker.generators.diffusers.pipeline_checks import explain
+from limner_worker.generators.needed_pictures import needed
+from limner_worker.generators.trial_images import trial_size, trial_tasks
 
 log = get_logger(__name__)
 
@@ -37,8 +37,6 @@ Pixels = NDArray[np.float32]
 
 VERSION: Final = 4
 """The version of this check; stored results of other versions are ignored."""
-PROMPTS: Final = ("a red apple", "two blue boats on a quiet sea")
-STEPS: Final = 2
 SCHEDULER_STEPS: Final = 4
 """Steps with which each scheduler of a card is tried: some call the denoiser twice a step, which overruns the tables of
 some pipelines."""
@@ -82,13 +80,13 @@ def _check_all_tasks(generator: DiffusersPipeline) -> list[str]:
     for task in card.tasks:
         try:
             with generator.without_text_cache():
-                expected = [generator.draw_alone(each) for each in _tasks(card, task)]
+                expected = [generator.draw_alone(each) for each in trial_tasks(card, task)]
         except Exception as error:
             _reraise_device_fault(error)
             hint = _hint(task, generator)
             raise CardError(f"{card.name}: {task} does not work with this pipeline: {explain(error)}{hint}") from error
         _check_pictures(card, task, expected)
-        InputEffects(generator, _tasks(card, task)[0], expected[0]).check()
+        InputEffects(generator, trial_tasks(card, task)[0], expected[0]).check()
         apart |= _check_task(generator, task, expected, apart)
     _check_schedulers(generator)
     return sorted(apart)
@@ -105,7 +103,7 @@ def _check_pictures(card: ModelCard, task: Task, pictures: Sequence[Pixels]) -> 
     """Raise CardError if the pipeline draws another size than it is asked for, as some do whatever they are given, or
     what is no picture.
     """
-    width, height = _size(card)
+    width, height = trial_size(card)
     if not all(np.isfinite(picture).all() for picture in pictures):
         cause = "its weights are damaged" + (", or need another dtype than float16" if card.dtype == "float16" else "")
         raise CardError(f"{card.name}: {task}: the picture's numbers are not finite: {cause}")
@@ -125,7 +123,7 @@ def _check_schedulers(generator: DiffusersPipeline) -> None:
         reason = ""
         for steps in (few, int(card.steps.default)):
             try:
-                generator.draw_alone(_tasks(card, card.tasks[0], scheduler=name, steps=steps)[0])
+                generator.draw_alone(trial_tasks(card, card.tasks[0], scheduler=name, steps=steps)[0])
                 break
             except Exception as error:  # noqa: BLE001 - a pipeline may raise anything
                 _reraise_device_fault(error)
@@ -146,7 +144,7 @@ def _check_task(generator: DiffusersPipeline, task: Task, expected: Sequence[Pix
         generator.unbatched_calls.update(apart)
         try:
             with generator.without_text_cache():
-                found = _batch(generator, _tasks(generator.card, task))
+                found = _batch(generator, trial_tasks(generator.card, task))
         except Exception as error:  # noqa: BLE001 - a module may raise anything over rows that it cannot combine
             _reraise_device_fault(error)
             reason = explain(error)
@@ -176,42 +174,6 @@ def _batch(generator: DiffusersPipeline, tasks: Sequence[ImageTask]) -> list[Pix
     finally:
         for state in states:
             state.close()
-
-
-def _size(card: ModelCard) -> tuple[int, int]:
-    """The smallest size, or one of up to twice its area that is not square: that shows whether sides are swapped."""
-    smallest = min(width * height for width, height in card.sizes)
-    small = [size for size in card.sizes if size[0] * size[1] <= 2 * smallest]
-    return min(small, key=lambda size: (size[0] == size[1], size[0] * size[1]))
-
-
-def _tasks(card: ModelCard, task: Task, *, scheduler: str | None = None, steps: int = 0) -> list[ImageTask]:
-    width, height = _size(card)
-    steps = steps or int(min(max(STEPS, card.steps.min), card.steps.max))
-    noise, fields = np.random.default_rng(0), needed(task, card)
-    tasks: list[ImageTask] = []
-    for seed, prompt in enumerate(PROMPTS):
-        spec = JobSpec(
-            prompt=prompt, model=card.name, width=width, height=height, steps=steps, seed=seed,
-            guidance=card.guidance.default, scheduler=scheduler,
-            strength=None if task == "text-to-image" else max(DEFAULT_STRENGTH, 1 / steps),
-            **dict.fromkeys(fields, "0" * 64), **_control(card, seed),
-        )  # fmt: skip
-        pictures: dict[str, Any] = {field: noise.integers(0, 255, (height, width, 3), np.uint8) for field in fields}
-        if "mask" in fields:
-            pictures["mask"] = np.zeros((height, width, 3), np.uint8)
-            pictures["mask"][:, width // 2 :] = 255
-        tasks.append(ImageTask(spec, seed, **pictures))
-    return tasks
-
-
-def _control(card: ModelCard, number: int) -> dict[str, Any]:
-    """How an image follows its control picture: each in its own way."""
-    if card.control is None:
-        return {}
-    scale = card.control.scale
-    scales = (scale.default or scale.max, (scale.min + scale.max) / 2)
-    return {"control_scale": scales[number], "control_end": 0.5 if card.control.interval and number else 1.0}
 
 
 def equal(found: Sequence[Pixels], expected: Sequence[Pixels], *, exact: bool) -> bool:

@@ -1,5 +1,5 @@
 // What can be done with a job and its pictures, on every page that shows them.
-import { ApiError, call, getJson, make, pictureUrl, send } from "./api.js";
+import { call, getJson, make, pictureUrl, send } from "./api.js";
 import { t } from "./i18n.js";
 import { put } from "./jobs.js";
 import { modelNamed } from "./model-list.js";
@@ -20,13 +20,13 @@ export function requestOf(job) {
   if (!request.guidance_rescale) delete request.guidance_rescale;
   if (job.candidates > 1) request.quality = "best";
   if (job.adapters?.length) request.adapters = job.adapters;
-  if (job.image || job.mask) {
-    const start = job.mask ? null : job.metadata?.[START];
-    if (!start) throw new ApiError(t("This picture was drawn from an uploaded one, which is needed to draw it again."), 0);
-    Object.assign(request, from(start, job.strength));
-  }
-  return request;
+  return { ...request, ...(job.image && startOf(job)), ...(job.mask && { mask: job.id }), ...(job.control_image && controlOf(job)) };
 }
+
+// What a job started from: the picture that was drawn, or, as the id of the job, the one that was sent.
+const startOf = ({ id, mask, strength, metadata }) => (!mask && metadata?.[START] ? from(metadata[START], strength) : { image: id, strength });
+
+const controlOf = ({ id, control_scale, control_start: start, control_end: end }) => ({ control_image: id, control_scale, ...(start > 0 && { control_start: start }), ...(end < 1 && { control_end: end }) });
 
 const from = (id, strength) => ({ image: id, strength, metadata: { [START]: id } });
 

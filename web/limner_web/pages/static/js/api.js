@@ -56,6 +56,9 @@ export async function call(path, options = {}) {
 
 export const getJson = async (path, options) => (await call(path, options)).json();
 
+// A picture that a job was given, by the field of its request.
+export const inputUrl = ({ id }, field = "image") => `${api}/jobs/${id}/input?field=${field}`;
+
 // Sends a request that changes something; `body` becomes JSON. Returns the response's JSON, or null without one.
 export async function send(method, path, body) {
   const json = body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };

@@ -1,5 +1,5 @@
 // The picture that the next message starts from: one that is brought with it, or that of the message before.
-import { api } from "./api.js";
+import { api, inputUrl } from "./api.js";
 import { $, $$ } from "./dom.js";
 import { acceptPictures, hasPictures } from "./drag.js";
 import { number, t } from "./i18n.js";
@@ -47,8 +47,6 @@ export function attachedFields() {
   const fields = { strength: Number(strength.value) };
   return picture.image ? { ...fields, image: picture.image, ...sizeOf(picture) } : fields;
 }
-
-export const inputUrl = ({ id }) => `${api}/jobs/${id}/input`;
 
 // The next message goes on from this job, and starts from what it starts from.
 export function goOnFrom(job) {

@@ -1,4 +1,5 @@
 // The picture that a model with a control network follows: chosen or dropped, with how strictly it is followed.
+import { inputUrl } from "./api.js";
 import { $ } from "./dom.js";
 import { hasPictures } from "./drag.js";
 import { form, modelChosen } from "./form.js";
@@ -8,7 +9,7 @@ import { fileOf, readPicture } from "./picture-file.js";
 const place = $(".control", form);
 const drop = $(".drop", place);
 const scale = form.elements.control_scale;
-let picture = null; // {image: a data URL, url}
+let picture = null; // {image: a data URL or the id of a job, url}
 let limits = null; // those of the model that is chosen
 
 // What the form's request takes from here. Without a picture the service says that the model needs one.
@@ -28,8 +29,15 @@ function show() {
 }
 
 function set(next) {
-  if (picture) URL.revokeObjectURL(picture.url);
+  if (picture?.url.startsWith("blob:")) URL.revokeObjectURL(picture.url);
   picture = next;
+  show();
+}
+
+// Takes the picture that a job followed, and how strictly; drops the one before if it followed none.
+export function followAs({ id, control_image: isGiven, control_scale }) {
+  set(isGiven ? { image: id, url: inputUrl({ id }, "control_image") } : null);
+  if (isGiven && limits) scale.value = control_scale;
   show();
 }
 

@@ -1,6 +1,6 @@
 // The conversation page: sends messages to the native API and shows each with its pictures.
-import { attachedFields, goOnFrom, inputUrl, setUpAttaching, showAttached } from "./attach.js";
-import { call, getJson, isSlowed, make, pictureUrl, send } from "./api.js";
+import { attachedFields, goOnFrom, setUpAttaching, showAttached } from "./attach.js";
+import { call, getJson, inputUrl, isSlowed, make, pictureUrl, send } from "./api.js";
 import { dock } from "./dock.js";
 import { $, $$, el, icon } from "./dom.js";
 import { t } from "./i18n.js";

@@ -15,7 +15,7 @@ import { follow } from "./live.js";
 import { setUpLooks } from "./looks.js";
 import { organiseMenu } from "./organise.js";
 import { setUpPresets } from "./presets.js";
-import { controlFields, setUpControl } from "./control.js";
+import { controlFields, followAs, setUpControl } from "./control.js";
 import { anyCanStart, setUpStart, startFields, startFrom } from "./start.js";
 import { suggestPrompt } from "./suggest-prompt.js";
 import { setUpSuggestions } from "./suggest.js";
@@ -75,6 +75,7 @@ async function draw() {
 function remix(job) {
   setMode("prompt");
   fillForm(job);
+  followAs(job);
   toast(t("Settings loaded"));
 }
 

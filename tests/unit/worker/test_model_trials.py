@@ -1,0 +1,88 @@
+"""Failures of a model's jobs: only a model that cannot draw a picture of the worker's own pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from tests.clocks import Clock
+from tests.models import CANVAS
+
+from limner_shared.circuit_breaker import Breaker, BreakerState
+from limner_shared.domain.cards import load_card
+from limner_shared.errors import GenerationFailed, LimnerError, ModerationBlocked, OutOfMemory, RequestUnsupported
+from limner_worker.engine.job_run import JobRun
+from limner_worker.runtime.model_trials import FAILURES_IN_A_ROW, ModelTrials
+
+UNKNOWN = GenerationFailed()
+
+
+class Trials:
+    """Trials of one model, and what was given to the engine."""
+
+    def __init__(self) -> None:
+        card = load_card(CANVAS)
+        self.clock, self.model, self.given = Clock(), card.name, list[JobRun]()
+        self.breaker = Breaker(1, 10, 60, self.clock)
+        self.trials = ModelTrials({card.name: card}, {card.name: self.breaker}, self._submit)
+
+    def _submit(self, jobs: Sequence[JobRun]) -> None:
+        self.given += jobs
+
+    def fail(self, times: int, error: LimnerError = UNKNOWN) -> list[bool]:
+        return [self.trials.job_failed(self.model, error) for _ in range(times)]
+
+
+@pytest.fixture
+def trials() -> Trials:
+    return Trials()
+
+
+@pytest.mark.parametrize("error", [RequestUnsupported(), OutOfMemory(), ModerationBlocked()])
+def test_errors_of_known_cause_never_try_or_pause_a_model(trials: Trials, error: LimnerError):
+    assert not any(trials.fail(10 * FAILURES_IN_A_ROW, error))
+    assert (trials.given, trials.breaker.state) == ([], BreakerState.CLOSED)
+
+
+def test_requests_that_fail_for_unknown_reasons_pause_no_model_that_draws(trials: Trials):
+    for _ in range(3):
+        assert not any(trials.fail(FAILURES_IN_A_ROW - 1))
+        assert trials.given == []
+        assert not any(trials.fail(5)), "what fails during a trial still fails as itself"
+        [trial] = trials.given
+        assert trials.breaker.state is BreakerState.CLOSED
+        assert trials.trials.ended(trial)
+        assert trials.breaker.state is BreakerState.CLOSED
+        trials.given.clear()
+
+
+def test_a_model_that_cannot_draw_its_trial_pauses_and_what_fails_then_is_handed_back(trials: Trials):
+    trials.fail(FAILURES_IN_A_ROW)
+    assert trials.trials.ended(trials.given[0], UNKNOWN)
+    assert trials.breaker.state is BreakerState.OPEN
+    assert trials.fail(2) == [True, True]
+    assert trials.fail(1, RequestUnsupported()) == [False], "another worker would refuse it too"
+    trials.clock.now += 10
+    assert trials.fail(1) == [False], "the first job after a pause fails as itself"
+    assert trials.breaker.state is BreakerState.TRIAL
+    assert trials.trials.ended(trials.given[1], UNKNOWN)
+    trials.clock.now += 19
+    assert trials.breaker.state is BreakerState.OPEN, "the failed trial did not double the pause"
+    trials.clock.now += 1
+    trials.fail(1)
+    assert trials.trials.ended(trials.given[2])
+    assert trials.breaker.state is BreakerState.CLOSED
+
+
+def test_a_success_between_failures_begins_the_count_anew(trials: Trials):
+    for _ in range(3):
+        trials.fail(FAILURES_IN_A_ROW - 1)
+        trials.trials.job_succeeded(trials.model)
+    assert trials.given == []
+
+
+def test_a_job_of_a_tenant_is_no_trial(trials: Trials):
+    trials.fail(FAILURES_IN_A_ROW)
+    job = JobRun(trials.given[0].claim, lambda: None)
+    assert not trials.trials.ended(job)
+    assert not trials.trials.ended(job, UNKNOWN)

@@ -1,0 +1,42 @@
+"""The pictures of an earlier message of a conversation, from which later messages go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.jobs import JobRequest, JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierPictures:
+    """The job of an earlier message that was given pictures, which are kept."""
+
+    job_id: str
+    spec: JobSpec
+    from_words: bool = False
+    """Whether the new message gives up what the earlier one starts from. It still follows its control picture."""
+
+    def complete(self, request: JobRequest, card: ModelCard) -> JobRequest:
+        """Return a request with the pictures that it lacks and its model takes."""
+        return request.model_copy(update=self._start(request, card) | self._control(request, card))
+
+    def _start(self, request: JobRequest, card: ModelCard) -> dict[str, Any]:
+        is_wanted = request.image is None and not self.from_words and "image-to-image" in card.tasks
+        if self.spec.image is None or not is_wanted:
+            return {}
+        return {"image": self.job_id, "strength": _first(request.strength, self.spec.strength)}
+
+    def _control(self, request: JobRequest, card: ModelCard) -> dict[str, Any]:
+        if self.spec.control_image is None or request.control_image is not None or card.control is None:
+            return {}
+        followed: dict[str, Any] = {"control_image": self.job_id}
+        if card.name == self.spec.model:  # another model has other limits
+            for field in ("control_scale", "control_start", "control_end"):
+                followed[field] = _first(getattr(request, field), getattr(self.spec, field))
+        return followed
+
+
+def _first(wanted: float | None, earlier: float | None) -> float | None:
+    return earlier if wanted is None else wanted

@@ -1,0 +1,91 @@
+"""Whether a model whose jobs fail for unknown reasons can still draw: before its circuit breaker opens, it draws a
+small picture of the worker's own. Only if that fails, the model is at fault, and not what the jobs ask for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from limner_shared.circuit_breaker import Breaker, BreakerState
+from limner_shared.db.ledger import Claim
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.jobs import Lane
+from limner_shared.errors import GenerationFailed, LimnerError, ResourceUnreadable
+from limner_shared.telemetry import get_logger
+from limner_worker.engine.job_run import JobRun
+from limner_worker.generators.trial_images import trial_tasks
+
+log = get_logger(__name__)
+
+FAILURES_IN_A_ROW: Final = 8
+"""Consecutive failed jobs of one model after which it is tried."""
+OF_THE_MODEL: Final = (GenerationFailed, ResourceUnreadable)
+"""Errors that a model may cause. The others have a known cause elsewhere, such as what a request asks for."""
+
+
+class ModelTrials:
+    """Counts the failures of each model, and tries it. Safe from any thread."""
+
+    def __init__(
+        self,
+        cards: Mapping[str, ModelCard],
+        breakers: Mapping[str, Breaker],
+        submit: Callable[[Sequence[JobRun]], None],
+    ) -> None:
+        """`submit` gives a trial to the engine, which reports its end as a job's."""
+        self._cards = cards
+        self._breakers = breakers
+        self._submit = submit
+        self._failures: Counter[str] = Counter()
+        self._running: dict[str, JobRun] = {}
+        self._lock = threading.Lock()
+
+    def job_failed(self, model: str, error: LimnerError) -> bool:
+        """Record that a job of a model failed; return whether the job is to be handed back, because the model pauses.
+
+        Only errors that the model may cause count. A job that a paused model was given on trial counts like many.
+        """
+        state = self._breakers[model].state
+        if not isinstance(error, OF_THE_MODEL):
+            return False
+        with self._lock:
+            self._failures[model] += 1
+            is_due = self._failures[model] >= FAILURES_IN_A_ROW or state is BreakerState.TRIAL
+            if state is BreakerState.OPEN or not is_due or model in self._running:
+                return state is BreakerState.OPEN
+            trial = self._running[model] = _trial(self._cards[model])
+        log.warning("trying a model whose jobs fail", model=model, failures=self._failures[model])
+        self._submit([trial])
+        return False
+
+    def job_succeeded(self, model: str) -> None:
+        """Record that a job of a model succeeded."""
+        with self._lock:
+            self._failures[model] = 0
+        self._breakers[model].succeeded()
+
+    def ended(self, job: JobRun, error: LimnerError | None = None) -> bool:
+        """Record the end of a trial; return whether the job was one."""
+        model = job.claim.spec.model
+        with self._lock:
+            if self._running.get(model) is not job:
+                return False
+            del self._running[model]
+            self._failures[model] = 0
+        if error is None:
+            self._breakers[model].succeeded()
+            log.info("the model draws: the jobs that failed are at fault", model=model)
+        else:
+            self._breakers[model].trip()
+            log.error("the model does not draw: its jobs wait", model=model, error=error.message)
+        return True
+
+
+def _trial(card: ModelCard) -> JobRun:
+    task = trial_tasks(card, card.tasks[0])[0]
+    trial = JobRun(Claim(f"trial of {card.name}", "", None, 1, 1, Lane.FIRST, task.spec), lambda: None)
+    trial.rows[0].task = task
+    return trial
