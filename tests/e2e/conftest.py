@@ -1,4 +1,4 @@
-"""One running service and one browser for all page tests; one service for the tests of all doors."""
+"""One running service and one browser for all tests of doors and pages."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ expect.set_options(timeout=20_000)  # a loaded machine draws slowly
 
 CARDS = Path(__file__).parents[1] / "models"
 EXAMPLE_CARDS = Path(__file__).parents[2] / "examples" / "cards"
+TRACER = Path(__file__).parent / "tracer.toml"
 
 
 @pytest.fixture(scope="package")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a service as `limner up` starts it, without keys; one of its models takes pictures.
+    """The address of a service as `limner up` starts it, without keys; some of its models take pictures.
 
     It also serves the example's card, and `sdxl`, which OpenAI's guide names.
     """
     port = free_port()
-    models, aliases = f"{CARDS},{EXAMPLE_CARDS}", ",".join([*OPENAI_NAMES, "sdxl=canvas"])
+    models, aliases = f"{CARDS},{EXAMPLE_CARDS},{TRACER}", ",".join([*OPENAI_NAMES, "sdxl=canvas"])
     data = tmp_path_factory.mktemp("doors") / "data"
     with limner_up(data, port, LIMNER_MODELS=models, LIMNER_MODEL_ALIASES=aliases):
         yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="package")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a running service."""
-    port = free_port()
-    with limner_up(tmp_path_factory.mktemp("up") / "data", port):
-        yield port
+def service(door: str) -> int:
+    """The port of that service."""
+    return int(door.rpartition(":")[2])
 
 
 @pytest.fixture(scope="package")
