@@ -124,9 +124,7 @@ def test_a_user_pauses_and_resumes_the_own_queue(service: int, open_page: Callab
 
 
 def test_the_operator_sees_the_workers_and_pauses_and_resumes_a_model(service: int, open_page: Callable[..., Page]):
-    page = open_page("/queue")
-    page.clock.install()
-    page.reload()
+    page = open_page("/queue", clock=True)
     worker = page.locator("#workers article")
     expect(worker).to_contain_text("limner-flow, limner-gan", timeout=30_000)
     expect(worker.get_by_role("heading")).to_have_text("cpu")
