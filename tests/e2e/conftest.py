@@ -1,4 +1,4 @@
-"""One running service and one browser for all page tests; one service for the tests of all doors."""
+"""One running service and one browser for all tests of doors and pages."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.settings import OPENAI_NAMES
 from tests.e2e.running import chromium, limner_up
+from tests.e2e.visitors import Visitors
 
 expect.set_options(timeout=20_000)  # a loaded machine draws slowly
 
 CARDS = Path(__file__).parents[1] / "models"
 EXAMPLE_CARDS = Path(__file__).parents[2] / "examples" / "cards"
+TRACER = Path(__file__).parent / "tracer.toml"
 
 
 @pytest.fixture(scope="package")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a service as `limner up` starts it, without keys; one of its models takes pictures.
+    """The address of a service as `limner up` starts it, without keys; some of its models take pictures.
 
     It also serves the example's card, and `sdxl`, which OpenAI's guide names.
     """
     port = free_port()
-    models, aliases = f"{CARDS},{EXAMPLE_CARDS}", ",".join([*OPENAI_NAMES, "sdxl=canvas"])
+    models, aliases = f"{CARDS},{EXAMPLE_CARDS},{TRACER}", ",".join([*OPENAI_NAMES, "sdxl=canvas"])
     data = tmp_path_factory.mktemp("doors") / "data"
     with limner_up(data, port, LIMNER_MODELS=models, LIMNER_MODEL_ALIASES=aliases):
         yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="package")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a running service."""
-    port = free_port()
-    with limner_up(tmp_path_factory.mktemp("up") / "data", port):
-        yield port
+def service(door: str) -> int:
+    """The port of that service."""
+    return int(door.rpartition(":")[2])
 
 
 @pytest.fixture(scope="package")
@@ -47,25 +47,29 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
+@pytest.fixture(scope="package")
+def visitors(browser: Browser) -> Visitors:
+    """The visitors of that browser."""
+    return Visitors(browser)
+
+
 @pytest.fixture
-def open_page(service: int, browser: Browser) -> Iterator[Callable[..., Page]]:
+def open_page(service: int, visitors: Visitors) -> Iterator[Callable[..., Page]]:
     """Opens a path of the service as a new visitor. An error that a script does not handle fails the test."""
-    contexts: list[BrowserContext] = []
     errors: list[Error] = []
 
     def note(error: Error) -> None:  # no method of a list: Playwright marks the function
         errors.append(error)
 
-    def visit(path: str = "/", *, port: int = service, **options: Any) -> Page:
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
+    def visit(path: str = "/", *, port: int = service, clock: bool = False, **options: Any) -> Page:
+        origin = f"http://127.0.0.1:{port}"
+        page = visitors.page(origin, options, clock=clock)
         page.on("pageerror", note)
-        page.goto(f"http://127.0.0.1:{port}{path}")
+        page.goto(origin + path)
         if options.get("java_script_enabled", True):
             expect(page.locator("[aria-busy=true]")).to_have_count(0)
         return page
 
     yield visit
-    for context in contexts:
-        context.close()
+    visitors.leave()
     assert errors == []

@@ -41,11 +41,10 @@ CHECKED = {
 
 
 @pytest.fixture(scope="module")
-def filled(door: str) -> int:
-    """The port of a service with pictures, of which one model takes pictures and masks."""
-    port = int(door.rpartition(":")[2])
-    fill(port, prompts=("red apple", "fox"), model="limner-gan")
-    return port
+def filled(service: int) -> int:
+    """The port of a service with pictures."""
+    fill(service, prompts=("red apple", "fox"), model="limner-gan")
+    return service
 
 
 @pytest.fixture

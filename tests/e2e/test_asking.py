@@ -24,12 +24,6 @@ OpenPage = Callable[..., Page]
 
 
 @pytest.fixture
-def canvas_port(door: str) -> int:
-    """The port of a service of which one model, Canvas, takes pictures and masks."""
-    return int(door.rpartition(":")[2])
-
-
-@pytest.fixture
 def photo(tmp_path: Path) -> Path:
     """A picture twice as wide as high."""
     file = tmp_path / "photo.jpg"
@@ -134,7 +128,7 @@ def test_without_a_worker_that_can_read_it_the_page_says_so_and_keeps_the_words(
 def test_a_model_that_draws_from_words_only_says_so(open_page: OpenPage) -> None:
     page = open_page()
     expect(page.get_by_text("This model draws from words only.")).to_be_visible()
-    expect(page.get_by_text("Start from a picture")).to_be_hidden()
+    expect(page.get_by_role("region", name="Start picture")).to_be_hidden()
 
 
 def start_from(page: Page, photo: Path) -> None:
@@ -149,9 +143,9 @@ def decoded(data_url: str) -> Image.Image:
 
 
 def test_a_mask_is_painted_erased_undone_and_sent_with_the_picture(
-    canvas_port: int, open_page: OpenPage, photo: Path
+    service: int, open_page: OpenPage, photo: Path
 ) -> None:
-    page = open_page(port=canvas_port)
+    page = open_page()
     start_from(page, photo)
     page.get_by_label("Change", exact=True).fill("0.5")
     page.get_by_label("Sampler").select_option("ddim")
@@ -178,7 +172,7 @@ def test_a_mask_is_painted_erased_undone_and_sent_with_the_picture(
     assert [mask.getpixel(point) for point in ((200, 256), (512, 256), (800, 256), (200, 30))] == [255, 0, 255, 0]
     assert (decoded(sent["image"]).size, sent["strength"], "metadata" in sent) == ((320, 160), 0.5, False)
     assert (sent["scheduler"], sent["adapters"]) == ("ddim", [{"name": "wash", "weight": 0.6}])
-    with Client(f"http://127.0.0.1:{canvas_port}") as client:
+    with Client(f"http://127.0.0.1:{service}") as client:
         job = client.job(accepted.value.json()["id"])
         assert job.image is not None
         assert job.mask is not None
@@ -188,10 +182,8 @@ def test_a_mask_is_painted_erased_undone_and_sent_with_the_picture(
     expect(page.get_by_role("slider", name="wash")).to_have_value("0.6")
 
 
-def test_a_picture_is_extended_beyond_its_edges_in_another_shape(
-    canvas_port: int, open_page: OpenPage, photo: Path
-) -> None:
-    page = open_page(port=canvas_port)
+def test_a_picture_is_extended_beyond_its_edges_in_another_shape(open_page: OpenPage, photo: Path) -> None:
+    page = open_page()
     start_from(page, photo)
     page.get_by_role("combobox", name="Size").select_option("64x64")
     page.get_by_role("button", name="Extend the picture beyond its edges").click()
@@ -212,8 +204,8 @@ def test_a_picture_is_extended_beyond_its_edges_in_another_shape(
 
 
 @pytest.mark.long
-def test_a_mask_is_painted_by_keyboard_alone(canvas_port: int, open_page: OpenPage, photo: Path) -> None:
-    page = open_page(port=canvas_port)
+def test_a_mask_is_painted_by_keyboard_alone(open_page: OpenPage, photo: Path) -> None:
+    page = open_page()
     start_from(page, photo)
     page.get_by_role("button", name="Paint a mask").press("Enter")
     painter = page.get_by_role("dialog", name="Mask painter")
@@ -231,10 +223,8 @@ def test_a_mask_is_painted_by_keyboard_alone(canvas_port: int, open_page: OpenPa
 
 
 @pytest.mark.long
-def test_a_mask_is_painted_by_touch_and_a_canceled_painter_changes_nothing(
-    canvas_port: int, open_page: OpenPage, photo: Path
-) -> None:
-    page = open_page(port=canvas_port, **PHONE)
+def test_a_mask_is_painted_by_touch_and_a_canceled_painter_changes_nothing(open_page: OpenPage, photo: Path) -> None:
+    page = open_page(**PHONE)
     page.locator(".settings summary").click()
     start_from(page, photo)
     page.get_by_role("button", name="Paint a mask").tap()
@@ -247,12 +237,12 @@ def test_a_mask_is_painted_by_touch_and_a_canceled_painter_changes_nothing(
     assert "mask" not in submitted(page)
 
 
-def test_a_drawn_picture_is_started_from_with_a_model_that_can(canvas_port: int, open_page: OpenPage) -> None:
-    with Client(f"http://127.0.0.1:{canvas_port}") as client:
+def test_a_drawn_picture_is_started_from_with_a_model_that_can(service: int, open_page: OpenPage) -> None:
+    with Client(f"http://127.0.0.1:{service}") as client:
         job = client.submit({"prompt": "a red square", "model": "canvas", "steps": 1})
         eventually(lambda: client.job(job.id).status == "succeeded")
         [image] = client.job(job.id).images
-    page = open_page(port=canvas_port)
+    page = open_page()
     page.locator(f"#{job.id}").get_by_role("button", name="More actions").click()
     page.get_by_role("menuitem", name="Start from this picture").click()
     expect(page.get_by_role("combobox", name="Model", exact=True)).to_have_value("canvas")
@@ -265,8 +255,8 @@ def test_a_drawn_picture_is_started_from_with_a_model_that_can(canvas_port: int,
     assert "image" not in submitted(page)
 
 
-def test_quality_best_is_chosen_with_its_price_where_the_model_has_it(canvas_port: int, open_page: OpenPage) -> None:
-    page = open_page(port=canvas_port)
+def test_quality_best_is_chosen_with_its_price_where_the_model_has_it(open_page: OpenPage) -> None:
+    page = open_page()
     model = page.get_by_role("combobox", name="Model", exact=True)
     quality = page.get_by_role("combobox", name="Quality")
     model.select_option("limner-flow")
@@ -280,9 +270,9 @@ def test_quality_best_is_chosen_with_its_price_where_the_model_has_it(canvas_por
     assert "quality" not in submitted(page)
 
 
-def test_a_file_that_is_no_picture_is_refused_in_words(canvas_port: int, open_page: OpenPage, tmp_path: Path) -> None:
+def test_a_file_that_is_no_picture_is_refused_in_words(open_page: OpenPage, tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("no picture")
-    page = open_page(port=canvas_port)
+    page = open_page()
     page.get_by_role("combobox", name="Model", exact=True).select_option("canvas")
     page.locator(".start input[type=file]").set_input_files(tmp_path / "notes.png")
     expect(page.get_by_text("“notes.png” is not a picture that this browser can read.")).to_be_visible()

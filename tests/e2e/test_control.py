@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from limner_client.local.embedded_valkey import free_port
-from tests.e2e.conftest import CARDS
-from tests.e2e.running import limner_up
-
-OpenPage = Callable[..., Page]
-CONTROL = "\n[control]\nscale = { min = 0.0, max = 1.5, default = 0.7 }\n"
-
-
-@pytest.fixture
-def tracer_port(tmp_path: Path) -> Iterator[int]:
-    """The port of a service with a model that follows control pictures."""
-    card = (CARDS / "canvas.toml").read_text().replace('"canvas"', '"tracer"').replace('"Canvas"', '"Tracer"')
-    (tmp_path / "tracer.toml").write_text(card + CONTROL)
-    port = free_port()
-    with limner_up(tmp_path / "data", port, LIMNER_MODELS=str(tmp_path / "tracer.toml")):
-        yield port
-
 
 def test_a_control_picture_is_sent_with_how_strictly_it_is_followed(
-    tracer_port: int, open_page: OpenPage, tmp_path: Path
+    open_page: Callable[..., Page], tmp_path: Path
 ) -> None:
     Image.new("RGB", (320, 160), "navy").save(tmp_path / "edges.png")
-    page = open_page(port=tracer_port)
+    page = open_page()
     section = page.get_by_role("region", name="Control picture")
     expect(section).to_be_hidden()
     page.get_by_role("combobox", name="Model", exact=True).select_option("tracer")

@@ -71,10 +71,8 @@ def test_what_a_message_was_understood_as_is_corrected_and_one_of_its_pictures_g
     expect(last.get_by_role("button", name="Prompt a blue car")).to_be_visible(timeout=60_000)
 
 
-def test_a_conversation_starts_from_a_picture_that_is_brought_kept_and_given_up(
-    door: str, open_page: Callable[..., Page]
-):
-    page = open_page("/conversation", port=int(door.rpartition(":")[2]))
+def test_a_conversation_starts_from_a_picture_that_is_brought_kept_and_given_up(open_page: Callable[..., Page]):
+    page = open_page("/conversation")
     page.locator(".attach input").set_input_files(photo())
     thumbnail = page.locator(".attached").get_by_role("img", name="The picture to start from")
     expect(thumbnail).to_be_visible()

@@ -15,12 +15,10 @@ from tests.processes import eventually
 OpenPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="module")
-def port(door: str) -> int:
-    """The port of a service with pictures, of which one model takes pictures."""
-    number = int(door.rpartition(":")[2])
-    fill(number, prompts=("fox", "ghost", "rocket"), model="limner-gan")
-    return number
+@pytest.fixture(scope="module", autouse=True)
+def pictures(service: int) -> None:
+    """Pictures to drag."""
+    fill(service, prompts=("fox", "ghost", "rocket"), model="limner-gan")
 
 
 @contextmanager
@@ -69,8 +67,8 @@ def drag(page: Page, source: Locator, target: Locator) -> None:
     expect(page.locator("html.dragging-pictures")).to_have_count(0)
 
 
-def test_selected_pictures_are_dragged_onto_a_new_board_and_taken_back(port: int, open_page: OpenPage) -> None:
-    page = open_page("/gallery", port=port)
+def test_selected_pictures_are_dragged_onto_a_new_board_and_taken_back(open_page: OpenPage) -> None:
+    page = open_page("/gallery")
     for index in (0, 2):
         page.locator(f".cell[data-index='{index}'] input").check(force=True)
     drag(page, page.locator(".cell[data-index='0'] button"), page.locator(".new-board"))
@@ -85,13 +83,13 @@ def test_selected_pictures_are_dragged_onto_a_new_board_and_taken_back(port: int
     expect(board).to_contain_text("2")
 
 
-def test_a_picture_can_be_dragged_before_it_has_loaded(port: int, open_page: OpenPage) -> None:
+def test_a_picture_can_be_dragged_before_it_has_loaded(open_page: OpenPage) -> None:
     waiting: list[Route] = []
 
     def hold(route: Route) -> None:
         waiting.append(route)
 
-    page = open_page("/gallery", port=port)
+    page = open_page("/gallery")
     page.route("**/api/v1/images/*", hold)
     page.reload()
     drag(page, page.locator(".cell[data-index='0'] button"), page.locator(".new-board"))
@@ -102,8 +100,8 @@ def test_a_picture_can_be_dragged_before_it_has_loaded(port: int, open_page: Ope
 
 
 @pytest.mark.long
-def test_a_picture_is_put_on_a_board_by_keyboard(port: int, open_page: OpenPage) -> None:
-    page = open_page("/gallery", port=port)
+def test_a_picture_is_put_on_a_board_by_keyboard(open_page: OpenPage) -> None:
+    page = open_page("/gallery")
     page.locator(".cell[data-index='3'] button").focus()
     page.keyboard.press("t")
     page.get_by_role("dialog").get_by_label("Tag").fill("typed")
@@ -112,8 +110,8 @@ def test_a_picture_is_put_on_a_board_by_keyboard(port: int, open_page: OpenPage)
 
 
 @pytest.mark.long
-def test_a_drawn_picture_is_dragged_onto_the_form_to_start_from_it(port: int, open_page: OpenPage) -> None:
-    page = open_page("/", port=port)
+def test_a_drawn_picture_is_dragged_onto_the_form_to_start_from_it(open_page: OpenPage) -> None:
+    page = open_page()
     drag(page, page.locator(".tile[data-state=succeeded] .mosaic button").first, page.locator("#ask textarea").last)
     start = page.get_by_role("img", name="The picture to start from")
     expect(start).to_be_visible()

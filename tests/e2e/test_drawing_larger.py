@@ -61,10 +61,10 @@ def test_a_model_that_enlarges_by_itself_draws_the_same_picture_larger(service: 
     expect(entry(page, tile)).to_have_count(0)  # the model has no larger size
 
 
-def test_a_model_that_starts_from_pictures_draws_again_from_the_smaller_one(door: str, open_page: OpenPage):
-    with Client(door) as client:
+def test_a_model_that_starts_from_pictures_draws_again_from_the_smaller_one(service: int, open_page: OpenPage):
+    with Client(f"http://127.0.0.1:{service}") as client:
         small, large = (drawn(client, "a boat", model="null", size=size) for size in ("8x8", "16x16"))
-        page = open_page(port=int(door.rpartition(":")[2]))
+        page = open_page()
         expect(entry(page, page.locator(f"#{large.id}"))).to_have_count(0)
         page.keyboard.press("Escape")
         page.locator(f"#{small.id} .mosaic button").click()

@@ -28,11 +28,8 @@ def requests_of(page: Page) -> list[str]:
 
 def paused(open_page: Callable[..., Page], path: str) -> Page:
     """A page whose clock the test moves on."""
-    page = open_page(path)
-    page.clock.install()
-    page.reload()
+    page = open_page(path, clock=True)
     page.clock.run_for(1000)
-    expect(page.locator("[aria-busy=true]")).to_have_count(0)
     return page
 
 

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from limner_client.client import Client
+from tests.e2e.bulks import submit_bulk
 from tests.e2e.keyboard import enter, press, tab_to
 
 OpenPage = Callable[..., Page]
@@ -17,9 +18,9 @@ OpenPage = Callable[..., Page]
 def test_a_picture_is_drawn_looked_at_and_deleted_by_keyboard_alone(open_page: OpenPage) -> None:
     page = open_page()
     page.keyboard.press("/")
-    page.keyboard.type("balloon")
+    page.keyboard.type("a balloon by keyboard")
     press(page, "Draw")
-    tile = page.locator(".tile").filter(has_text="balloon").first
+    tile = page.locator(".tile").filter(has_text="a balloon by keyboard")
     expect(tile).to_have_attribute("data-state", "succeeded", timeout=60_000)
     image = tile.locator(".mosaic button").get_attribute("aria-label")
     assert image is not None
@@ -57,9 +58,9 @@ def test_a_conversation_goes_on_from_the_second_picture_by_keyboard_alone(open_p
 def test_a_bulk_is_written_and_drawn_by_keyboard_alone(open_page: OpenPage) -> None:
     page = open_page("/bulk")
     enter(page, "Or write it here", "a keyboard apple\na keyboard pear")
-    press(page, "Draw 2 jobs")
-    expect(page.locator(".bulk").first).to_contain_text("2 jobs")
-    expect(page.locator(".bulk").first).to_contain_text("done", timeout=90_000)
+    card = submit_bulk(page, lambda: press(page, "Draw 2 jobs"))
+    expect(card).to_contain_text("2 jobs")
+    expect(card.locator(".badge")).to_have_text("done", timeout=90_000)
 
 
 @pytest.mark.long

@@ -15,7 +15,7 @@ def presets(page: Page) -> Locator:
 
 
 def test_settings_are_kept_under_a_name_and_loaded_renamed_and_deleted_in_another_browser(
-    service: int, open_page: Callable[..., Page]
+    open_page: Callable[..., Page],
 ):
     page = open_page()
     page.get_by_role("textbox", name="Prompt").fill("a ghost")
@@ -56,7 +56,7 @@ def test_settings_are_kept_under_a_name_and_loaded_renamed_and_deleted_in_anothe
     expect(dialog.locator(".nothing")).to_be_visible()
 
 
-def test_a_preset_is_replaced_by_its_name_and_that_can_be_undone(service: int, open_page: Callable[..., Page]):
+def test_a_preset_is_replaced_by_its_name_and_that_can_be_undone(open_page: Callable[..., Page]):
     page = open_page()
     dialog = presets(page)
     for number in ("2", "5"):

@@ -190,8 +190,9 @@ def test_a_prompt_is_suggested_for_a_dropped_picture_and_for_none_that_the_evalu
     drawing = page.request.get(sample).body()
     for picture, said in ((drawing, "It looks like"), (photo()["buffer"], "does not recognise this picture")):
         page.evaluate(drop, base64.b64encode(picture).decode())
-        page.get_by_role("button", name="Suggest a prompt").last.click()
+        page.get_by_role("button", name="Suggest a prompt").click()
         expect(page.get_by_text(said)).to_be_visible()
-    expect(prompt).to_have_value("red apple")
-    page.get_by_role("button", name="Undo").click()
-    expect(prompt).to_have_value("a ghost")
+        if picture is drawing:  # at once: the offer to undo goes away by itself
+            expect(prompt).to_have_value("red apple")
+            page.get_by_role("button", name="Undo").click()
+        expect(prompt).to_have_value("a ghost")
