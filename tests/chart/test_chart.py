@@ -234,12 +234,12 @@ def test_workers_scale_by_the_seconds_of_work_that_wait() -> None:
     objects = render(values_of("autoscaled"))
     cpu, gpu = of_kind(objects, "ScaledObject")
     assert (cpu["spec"]["minReplicaCount"], gpu["spec"]["minReplicaCount"]) == (1, 0)
-    [trigger] = cpu["spec"]["triggers"]
-    assert trigger["metadata"]["threshold"] == "30"
-    query = trigger["metadata"]["query"]
-    assert 'model=~"limner-flow|limner-gan"' in query
-    named = {name.removesuffix("_sum") for name in re.findall(r"limner_\w+", query)}
-    assert named <= set(ALL), "the query names a metric that does not exist"
+    assert [each["metadata"]["threshold"] for each in cpu["spec"]["triggers"]] == ["30", "1"]
+    for trigger in cpu["spec"]["triggers"]:
+        query = trigger["metadata"]["query"]
+        assert 'model=~"limner-flow|limner-gan"' in query
+        named = {name.removesuffix("_sum") for name in re.findall(r"limner_\w+", query)}
+        assert named <= set(ALL), "the query names a metric that does not exist"
     assert all("replicas" not in each["spec"] for each in of_kind(objects, "Deployment", "-worker-"))
 
 

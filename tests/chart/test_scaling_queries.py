@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -24,7 +26,7 @@ def test_prometheus_understands_the_query(tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
-    [trigger] = of_kind(render(values_of("autoscaled")), "ScaledObject")[0]["spec"]["triggers"]
+    [trigger, _] = of_kind(render(values_of("autoscaled")), "ScaledObject")[0]["spec"]["triggers"]
     rule = {"record": "work_seconds", "expr": trigger["metadata"]["query"]}
     rules = {"groups": [{"name": "chart", "rules": [rule]}]}
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules))
@@ -70,11 +72,13 @@ def test_prometheus_understands_the_query(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_query_for_postgresql_counts_the_jobs_that_no_pause_holds_back(database: Database) -> None:
-    [trigger] = of_kind(render(values_of("strict")), "ScaledObject")[0]["spec"]["triggers"]
+    [trigger, running] = of_kind(render(values_of("strict")), "ScaledObject")[0]["spec"]["triggers"]
 
-    def seconds() -> int:
+    def asked(trigger: dict[str, Any]) -> int:
         with database.read() as session:
             return session.execute(text(trigger["metadata"]["query"])).scalar_one()
+
+    seconds = partial(asked, trigger)
 
     card, spec = Catalogue.load((), "limner-flow").resolve(JobRequest.model_validate({"prompt": "an apple"}))
     with database.write() as session:
@@ -95,4 +99,7 @@ def test_the_query_for_postgresql_counts_the_jobs_that_no_pause_holds_back(datab
     assert seconds() == 10
     with database.write() as session:
         ledger.pause_bulk(session, bulk, paused=True)
-    assert seconds() == 0
+    assert (seconds(), asked(running)) == (0, 0)
+    with database.write() as session:
+        session.execute(update(Job).values(state="running", lease_until=0))
+    assert (seconds(), asked(running)) == (0, 1)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from limner_client.local.stack import SUPERVISOR, Stack
 from limner_client.local.worker_scaling import ScalingRules, WorkerScaling, seconds_of_work
-from limner_shared.db import pause_queries, queries, release_queries
+from limner_shared.db import fleet_queries, pause_queries, queries, release_queries
 from limner_shared.db.engine import Database
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.estimates import measure
@@ -49,9 +49,10 @@ class Autoscaler:
             with self._database.read() as session:
                 paused = pause_queries.paused(session)
                 waiting = sum(self._seconds(session, model, current, paused) for model in self._models)
+                drawing = not fleet_queries.running_by_model(session).keys().isdisjoint(self._models)
         except SQLAlchemyError:
             return
-        wanted = self._scaling.workers(now, current, waiting)
+        wanted = self._scaling.workers(now, current, waiting, drawing=drawing)
         if wanted != current:
             self._stack.tell(SUPERVISOR, f"{waiting:.0f} s of work wait: {wanted} workers instead of {current}")
             self._stack.scale(wanted)

@@ -118,6 +118,9 @@ def _redis(settings: Settings) -> Iterator[Check]:
     if info.get("maxmemory_policy") not in ("noeviction", None):
         advice = "Set maxmemory-policy noeviction: Redis must not evict queues."
         yield Check("redis memory", State.FAIL, str(info.get("maxmemory_policy")), advice)
+    elif "maxmemory" in info and not info["maxmemory"]:
+        advice = "Set maxmemory below the memory of its machine or container, so that the kernel does not end it."
+        yield Check("redis memory", State.WARN, "no limit", advice)
     yield from dispatcher_checks(dispatchers)
     yield from worker_checks(workers)
 

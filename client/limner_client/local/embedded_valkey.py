@@ -98,6 +98,7 @@ class EmbeddedValkey:
             "appendfsync": "everysec",
             "save": "",
             "maxmemory-policy": "noeviction",
+            "maxmemory": "1gb",  # then it refuses writes, which Limner does without
             "loglevel": "warning",
         }
         return [str(binary()), *(part for name, value in options.items() for part in (f"--{name}", value))]

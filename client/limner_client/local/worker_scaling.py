@@ -44,10 +44,14 @@ class WorkerScaling:
         self._rules = rules
         self._wanted: deque[tuple[float, int]] = deque()
 
-    def workers(self, now: float, current: int, waiting_seconds: float) -> int:
-        """Return the number of workers from `now` on, in seconds of any clock that never goes back."""
+    def workers(self, now: float, current: int, waiting_seconds: float, *, drawing: bool = False) -> int:
+        """Return the number of workers from `now` on, in seconds of any clock that never goes back.
+
+        While jobs are drawn (`drawing`), there is at least one.
+        """
         rules = self._rules
-        wanted = max(rules.least, min(rules.most, math.ceil(waiting_seconds / rules.target_seconds)))
+        needed = max(math.ceil(waiting_seconds / rules.target_seconds), int(drawing))
+        wanted = max(rules.least, min(rules.most, needed))
         close = current and abs(waiting_seconds / (rules.target_seconds * current) - 1) <= TOLERANCE
         if close and rules.least <= current <= rules.most:
             wanted = current

@@ -96,7 +96,7 @@ envFrom:
 
 {{- define "limner.volumes" -}}
 - { name: data, emptyDir: {} }
-- { name: tmp, emptyDir: {} }
+- { name: tmp, emptyDir: { sizeLimit: 5Gi } } # uploads, until they are stored
 {{- if .root.Values.cards }}
 - { name: cards, configMap: { name: {{ include "limner.name" .root }}-cards } }
 {{- end }}

@@ -61,6 +61,7 @@ def test_valkey_keeps_its_data_across_a_restart(server: EmbeddedValkey) -> None:
         client.set("kept", "yes")
         assert client.config_get("appendonly") == {"appendonly": "yes"}
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("maxmemory") == {"maxmemory": str(1 << 30)}
     server.stop()
     server.start()
     with redis_at(server.url) as client:

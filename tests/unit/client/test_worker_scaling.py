@@ -36,6 +36,14 @@ def test_a_pool_shrinks_to_what_the_cool_down_wanted_and_to_none_after_it() -> N
     assert scaling.workers(901, 4, 0) == 0
 
 
+def test_a_pool_keeps_one_worker_while_jobs_are_drawn() -> None:
+    scaling = WorkerScaling(RULES)
+    assert scaling.workers(0, 1, 0, drawing=True) == 1
+    assert scaling.workers(5000, 1, 0, drawing=True) == 1
+    assert scaling.workers(6000, 1, 0) == 1
+    assert scaling.workers(6601, 1, 0) == 0
+
+
 def test_a_pool_keeps_its_least_number() -> None:
     scaling = WorkerScaling(ScalingRules(least=2, most=4, cooldown_seconds=10))
     assert scaling.workers(0, 0, 0) == 2

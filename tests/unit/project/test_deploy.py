@@ -78,7 +78,7 @@ def test_our_services_read_a_file_of_settings_which_the_compose_file_does_not_ov
     }
     for name in ("migrate", "web", "dispatcher", "worker-gpu", "worker-cpu", "backup"):
         service = compose["services"][name]
-        assert set(service["environment"]) <= {f"LIMNER_{setting}" for setting in fixed}, name
+        assert set(service["environment"]) <= {"TMPDIR", *(f"LIMNER_{setting}" for setting in fixed)}, name
         assert service["env_file"] == [{"path": "limner.env", "required": False}], name
 
 
@@ -123,7 +123,8 @@ def test_containers_stop_after_the_time_that_their_processes_are_given(compose: 
 
     assert grace("web") > Settings.model_fields["web_shutdown_seconds"].default
     for worker in ("worker-gpu", "worker-cpu"):
-        assert grace(worker) > Settings.model_fields["shutdown_seconds"].default
+        of_worker = [Settings.model_fields[name].default for name in ("shutdown_seconds", "step_timeout_seconds")]
+        assert grace(worker) > sum(of_worker), "also the call that it awaits"
 
 
 def test_secrets_are_files_that_a_script_makes_once(compose: dict[str, Any], tmp_path: Path) -> None:
@@ -190,7 +191,15 @@ def test_redis_is_persistent_and_evicts_nothing(compose: dict[str, Any]) -> None
     *_, script = compose["services"]["redis"]["command"]
     for option in ("--appendonly yes", "--appendfsync everysec", "--maxmemory-policy noeviction"):
         assert option in script
+    limit = re.search(r"--maxmemory \$\{VALKEY_DATA:-(\d+)mb\}", script)
+    assert limit is not None
+    assert int(limit[1]) < 1024, "less than its container's memory"
     assert "$REDIS" not in script, "other processes can read arguments"
+
+
+def test_uploads_of_the_web_process_wait_on_disk(compose: dict[str, Any]) -> None:
+    web = compose["services"]["web"]
+    assert web["environment"]["TMPDIR"] in [volume.split(":")[1] for volume in web["volumes"]]
 
 
 def test_services_have_a_read_only_root_limits_and_no_capabilities(compose: dict[str, Any]) -> None:

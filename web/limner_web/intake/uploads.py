@@ -25,6 +25,8 @@ from limner_web.limits import MAX_FILES, MAX_IMAGE_BYTES
 from limner_web.services import Services
 
 PART_BYTES: Final = 4 << 20
+FORM_BYTES: Final = 64 << 10
+"""What a form has beside its file, at most."""
 QUOTA_LOCK: Final = "\x01files"
 """The key that uploads of one tenant lock while they count its files; no client can send it."""
 LATER_SECONDS: Final = 3600
@@ -37,9 +39,7 @@ def store_file(services: Services, tenant_id: str, body: IO[bytes], about: NewFi
     Of `about`, the id, the size, the parts and the SHA-256 are not used. Raises BodyTooLarge, TooManyRequests,
     StorageFull, StorageFailed, or IdempotencyConflict.
     """
-    with services.database.read() as session:
-        left = _room(services, session, tenant_id)
-    _require_room(left, 0)
+    left = require_room(services, tenant_id)
     new = _store_parts(services, body, replace(about, id=new_id("file"), size_bytes=0, parts=0), left)
 
     def create(session: Session) -> str:
@@ -58,6 +58,19 @@ def store_file(services: Services, tenant_id: str, body: IO[bytes], about: NewFi
     if file_id != new.id:
         delete_bytes(services, new.id, new.parts)
     return file_id
+
+
+def least_bytes(content_length: int | None) -> int:
+    """The least size of the file in a form of this length, of which the rest is small."""
+    return max(0, (content_length or 0) - FORM_BYTES)
+
+
+def require_room(services: Services, tenant_id: str, size: int = 0) -> Room:
+    """Return what a tenant may still keep. Raises TooManyRequests if a file of `size` bytes is more than that."""
+    with services.database.read() as session:
+        left = _room(services, session, tenant_id)
+    _require_room(left, size)
+    return left
 
 
 def read_file(services: Services, row: StoredFile) -> Iterator[bytes]:
