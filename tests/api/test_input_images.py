@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -288,6 +289,41 @@ def test_a_grey_picture_of_16_bits_keeps_its_values(field: str, size: tuple[int,
     assert abs(values.mean() - 127.5) < 2
     assert values[:, 0].max() < 4
     assert values[:, -1].min() > 251
+
+
+@pytest.mark.parametrize("size", [(64, 32), (1024, 512)])
+def test_a_picture_in_a_phones_colours_is_stored_in_those_of_models(size: tuple[int, int]):
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (200, 100, 100)).save(buffer, "PNG", icc_profile=display_p3())
+    red, green, blue = pixel(Image.open(io.BytesIO(fit(buffer.getvalue(), "image", (64, 32)))), 5, 5)
+    assert 210 <= red <= 222
+    assert max(green, blue) <= 100
+    damaged = io.BytesIO()
+    Image.new("RGB", size, (200, 100, 100)).save(damaged, "PNG", icc_profile=b"no profile")
+    assert pixel(Image.open(io.BytesIO(fit(damaged.getvalue(), "image", (64, 32)))), 5, 5) == (200, 100, 100)
+
+
+def display_p3() -> bytes:
+    """A profile with the primaries of Display P3 for D50, and a gamma of 2.2 (ICC.1:2001-04)."""
+
+    def xyz(*values: float) -> bytes:
+        return b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, round(2.2 * 256))
+    tags = {
+        b"wtpt": xyz(0.9642, 1.0, 0.8249),
+        b"rXYZ": xyz(0.51512, 0.24120, -0.00105),
+        b"gXYZ": xyz(0.29198, 0.69225, 0.04189),
+        b"bXYZ": xyz(0.15710, 0.06657, 0.78407),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+    }
+    place, table = 128 + 4 + 12 * len(tags), struct.pack(">I", len(tags))
+    for name, data in tags.items():
+        table += name + struct.pack(">II", place, len(data))
+        place += len(data)
+    head = struct.pack(">I4sI4s4s4s", place, b"\0" * 4, 0x02400000, b"mntr", b"RGB ", b"XYZ ") + bytes(12)
+    head += b"acsp" + bytes(28) + struct.pack(">iii", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + table + b"".join(tags.values())
 
 
 @pytest.mark.parametrize("size", [(3000, 1500), (1500, 3000), (2999, 1501)])

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from limner_shared.db import queries
 from limner_shared.db.engine import Database
@@ -19,6 +19,7 @@ from limner_shared.storage.blobs import Blobs
 from limner_web.limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from limner_web.serving.offload import OffloadPool
 
+SRGB: Final = ImageCms.createProfile("sRGB")
 OVERSAMPLING: Final = 2
 """An image is first reduced to this many times the needed size; the fitted result then looks the same."""
 DATA_URL: Final = re.compile(r"data:image/(?:png|jpeg|webp);base64,", re.IGNORECASE)
@@ -165,7 +166,7 @@ def _fit_image(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     factor = min(picture.width // needed[0], picture.height // needed[1])
     reduced = _reduce(picture, factor) if factor > 1 else picture
     ImageOps.exif_transpose(reduced, in_place=True)
-    return ImageOps.fit(_opaque(reduced), size, Image.Resampling.LANCZOS)
+    return ImageOps.fit(_opaque(_in_srgb(reduced)), size, Image.Resampling.LANCZOS)
 
 
 def _reduce(picture: Image.Image, factor: int) -> Image.Image:
@@ -197,6 +198,20 @@ def _in_bytes(picture: Image.Image) -> Image.Image:
     if not picture.mode.startswith("I"):
         return picture
     return picture.point(lambda value: value / 257).convert("L")
+
+
+def _in_srgb(picture: Image.Image) -> Image.Image:
+    """A picture in the colours that models were trained with: phones write Display P3. Of a damaged profile, nothing is
+    read.
+    """
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode not in ("RGB", "RGBA"):
+        return picture
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(picture, source, SRGB, outputMode=picture.mode) or picture
+    except (ImageCms.PyCMSError, OSError):
+        return picture
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

@@ -57,7 +57,7 @@ class ModelNames:
         if field not in INPUT_TASKS or "text-to-image" not in allowed:
             return error
         task = INPUT_TASKS[field]
-        able = ", ".join(name for name, card in self.names.items() if task in card.tasks)
+        able = ", ".join(name for name, card in self.names.items() if task in card.tasks and card.control is None)
         return InvalidRequest(f"{error.message} Models with {task}: {able or 'none here'}.", **error.details)
 
     def resolve(self, name: str | None) -> Resolved:

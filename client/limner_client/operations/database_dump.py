@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from sqlalchemy import URL, NullPool, create_engine, func, inspect, select, text
+from sqlalchemy import URL, FromClause, NullPool, create_engine, func, inspect, select, text
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import Database
@@ -47,8 +47,12 @@ def snapshot(url: str, file: Path) -> Iterator[Session]:
 
 def row_counts(session: Session) -> dict[str, int]:
     """The number of rows of every table."""
-    tables = Base.metadata.sorted_tables
-    return {table.name: session.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
+    return {table.name: row_count(session, table) for table in Base.metadata.sorted_tables}
+
+
+def row_count(session: Session, table: FromClause) -> int:
+    """The number of rows of a table."""
+    return session.scalar(select(func.count()).select_from(table)) or 0
 
 
 def table_names(url: str) -> list[str]:

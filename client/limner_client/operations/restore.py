@@ -12,8 +12,10 @@ from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from sqlalchemy import table
+
 from limner_client.local.stack import lock_data_dir
-from limner_client.operations.database_dump import POSTGRESQL, kind_of, load, row_counts, table_names
+from limner_client.operations.database_dump import POSTGRESQL, kind_of, load, row_count, table_names
 from limner_client.operations.manifest import BLOBS, Manifest, StoredObject, read_manifest, read_objects
 from limner_shared.db.engine import Database
 from limner_shared.db.postgresql_engine import parse
@@ -157,14 +159,15 @@ def _restore_database(url: str, manifest: Manifest, folder: Path, *, loaded: boo
 
 def _finish_database(url: str, manifest: Manifest) -> None:
     """Compare the numbers of rows, and upgrade an older schema."""
+    there = set(table_names(url))
     database = Database(url)
     try:
+        with database.read() as session:
+            found = {name: row_count(session, table(name)) for name in manifest.rows if name in there}
+        different = sorted(name for name, count in manifest.rows.items() if found.get(name, 0) != count)
+        if different:
+            raise ConfigurationError(f"The restored database has other rows than the backup: {different[0]}.")
         if is_current(database, url):
-            with database.read() as session:
-                found = row_counts(session)
-            different = sorted(name for name, count in manifest.rows.items() if found.get(name, 0) != count)
-            if different:
-                raise ConfigurationError(f"The restored database has other rows than the backup: {different[0]}.")
             return
     finally:
         database.dispose()

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,31 @@ def test_a_newer_backup_is_refused_and_an_older_one_is_upgraded(
     known = schema.known_revisions(another.resolved_database_url)
     schema.downgrade(another.resolved_database_url, known[1])
     assert "limner db upgrade" in run(another, "backup", str(tmp_path / "old"), code=2).output
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_backup_of_an_older_schema_that_lacks_rows_is_refused(
+    installed: Installation, another: Settings, tmp_path: Path
+) -> None:
+    from limner_client.operations.manifest import sum_of  # noqa: PLC0415
+    from limner_shared.db import schema  # noqa: PLC0415
+
+    folder = tmp_path / "backup"
+    run(installed.settings, "backup", str(folder))
+    manifest = manifest_of(folder)
+    dump = folder / manifest.dump.name
+    older = schema.known_revisions(installed.settings.resolved_database_url)[1]
+    schema.downgrade(f"sqlite:///{dump}", older)
+    with sqlite3.connect(dump) as database:
+        there = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        database.execute("DELETE FROM events")
+        database.commit()
+        database.execute("PRAGMA journal_mode = DELETE")  # all in the one file
+    rows = {name: count for name, count in manifest.rows.items() if name in there}
+    changed = manifest.model_copy(update={"dump": sum_of(dump), "schema_revision": older, "rows": rows})
+    (folder / MANIFEST).write_text(changed.model_dump_json())
+    assert "other rows than the backup: events" in run(another, "restore", str(folder), code=2).output
+    assert not (another.data_dir / "limner.db").exists()
 
 
 def test_a_restore_over_anything_is_refused(installed: Installation, another: Settings, tmp_path: Path) -> None:
