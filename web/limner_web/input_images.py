@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final, cast
 
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
@@ -19,7 +19,7 @@ from limner_shared.storage.blobs import Blobs
 from limner_web.limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from limner_web.serving.offload import OffloadPool
 
-SRGB: Final = ImageCms.createProfile("sRGB")
+SRGB: Final = ImageCms.ImageCmsProfile(cast("Any", ImageCms).createProfile("sRGB"))
 OVERSAMPLING: Final = 2
 """An image is first reduced to this many times the needed size; the fitted result then looks the same."""
 DATA_URL: Final = re.compile(r"data:image/(?:png|jpeg|webp);base64,", re.IGNORECASE)
