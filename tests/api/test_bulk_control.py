@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
@@ -17,7 +20,7 @@ from limner_shared.db.tables import Bulk, Job
 from limner_web.intake import bulk_submission
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
-from tests.api.test_bulks import JSONL, lines, post, rows
+from tests.api.test_bulks import JSONL, both_databases, lines, post, rows
 
 KEY = {"Idempotency-Key": "mine"}
 
@@ -34,6 +37,35 @@ def test_a_bulk_can_be_paused_and_resumed_until_it_is_canceled(client: ApiClient
     client.post(bulk["links"]["cancel"])
     refused = client.post(bulk["links"]["pause"])
     assert (refused.status_code, refused.json["code"]) == (409, "invalid_state")
+
+
+@both_databases
+def test_pauses_resumes_cancels_and_ends_of_jobs_at_once_leave_a_canceled_bulk_whose_counts_are_right(
+    app: App, database: Database
+):
+    bulk = post(app.test_client(), lines(*[{"prompt": "x"}] * 12)).json
+    with database.write() as session:
+        some = ledger.claim(session, [job["id"] for job in bulk_jobs(app.test_client(), bulk)[:6]], "a worker", 60)
+
+    def act(number: int) -> int:
+        if number < len(some):
+            with database.write() as session:
+                ledger.finish(session, [ledger.Result(some[number].id, some[number].attempt)])
+            return 200
+        action = "cancel" if number == 17 else ("pause", "resume")[number % 2]
+        return app.test_client().post(bulk["links"][action]).status_code
+
+    order = list(range(24))
+    random.Random(7).shuffle(order)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(act, order)) <= {200, 409}
+    with database.write() as session:
+        ledger.sweep_bulk(session, bulk["id"], 100)
+    with database.read() as session:
+        states = Counter(session.scalars(select(Job.state)))
+        row = session.scalars(select(Bulk)).one()
+    assert (row.state, states.keys() <= {"succeeded", "canceled"}) == ("canceled", True)
+    assert (row.succeeded, row.failed, row.canceled) == (states["succeeded"], 0, states["canceled"])
 
 
 def test_the_zip_contains_the_results_and_each_picture_named_by_its_line(client: ApiClient, app: App):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI, PermissionDeniedError, UnprocessableEntityError
+from sqlalchemy import select
 
 from limner_shared.db.accounts import audit
 from limner_shared.db.engine import Database
+from limner_shared.db.webhook_tables import WebhookSecret
+from limner_shared.db.webhooks import endpoints
 from tests.api.clients import ApiClient, App
+from tests.api.test_bulks import both_databases
 from tests.api.test_keys import make_key
 from tests.api.webhook_services import (
     DELIVERIES,
@@ -228,3 +233,36 @@ def test_a_repeated_request_makes_one_endpoint_and_rotates_a_secret_once(
     assert secrets[::2] == secrets[1::2]
     assert len(set(secrets)) == 3
     assert secret(path, {"overlap_seconds": 60}, {COUNT: "0"} if COUNT in first else {}) not in secrets
+
+
+@both_databases
+@pytest.mark.parametrize(
+    ("path", "body"), [("", {"name": "another"}), ("/rotate_secret", {"overlap_seconds": 5})], ids=["change", "rotate"]
+)
+def test_an_endpoint_that_is_deleted_during_a_change_of_it_is_not_found(
+    app: App, path: str, body: dict[str, Any], database: Database
+):
+    for number in range(6):
+        new = {"name": f"{number}", "url": "https://shop.example", "event_types": ["job.failed"]}
+        url = f"{ENDPOINTS}/{app.test_client().post(ENDPOINTS, json=new).json['id']}"
+
+        def send(count: int, url: str = url) -> int:
+            client = app.test_client()
+            return (client.delete(url) if count == 2 else client.post(url + path, json=body)).status_code
+
+        with ThreadPoolExecutor(5) as pool:
+            assert set(pool.map(send, range(5))) <= {200, 404, 410}
+    with database.read() as session:
+        assert session.scalars(select(WebhookSecret.owner_id)).all() == []
+
+
+@both_databases
+def test_endpoints_that_are_created_at_once_do_not_exceed_the_limit_together(app: App, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(endpoints, "MAX_ENDPOINTS", 3)
+
+    def create(number: int) -> int:
+        body = {"name": f"{number}", "url": "https://shop.example", "event_types": ["job.failed"]}
+        return app.test_client().post(ENDPOINTS, json=body).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(create, range(10))) == [201] * 3 + [422] * 7

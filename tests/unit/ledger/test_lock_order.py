@@ -14,7 +14,7 @@ from tests.unit.ledger.test_bulk_termination import lines
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
-from limner_shared.db.ledger import LOCAL_TENANT, Result, attempts
+from limner_shared.db.ledger import LOCAL_TENANT, Result, attempts, transitions
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobState
@@ -106,3 +106,28 @@ def test_two_workers_that_claim_unreadable_jobs_of_two_bulks_do_not_deadlock(
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(work, range(2))) == [0, 0]
     assert [count[JobState.FAILED] for count in counts(database)] == [2, 2]
+
+
+def test_two_workers_that_finish_jobs_of_two_bulks_in_opposite_orders_do_not_deadlock(
+    database: Database, bulks: list[list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    with database.write() as session:
+        for job_id in (bulks[0][0], bulks[1][0], bulks[1][1], bulks[0][1]):  # the order in which rows are updated
+            ledger.claim(session, [job_id], "a worker", 60)
+    count_end, begun, meeting = transitions.bulk_completed, set[Any](), Meeting(database)
+    second = meeting.before(count_end)
+
+    def count_one(session: Any, *args: Any) -> Any:
+        counted = (second if session in begun else count_end)(session, *args)
+        begun.add(session)
+        return counted
+
+    monkeypatch.setattr(transitions, "bulk_completed", count_one)
+
+    def work(line: int) -> int:
+        with database.write() as session:
+            return len(ledger.finish(session, [Result(jobs[line], 1) for jobs in bulks]))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(work, range(2))) == [2, 2]
+    assert [count[JobState.SUCCEEDED] for count in counts(database)] == [2, 2]

@@ -18,7 +18,7 @@ from limner_shared.db.ledger import Claim
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.jobs import JobRequest, JobSpec, Lane, Priority
-from limner_shared.errors import GenerationFailed, StorageFull
+from limner_shared.errors import GenerationFailed, StorageFailed, StorageFull
 from limner_shared.messaging.hints import Hints, connect
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
@@ -123,18 +123,24 @@ def test_a_job_without_a_picture_fails_alone(tmp_path: Path):
     assert (len(outcomes), failed) == (3, {"job-1"})
 
 
-def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("failure", [StorageFull, StorageFailed])
+def test_a_store_that_is_full_or_fails_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: type[StorageFull | StorageFailed]
+):
     monkeypatch.setattr(storing, "RETRY_SECONDS", 0)
-    blobs = FailingBlobs(tmp_path.as_uri(), [StorageFull(), StorageFull()])
+    blobs = FailingBlobs(tmp_path.as_uri(), [failure(), failure()])
     outcomes = storage(blobs).store(jobs(2))
     assert blobs.groups == [4, 4, 4]
     assert all(each.result is not None and each.result.error is None for each in outcomes)
 
 
-def test_a_worker_that_stops_hands_its_jobs_back_uncharged_if_the_disk_is_full(tmp_path: Path):
+@pytest.mark.parametrize("failure", [StorageFull, StorageFailed])
+def test_a_worker_that_stops_hands_its_jobs_back_uncharged_if_the_store_is_full_or_fails(
+    tmp_path: Path, failure: type[StorageFull | StorageFailed]
+):
     closing = threading.Event()
     closing.set()
-    blobs = FailingBlobs(tmp_path.as_uri(), [StorageFull()])
+    blobs = FailingBlobs(tmp_path.as_uri(), [failure()])
     outcomes = PictureStorage(blobs, Breaker(3, 1, 1), closing, encoder()).store(jobs(2))
     assert [(each.result, each.charged) for each in outcomes] == [(None, False)] * 2
 

@@ -263,8 +263,7 @@ def _view(row: WebhookEndpoint, secret_hint: str | None) -> EndpointView:
 
 def _with_secret(services: Services, endpoint_id: str) -> EndpointWithSecret:
     with services.database.write() as session:
-        row = endpoints.get(session, tenant_id(), endpoint_id)
-        secret = endpoints.current_secret(session, endpoint_id)
+        row, secret = endpoints.with_secret(session, tenant_id(), endpoint_id)
     return EndpointWithSecret(**_fields(row), signing_secret_hint=hint(secret), signing_secret=secret)
 
 
