@@ -65,7 +65,7 @@ stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer,
 
 images: ## Build the images with buildah; BASE_IMAGE=… names another base, ARGS=… further arguments of buildah
 	@command -v buildah >/dev/null || { echo 'buildah is not installed' >&2; exit 1; }
-	@for image in web/web web/backup worker/worker; do buildah bud --isolation chroot --target "$${image#*/}" \
+	@for image in web/web web/backup worker/worker; do buildah bud --isolation chroot --layers --target "$${image#*/}" \
 	$${BASE_IMAGE:+--build-arg BASE_IMAGE="$$BASE_IMAGE"} --build-arg REVISION="$$(git rev-parse HEAD)" $(ARGS) \
 	--file "deploy/$${image%/*}.Dockerfile" --tag "limner-$${image#*/}:0.1.0" . || exit 1; done
 
