@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from flask import Response
+from sqlalchemy import update
 
 from limner_shared.db.accounts import keys, tenants
-from limner_shared.db.engine import Database
+from limner_shared.db.accounts.usage import RECENT_SECONDS
+from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Bulk, Job
 from tests.api.clients import ApiClient, App
-from tests.api.fake_worker import start
+from tests.api.fake_worker import finish, start
 from tests.api.test_bulks import JSONL, both_databases, lines, rows
 
 JOB = {"prompt": "x"}
@@ -168,3 +170,18 @@ def test_an_overloaded_service_refuses_requests_and_reports_it_in_its_probes(mak
     for _ in range(3):
         assert client.get("/api/v1/models").status_code == 200, "a response did not release its slot"
     assert client.get("/readyz").json["load"]["requests"] == {"held": 0, "limit": 1}
+
+
+@both_databases
+def test_usage_counts_the_images_of_the_last_ten_minutes(
+    client: ApiClient, tenant: Callable[..., dict[str, str]], protected_app: App, database: Database
+):
+    headers = tenant("often")
+    ids = [client.post("/api/v1/jobs", json=JOB | {"n": 2}, headers=headers).json["id"] for _ in range(3)]
+    for job_id in ids[:2]:
+        finish(protected_app, start(protected_app, job_id), b"one", b"two")
+    assert client.get("/api/v1/usage", headers=headers).json["recent_images"] == 4
+    with database.write() as session:
+        session.execute(update(Job).where(Job.id == ids[0]).values(finished_at=now() - RECENT_SECONDS))
+    assert client.get("/api/v1/usage", headers=headers).json["recent_images"] == 2
+    assert client.get("/api/v1/usage", headers=tenant("other")).json["recent_images"] == 0

@@ -211,7 +211,7 @@ def _checked(page: Page) -> None:
     page.get_by_label("Or write it here").fill("prompt,n,style\nfox,2,3d\nghost,x,3d\nrocket,1,oil\n")
     expect(page.locator(".errors")).to_be_visible()
     expect(page.locator(".bulk").first).to_be_visible()
-    expect(page.locator("#estimate")).to_contain_text("cost units")
+    expect(page.locator("#estimate")).to_contain_text("times the work")
 
 
 def _busy(page: Page) -> None:
@@ -250,7 +250,7 @@ def _grid(page: Page) -> None:
     page.get_by_label("Columns: parameter").select_option("Steps")
     page.get_by_role("textbox", name="Columns: Steps").fill("1, 2, 4, 8")
     page.get_by_label("Rows: parameter").select_option("Style")
-    expect(page.locator("#estimate")).to_contain_text("cost units")
+    expect(page.locator("#estimate")).to_contain_text("times the work")
     page.get_by_role("button", name="Draw 16 pictures").click()
     expect(page.locator("#grid img")).to_have_count(16, timeout=180_000)
     eventually(lambda: page.evaluate(SHOWN), 30)

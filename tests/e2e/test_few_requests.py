@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -61,15 +59,3 @@ def test_a_page_waits_as_long_as_the_service_says(open_page: Callable[..., Page]
     for _ in range(60):
         page.clock.run_for(1000)
     expect(page.locator("#problem")).to_be_hidden()
-
-
-def test_counts_of_a_full_page_of_jobs_say_that_there_may_be_more(open_page: Callable[..., Page]):
-    page = open_page("/queue")
-
-    def fill(route: Route) -> None:
-        job: dict[str, Any] = {"finished_at": datetime.now(UTC).isoformat(), "images": [{}]}
-        route.fulfill(json={"items": [job] * 100, "next": "job_0"})
-
-    page.route("**/api/v1/jobs?status=succeeded*", fill)
-    page.reload()
-    expect(page.locator("[data-figure=rate]")).to_have_text("100+")

@@ -44,7 +44,7 @@ def test_a_bulk_is_checked_line_by_line_and_then_followed_to_its_end(
 def test_the_services_own_errors_name_the_lines_of_the_file(open_page: Callable[..., Page]):
     page = open_page("/bulk")
     page.get_by_label("Or write it here").fill('{"prompt": "x"}\n\n{"prompt": "y", "colour": 1}\n')
-    expect(page.locator("#estimate")).to_contain_text("256 cost units")
+    expect(page.locator("#estimate")).to_contain_text("2 times the work of one picture")
     page.get_by_role("button", name="Draw 2 jobs").click()
     expect(page.locator(".errors tr")).to_contain_text(["Line 3colour"])
 
@@ -157,7 +157,7 @@ def test_a_grid_is_drawn_as_one_bulk_and_saved_as_one_picture(
     page.get_by_role("button", name="Draw", exact=True).click()
     expect(page.get_by_role("alert")).to_have_text("The prompt is missing.")
     page.get_by_label("Prompt", exact=True).fill("sunflower")
-    expect(page.locator("#estimate")).to_contain_text("cost units")
+    expect(page.locator("#estimate")).to_contain_text("6 times the work of one picture")
     page.get_by_role("button", name="Draw 6 pictures").click()
     expect(page.locator("#grid img")).to_have_count(6, timeout=120_000)
     expect(page.locator("#grid thead th")).to_have_text(["1", "2", "3"])

@@ -154,8 +154,8 @@ DECLARED: Final[dict[Route, str]] = {
     PAGE: """
         pages.index pages.account pages.bulk pages.conversation pages.gallery pages.grid pages.models pages.queue
     """,
-    Route(Body.FORM, Access.PAGE): "plain.draw plain.make_key",
-    Route(access=Access.PAGE_WITH_JOBS): "plain.job",
+    Route(Body.FORM, Access.PAGE): "forms.draw forms.make_key",
+    Route(access=Access.PAGE_WITH_JOBS): "forms.job",
     PUBLIC: """
         pages.docs openapi.spec links.get_linked_image assets.static languages.script session.sign_in oidc.begin
         oidc.complete

@@ -139,6 +139,7 @@ def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> Mod
         steps=card.steps.model_dump(),
         guidance=card.guidance.model_dump(),
         max_images=card.max_images,
+        default_cost=card.default_cost,
         candidates=card.candidates,
         max_prompt_chars=card.max_prompt_chars,
         max_retries=card.max_retries.model_dump(),

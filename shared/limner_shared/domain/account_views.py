@@ -138,6 +138,9 @@ class UsageView(BaseModel):
     accepted: list[DayJobs] = Field(description="The last 14 days, newest first, UTC.")
     queued: int = Field(description="Queued jobs. Counting stops at 100,000, or at `max_queued` if that is larger.")
     running: int = Field(description="Running jobs.")
+    recent_images: int = Field(
+        default=0, description="Images drawn in the last ten minutes. Counting stops at those of 10,000 jobs."
+    )
     limits: LimitsView
 
 

@@ -116,9 +116,14 @@ class ModelCard(BaseModel):
         return self.family in ("latent-flow", "one-step")
 
     @property
+    def default_cost(self) -> int:
+        """Cost units of one image of the default size with the default number of steps."""
+        return int(self.steps.default) * self.tokens(*self.sizes[0])
+
+    @property
     def small_cost(self) -> int:
-        """The largest cost of an interactive job: four images of the default size with the default number of steps."""
-        return int(4 * self.steps.default) * self.tokens(*self.sizes[0])
+        """The largest cost of an interactive job: four images with the default settings."""
+        return 4 * self.default_cost
 
     def cost(self, spec: JobSpec) -> int:
         """Cost units of a job: steps × tokens × images × candidates."""

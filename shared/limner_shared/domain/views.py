@@ -274,6 +274,7 @@ class ModelView(BaseModel):
     steps: dict[str, float]
     guidance: dict[str, float]
     max_images: int
+    default_cost: int | None = Field(default=None, description="Cost units of one image with the default settings.")
     candidates: int = Field(
         default=1, description="How many are drawn for each picture of quality `best`; 1: it has no such quality."
     )

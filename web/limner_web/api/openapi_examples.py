@@ -59,6 +59,7 @@ VALUES: Final[dict[str, Any]] = {
     "KnownNames.items": ["apple", "red apple", "sailboat"],
     "LaneView.lane": "normal",
     "ModelView.adapters": [],
+    "ModelView.default_cost": 128,
     "ModelView.guidance": {"min": 1, "max": 12, "default": 3},
     "ModelView.max_retries": {"min": 0, "max": 10, "default": 5},
     "ModelView.name": "limner-flow",

@@ -20,7 +20,8 @@ bp = APIBlueprint("usage", __name__, url_prefix="/api/v1/usage", tag="Account")
 def get_usage() -> UsageView:
     """Retrieve usage.
 
-    Returns the cost units granted and the jobs accepted per day, the queued and running jobs, and the tenant's limits.
+    Returns the cost units granted and the jobs accepted per day, the queued and running jobs, the images of the last
+    ten minutes, and the tenant's limits.
     """
     with get_services().database.read() as session:
         found = usage(session, tenant_id())
@@ -32,4 +33,11 @@ def get_usage() -> UsageView:
     )
     accepted = [DayJobs(day=date.fromisoformat(day), jobs=jobs) for day, jobs in found.accepted]
     days = [DayUsage(day=date.fromisoformat(day), cost=cost) for day, cost in found.days]
-    return UsageView(days=days, accepted=accepted, queued=found.queued, running=found.running, limits=limits)
+    return UsageView(
+        days=days,
+        accepted=accepted,
+        queued=found.queued,
+        running=found.running,
+        recent_images=found.recent_images,
+        limits=limits,
+    )

@@ -11,8 +11,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
-from limner_shared.db.engine import clock
-from limner_shared.db.tables import RUNNING, Job, Tenant, Usage
+from limner_shared.db.engine import clock, now
+from limner_shared.db.tables import FINISHED, RUNNING, Image, Job, Tenant, Usage
 from limner_shared.domain.ids import first_id
 
 DAYS: Final = 31
@@ -24,17 +24,21 @@ DAY_SECONDS: Final = 86_400
 ACCEPTED_DAYS: Final = 14
 ACCEPTED_COUNTED: Final = 10_000
 """Counting the jobs of one day stops here."""
+RECENT_SECONDS: Final = 600
+RECENT_COUNTED: Final = 10_000
+"""Counting the images of the last minutes stops after those of this number of jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountUsage:
-    """A tenant with its limits, cost units and accepted jobs by day (newest first), and numbers of jobs."""
+    """A tenant with its limits, cost units and accepted jobs by day (newest first), numbers of jobs, and new images."""
 
     tenant: Tenant
     days: Sequence[tuple[str, int]]
     accepted: Sequence[tuple[str, int]]
     queued: int
     running: int
+    recent_images: int
 
 
 def usage(session: Session, tenant_id: str) -> AccountUsage:
@@ -48,7 +52,15 @@ def usage(session: Session, tenant_id: str) -> AccountUsage:
         accepted=_accepted(session, tenant_id),
         queued=queries.queued_jobs(session, tenant_id, max(COUNTED, tenant.max_queued or 0)),
         running=session.scalar(running) or 0,
+        recent_images=_recent_images(session, tenant_id),
     )
+
+
+def _recent_images(session: Session, tenant_id: str) -> int:
+    """The images of jobs that ended in the last minutes, as far as retention has done nothing to those jobs yet."""
+    is_recent = (text(FINISHED), Job.forgotten == 0, Job.finished_at > now() - RECENT_SECONDS)
+    jobs = select(Job.id).where(Job.tenant_id == tenant_id, *is_recent).limit(RECENT_COUNTED).subquery()
+    return session.scalar(select(func.count()).select_from(Image).join(jobs, Image.job_id == jobs.c.id)) or 0
 
 
 def _accepted(session: Session, tenant_id: str) -> list[tuple[str, int]]:

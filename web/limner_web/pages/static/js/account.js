@@ -4,6 +4,7 @@ import { chart } from "./chart.js";
 import { $, el } from "./dom.js";
 import { number, t, tn } from "./i18n.js";
 import { showKeys } from "./keys.js";
+import { modelNamed } from "./model-list.js";
 import { showPrivacy } from "./privacy.js";
 import { attempt } from "./toast.js";
 import { showWebhooks } from "./webhooks.js";
@@ -29,13 +30,20 @@ function limitRow(title, now, most) {
   return el("tr", {}, el("td", {}, title), el("td", {}, now === undefined ? "–" : number(now)), el("td", {}, words, meter));
 }
 
-function showUsage({ days, accepted, queued, running, limits }) {
+// What a cost unit is worth: the price of one picture of the default model.
+async function priceNote() {
+  const { title, default_cost: cost } = await modelNamed();
+  return el("p", { className: "quiet" }, t("One picture of %(model)s with the default settings costs %(n)s cost units.", { model: title, n: number(cost) }));
+}
+
+async function showUsage({ days, accepted, queued, running, limits }) {
   const today = accepted[0].day;
   const now = { max_queued: queued, max_running: running, cost_per_day: days.length ? (days[0].day === today ? days[0].cost : 0) : undefined };
   const rows = LIMITS.map(([name, title]) => limitRow(title, now[name], limits[name]));
   const table = el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, t("Limit")), el("th", {}, t("Now")), el("th", {}, t("Most")))), el("tbody", {}, rows));
   const charts = [figure(t("Jobs a day"), jobsOf(accepted)), days.length > 0 && figure(t("Cost units a day"), costs(days))];
-  $("#usage").replaceChildren(...[table, ...charts, !days.length && el("p", { className: "quiet" }, t("Cost is counted for each day only where there is a daily limit."))].filter(Boolean));
+  const price = limits.cost_per_day !== null && await priceNote();
+  $("#usage").replaceChildren(...[table, price, ...charts, !days.length && el("p", { className: "quiet" }, t("Cost is counted for each day only where there is a daily limit."))].filter(Boolean));
   $("#usage").setAttribute("aria-busy", "false");
 }
 

@@ -11,7 +11,7 @@ const VARIATIONS = 4;
 const STRENGTH = 0.6;
 const REDRAWN = 0.35; // the strength at which a larger picture keeps to the smaller one
 const SAME_SHAPE = 0.02;
-const START = "started_from"; // in a job's metadata: the id of the picture that it started from
+export const START = "started_from"; // in a job's metadata: the id of the picture that it started from
 const KEPT = ["prompt", "negative_prompt", "model", "style", "width", "height", "steps", "guidance", "n", "scheduler", "guidance_rescale"];
 
 // The request that makes a job like this one, with a new random seed.

@@ -25,21 +25,36 @@ function guess(text) {
   return names.length > 1 && (names.includes("prompt") || names.includes("description")) ? "csv" : "text";
 }
 
-// One request a line, or one for each combination of its choices; at most one more than `most`, of which a line may have
-// any number. An empty line is nothing; an empty combination counts, because there may be as many of them.
+// One request a line, or one for each combination of its choices. A line that would be too many is not written out. An empty
+// line is nothing; an empty combination counts, because there may be as many of them.
 function fromText(text, most) {
   const found = [];
   let combined = 0;
   for (const [at, each] of text.split(/\r?\n/).entries()) {
     if (!each.trim()) continue;
-    for (const prompt of combinations(each)) {
-      combined += 1;
-      if (prompt) found.push({ line: at + 1, request: { prompt } });
-      else if (combined > most) found.push({ line: at + 1, message: t("A bulk may have at most %(n)s lines.", { n: number(most) }) });
-      if (combined > most) return found;
+    combined += combinationsIn(each);
+    if (combined > most) {
+      found.push({ line: at + 1, message: t("A bulk may have at most %(n)s lines.", { n: number(most) }) });
+      return found;
     }
+    for (const prompt of combinations(each)) if (prompt) found.push({ line: at + 1, request: { prompt } });
   }
   return found;
+}
+
+// How many there are: each group of choices multiplies them. Braces without a choice, and around such, are text.
+function combinationsIn(text) {
+  const open = [];
+  let product = 1;
+  for (const sign of text) {
+    if (sign === "{") open.push({ choices: 1, isText: false });
+    if (sign === "|" && open.length) open.at(-1).choices += 1;
+    if (sign !== "}" || !open.length) continue;
+    const { choices, isText } = open.pop();
+    if (choices > 1 && !isText) product *= choices;
+    else if (open.length) open.at(-1).isText = true;
+  }
+  return product;
 }
 
 // The texts that `a {red|blue} fox` stands for.

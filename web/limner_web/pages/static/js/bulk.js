@@ -47,7 +47,7 @@ function showChecked(errors) {
   update();
 }
 
-const showEstimate = bulkEstimate($("#estimate"));
+const showEstimate = bulkEstimate($("#estimate"), (name) => models.find((model) => (name ? model.name === name : model.default)));
 
 function update() {
   const ready = read?.requests.length || 0;

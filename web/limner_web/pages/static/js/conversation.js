@@ -1,12 +1,12 @@
 // The conversation page: sends messages to the native API and shows each with its pictures.
 import { attachedFields, goOnFrom, setUpAttaching, showAttached } from "./attach.js";
 import { call, getJson, inputUrl, isSlowed, make, pictureUrl, send } from "./api.js";
+import { foldTalks, listTalks, setUpTalks } from "./conversation-list.js";
 import { dock } from "./dock.js";
 import { $, $$, el, icon } from "./dom.js";
 import { t } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
-import { foldTalks, listTalks, setUpTalks } from "./talks.js";
 import { modelsLink, shortcomings } from "./shortcomings.js";
 import { understoodChips } from "./understood.js";
 import { ended, fileName, formatName, status } from "./words.js";

@@ -2,7 +2,7 @@
 import { getJson } from "./api.js";
 import { costFields, write } from "./cost.js";
 import { $ } from "./dom.js";
-import { form, readForm } from "./form.js";
+import { form, modelChosen, readForm } from "./form.js";
 import { watch } from "./jobs.js";
 import { ended } from "./words.js";
 
@@ -16,7 +16,7 @@ async function show() {
   const query = new URLSearchParams(costFields(readForm()));
   const turn = ++asked;
   const told = await getJson(`estimate?${query}`).catch((error) => { if (error.status === undefined) throw error; return null; });
-  if (turn === asked) write(area, told); // drawing says what is wrong
+  if (turn === asked) write(area, told, modelChosen()); // drawing says what is wrong
 }
 
 function showIn(milliseconds) {

@@ -12,7 +12,7 @@ const DRAFT = "limner-draft"; // the studio's
 const form = $("#plan");
 const fields = form.elements;
 const list = JSON.parse($("#models").textContent);
-const modelNamed = (name) => list.find((model) => model.name === name);
+export const modelNamed = (name) => list.find((model) => model.name === name);
 
 // --- the form --------------------------------------------------------------------------------------------------------------
 

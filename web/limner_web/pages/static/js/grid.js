@@ -4,7 +4,7 @@ import { getJson, make, send, thumbnailUrl } from "./api.js";
 import { bulkEstimate } from "./cost.js";
 import { $, el } from "./dom.js";
 import { drawGrid } from "./grid-picture.js";
-import { changeSeed, NAMES, readPlan, setUpPlan } from "./grid-plan.js";
+import { changeSeed, modelNamed, NAMES, readPlan, setUpPlan } from "./grid-plan.js";
 import { number, t, tn } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
@@ -32,7 +32,7 @@ const viewer = setUpViewer({
 
 // --- planning --------------------------------------------------------------------------------------------------------------
 
-const showEstimate = bulkEstimate($("#estimate"));
+const showEstimate = bulkEstimate($("#estimate"), modelNamed);
 
 function showPlan() {
   const { requests } = readPlan();

@@ -3,6 +3,7 @@ import { cancel, retry } from "./actions.js";
 import { call, getJson, isSlowed, send } from "./api.js";
 import { onReconnect } from "./connection.js";
 import { $, button, el } from "./dom.js";
+import { why } from "./explanation.js";
 import { number, t, tn } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
@@ -10,13 +11,11 @@ import { showFleet } from "./operator.js";
 import { openMenu } from "./menu.js";
 import { showOwnPause } from "./own-pause.js";
 import { attempt, toast } from "./toast.js";
-import { why } from "./why.js";
 import { count, ended, facts, status } from "./words.js";
 
 const REFRESH_MS = 8000; // while something changes
 const IDLE_MS = 30_000;
 const LOOK_MS = 1000;
-const RECENT_MS = 600_000;
 const PRIORITIES = ["high", "normal", "low"];
 const HEALTH = { ok: t("All well"), degraded: t("Updates are slow"), overloaded: t("At its limit"), unavailable: t("Not available") };
 const PRIORITY = { high: t("high priority"), normal: t("normal priority"), low: t("low priority") };
@@ -95,20 +94,15 @@ const figure = (name, value) => { $(`[data-figure=${name}]`).textContent = typeo
 const health = () => call("/readyz").then((answer) => answer.json(), (error) => { if (error.problem?.workers) return error.problem; throw error; });
 
 async function load() {
-  const [ready, usage, running, queued, recent, dead] = await Promise.all([
-    health(), getJson("usage"), getJson("jobs?status=running&limit=100"),
-    getJson("jobs?status=queued&limit=100"), getJson("jobs?status=succeeded&limit=100"), getJson("jobs?dead=true&limit=100"),
+  const [ready, usage, running, queued, dead] = await Promise.all([
+    health(), getJson("usage"), getJson("jobs?status=running&limit=100"), getJson("jobs?status=queued&limit=100"), getJson("jobs?dead=true&limit=100"),
   ]);
   const open = new Set([...running.items, ...queued.items].map(({ id }) => id));
   for (const job of jobs.values()) if (!open.has(job.id)) jobs.delete(job.id);
   [...running.items, ...queued.items].forEach(put);
   deadLetters = dead.items;
-  const since = Date.now() - RECENT_MS;
-  const finished = recent.items.filter((job) => new Date(job.finished_at) > since);
-  const pictures = finished.reduce((sum, { images }) => sum + images.length, 0);
-  const isCut = recent.next !== null && finished.length === recent.items.length; // more jobs may have finished since
   unlisted = Math.max(0, usage.queued - queued.items.length);
-  for (const [name, value] of [["running", usage.running], ["queued", usage.queued], ["rate", isCut ? `${number(pictures)}+` : pictures], ["workers", ready.workers.running]]) figure(name, value);
+  for (const [name, value] of [["running", usage.running], ["queued", usage.queued], ["rate", usage.recent_images], ["workers", ready.workers.running]]) figure(name, value);
   $("#figures").setAttribute("aria-busy", "false");
   showHealth(ready);
   draw();

@@ -3,10 +3,10 @@ import { again, cancel, menuOf, retry, vary } from "./actions.js";
 import { call, getJson, thumbnailUrl } from "./api.js";
 import { $, copyOf, el } from "./dom.js";
 import { makeDraggable } from "./drag.js";
+import { reasonOf, why } from "./explanation.js";
 import { t } from "./i18n.js";
 import { openMenu } from "./menu.js";
 import { isPartial, shortLabel, shortcomings, tellShortcomings } from "./shortcomings.js";
-import { reasonOf, why } from "./why.js";
 import { duration, ended, enlargeLabel, facts, status } from "./words.js";
 
 const PREVIEW_MS = 900;

@@ -2,7 +2,7 @@
 import { getJson } from "./api.js";
 import { $, el } from "./dom.js";
 import { t } from "./i18n.js";
-import { talkMenu } from "./talk-menu.js";
+import { talkMenu } from "./conversation-menu.js";
 import { attempt } from "./toast.js";
 
 const PAGE = 50;

@@ -22,7 +22,7 @@ from limner_web.pages.routes import account_page, require_sign_in, studio
 from limner_web.services import get_services
 from limner_web.view_builders import read_job_view
 
-bp = APIBlueprint("plain", __name__, enable_openapi=False)
+bp = APIBlueprint("forms", __name__, enable_openapi=False)
 bp.before_request(require_sign_in)
 
 TEXTS: Final = ("prompt", "negative_prompt", "model", "style", "quality")
@@ -35,12 +35,12 @@ def draw() -> Response:
     """Submit the form's job and show its page; for a problem, show the form again with what was entered."""
     values = {name: value.strip() for name, value in request.form.items()}
     try:
-        made = JobRequest.model_validate(_fields(values))
+        made = JobRequest.model_validate(_job_fields(values))
         job_id = submission.submit(get_services(), tenant_id(), made, JobHeaders(x_stainless_retry_count=0)).job_id
     except ValidationError as error:
-        return _again(values, problems.from_validation(error))
+        return _studio_again(values, problems.from_validation(error))
     except LimnerError as error:
-        return _again(values, error)
+        return _studio_again(values, error)
     return make_response(redirect(f"/jobs/{job_id}", HTTPStatus.SEE_OTHER))
 
 
@@ -82,7 +82,7 @@ def _account_again(wish: dict[str, str], scopes: list[str], error: LimnerError) 
     return make_response(account_page(wish | {"scopes": scopes}, error), error.status)
 
 
-def _fields(values: dict[str, str]) -> dict[str, Any]:
+def _job_fields(values: dict[str, str]) -> dict[str, Any]:
     """The request's fields. A number that cannot be read stays text, which the request's check refuses."""
     if not all(strict_json.is_storable(value) for value in values.values()):
         raise strict_json.refuse_text("prompt")
@@ -104,5 +104,5 @@ def _number(kind: type[int | float], text: str) -> float | str:
         return text
 
 
-def _again(values: dict[str, str], error: LimnerError) -> Response:
+def _studio_again(values: dict[str, str], error: LimnerError) -> Response:
     return make_response(studio(values, error), error.status)

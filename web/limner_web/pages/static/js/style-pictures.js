@@ -24,7 +24,7 @@ function show() {
   for (const input of row.querySelectorAll("input")) input.checked = input.value === list.value;
 }
 
-export function setUpLooks() {
+export function setUpStylePictures() {
   row.dataset.standsFor = "style";
   row.addEventListener("change", ({ target }) => {
     list.value = target.value;

@@ -1,4 +1,5 @@
 // The picture that the studio starts from: chosen, dropped, pasted or one that was drawn, with its strength and mask.
+import { START } from "./actions.js";
 import { pictureUrl } from "./api.js";
 import { $, $$ } from "./dom.js";
 import { acceptPictures, hasPictures } from "./drag.js";
@@ -9,7 +10,6 @@ import { forgetMask, maskAround, paintMask } from "./mask.js";
 import { fileOf, readPicture } from "./picture-file.js";
 import { attempt, toast } from "./toast.js";
 
-const START = "started_from"; // as in actions.js
 let picture = null; // {image: id or data URL, url, id}
 let mask = null; // a data URL
 
