@@ -34,3 +34,17 @@ def test_a_control_picture_is_sent_with_how_strictly_it_is_followed(
     assert "image" not in told
     page.get_by_role("button", name="Remove the control picture").click()
     expect(section.get_by_text("edges, depth or what else")).to_be_visible()
+
+    made = page.locator("#gallery > [id^=job_]").get_attribute("id")
+    tile = page.locator(f"#{made}")
+    tile.get_by_role("button", name="Remix").click()
+    shown = page.get_by_role("img", name="The picture to follow")
+    expect(shown).to_have_js_property("complete", value=True)
+    assert shown.evaluate("image => image.naturalWidth") > 0
+    expect(page.get_by_label("Control", exact=True)).to_have_value("1.2")
+    page.screenshot(path=tmp_path / "remixed.png")
+    with page.expect_request(lambda request: request.method == "POST" and request.url.endswith("/jobs")) as repeated:
+        tile.get_by_role("button", name="Again").click()
+    again: Any = repeated.value.post_data_json
+    assert (again["control_image"], again["control_scale"]) == (made, 1.2)
+    expect(page.locator("#gallery > [id^=job_]")).to_have_count(2)

@@ -130,8 +130,8 @@ def test_a_pipeline_whose_call_takes_no_seed_is_refused():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"arguments": {"ip_adapter_image": "face.png"}}, "ip_adapter_image needs an IP-Adapter and its picture"),
-        ({"arguments": {"ip_adapter_image_embeds": [1.0]}}, "ip_adapter_image_embeds needs an IP-Adapter"),
+        ({"arguments": {"ip_adapter_image": "face.png"}}, "ip_adapter_image is given by requests: name the IP-Adapter"),
+        ({"arguments": {"ip_adapter_image_embeds": [1.0]}}, "ip_adapter_image_embeds is given by requests"),
         ({"arguments": {"guidence_scale": 2.0}}, "Plain takes no guidence_scale"),
         ({"arguments": {"output_type": "pil"}}, "output_type is given by requests or the engine"),
         ({"argument": {"guidance_scale": 2.0}}, "options: argument: this family has `arguments` only"),

@@ -24,6 +24,8 @@ OVERSAMPLING: Final = 2
 """An image is first reduced to this many times the needed size; the fitted result then looks the same."""
 DATA_URL: Final = re.compile(r"data:image/(?:png|jpeg|webp);base64,", re.IGNORECASE)
 BAND_ROWS: Final = 256
+REFERENCES: Final = "reference_images"
+LONGEST_REFERENCE: Final = 4
 SIDEWAYS: Final = 5
 """From this value on, an EXIF orientation swaps width and height."""
 OPAQUE: Final = 128
@@ -53,7 +55,7 @@ class Inputs:
             data = self._read(tenant_id, field, value)
             fitted = self._pillow.call_for(tenant_id, fit, data, field, (spec.width, spec.height))
             stored[field] = self._storage.call(self._blobs.put_input, fitted)
-        return spec.model_copy(update=stored) if stored else spec
+        return spec.with_inputs(stored) if stored else spec
 
     def small(self, tenant_id: str, field: str, value: str, side: int) -> bytes:
         """An image that a client gives, as a square PNG of this side in pixels, cut from its middle; nothing is stored.
@@ -127,10 +129,14 @@ def fit(data: bytes, field: str, size: tuple[int, int]) -> bytes:
     """Return an image file as an RGB PNG of `size` (width, height in pixels).
 
     The image is turned upright as its EXIF data says, its transparency is laid over white, and its center is cropped to
-    the new aspect ratio. Raises InvalidRequest, which names the field.
+    the new aspect ratio; a reference picture keeps its own, and is no larger. Raises InvalidRequest, which names the
+    field.
     """
     with opened(data, field) as picture:
-        fitted = _fit_mask(picture, size) if field == "mask" else _fit_image(picture, size)
+        if field.startswith(REFERENCES):
+            fitted = _fit_reference(picture, field, max(size))
+        else:
+            fitted = _fit_mask(picture, size) if field == "mask" else _fit_image(picture, size)
     return _png(fitted)
 
 
@@ -167,6 +173,16 @@ def _fit_image(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     reduced = _reduce(picture, factor) if factor > 1 else picture
     ImageOps.exif_transpose(reduced, in_place=True)
     return ImageOps.fit(_opaque(_in_srgb(reduced)), size, Image.Resampling.LANCZOS)
+
+
+def _fit_reference(picture: Image.Image, field: str, side: int) -> Image.Image:
+    """The whole image, with no side longer than `side` pixels."""
+    if max(picture.size) > LONGEST_REFERENCE * min(picture.size):
+        raise _refuse(field, f"a reference picture may be at most {LONGEST_REFERENCE} times as long as wide")
+    turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS
+    width, height = (picture.height, picture.width) if turned else picture.size
+    factor = min(1.0, side / max(width, height))
+    return _fit_image(picture, (max(1, round(width * factor)), max(1, round(height * factor))))
 
 
 def _reduce(picture: Image.Image, factor: int) -> Image.Image:

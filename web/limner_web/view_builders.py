@@ -15,7 +15,8 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conversation_views import ConversationView, ReplyView, TurnView
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.pauses import PauseKind
-from limner_shared.domain.views import ControlView, JobView, ModelView, PauseNotice, ProgressView
+from limner_shared.domain.picture_views import ControlView, ReferenceView
+from limner_shared.domain.views import JobView, ModelView, PauseNotice, ProgressView
 from limner_shared.messaging.hints import Hints
 from limner_web import small_talk
 from limner_web.services import Services, get_services
@@ -146,6 +147,9 @@ def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> Mod
         negative_prompts=card.takes_negative_prompts,
         prompt_weights=card.prompt_weights,
         control=None if card.control is None else ControlView.model_validate(card.control.model_dump()),
+        reference=None
+        if card.reference is None
+        else ReferenceView.model_validate(card.reference.model_dump(include={"most", "scale"})),
         schedulers=list(card.schedulers),
         adapters=list(card.adapters),
         paused=None if pause is None else pause_notice(pause),

@@ -72,6 +72,8 @@ def data_url(file: Path | None) -> str | None:
 @click.option("--control-scale", type=float, help="How strictly the control picture is followed.")
 @click.option("--control-start", type=float, help="Follow it from this part of the steps on, 0 to 1.")
 @click.option("--control-end", type=float, help="Follow it up to this part of the steps, 0 to 1.")
+@click.option("--reference", type=PICTURE, multiple=True, help="Reference picture to take from; may be repeated.")
+@click.option("--reference-scale", type=float, help="How much is taken from the reference pictures.")
 @click.option("--strength", type=float, help="How much the input image changes, above 0 and at most 1; default 0.8.")
 @click.option("--not-before", metavar="TIME", help="Start at this time or later, such as 2026-12-24T18:00:00Z.")
 @click.option("--max-retries", type=int, help="Retries after an error that may pass. Default: the model's.")
@@ -89,6 +91,7 @@ def generate(
     image: Path | None,
     mask: Path | None,
     control: Path | None,
+    reference: tuple[Path, ...],
     server: str | None,
     key: str | None,
     unique: str | None,
@@ -99,6 +102,7 @@ def generate(
     text = "description" if describe else "prompt"
     request = {text: prompt, "negative_prompt": negative, "width": width, "height": height, **wanted}
     request |= {"image": data_url(image), "mask": data_url(mask), "control_image": data_url(control)}
+    request["reference_images"] = [data_url(each) for each in reference] or None
     request["unique"] = None if unique is None else {"key": unique}
     with make_client(server, key) as client:
         submitted = client.submit(request)

@@ -7,6 +7,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from limner_shared.domain.inputs import MAX_REFERENCES
+
 Quality = Literal["low", "medium", "high"]
 FACTORS: Final[dict[Quality, float]] = {"low": 0.5, "medium": 1.0, "high": 2.0}
 """The steps of each quality of a card that does not set them, as a multiple of its default."""
@@ -83,6 +85,16 @@ class Control(BaseModel):
 
     scale: Range = Field(default=Range(min=0, max=2, default=1), description="Limits of `control_scale`.")
     interval: bool = Field(default=True, description="Whether `control_start` and `control_end` may be given.")
+
+
+class Reference(BaseModel):
+    """The IP-Adapter by which a model takes reference pictures, and how they may be used."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    adapter: Source = Field(description="A folder with the adapter's weights, and its encoder in `image_encoder`.")
+    most: int = Field(default=1, ge=1, le=MAX_REFERENCES, description="How many `reference_images` a request may give.")
+    scale: Range = Field(default=Range(min=0, max=1, default=0.6), description="Limits of `reference_scale`.")
 
 
 class QualitySteps(BaseModel):

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from limner_shared.domain import request_limits
-from limner_shared.domain.card_fields import BatchSize, Control, QualitySteps, Range, Side, Source, StepRange
+from limner_shared.domain.card_fields import BatchSize, Control, QualitySteps, Range, Reference, Side, Source, StepRange
 from limner_shared.domain.conditions import Conditions, beyond, cut
 from limner_shared.domain.inputs import Task
 from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, SPEC_VERSION, JobRequest, JobSpec
@@ -60,6 +60,7 @@ class ModelCard(BaseModel):
     sha256: dict[str, str] = Field(default_factory=dict, description="Expected hashes of weight files, by file name.")
     tasks: tuple[Task, ...] = Field(default=("text-to-image",), min_length=1)
     control: Control | None = Field(default=None, description="Of diffusers: how its control network may be used.")
+    reference: Reference | None = Field(default=None, description="Of diffusers: the IP-Adapter for references.")
     schedulers: tuple[str, ...] = Field(
         default=(), description="Schedulers that a request may choose instead of the model's own."
     )
@@ -144,9 +145,10 @@ class ModelCard(BaseModel):
         by_seed = self.styles_by_seed if request.style is None else ()
         prompt, negative = self._prompt(request), self._negative_prompt(request)
         weighted = has_weights(prompt, negative)
+        given = self.control is not None or request.reference_images is not None
         drawn = request_limits.candidate_count(request, self.name, self.candidates)
         return JobSpec(
-            version=request_limits.spec_version(drawn, weighted=weighted, controlled=self.control is not None),
+            version=request_limits.spec_version(drawn, weighted=weighted, given=given),
             prompt=prompt,
             negative_prompt=negative,
             model=self.name,
@@ -167,6 +169,7 @@ class ModelCard(BaseModel):
             adapters=request_limits.requested_adapters(request.adapters, self.adapters),
             **request_limits.requested_inputs(request, self.name, self.tasks, int(steps)),
             **request_limits.requested_control(request, self.name, self.control),
+            **request_limits.requested_references(request, self.name, self.reference),
             reproducible=request.reproducible,
             provenance=request.provenance,
             description=request.description,
@@ -294,7 +297,9 @@ def load_card(file: Path) -> ModelCard:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise CardError(f"{file}: {reasons}") from error
     adapters = {name: _beside(file, source) for name, source in card.adapters.items()}
-    return card.model_copy(update={"source": _beside(file, card.source), "adapters": adapters})
+    reference = card.reference and card.reference.model_copy(update={"adapter": _beside(file, card.reference.adapter)})
+    beside = {"source": _beside(file, card.source), "adapters": adapters, "reference": reference}
+    return card.model_copy(update=beside)
 
 
 def _beside(card: Path, source: Source) -> Source:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import to_jsonable_python
 
 from limner_shared.domain.conditions import Beyond, Description, Turn
-from limner_shared.domain.inputs import INPUT_FIELDS, Adapter, InputPicture, RequestedName, Share, Task, task_of
+from limner_shared.domain.inputs import (
+    Adapter,
+    InputPicture,
+    RequestedName,
+    RequestedReferences,
+    Share,
+    SpecPictures,
+)  # fmt: skip
 from limner_shared.domain.scenes import NearestName, Scene, SceneRule
 from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.unique import Unique
@@ -94,7 +101,7 @@ Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, m
 JobQuality = Literal["standard", "best"]
 
 
-class JobRequest(BaseModel):
+class JobRequest(RequestedReferences):
     """A request from a client. An omitted field takes the model card's default."""
 
     model_config = ConfigDict(extra="forbid")
@@ -187,7 +194,7 @@ class JobRequest(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict, description="Your own data, at most 4 KiB as JSON in UTF-8.")
 
 
-class JobSpec(BaseModel):
+class JobSpec(SpecPictures):
     """Everything that a worker needs: all defaults are filled in, all values are within the model card's limits."""
 
     model_config = ConfigDict(frozen=True)
@@ -222,12 +229,7 @@ class JobSpec(BaseModel):
     """Whether the weights of words are left out of what is drawn. From version 3 on; in earlier jobs they are drawn."""
     scheduler: str | None = None
     adapters: tuple[Adapter, ...] = ()
-    image: str | None = None
-    """SHA-256 of the picture to start from."""
-    mask: str | None = None
     strength: float | None = None
-    control_image: str | None = None
-    """SHA-256 of the picture that the model's control network follows. From version 3 on, as the next three."""
     control_scale: float | None = None
     control_start: float = 0.0
     control_end: float = 1.0
@@ -246,16 +248,6 @@ class JobSpec(BaseModel):
     """For each image, its places in these batches, where its device may give another place other bits."""
     seeds: tuple[int, ...] = ()
     """For a replay of a job of quality best: the seed of each kept image."""
-
-    @property
-    def task(self) -> Task:
-        """The task of the job."""
-        return task_of(self.image, self.mask) or "text-to-image"
-
-    @property
-    def inputs(self) -> dict[str, str]:
-        """The SHA-256 of each picture that the job needs, by its field."""
-        return {field: value for field in INPUT_FIELDS if (value := getattr(self, field)) is not None}
 
     @classmethod
     def read(cls, stored: object) -> JobSpec | None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any, Final, Literal
 
-from limner_shared.domain.card_fields import Control, Range
+from limner_shared.domain.card_fields import Control, Range, Reference
 from limner_shared.domain.inputs import CONTROL_FIELDS, Adapter, Task, task_of
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import InvalidRequest, NegativePromptUnsupported
@@ -78,9 +78,12 @@ def refuse_negative(model: str, *, guided: bool) -> NegativePromptUnsupported:
     return NegativePromptUnsupported(message, field="negative_prompt", allowed="none")
 
 
-def spec_version(drawn: int, *, weighted: bool, controlled: bool) -> Literal[1, 2, 3]:
-    """The version of the spec of a request, of which `drawn` candidates are drawn for each image."""
-    return 3 if weighted or controlled else 2 if drawn > 1 else 1
+def spec_version(drawn: int, *, weighted: bool, given: bool) -> Literal[1, 2, 3]:
+    """The version of the spec of a request, of which `drawn` candidates are drawn for each image.
+
+    `given`: it gives control or reference pictures.
+    """
+    return 3 if weighted or given else 2 if drawn > 1 else 1
 
 
 def requested_adapters(asked: tuple[Adapter, ...], known: Collection[str]) -> tuple[Adapter, ...]:
@@ -117,6 +120,24 @@ def requested_inputs(request: JobRequest, model: str, tasks: Sequence[Task], ste
     if int(steps * strength) < 1:
         raise refuse("strength", f"{strength:g} with {steps} steps", "strength × steps of at least 1")
     return {"image": request.image, "mask": request.mask, "strength": strength}
+
+
+def requested_references(request: JobRequest, model: str, rule: Reference | None) -> dict[str, Any]:
+    """The reference pictures, as the client named them until they are stored, and their use. Raises InvalidRequest."""
+    given = request.reference_images or ()
+    if not given and request.reference_scale is None:
+        return {}
+    if rule is None:
+        field = "reference_images" if given else "reference_scale"
+        raise refuse(field, f"{field} with {model}", "none: this model takes no reference pictures")
+    if not given:
+        raise refuse("reference_scale", "reference_scale without reference_images", "both, or neither")
+    if len(given) > rule.most:
+        raise refuse("reference_images", f"{len(given)} pictures", f"at most {rule.most}")
+    return {
+        "reference_images": given,
+        "reference_scale": within("reference_scale", request.reference_scale, rule.scale),
+    }
 
 
 def placeholders(rule: Control | None) -> dict[str, str]:

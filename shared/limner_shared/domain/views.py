@@ -11,6 +11,7 @@ from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.inputs import Adapter
 from limner_shared.domain.jobs import JobState, Priority
 from limner_shared.domain.pauses import PauseKind
+from limner_shared.domain.picture_views import ControlView, ReferenceView
 from limner_shared.domain.safety import SafetyLabel
 from limner_shared.domain.scenes import Scene
 
@@ -110,6 +111,8 @@ class JobView(BaseModel):
     strength: float | None = None
     control_image: str | None = Field(default=None, description="SHA-256 of the control picture, fitted to the size.")
     control_scale: float | None = None
+    reference_images: list[str] = Field(default=[], description="SHA-256 of each reference picture, made smaller.")
+    reference_scale: float = 0.0
     control_start: float = 0.0
     control_end: float = 1.0
     reproducible: bool = False
@@ -251,13 +254,6 @@ class Retried(BaseModel):
     jobs: list[str]
 
 
-class ControlView(BaseModel):
-    """How a model follows a control picture, which each of its requests gives."""
-
-    scale: dict[str, float] = Field(description="Limits of `control_scale`.")
-    interval: bool = Field(description="Whether it takes `control_start` and `control_end`.")
-
-
 class ModelView(BaseModel):
     """A model and its limits."""
 
@@ -283,6 +279,7 @@ class ModelView(BaseModel):
     prompt_weights: bool = Field(default=False, description="Whether `(word:1.3)` in a prompt weighs words.")
     max_retries: dict[str, float] = Field(default_factory=dict[str, float], description="Limits of `max_retries`.")
     control: ControlView | None = Field(default=None, description="If it follows a control picture, how.")
+    reference: ReferenceView | None = Field(default=None, description="If it takes reference pictures, how.")
     schedulers: list[str] = Field(default=[], description="What `scheduler` may name instead of the model's own.")
     adapters: list[str] = Field(default=[], description="The LoRA adapters that `adapters` may name.")
     paused: PauseNotice | None = Field(default=None, description="While it is paused: its jobs wait.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from apiflask import APIBlueprint
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,8 +18,10 @@ class InputQuery(BaseModel):
     """Which of a job's input pictures."""
 
     model_config = ConfigDict(extra="forbid")
-    field: Literal["image", "mask", "control_image"] = Field(
-        default="image", description="The field of the request that gave the picture."
+    field: str = Field(
+        default="image",
+        pattern=r"^(image|mask|control_image|reference_images\[[0-9]\])$",
+        description="The field of the request that gave the picture, such as `reference_images[0]`.",
     )
 
 

@@ -17,7 +17,7 @@ from limner_shared.db import ledger, queries
 from limner_shared.db.ledger import NewJob, Submission, UniqueHold
 from limner_shared.db.tables import Image, Job
 from limner_shared.domain.conditions import Turn
-from limner_shared.domain.inputs import CONTROL_FIELDS, INPUT_FIELDS
+from limner_shared.domain.inputs import CONTROL_FIELDS, INPUT_FIELDS, REFERENCE_FIELDS
 from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.domain.replay import REPLAY_OF, replay_spec
 from limner_shared.errors import InvalidState
@@ -40,6 +40,7 @@ HASHED_ON_THREAD_CHARS: Final = 64_000
 LATER_FIELDS: Final = (
     *("not_before", "max_retries", "webhook", "webhook_events_filter", "unique", "size"),
     *CONTROL_FIELDS,
+    *REFERENCE_FIELDS,
 )
 """Fields that earlier releases do not know. Left out of the digest if absent, so that a request repeated across an
 upgrade has the same one."""
@@ -199,7 +200,9 @@ def _digest(services: Services, place: str, request: JobRequest) -> str:
     """SHA-256 in hex of a request and its place."""
     inputs = {name: getattr(request, name) or "" for name in INPUT_FIELDS}
     large = {name: value for name, value in inputs.items() if len(value) > HASHED_ON_THREAD_CHARS}
-    hashes = {name: services.storage.call(_sha256, value) for name, value in large.items()}
+    hashes: dict[str, Any] = {name: services.storage.call(_sha256, value) for name, value in large.items()}
+    if references := request.reference_images:
+        hashes["reference_images"] = tuple(services.storage.call(_sha256, value) for value in references)
     absent = {name for name in LATER_FIELDS if getattr(request, name) is None}
     return _sha256(f"{place}{request.model_copy(update=hashes).model_dump_json(exclude=absent)}")
 

@@ -23,7 +23,7 @@ def read_variation(services: Services, tenant_id: str, fields: dict[str, Any]) -
     """
     given, size = read_inputs(services, tenant_id, fields)
     if given.get("prompt") is None:
-        given = earlier_prompt(services, tenant_id, given["image"]) | given
+        given = earlier_prompt(services, tenant_id, given.get("image") or given["reference_images"][0]) | given
     if given.get("prompt") is None:
         raise refuse("prompt", "a variation without a prompt", "a picture of this service, or a prompt in extra_body")
     return read_order(given, services.model_names, is_edit=True, image_size=size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from flask import request
@@ -23,7 +23,7 @@ from limner_web.services import Services
 AS_JSON: Final = frozenset(
     (
         *("n", "seed", "steps", "guidance", "guidance_rescale", "strength", "output_compression", "partial_images"),
-        *("control_scale", "control_start", "control_end"),
+        *("control_scale", "control_start", "control_end", "reference_scale"),
         *("stream", "fit", "interpret", "reproducible", "provenance", "expires_in", "max_retries"),
         *("adapters", "metadata"),
     )
@@ -54,9 +54,11 @@ def read_inputs(services: Services, tenant_id: str, fields: dict[str, Any]) -> t
     OpenAI's mask is transparent where the image may change; a job's mask is white there. Raises InvalidRequest.
     """
     given = dict(fields)
-    image = _only_image(services, tenant_id, given)
-    if image is None:
+    images = _images(services, tenant_id, given)
+    if not images:
         raise refuse("image", "an edit without an image", "one PNG, WebP or JPEG file")
+    pictures = _as_fields(services, given, images)
+    image = images[0]
     size = _image_size(services, tenant_id, image)
     mask = _source(services, tenant_id, "mask", given.pop("mask", None))
     if mask is not None:
@@ -66,7 +68,7 @@ def read_inputs(services: Services, tenant_id: str, fields: dict[str, Any]) -> t
             raise refuse("mask", f"a mask of {_text(mask_size)} for an image of {_text(size)}", MASK_SIZES)
         mask = _data_url(services.pillow.call_for(tenant_id, transparent_area, data, "mask"))
     control = _source(services, tenant_id, "control_image", given.pop("control_image", None))
-    return given | {"image": image, "mask": mask, "control_image": control}, size
+    return given | pictures | {"mask": mask, "control_image": control}, size
 
 
 def earlier_prompt(services: Services, tenant_id: str, image: str) -> dict[str, Any]:
@@ -114,15 +116,27 @@ def _add(fields: dict[str, Any], name: str, values: list[Any]) -> None:
         fields[name] = values[0]
 
 
-def _only_image(services: Services, tenant_id: str, given: dict[str, Any]) -> str | None:
-    """Take the image out of the fields: `image`, one or a list, or `images`, as JSON bodies have it."""
+def _images(services: Services, tenant_id: str, given: dict[str, Any]) -> list[str]:
+    """Take the images out of the fields: `image`, one or a list, or `images`, as JSON bodies have it."""
     found: list[Any] = []
     for name in ("image", "images"):
         value = given.pop(name, None)
         found += cast("list[Any]", value) if isinstance(value, list) else [] if value is None else [value]
-    if len(found) > 1:
-        raise InvalidRequest(f"image: send one, not {len(found)}: the models here start from one image.", field="image")
-    return _source(services, tenant_id, "image", found[0]) if found else None
+    sources = [_source(services, tenant_id, "image", value) for value in found]
+    return [source for source in sources if source is not None]
+
+
+def _as_fields(services: Services, given: Mapping[str, Any], images: Sequence[str]) -> dict[str, Any]:
+    """The images as fields of a job request: references if there are several, or if the model starts from none."""
+    name = given.get("model")
+    card = services.model_names.resolve(name if isinstance(name, str) else None).card
+    is_start = len(images) == 1 and "image-to-image" in card.tasks
+    if card.reference is not None and not is_start:
+        return {"reference_images": list(images)}
+    if len(images) > 1:
+        message = f"image: send one, not {len(images)}: {card.name} starts from one image, and takes no references."
+        raise InvalidRequest(message, field="image")
+    return {"image": images[0]}
 
 
 def _source(services: Services, tenant_id: str, field: str, value: Any) -> str | None:

@@ -25,7 +25,7 @@ Fidelity = Literal["high", "low"]
 
 NATIVE: Final = (
     *("prompt", "n", "seed", "steps", "guidance", "guidance_rescale", "negative_prompt", "style", "scheduler"),
-    *("control_image", "control_scale", "control_start", "control_end"),
+    *("control_image", "control_scale", "control_start", "control_end", "reference_images", "reference_scale"),
     *("adapters", "metadata", "priority", "expires_in", "max_retries", "reproducible", "provenance"),
 )
 """Parameters with the name and the meaning of the same field of a job request."""

@@ -97,7 +97,7 @@ class Row:
 
     def restart(self) -> None:
         """Discard an earlier attempt's checkpoint that cannot be read: the image starts from its first step."""
-        given = {field: getattr(self.task, field) for field in INPUT_FIELDS}
+        given = {field: getattr(self.task, field) for field in (*INPUT_FIELDS, "reference_images")}
         self.task = replace(_task(self.job.claim, self.index), **given)
 
 

@@ -48,6 +48,8 @@ class ImageTask:
     """The inpainting mask; white marks what may change."""
     control_image: Picture | None = None
     """What the picture follows, as the model's control network expects it."""
+    reference_images: tuple[Picture, ...] = ()
+    """What the picture takes its subject or style from, each in a size of its own."""
     checkpoint: bytes | None = None
     """The state of an earlier attempt, as `RowState.checkpoint` returned it."""
     drawn_as: str | None = None

@@ -37,14 +37,23 @@ def trial_tasks(card: ModelCard, task: Task, *, scheduler: str | None = None, st
             prompt=prompt, model=card.name, width=width, height=height, steps=steps, seed=seed,
             guidance=card.guidance.default, scheduler=scheduler, style=next(iter(card.styles), None),
             strength=None if task == "text-to-image" else max(DEFAULT_STRENGTH, 1 / steps),
-            **dict.fromkeys(fields, "0" * 64), **_control(card, seed),
+            **dict.fromkeys(fields, "0" * 64), **_control(card, seed), **_reference(card),
         )  # fmt: skip
         pictures: dict[str, Any] = {field: noise.integers(0, 255, (height, width, 3), np.uint8) for field in fields}
         if "mask" in fields:
             pictures["mask"] = np.zeros((height, width, 3), np.uint8)
             pictures["mask"][:, width // 2 :] = 255
+        if card.reference is not None:
+            pictures["reference_images"] = (noise.integers(0, 255, (height, width, 3), np.uint8),)
         tasks.append(ImageTask(spec, seed, **pictures))
     return tasks
+
+
+def _reference(card: ModelCard) -> dict[str, Any]:
+    if card.reference is None:
+        return {}
+    scale = card.reference.scale
+    return {"reference_images": ("0" * 64,), "reference_scale": scale.default or scale.max}
 
 
 def _control(card: ModelCard, number: int) -> dict[str, Any]:

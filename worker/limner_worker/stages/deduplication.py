@@ -24,7 +24,7 @@ from limner_shared.db.embeddings import embeddings_of
 from limner_shared.db.engine import Database, describe
 from limner_shared.db.ledger import AttemptKey, Claim, NewImage
 from limner_shared.domain.embeddings import Embedding
-from limner_shared.domain.inputs import CONTROL_FIELDS
+from limner_shared.domain.inputs import CONTROL_FIELDS, REFERENCE_FIELDS
 from limner_shared.domain.jobs import Lane
 from limner_shared.domain.prompt_weights import follows_weights
 from limner_shared.domain.replay import DRAWN_AS, SCENE, SHARED_WITH, STYLE
@@ -72,6 +72,8 @@ def deduplication_keys(claim: Claim, fingerprint: Mapping[str, Any]) -> Keys:
         del conditions["candidates"]  # likewise
     if spec.control_image is None:
         conditions = {name: value for name, value in conditions.items() if name not in CONTROL_FIELDS}  # likewise
+    if not spec.reference_images:
+        conditions = {name: value for name, value in conditions.items() if name not in REFERENCE_FIELDS}
     if follows_weights(spec):
         conditions["weights"] = True  # as text, the same prompt is another picture
     common = {"tenant": claim.tenant_id, "by": fingerprint}

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from limner_shared.domain.inputs import reference_field
 from limner_shared.errors import DamagedInput, ObjectLost, ObjectUnreadable, StorageFailed
 from limner_shared.storage.blobs import Blobs, input_key
 from limner_shared.telemetry import get_logger
@@ -33,8 +34,9 @@ def load_inputs(blobs: Blobs, job: JobRun) -> None:
     except ObjectUnreadable as error:
         log.error("an object cannot be read, others can", job=job.id, **error.details)
         raise
+    references = tuple(pictures.pop(reference_field(index)) for index in range(len(spec.reference_images)))
     for row in job.rows:
-        row.task = replace(row.task, **pictures)
+        row.task = replace(row.task, **pictures, reference_images=references)
 
 
 def _read(blobs: Blobs, digest: str) -> Picture:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import peft
 import torch
 from safetensors import safe_open
 
 from limner_shared.domain.card_fields import Source
+from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import locate, sha256
@@ -27,22 +29,40 @@ IP_ADAPTER_MARKS: Final = ("ip_adapter", "image_proj.")
 """What names of the layers of an IP-Adapter contain, also in one file with a LoRA."""
 
 
+class UsedAdapters(NamedTuple):
+    """The adapters that an image's calls need."""
+
+    loras: tuple[tuple[str, float], ...] = ()
+    """The name and weight of each LoRA adapter."""
+    reference_scale: float = 0.0
+    """The weight of the IP-Adapter; 0 without reference pictures."""
+
+    @classmethod
+    def of(cls, spec: JobSpec) -> UsedAdapters:
+        """The adapters of a request."""
+        return cls(tuple((each.name, each.weight) for each in spec.adapters), spec.reference_scale)
+
+
 class ActiveAdapters:
-    """Which of a pipeline's LoRA adapters its modules use now."""
+    """Which of a pipeline's adapters its modules use now."""
 
-    def __init__(self, pipeline: Any) -> None:
-        """At first, none is used."""
+    def __init__(self, pipeline: Any, as_loaded: Callable[[], None]) -> None:
+        """At first, none is used. `as_loaded` gives the modules the attention processors that they were loaded with."""
         self._pipeline = pipeline
-        self._now: tuple[tuple[str, float], ...] = ()
+        self._as_loaded = as_loaded
+        self._now = UsedAdapters()
 
-    def use(self, adapters: tuple[tuple[str, float], ...]) -> None:
-        """Use these, by name and weight, and no others."""
+    def use(self, adapters: UsedAdapters) -> None:
+        """Use these and no others."""
         if adapters == self._now:
             return
-        if adapters:
+        if adapters.reference_scale != self._now.reference_scale:
+            self._as_loaded()  # its processors hold the scale
+            self._pipeline.set_ip_adapter_scale(adapters.reference_scale)
+        if adapters.loras and adapters.loras != self._now.loras:
             self._pipeline.enable_lora()
-            self._pipeline.set_adapters([name for name, _ in adapters], [weight for _, weight in adapters])
-        else:
+            self._pipeline.set_adapters([name for name, _ in adapters.loras], [weight for _, weight in adapters.loras])
+        elif self._now.loras and not adapters.loras:
             self._pipeline.disable_lora()
         self._now = adapters
 

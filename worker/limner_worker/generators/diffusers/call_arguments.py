@@ -22,6 +22,7 @@ from limner_shared.errors import RequestUnsupported
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.picture_arguments import END, SCALES, START, picture_arguments
 from limner_worker.generators.diffusers.pipeline_checks import FLOWS
+from limner_worker.generators.diffusers.reference_pictures import ARGUMENT, picture_argument
 
 GUIDANCE: Final = ("guidance_scale", "prior_guidance_scale")
 TRUE_GUIDANCE: Final = "true_cfg_scale"
@@ -62,6 +63,9 @@ class CallArguments:
     from_noise: bool
     """Whether a schedule from its beginning starts from noise alone, as those of flow matching do."""
 
+    referenced: bool
+    """Whether the pipeline has an IP-Adapter, which needs a picture in each call."""
+
     @classmethod
     def of(cls, pipeline: Any, card: ModelCard) -> CallArguments:
         """Return what a pipeline's call takes. Raises ValueError if the card allows what it would ignore."""
@@ -74,7 +78,9 @@ class CallArguments:
         guided = guidance is None and bool(_guiders(pipeline))
         from_noise = isinstance(getattr(pipeline, "scheduler", None), FROM_NOISE)
         pictures, one = picture_arguments(pipeline), guidance if guidance in takes else None
-        found = cls(name, takes, pictures, one, guided, fixed, from_noise)
+        if card.reference is not None and ARGUMENT not in takes:
+            raise ValueError(f"{name} takes no reference pictures: leave its task out of tasks")
+        found = cls(name, takes, pictures, one, guided, fixed, from_noise, card.reference is not None)
         found._check(card, learned=TRUE_GUIDANCE in parameters and guidance != TRUE_GUIDANCE)
         return found
 
@@ -122,6 +128,7 @@ class CallArguments:
             START: spec.control_start if spec.control_image else None,
             END: spec.control_end if spec.control_image else None,
             **self._pictures(task),
+            **(picture_argument(task.reference_images) if self.referenced else {}),
         }
         arguments: dict[str, Any] = {
             name: value for name, value in given.items() if name in self.takes and value is not None
@@ -170,7 +177,7 @@ def _check_fixed(fixed: Mapping[str, Any], parameters: frozenset[str], pipeline:
     """Raise ValueError for an argument of the card that the call would ignore, or that is not the card's to give."""
     for name in fixed:
         if IP_ADAPTER in name:
-            raise ValueError(f"options.arguments: {name} needs an IP-Adapter and its picture, which are not supported")
+            raise ValueError(f"options.arguments: {name} is given by requests: name the IP-Adapter in [reference]")
         if name in ENGINES:
             raise ValueError(f"options.arguments: {name} is given by requests or the engine: leave it out")
         if name not in parameters:  # some calls take any name, and ignore what they do not know

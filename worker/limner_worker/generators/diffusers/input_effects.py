@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from limner_shared.domain.inputs import INPUT_FIELDS
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import ImageTask
@@ -44,9 +45,14 @@ class InputEffects:
     def _ignored_pictures(self) -> Iterator[tuple[str, str]]:
         """Yield what is ignored, and the change to the card."""
         kind = self.task.spec.task
-        for name in self.task.spec.inputs:
+        for name in INPUT_FIELDS:
+            if getattr(self.task, name) is None:
+                continue
             if self._same(replace(self.task, **{name: 255 - getattr(self.task, name)})):
                 yield f"the {name} of {kind}", REMEDIES.get(name, f"leave {kind} out of tasks")
+        others = tuple(255 - each for each in self.task.reference_images)
+        if others and self._same(replace(self.task, reference_images=others)):
+            yield f"the reference_images of {kind}", "remove reference from the card"
 
     def _ignored_guidance(self) -> Iterator[tuple[str, str]]:
         card = self.generator.card

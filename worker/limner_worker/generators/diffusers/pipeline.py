@@ -18,7 +18,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import ImageTask, Padding, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
-from limner_worker.generators.diffusers.adapter_loading import ActiveAdapters
+from limner_worker.generators.diffusers.adapter_loading import ActiveAdapters, UsedAdapters
 from limner_worker.generators.diffusers.call_batching import CallKind, content, kind_of
 from limner_worker.generators.diffusers.call_joining import UnknownLayout, join, split
 from limner_worker.generators.diffusers.encoded_prompts import EncodedPrompts
@@ -71,7 +71,7 @@ class DiffusersPipeline:
         }
         """The schedulers that make the steps of several images at once."""
         self._latent_preview: LatentPreview | None = None
-        self._adapters = ActiveAdapters(self.pipeline)
+        self._adapters = ActiveAdapters(self.pipeline, lambda: self._shared.enter(AS_LOADED))
         self.unsupported = self._loaded.unsupported
         if card.adapters:
             self.pipeline.disable_lora()
@@ -100,6 +100,7 @@ class DiffusersPipeline:
     def draw_alone(self, task: ImageTask) -> NDArray[np.float32]:
         """Return the picture that the pipeline draws by itself, as float32 in [0, 1]."""
         pipeline, _, arguments = self._loaded.call_of(task)
+        self._adapters.use(UsedAdapters.of(task.spec))
         try:
             return picture_of(pipeline(**arguments))
         finally:
@@ -190,6 +191,7 @@ class DiffusersPipeline:
         """Return the pipeline's source, weights and fixed arguments, and the software and device that ran them."""
         more = {
             "adapters": self._loaded.adapters,
+            "reference": self._loaded.reference,
             "arguments": self.card.options.get("arguments", {}),
             "apart": sorted(self.unbatched_calls),
         }
@@ -237,7 +239,7 @@ class DiffusersPipeline:
         calls = [image.call for image in images]
         contents = [content(call) for call in calls]
         keys = [
-            f"{image.adapters} {what}" if what is not None else f"only {id(image)}"
+            f"{image.adapters.loras} {what}" if what is not None else f"only {id(image)}"
             for image, what in zip(images, contents, strict=True)
         ]
         name, size = calls[0].name, self.card.text_batch
@@ -294,5 +296,5 @@ class DiffusersPipeline:
         pipeline, scheduler, arguments = self._loaded.call_of(task)
         pausing = CallKind.DENOISE not in self.calls.values()
         run = SuspendedRun(task, pipeline, scheduler, arguments, self._shared, pausing=pausing)
-        self._prompts.use(pipeline, self._loaded.pipelines[task.spec.task], run.adapters)
+        self._prompts.use(pipeline, self._loaded.pipelines[task.spec.task], run.adapters.loras)
         return run

@@ -38,6 +38,7 @@ from limner_worker.generators.diffusers.own_pipeline import (
 )
 from limner_worker.generators.diffusers.picture_arguments import check_pictures, picture_arguments
 from limner_worker.generators.diffusers.pipeline_checks import check, explain, refused_steps, schedulers
+from limner_worker.generators.diffusers.reference_pictures import load_references
 from limner_worker.generators.diffusers.text_lengths import limit_texts
 from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
 from limner_worker.generators.diffusers.weighted_prompts import check_weights, weigh
@@ -72,6 +73,8 @@ class LoadedPipeline:
     """SHA-256 of each weights file."""
     adapters: dict[str, str]
     """SHA-256 of each adapter's weights."""
+    reference: str
+    """SHA-256 of the IP-Adapter's weights; empty without one."""
 
     @classmethod
     def of(cls, card: ModelCard, device: str) -> LoadedPipeline:
@@ -82,6 +85,7 @@ class LoadedPipeline:
             check_files(folder)
             pipeline = _load(card, folder, device)
             limit_texts(pipeline.components)
+            reference = load_references(pipeline, card)
             check(pipeline, card)
             check_weights(pipeline, card)
             config = pipeline.scheduler.config
@@ -103,7 +107,7 @@ class LoadedPipeline:
             for task in card.tasks
             for name, kind in kinds.items()
         }
-        return cls(card, pipeline, pipelines, calls, prepared, weights, adapters)
+        return cls(card, pipeline, pipelines, calls, prepared, weights, adapters, reference)
 
     @property
     def casts_its_vae(self) -> bool:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from limner_shared.errors import GenerationFailed, RequestUnsupported
 from limner_worker.generators.base import ImageTask
+from limner_worker.generators.diffusers.adapter_loading import UsedAdapters
 from limner_worker.generators.diffusers.call_batching import Call, CallKind, Digests, Signature
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
 from limner_worker.generators.diffusers.encoded_prompts import forget
@@ -93,8 +94,8 @@ class SuspendedRun:
         self.joining = Joining()
         self._digests = Digests()
         self._controlled = False
-        self.adapters = tuple((adapter.name, adapter.weight) for adapter in task.spec.adapters)
-        """The names and weights of the adapters that the calls need."""
+        self.adapters = UsedAdapters.of(task.spec)
+        """The adapters that the calls need."""
         self._pipe: Any = pipeline
         self._scheduler, self._scheduler_steps = scheduler, 0
         self._uses_flow_matching = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)

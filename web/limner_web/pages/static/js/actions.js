@@ -20,8 +20,10 @@ export function requestOf(job) {
   if (!request.guidance_rescale) delete request.guidance_rescale;
   if (job.candidates > 1) request.quality = "best";
   if (job.adapters?.length) request.adapters = job.adapters;
-  return { ...request, ...(job.image && startOf(job)), ...(job.mask && { mask: job.id }), ...(job.control_image && controlOf(job)) };
+  return { ...request, ...(job.image && startOf(job)), ...(job.mask && { mask: job.id }), ...(job.control_image && controlOf(job)), ...(job.reference_images?.length && referencesOf(job)) };
 }
+
+const referencesOf = ({ id, reference_images: given, reference_scale }) => ({ reference_images: given.map(() => id), reference_scale });
 
 // What a job started from: the picture that was drawn, or, as the id of the job, the one that was sent.
 const startOf = ({ id, mask, strength, metadata }) => (!mask && metadata?.[START] ? from(metadata[START], strength) : { image: id, strength });

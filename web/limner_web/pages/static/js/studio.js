@@ -1,7 +1,7 @@
 // The studio: draws what the form says and shows the newest jobs, which it follows until they end.
 import { again, submit, vary } from "./actions.js";
 import { getJson, isSlowed } from "./api.js";
-import { controlFields, setUpControl } from "./control.js";
+import { controlFields, followAs, setUpControl } from "./control.js";
 import { mode, setMode, setUpDescribe, understand } from "./describe.js";
 import { dock } from "./dock.js";
 import { $, perFrame } from "./dom.js";
