@@ -121,12 +121,17 @@ def test_a_changed_pixel_is_found(signer: PictureSigner) -> None:
 def test_the_pictures_that_a_job_was_given_are_ingredients(certified: Settings, catalogue: Catalogue) -> None:
     run = job(catalogue)
     task = run.rows[0].task
-    task.image, task.mask, task.control_image = PICTURE[::-1], PICTURE, PICTURE[:, ::-1]
+    task.image, task.mask, task.control_image, task.reference_images = (
+        PICTURE[::-1],
+        PICTURE,
+        PICTURE[:, ::-1],
+        (PICTURE,),
+    )
     [(png, _)] = encoder(certified, c2pa="on").encode(run, {})
     manifest, [action] = read(png)
     assert action["action"] == "c2pa.created"
     assert {(each["title"], each["relationship"]) for each in manifest["ingredients"]} == {
-        (name, "inputTo") for name in ("source", "mask", "control")
+        (name, "inputTo") for name in ("source", "mask", "control", "reference-1")
     }
 
 

@@ -95,7 +95,8 @@ class PictureEncoder:
         if self._signer is None:
             raise SigningFailed("The tenant wants signed pictures, and this worker has no certificate.")
         task = row.task
-        given = {"source": task.image, "mask": task.mask, "control": task.control_image}
+        references = {f"reference-{number}": each for number, each in enumerate(task.reference_images, 1)}
+        given = {"source": task.image, "mask": task.mask, "control": task.control_image, **references}
         sources = [
             Ingredient(encode_png(picture), "image/png", name=name)
             for name, picture in given.items()
