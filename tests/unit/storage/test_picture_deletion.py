@@ -181,6 +181,8 @@ def test_a_picture_stored_again_at_any_moment_of_its_deletion_is_kept(
     monkeypatch.setattr(Store, moment, store_again)
     any_blobs.set_aside(digest, unless_written_within=0.3)
     assert any_blobs.get(digest) == data, "the picture was missing before the next cleaning"
+    if moment == "age":
+        assert any_blobs.key_in_place(digest) is not None, "it was set aside although it had just been written"
     assert again
     monkeypatch.undo()
     purge(database, any_blobs)
