@@ -65,6 +65,8 @@ pipeline that has a tiny one here.
 A pipeline that follows a control picture, by a control network, an adapter or channels of its denoiser, was given one;
 scales and parts of the steps differ in its mixed batches. Its card has `[control]`.
 
+Reference pictures by an IP-Adapter, which a card's `[reference]` names, were tried with Stable Diffusion and SDXL.
+
 In half precision on a CPU, mixed batches of Stable Diffusion, SDXL, SD 3, FLUX and Sana have the bytes of `pipe(…)` in
 bfloat16 and its pictures within 1/255 in float16; an image alone has its bytes in both.
 

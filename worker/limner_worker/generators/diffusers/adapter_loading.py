@@ -81,8 +81,8 @@ def load_adapter(pipeline: Any, name: str, source: Source) -> str:
         raise DamagedWeights(f"the adapter {name} has weights that are not finite numbers: {', '.join(broken[:3])}")
     if any(mark in key for key in keys for mark in IP_ADAPTER_MARKS):
         raise AdapterMismatch(
-            f"the adapter {name} is an IP-Adapter, which needs a picture of its own, and requests cannot give one: "
-            "only LoRA adapters are supported"
+            f"the adapter {name} is an IP-Adapter, which needs a picture of its own: name it in [reference]; adapters "
+            "are LoRA adapters only"
         )
     try:
         pipeline.load_lora_weights(str(folder), weight_name=file.name, adapter_name=name, use_safetensors=True)
