@@ -27,7 +27,7 @@ from limner_client.client import Client
 from limner_client.local.stack import Stack
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
-from limner_shared.domain.cards import load_card
+from limner_shared.domain.catalogue import load_card
 from limner_shared.domain.jobs import JobRequest, Priority
 
 GOALS: Final = {"postgresql": 5000, "sqlite": 3000}

@@ -32,7 +32,7 @@ import psutil
 from bench.common import NULL_CARD, begin, draw, report, running_stack, summary
 from limner_client.client import Client
 from limner_shared.db.ledger import Claim
-from limner_shared.domain.cards import Catalogue, load_card
+from limner_shared.domain.catalogue import Catalogue, load_card
 from limner_shared.domain.jobs import JobRequest, JobSpec, Lane
 from limner_shared.errors import LimnerError
 from limner_shared.settings import Settings

@@ -29,7 +29,7 @@ from limner_client.local.stack import Stack
 from limner_shared.db.accounts import keys, tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import WAITING, Job, Tenant
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState
 from limner_shared.domain.views import BulkView
 from limner_shared.settings import Settings

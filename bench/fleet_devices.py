@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from bench.simulation import BUCKETS, SLOTS, step_time
 from limner_dispatcher.fairness import Backlog, FairShare
 from limner_dispatcher.release_window import ReleaseWindow
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import model_of, queue_name
 from limner_shared.settings import Settings

@@ -24,7 +24,8 @@ import click
 from pydantic import ValidationError
 
 from bench.common import conclude, summary
-from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobRequest
 from limner_worker.stages.interpretation.chat_client import ChatClient

@@ -15,7 +15,7 @@ import torch
 
 from bench.common import begin, report, running_stack, summary
 from limner_client.client import Client
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings
 from limner_worker.generators.base import Generator

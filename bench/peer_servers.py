@@ -22,7 +22,7 @@ from importlib import import_module
 from typing import Any, Final, cast
 
 from bench.common import draw
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
 from limner_worker.generators.registry import load

@@ -27,7 +27,7 @@ from tests.engine import pipelines
 from torch import Tensor
 
 from bench.common import begin, report, summary
-from limner_shared.domain.cards import load_card
+from limner_shared.domain.catalogue import load_card
 from limner_shared.domain.jobs import JobRequest
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
 

@@ -16,7 +16,8 @@ import click
 import torch
 
 from bench.common import conclude
-from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.scenes import Scene
 from limner_training.tasks.prompts import TASKS, TaskPrompt, prompts
 from limner_worker.generators.base import locate

@@ -16,7 +16,8 @@ import click
 import torch
 
 from bench.common import conclude, draw
-from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.picture_classifier import PictureClassifier
 from limner_shared.settings import Settings

@@ -19,7 +19,8 @@ import torch
 from torch.nn import functional as F
 
 from bench.common import conclude, draw
-from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings
 from limner_worker.generators.base import Picture, locate

@@ -29,7 +29,7 @@ from limner_shared.db import ledger, schema
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import NewJob
 from limner_shared.db.tables import RELEASED, Bulk, Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import connect

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from bench.common import conclude
 from bench.sentences import Scorer, chosen, pixels
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import MAX_SEED, JobRequest, JobSpec
 from limner_training import data
 from limner_training.tasks import running

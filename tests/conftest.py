@@ -21,7 +21,7 @@ from xdist.scheduler import LoadFileScheduling
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.db import ledger, schema
 from limner_shared.db.engine import Database
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.settings import Settings
 from tests.exporters import still_tracing
 from tests.redis_clients import redis_at

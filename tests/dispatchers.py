@@ -15,7 +15,7 @@ from limner_dispatcher.dispatcher import Dispatcher
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, clock
 from limner_shared.db.tables import Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane, Priority
 from limner_shared.messaging.celery_app import make_celery, queue_name
 from limner_shared.messaging.hints import connect

@@ -15,7 +15,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database, now
 from limner_shared.db.ledger import NewImage
 from limner_shared.db.tables import Job, Tenant
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.domain.scenes import Scene
 from limner_shared.errors import GenerationFailed, NotFound

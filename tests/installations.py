@@ -20,7 +20,7 @@ from limner_shared.db import files, ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.db.files import NewFile
 from limner_shared.db.tables import Image, Input
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs, picture_key

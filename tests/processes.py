@@ -17,7 +17,7 @@ import httpx
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.messaging.hints import connect
 from limner_shared.messaging.typed_redis import keys_like

@@ -11,7 +11,8 @@ from typing import Final
 
 from PIL import Image
 
-from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
 from limner_web.pages import assets, model_pictures

@@ -12,7 +12,7 @@ import torch
 
 from bench.gpu.jobs import run, specs_of
 from bench.gpu.setting import difference, require
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.builtin.conditioned import Conditioning
 from limner_worker.generators.builtin.latent_flow import LatentFlow

@@ -33,7 +33,7 @@ from limner_dispatcher.webhooks.deliveries import Deliveries
 from limner_shared import metrics
 from limner_shared.db.engine import DATABASE_AWAY, Database, describe, is_away
 from limner_shared.db.notifications import WaitingListener
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.ids import new_owner
 from limner_shared.messaging import reports
 from limner_shared.messaging.celery_app import make_celery

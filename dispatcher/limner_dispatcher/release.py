@@ -23,7 +23,8 @@ from limner_shared.db import ledger, pause_queries, release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger import Released
 from limner_shared.db.release_queries import Share
-from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
 from limner_shared.domain.pauses import Paused
 from limner_shared.domain.waiting_queue import WaitingQueue

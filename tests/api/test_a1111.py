@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_web.a1111 import infotext
 from limner_web.a1111.options import Options
 from limner_web.a1111.parameters import TextToImage, read

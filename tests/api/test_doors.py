@@ -16,7 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 from limner_shared.db.tables import Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import DeadlineExceeded, InvalidRequest
 from limner_web import waiting

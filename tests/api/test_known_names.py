@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.messaging.hints import connect
 from limner_shared.messaging.known_names import write_names
 from limner_shared.threads import Supervisor

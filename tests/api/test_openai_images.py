@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from limner_shared.db import signed_links
 from limner_shared.db.engine import Database
-from limner_shared.domain.cards import Catalogue, load_card
+from limner_shared.domain.catalogue import Catalogue, load_card
 from limner_shared.errors import InvalidRequest, LimnerError
 from limner_shared.settings import Settings
 from limner_web.model_names import ModelNames

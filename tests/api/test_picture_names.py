@@ -14,7 +14,7 @@ from PIL import Image
 from redis import Redis
 
 import limner_web
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.messaging import questions
 from limner_shared.messaging.hints import connect

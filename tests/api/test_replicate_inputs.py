@@ -13,7 +13,7 @@ from PIL import Image
 from sqlalchemy import select
 
 from limner_shared.db.tables import Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.predictions import MARK, OutputForm
 from limner_web.replicate import inputs, sizes

@@ -13,7 +13,7 @@ from limner_shared import trace_export
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import connect
 from limner_shared.settings import Settings

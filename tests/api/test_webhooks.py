@@ -16,7 +16,7 @@ from limner_dispatcher.leadership import Leadership
 from limner_dispatcher.webhooks.deliveries import DUTY, Deliveries
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Bulk, Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
 from tests.api.clients import ApiClient, App

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Bulk, Event, Image, Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobSpec, JobState
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 import yaml
 
-from limner_shared.domain.cards import load_card
+from limner_shared.domain.catalogue import load_card
 from limner_shared.metrics.instruments import ALL
 from limner_shared.settings import Settings
 from tests.chart.rendering import CHART, Object, helm, of_kind, pod_of, render, values_of, variables, workloads

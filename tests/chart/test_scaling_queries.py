@@ -16,7 +16,7 @@ from limner_shared.db import ledger
 from limner_shared.db.accounts import audit, pauses
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.domain.pauses import PauseKind
 from tests.chart.rendering import of_kind, render, values_of

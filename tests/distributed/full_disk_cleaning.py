@@ -18,7 +18,7 @@ from limner_shared.db.engine import Database, is_full, now
 from limner_shared.db.ledger import NewImage, NewJob, Result
 from limner_shared.db.schema import upgrade
 from limner_shared.db.tables import Job, Tenant
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import connect

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.settings import Settings
 from limner_worker.generators.builtin.latent_flow import LatentFlow
 from limner_worker.generators.registry import load

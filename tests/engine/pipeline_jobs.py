@@ -20,7 +20,8 @@ from PIL import Image
 from tests.engine import pipelines
 
 from limner_shared.db.ledger import Claim
-from limner_shared.domain.cards import ModelCard, load_card
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import load_card
 from limner_shared.domain.jobs import JobRequest, JobSpec, Lane
 from limner_shared.errors import LimnerError
 from limner_shared.threads import Supervisor

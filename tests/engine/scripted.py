@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from limner_shared.db.ledger import Claim
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun

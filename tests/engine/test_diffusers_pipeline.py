@@ -13,7 +13,7 @@ import torch
 from tests.engine import pipelines
 from tests.engine.pipeline_jobs import FAMILIES, Collector, card_of, finish, folder, job_of, reference, run
 
-from limner_shared.domain.cards import load_card
+from limner_shared.domain.catalogue import load_card
 from limner_shared.settings import Settings
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import sha256

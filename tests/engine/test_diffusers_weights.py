@@ -12,7 +12,7 @@ import pytest
 import torch
 from tests.engine.pipeline_jobs import CARD, card_of, finish, folder, job_of
 
-from limner_shared.domain.cards import load_card
+from limner_shared.domain.catalogue import load_card
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
 from limner_worker.generators.registry import load

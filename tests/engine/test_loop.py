@@ -11,7 +11,7 @@ from tests.engine.scripted import Heard, Scripted, State, engine, job
 from tests.processes import eventually
 
 from limner_shared.db.ledger import AttemptKey, Claim
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import Lane
 from limner_shared.threads import Supervisor
 from limner_worker.engine.fault_isolation import DeviceBroken

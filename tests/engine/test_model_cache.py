@@ -11,7 +11,7 @@ from tests.engine.scripted import Heard, Scripted, job
 from tests.processes import eventually
 
 from limner_shared.db.ledger import AttemptKey
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import Lane
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings
 from limner_worker.generators.base import ImageTask

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tests.engine.pipeline_jobs import card_of, claimed, run
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.replay import replay_spec
 from limner_shared.settings import Settings

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load as load_tensors
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.scenes import Colour, Scene, SceneObject
 from limner_worker.generators.base import ImageTask, Picture

@@ -11,7 +11,8 @@ from tests.engine.pipeline_jobs import run
 from tests.models import CANVAS
 
 from limner_shared.circuit_breaker import Breaker
-from limner_shared.domain.cards import ModelCard, built_in_cards, load_card
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import built_in_cards, load_card
 from limner_shared.domain.unsupported import Unsupported
 from limner_shared.errors import GenerationFailed
 from limner_shared.settings import Settings

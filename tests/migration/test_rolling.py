@@ -22,7 +22,7 @@ from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
 from limner_shared.db.schema import SERVES_FROM_TABLE, VERSION_TABLE
 from limner_shared.domain.access import DEFAULT_SCOPES
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
 

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from limner_client.local.embedded_valkey import binary
 from limner_shared.db import ledger
 from limner_shared.db.schema import upgrade
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobRequest, JobState, Lane
 from limner_shared.messaging import questions, queue_lengths, reports

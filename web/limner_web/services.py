@@ -12,7 +12,7 @@ from limner_shared.c2pa_signing import PictureSigner
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.signed_links import SignedLinks
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.webhook_targets import Targets
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import Hints, connect

@@ -12,7 +12,7 @@ from celery.platforms import SecurityWarning
 
 from limner_shared import trace_export
 from limner_shared.db.schema import require_current
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.redis_servers import require_usable
 from limner_shared.metrics.exposition import configure, start_at_zero

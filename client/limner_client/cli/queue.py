@@ -17,7 +17,7 @@ from limner_client.cli.shown_text import shown
 from limner_shared.db import pause_queries
 from limner_shared.db.accounts import audit, pauses
 from limner_shared.domain.access import Expiry
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.pauses import PauseKind, Reason
 from limner_shared.errors import InvalidRequest
 from limner_shared.settings import Settings

@@ -13,7 +13,7 @@ from limner_client.local.stack import SUPERVISOR, Stack
 from limner_client.local.worker_scaling import ScalingRules, WorkerScaling, seconds_of_work
 from limner_shared.db import fleet_queries, pause_queries, queries, release_queries
 from limner_shared.db.engine import Database
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.estimates import measure
 from limner_shared.domain.jobs import Priority
 from limner_shared.domain.pauses import Paused

@@ -22,7 +22,8 @@ from limner_shared.c2pa_signing import PictureSigner
 from limner_shared.db.engine import Database
 from limner_shared.db.schema import is_current
 from limner_shared.domain.card_fields import Source
-from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.errors import LimnerError
 from limner_shared.messaging.hints import connect
 from limner_shared.messaging.reports import SLOW_SECONDS, STORE, DispatcherReport, WorkerReport, read_reports

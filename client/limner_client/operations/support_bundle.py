@@ -24,7 +24,7 @@ from limner_client.operations.redaction import Redaction
 from limner_shared.db import fleet_queries, pause_queries, release_queries
 from limner_shared.db.engine import Database
 from limner_shared.db.schema import is_current, schema_revisions
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import Priority
 from limner_shared.errors import ConfigurationError, LimnerError
 from limner_shared.messaging.hints import connect

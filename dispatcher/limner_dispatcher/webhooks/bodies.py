@@ -20,7 +20,7 @@ from limner_shared.db.views import bulk_view, plain_view
 from limner_shared.db.webhook_tables import WebhookEvent
 from limner_shared.db.webhooks.deliveries import Claimed
 from limner_shared.db.webhooks.outbox import read_webhook
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.predictions import OutputForm, prediction_object
 from limner_shared.domain.views import JobView
 from limner_shared.domain.webhooks import GIVE_UP_SECONDS, BodyFormat, Webhook

@@ -22,7 +22,7 @@ from limner_shared.db.engine import Database, describe, is_away
 from limner_shared.db.signed_links import SignedLinks
 from limner_shared.db.webhooks import deliveries
 from limner_shared.db.webhooks.deliveries import Claimed, Sent
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.webhook_targets import Targets
 from limner_shared.domain.webhooks import DeliveryState, DueReceiver
 from limner_shared.settings import Settings

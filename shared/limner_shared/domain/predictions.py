@@ -9,7 +9,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.inputs import CONTROL_FIELDS, INPUT_FIELDS
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.picture_urls import rendition_query

@@ -19,7 +19,7 @@ from limner_client.local.demo import requests
 from limner_client.local.doctor import dispatcher_checks, worker_checks
 from limner_client.local.embedded_valkey import free_port
 from limner_client.local.findings import State
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.messaging.reports import DispatcherReport, WorkerReport, write_report
 

@@ -30,7 +30,7 @@ from limner_dispatcher.leadership import NotLeading
 from limner_shared.db import ledger, release_queries
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Job, Leader, Tenant
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import Lane, Priority
 from limner_shared.errors import StorageFailed
 from limner_shared.messaging.redis_queues import RedisQueues

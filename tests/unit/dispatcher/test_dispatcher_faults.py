@@ -31,7 +31,7 @@ from limner_dispatcher import dispatcher as module
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Bulk, Image, Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging import reports

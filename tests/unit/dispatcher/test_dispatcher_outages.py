@@ -26,7 +26,7 @@ from limner_dispatcher.leadership import NotLeading
 from limner_shared.db.engine import Database, now
 from limner_shared.db.postgresql_engine import CLIENT_LIMITS, CONNECTION_LIMITS, TRANSACTION_LIMITS
 from limner_shared.db.tables import Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 
 __all__ = ["make_dispatcher", "redis"]
 

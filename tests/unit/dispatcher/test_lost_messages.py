@@ -30,7 +30,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Released
 from limner_shared.db.tables import Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import Lane, Priority
 from limner_shared.domain.pauses import Paused
 from limner_shared.messaging.celery_app import publish, queue_name

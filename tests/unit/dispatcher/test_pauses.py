@@ -18,7 +18,7 @@ from limner_shared.db.accounts import audit, pauses
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Job, Pause
 from limner_shared.domain.access import Expiry
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Lane, Priority
 from limner_shared.domain.pauses import PauseKind
 from limner_shared.errors import InvalidRequest, NotFound, StorageFailed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Turn
 from limner_shared.domain.jobs import JobRequest
 from limner_worker.stages.interpretation.interpreter import Request

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.embeddings import DIMENSIONS, VECTOR_BYTES, VECTOR_TYPE, Embedding
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.scenes import Scene, SceneObject

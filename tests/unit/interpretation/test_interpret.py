@@ -9,7 +9,7 @@ import pytest
 from tests.fake_llm import Answer, fake_llm
 from tests.unit.interpretation.interpreters import request
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_worker.stages.interpretation.chat_client import FAILURES, OPEN_SECONDS, ChatClient
 from limner_worker.stages.interpretation.interpreter import Interpreter

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import JobRequest
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request

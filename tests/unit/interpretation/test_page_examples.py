@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from limner_shared.domain.cards import Catalogue, Source
+from limner_shared.domain.cards import Source
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
 from limner_web import small_talk

@@ -6,7 +6,7 @@ import pytest
 from tests.fake_llm import fake_llm
 from tests.unit.interpretation.interpreters import request
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest
 from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.scenes import Scene, SceneObject
 from limner_worker.stages.interpretation.language.files import LANGUAGES

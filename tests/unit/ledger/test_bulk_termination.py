@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text, update
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Base, Bulk, Event, IdempotencyKey, Job, Tenant, Usage
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.errors import TooManyRequests
 

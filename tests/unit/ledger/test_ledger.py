@@ -11,7 +11,7 @@ from limner_shared.db import ledger, queries, release_queries, waiting_queries
 from limner_shared.db.engine import Database, now
 from limner_shared.db.search import JobFilter, find_jobs
 from limner_shared.db.tables import Bulk, Event, Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import SPEC_VERSION, JobRequest, JobState, Lane, Priority
 from limner_shared.errors import GenerationFailed, NotFound
 

@@ -23,7 +23,7 @@ from sqlalchemy import update
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import LOSSES_TOGETHER, JobRequest, JobSpec, Lane, Priority
 from limner_shared.errors import GenerationFailed, LimnerError, StorageFailed
 

@@ -16,7 +16,7 @@ from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import LOCAL_TENANT, Result, attempts, transitions
 from limner_shared.db.tables import Bulk, Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobState
 from limner_shared.errors import GenerationFailed
 

@@ -12,7 +12,7 @@ from tests.unit.ledger.test_ledger import TENANT, claim, submit
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job, Tenant, Usage
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobSpec
 

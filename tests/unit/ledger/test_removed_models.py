@@ -11,7 +11,7 @@ from tests.dispatchers import MINUTE, MODEL, _long_timeouts, job, make_dispatche
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import Lane
 
 __all__ = ["_long_timeouts", "make_dispatcher"]

@@ -26,7 +26,7 @@ from limner_shared.db.accounts import audit, keys
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import ApiKey, Event, Image, Job
 from limner_shared.domain.access import Expiry
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.storage.blobs import Blobs
 

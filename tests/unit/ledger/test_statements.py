@@ -10,7 +10,7 @@ from bench.statements import fill, recorded, scans
 
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_shared.db.engine import Database
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import connect

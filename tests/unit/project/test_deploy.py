@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from limner_client.cli.main import cli
-from limner_shared.domain.cards import load_card
+from limner_shared.domain.catalogue import load_card
 from limner_shared.setting_sources import RENAMED
 from limner_shared.settings import Settings
 

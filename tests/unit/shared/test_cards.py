@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import (
     MAX_SEED,

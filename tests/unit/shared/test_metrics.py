@@ -26,7 +26,7 @@ from limner_shared.db.webhook_tables import WebhookDelivery
 from limner_shared.db.webhooks import endpoints
 from limner_shared.db.webhooks.endpoints import EndpointFields
 from limner_shared.domain.bulks import BulkState
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane, Priority
 from limner_shared.domain.pauses import PauseKind
 from limner_shared.domain.webhooks import EventType

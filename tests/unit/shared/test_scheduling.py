@@ -16,7 +16,7 @@ from sqlalchemy import select, text, update
 from limner_shared.db import ledger, queries, release_queries, waiting_queries
 from limner_shared.db.engine import Database, clock, now
 from limner_shared.db.tables import Event, Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Lane, Priority
 from limner_shared.domain.scheduling import (
     BACKOFF_BASE_SECONDS,

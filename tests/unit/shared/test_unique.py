@@ -14,7 +14,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Bulk, Event, Image, Job, UniqueKey
 from limner_shared.domain.bulks import BulkState
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.domain.unique import Unique
 from limner_shared.errors import GenerationFailed, StorageFailed, UniqueKeyLoading

@@ -12,7 +12,7 @@ from tests.processes import TENANT, eventually
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.errors import NotFound
 from limner_shared.messaging.hints import CHANNEL, Hints, connect

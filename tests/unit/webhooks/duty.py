@@ -21,7 +21,7 @@ from limner_shared.db.tables import Job
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery
 from limner_shared.db.webhooks import endpoints
 from limner_shared.db.webhooks.endpoints import EndpointFields
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.domain.webhooks import EventType
 from limner_shared.settings import Settings

@@ -18,7 +18,7 @@ from limner_shared.db.signed_links import SignedLinks
 from limner_shared.db.tables import Leader
 from limner_shared.db.webhook_tables import WebhookDelivery
 from limner_shared.db.webhooks import deliveries
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.settings import Settings
 
 __all__ = ["make_duty", "new_job"]

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from limner_shared.db.ledger import Claim
-from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.jobs import MAX_SEED, JobRequest, JobSpec, Lane
 from limner_shared.domain.replay import replay_spec

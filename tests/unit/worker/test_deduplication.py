@@ -21,7 +21,7 @@ from limner_shared.db.accounts import tenants
 from limner_shared.db.engine import Database, now
 from limner_shared.db.ledger import Claim, NewImage
 from limner_shared.db.tables import Image, Job, Tenant
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.embeddings import VECTOR_BYTES, Embedding
 from limner_shared.domain.jobs import JobRequest, Lane, Priority
 from limner_shared.storage.blobs import Blobs

@@ -9,7 +9,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.scenes import NearestName
 from limner_worker.generators.builtin.known_names import KNOWN, KnownNames, NameMatch, save_names
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder

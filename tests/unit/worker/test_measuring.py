@@ -6,7 +6,7 @@ import pytest
 from tests.counters import counted
 
 from limner_shared.db.ledger import Claim
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.domain.scenes import Scene, SceneObject
 from limner_worker.engine import measuring

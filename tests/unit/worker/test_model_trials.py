@@ -9,7 +9,7 @@ from tests.clocks import Clock
 from tests.models import CANVAS
 
 from limner_shared.circuit_breaker import Breaker, BreakerState
-from limner_shared.domain.cards import load_card
+from limner_shared.domain.catalogue import load_card
 from limner_shared.errors import GenerationFailed, LimnerError, ModerationBlocked, OutOfMemory, RequestUnsupported
 from limner_worker.engine.job_run import JobRun
 from limner_worker.runtime.model_trials import FAILURES_IN_A_ROW, ModelTrials

@@ -18,7 +18,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.notifications import WaitingListener, notify_waiting
 from limner_shared.db.tables import Job
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import WAKE_CHANNEL, Hints, connect

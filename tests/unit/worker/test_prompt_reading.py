@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import limner_worker
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.scenes import Scene, SceneRule
 from limner_worker.generators.builtin.known_names import KnownNames

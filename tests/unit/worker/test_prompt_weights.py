@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from limner_shared.domain import cards
 from limner_shared.domain.card_fields import Range
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import SPEC_VERSION, JobRequest, JobSpec
 from limner_shared.domain.prompt_weights import MOST, follows_weights, has_weights, in_drawn_words, parts, plain

@@ -14,7 +14,7 @@ import pytest
 
 from limner_shared.circuit_breaker import Breaker
 from limner_shared.db.ledger import Claim
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.domain.safety import SIGNED, SafetyPolicy, TenantPolicy, policy_of
 from limner_shared.errors import ConfigurationError, LimnerError, ModerationBlocked, SafetyUnavailable

@@ -20,7 +20,7 @@ from limner_client.local.doctor import certificate_checks
 from limner_client.local.findings import State
 from limner_shared.c2pa_signing import PictureSigner, is_signed
 from limner_shared.db.ledger import Claim
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.domain.safety import SOURCE_TYPE, TenantPolicy
 from limner_shared.errors import ConfigurationError, SigningFailed

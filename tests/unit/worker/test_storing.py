@@ -15,7 +15,7 @@ from limner_shared.circuit_breaker import Breaker
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Claim
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.jobs import JobRequest, JobSpec, Lane, Priority
 from limner_shared.errors import GenerationFailed, StorageFailed, StorageFull

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from limner_shared.domain.card_fields import Source
-from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings
 from limner_training.tasks.prompts import TaskPrompt

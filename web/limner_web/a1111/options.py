@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, ServiceUnavailable
 from limner_shared.telemetry import get_logger

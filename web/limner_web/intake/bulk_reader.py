@@ -11,7 +11,7 @@ from typing import IO, Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from limner_shared.db.ledger import NewJob, UniqueHold
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Turn
 from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.domain.webhook_targets import Targets

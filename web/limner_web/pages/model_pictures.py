@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Final, NamedTuple
 
-from limner_shared.domain.cards import ModelCard, built_in_cards
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.catalogue import built_in_cards
 from limner_web.pages import assets
 
 THINGS: Final = (
