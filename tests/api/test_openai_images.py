@@ -28,6 +28,7 @@ from tests.api.fake_worker import finish, png, start
 from tests.api.test_a1111 import waiting_job
 from tests.api.test_keys import make_key
 
+PICTURE = "data:image/png;base64,aGk="
 CARD = """
 name = "painter"
 title = "Painter"
@@ -93,6 +94,13 @@ HONOURED = [
     Case("provenance", False, lambda order: not order.request.provenance),
 ]
 REFUSED = [
+    # This model follows no control pictures and takes no references: test_control_pictures and test_reference_pictures
+    ("control_image", PICTURE),
+    ("control_scale", 0.5),
+    ("control_start", 0.1),
+    ("control_end", 0.9),
+    ("reference_images", [PICTURE]),
+    ("reference_scale", 0.5),
     ("prompt", ""),
     ("prompt", "x" * 1001),
     ("prompt", 5),

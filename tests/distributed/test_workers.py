@@ -72,6 +72,7 @@ def test_a_scheduled_job_starts_at_its_time_and_delays_no_other(service: Service
 
 
 @sqlite
+@pytest.mark.long
 def test_another_worker_takes_over_a_killed_workers_job_within_30_seconds(service: Service):
     service.change_settings({"models": (CARD,), "default_model": "null"} | SHORT_LEASES)
     service.start("dispatcher")

@@ -18,6 +18,8 @@ from tests.e2e.states import MODES
 from tests.processes import eventually
 from tests.receivers import receiver
 
+pytestmark = pytest.mark.long
+
 
 def test_the_theme_is_kept_without_a_flash(open_page: Callable[..., Page]):
     page = open_page("/account")
@@ -221,7 +223,6 @@ def test_the_keys_have_no_accessibility_violation(protected: tuple[int, str, str
     assert in_all_modes(page) == []
 
 
-@pytest.mark.long
 def test_a_key_is_made_and_revoked_by_keyboard_alone(protected: tuple[int, str, str], open_page: Callable[..., Page]):
     port, key, _ = protected
     page = open_page("/account", port=port)

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.long
 
 
 def test_a_control_picture_is_sent_with_how_strictly_it_is_followed(
@@ -19,7 +22,7 @@ def test_a_control_picture_is_sent_with_how_strictly_it_is_followed(
     expect(section).to_be_hidden()
     page.get_by_role("combobox", name="Model", exact=True).select_option("tracer")
     expect(section).to_be_visible()
-    page.get_by_role("textbox", name="Prompt").fill("a lake")
+    page.get_by_role("textbox", name="Prompt").fill("a lake at dawn")
     page.get_by_role("button", name="Draw", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("without a control picture")
     section.locator("input[type=file]").set_input_files(tmp_path / "edges.png")
@@ -35,7 +38,9 @@ def test_a_control_picture_is_sent_with_how_strictly_it_is_followed(
     page.get_by_role("button", name="Remove the control picture").click()
     expect(section.get_by_text("edges, depth or what else")).to_be_visible()
 
-    made = page.locator("#gallery > [id^=job_]").get_attribute("id")
+    lakes = page.locator("#gallery > .tile", has_text="a lake at dawn")
+    expect(lakes).to_have_count(1)
+    made = lakes.get_attribute("id")
     tile = page.locator(f"#{made}")
     tile.get_by_role("button", name="Remix").click()
     shown = page.get_by_role("img", name="The picture to follow")
@@ -47,4 +52,4 @@ def test_a_control_picture_is_sent_with_how_strictly_it_is_followed(
         tile.get_by_role("button", name="Again").click()
     again: Any = repeated.value.post_data_json
     assert (again["control_image"], again["control_scale"]) == (made, 1.2)
-    expect(page.locator("#gallery > [id^=job_]")).to_have_count(2)
+    expect(lakes).to_have_count(2)

@@ -12,6 +12,8 @@ from playwright.sync_api import Locator, Page, Route, expect
 from tests.e2e.states import fill
 from tests.processes import eventually
 
+pytestmark = pytest.mark.long
+
 OpenPage = Callable[..., Page]
 
 
@@ -99,7 +101,6 @@ def test_a_picture_can_be_dragged_before_it_has_loaded(open_page: OpenPage) -> N
         route.abort()
 
 
-@pytest.mark.long
 def test_a_picture_is_put_on_a_board_by_keyboard(open_page: OpenPage) -> None:
     page = open_page("/gallery")
     page.locator(".cell[data-index='3'] button").focus()
@@ -109,7 +110,6 @@ def test_a_picture_is_put_on_a_board_by_keyboard(open_page: OpenPage) -> None:
     expect(page.locator("#boards button").filter(has_text="typed")).to_contain_text("1")
 
 
-@pytest.mark.long
 def test_a_drawn_picture_is_dragged_onto_the_form_to_start_from_it(open_page: OpenPage) -> None:
     page = open_page()
     drag(page, page.locator(".tile[data-state=succeeded] .mosaic button").first, page.locator("#ask textarea").last)

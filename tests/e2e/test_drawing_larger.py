@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
@@ -14,6 +15,8 @@ from limner_client.client import Client
 from limner_shared.domain.views import ImageView, JobView
 from tests.e2e.bulks import SMALL
 from tests.processes import eventually
+
+pytestmark = pytest.mark.long
 
 OpenPage = Callable[..., Page]
 

@@ -12,6 +12,8 @@ from limner_client.cli.dead_letters import replay
 from limner_client.client import Client
 from limner_shared.domain.views import JobView
 
+pytestmark = pytest.mark.long
+
 STEPS: Final = 2
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import httpx
+import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.e2e.bulks import SMALL
 from tests.e2e.states import photo
 from tests.processes import eventually
+
+pytestmark = pytest.mark.long
 
 OpenPage = Callable[..., Page]
 LATE_PREVIEWS = """

@@ -40,8 +40,8 @@ def test_a_pool_keeps_one_worker_while_jobs_are_drawn() -> None:
     scaling = WorkerScaling(RULES)
     assert scaling.workers(0, 1, 0, drawing=True) == 1
     assert scaling.workers(5000, 1, 0, drawing=True) == 1
-    assert scaling.workers(6000, 1, 0) == 1
-    assert scaling.workers(6601, 1, 0) == 0
+    assert scaling.workers(5600, 1, 0) == 1
+    assert scaling.workers(5601, 1, 0) == 0
 
 
 def test_a_pool_keeps_its_least_number() -> None:

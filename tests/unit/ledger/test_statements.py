@@ -27,6 +27,7 @@ def filled(database: Database, catalogue: Catalogue) -> Database:
     return database
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
 def test_every_statement_uses_an_index(
     filled: Database, database_url: str, settings: Settings, catalogue: Catalogue, tmp_path: Path
 ):

@@ -129,6 +129,7 @@ VALUES: Final[dict[str, Any]] = {
     "negative_prompt": "",
     "prompt": "a red apple",
     "receipt": {"device": "cpu", "dtype": "float32", "sampler": "euler", "seed": 7, "buckets": [[1, 8]]},
+    "reference_images": [],
     "request_headers": {"webhook-id": "evt_01m8bac8n0hjbars23mjb7jykv", "webhook-timestamp": "1795676316"},
     "same_at_every_size": True,
     "secret": "whsec_bGltbmVyLWV4YW1wbGUtc2VjcmV0",
