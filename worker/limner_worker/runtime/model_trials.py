@@ -46,7 +46,8 @@ class ModelTrials:
     def job_failed(self, model: str, error: LimnerError) -> bool:
         """Record that a job of a model failed; return whether the job is to be handed back, because the model pauses.
 
-        Only errors that the model may cause count. A job that a paused model was given on trial counts like many.
+        Only errors that the model may cause count. A job that a paused model was given on trial counts like many. While
+        a model is tried, nobody knows yet whose fault it is: its jobs are handed back.
         """
         state = self._breakers[model].state
         if not isinstance(error, OF_THE_MODEL):
@@ -54,8 +55,10 @@ class ModelTrials:
         with self._lock:
             self._failures[model] += 1
             is_due = self._failures[model] >= FAILURES_IN_A_ROW or state is BreakerState.TRIAL
-            if state is BreakerState.OPEN or not is_due or model in self._running:
-                return state is BreakerState.OPEN
+            if state is BreakerState.OPEN or model in self._running:
+                return True
+            if not is_due:
+                return False
             trial = self._running[model] = _trial(self._cards[model])
         log.warning("trying a model whose jobs fail", model=model, failures=self._failures[model])
         self._submit([trial])
