@@ -14,6 +14,8 @@ from limner_shared.db.tables import Bulk, Job
 from tests.api.test_bulks import lines
 from tests.processes import Service
 
+pytestmark = pytest.mark.long
+
 LINES = lines(*[{"prompt": "x"}] * 100)
 HEAD = "POST /api/v1/bulks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/jsonl\r\nIdempotency-Key: k\r\n"
 DECLARED = f"{HEAD}Content-Length: {len(LINES)}\r\n\r\n".encode()

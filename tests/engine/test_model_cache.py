@@ -21,6 +21,8 @@ from limner_worker.generators.model_cache import ModelCache
 from limner_worker.runtime import watchdog
 from limner_worker.runtime.watchdog import Watchdog
 
+pytestmark = pytest.mark.long
+
 NAMES = ("one", "two", "three")
 
 

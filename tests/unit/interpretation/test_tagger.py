@@ -140,6 +140,7 @@ def test_the_network_learns_which_states_ask() -> None:
     assert accuracy(network, known) > 0.9
 
 
+@pytest.mark.long
 def test_a_run_may_go_on_from_the_weights_of_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "JUDGED", 1)
     monkeypatch.setattr(training, "BY_CODE", {"en": BY_CODE["en"]})
