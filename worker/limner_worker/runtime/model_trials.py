@@ -47,7 +47,7 @@ class ModelTrials:
         """Record that a job of a model failed; return whether the job is to be handed back, because the model pauses.
 
         Only errors that the model may cause count. A job that a paused model was given on trial counts like many. While
-        a model is tried, nobody knows yet whose fault it is: its jobs are handed back.
+        a model is tried, it is not known yet whose fault it is: its jobs are handed back.
         """
         state = self._breakers[model].state
         if not isinstance(error, OF_THE_MODEL):
