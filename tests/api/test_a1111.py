@@ -19,6 +19,7 @@ from limner_shared.domain.catalogue import Catalogue
 from limner_web.a1111 import infotext
 from limner_web.a1111.options import Options
 from limner_web.a1111.parameters import TextToImage, read
+from limner_web.renditions import Renditions
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import rows
@@ -65,6 +66,23 @@ def test_a_call_answers_with_the_pictures_and_how_they_were_made(app: App):
     assert (info["all_seeds"], info["steps"], info["sd_model_name"]) == ([7, 8], 4, "limner-flow")
     assert info["infotexts"][1].startswith("a cat\nSteps: 4, Sampler: Automatic, CFG scale: 3, Seed: 8, Size: 256x256")
     assert answer.json["parameters"]["prompt"] == "a cat"
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp"])
+def test_files_in_each_format_are_written_where_signed_pictures_are_signed_again(
+    app: App, client: ApiClient, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    kinds: list[str] = []
+    write = Renditions.write
+
+    def noted(self: Renditions, tenant_id: str, stored: bytes, kind: str, writer: Callable[[bytes], bytes]) -> bytes:
+        kinds.append(kind)
+        return write(self, tenant_id, stored, kind, writer)
+
+    monkeypatch.setattr(Renditions, "write", noted)
+    client.post("/sdapi/v1/options", json={"samples_format": kind, "enable_pnginfo": True})
+    assert draw(app, {"prompt": "a cat"} | SIZE).status_code == 200
+    assert kinds == [kind.replace("jpg", "jpeg")]
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "webp"])
