@@ -24,8 +24,10 @@ RUN /opt/limner/bin/pip install --no-deps . \
     && rm -rf /opt/limner/lib/python3.11/site-packages/limner_worker \
     /opt/limner/lib/python3.11/site-packages/limner_training \
     && /opt/limner/bin/pip uninstall -q -y setuptools pip
-COPY deploy/sbom.py ./
-RUN /opt/limner/bin/python sbom.py > /opt/limner/sbom.json
+# The tool of the bill of materials is not in the image.
+COPY deploy/sbom.lock ./
+RUN python -m venv /opt/sbom && /opt/sbom/bin/pip install --no-deps --require-hashes -r sbom.lock \
+    && /opt/sbom/bin/cyclonedx-py environment /opt/limner --output-reproducible -o /opt/limner/sbom.json
 
 FROM ${BASE_IMAGE} AS web
 ARG REVISION=""

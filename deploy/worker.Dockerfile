@@ -27,8 +27,10 @@ COPY web ./web
 COPY worker ./worker
 COPY migrations ./migrations
 RUN /opt/limner/bin/pip install --no-deps .
-COPY deploy/sbom.py ./
-RUN /opt/limner/bin/python sbom.py > /opt/limner/sbom.json
+# The tool of the bill of materials is not in the image.
+COPY deploy/sbom.lock ./
+RUN python -m venv /opt/sbom && /opt/sbom/bin/pip install --no-deps --require-hashes -r sbom.lock \
+    && /opt/sbom/bin/cyclonedx-py environment /opt/limner --output-reproducible -o /opt/limner/sbom.json
 
 FROM ${BASE_IMAGE} AS worker
 ARG REVISION=""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -23,7 +22,6 @@ class UnsupportedFields:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._lock = threading.Lock()
         self._found: Mapping[str, Sequence[Unsupported]] = {}
         self._read_at = float("-inf")
 
@@ -36,11 +34,10 @@ class UnsupportedFields:
             raise refuse(field, got, allowed)
 
     def _of_workers(self) -> Mapping[str, Sequence[Unsupported]]:
-        with self._lock:
-            if time.monotonic() - self._read_at > FRESH_SECONDS:
-                self._found = self._read()
-                self._read_at = time.monotonic()
-            return self._found
+        if time.monotonic() - self._read_at > FRESH_SECONDS:
+            self._read_at = time.monotonic()  # while one request waits for Redis, others go on with what is known
+            self._found = self._read()
+        return self._found
 
     def _read(self) -> Mapping[str, Sequence[Unsupported]]:
         try:

@@ -11,8 +11,8 @@ from limner_shared.domain import request_limits
 from limner_shared.domain.card_fields import BatchSize, Control, QualitySteps, Range, Reference, Side, Source, StepRange
 from limner_shared.domain.conditions import Conditions, beyond, cut
 from limner_shared.domain.inputs import Task
-from limner_shared.domain.jobs import MAX_SEED, SPEC_VERSION, JobRequest, JobSpec
-from limner_shared.domain.prompt_weights import has_weights, plain
+from limner_shared.domain.jobs import MAX_SEED, JobRequest, JobSpec
+from limner_shared.domain.prompt_weights import WEIGHTS_FROM, has_weights, plain
 from limner_shared.domain.safety import SafetyPolicy
 from limner_shared.domain.scenes import NearestName, SceneRule
 from limner_shared.errors import InvalidRequest
@@ -182,7 +182,7 @@ class ModelCard(BaseModel):
         if not self.prompt_weights:
             changes["prompt"], negative = plain(changes["prompt"]), plain(negative)
         elif has_weights(changes["prompt"], negative):
-            changes["version"] = SPEC_VERSION
+            changes["version"] = max(spec.version, WEIGHTS_FROM)
         changes["negative_prompt" if self.takes_negative_prompts else "dropped_negative"] = negative
         if conditions.style in self.styles:
             changes["style"] = conditions.style

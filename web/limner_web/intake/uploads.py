@@ -60,16 +60,14 @@ def store_file(services: Services, tenant_id: str, body: IO[bytes], about: NewFi
     return file_id
 
 
-def least_bytes(content_length: int | None) -> int:
-    """The least size of the file in a form of this length, of which the rest is small."""
-    return max(0, (content_length or 0) - FORM_BYTES)
+def require_room(services: Services, tenant_id: str, form_bytes: int | None = None) -> Room:
+    """Return what a tenant may still keep. Raises TooManyRequests if the file in a form of `form_bytes` is more.
 
-
-def require_room(services: Services, tenant_id: str, size: int = 0) -> Room:
-    """Return what a tenant may still keep. Raises TooManyRequests if a file of `size` bytes is more than that."""
+    Ask before the form is read: its file waits on this machine's disk until then.
+    """
     with services.database.read() as session:
         left = _room(services, session, tenant_id)
-    _require_room(left, size)
+    _require_room(left, max(0, (form_bytes or 0) - FORM_BYTES))
     return left
 
 

@@ -53,7 +53,7 @@ class ListQuery(BaseModel):
 def create_file() -> Response:
     """Upload a file."""
     services = get_services()
-    uploads.require_room(services, tenant_id(), uploads.least_bytes(request.content_length))
+    uploads.require_room(services, tenant_id(), request.content_length)
     file, fields = _form()
     longest = services.settings.input_retention_days * DAY
     expires_in = min(longest, fields.seconds or longest)

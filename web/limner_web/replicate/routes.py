@@ -121,6 +121,7 @@ def stream_prediction(job_id: str) -> Response:
 def upload_file() -> Response:
     """Upload a file to use as an input within 24 hours."""
     services = get_services()
+    uploads.require_room(services, tenant_id(), request.content_length)
     content = request.files.get("content")
     part = request.files.get("metadata")  # the client for Node sends a file, the one for Python a field
     sent = request.form.get("metadata", "") if part is None else part.read()

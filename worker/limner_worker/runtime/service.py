@@ -154,7 +154,7 @@ class WorkerService:
             self._publisher.publish(finished, self._fingerprints[model])
 
     def failed(self, job: JobRun, error: LimnerError) -> None:
-        """Pass the error to the publisher. While the model's circuit breaker is open, hand the job back instead."""
+        """Pass the error to the publisher. While the model pauses or is tried, hand the job back instead."""
         if self._trials.ended(job, error) or not self._held.finish(job):
             return
         if self._trials.job_failed(job.claim.spec.model, error):

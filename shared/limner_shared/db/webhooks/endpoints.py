@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
@@ -12,12 +12,15 @@ from sqlalchemy.orm import Session
 from limner_shared.db.accounts import audit
 from limner_shared.db.accounts.audit import Action
 from limner_shared.db.engine import clock, insert_new, now
+from limner_shared.db.ledger.idempotency import lock_key
 from limner_shared.db.many_rows import NO_SYNC
-from limner_shared.db.tables import Tenant
 from limner_shared.db.webhook_tables import WebhookEndpoint, WebhookSecret
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.webhooks import MAX_ENDPOINTS, hint, new_secret
 from limner_shared.errors import InvalidRequest, NotFound
+
+ENDPOINTS_LOCK: Final = "\x01endpoints"
+"""The key that changes of one tenant's endpoints and secrets lock; no client can send it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class EndpointFields:
 
 def create(session: Session, tenant_id: str, fields: EndpointFields, *, actor: str) -> tuple[WebhookEndpoint, str]:
     """Create an endpoint; returns it with its secret. Raises InvalidRequest if the tenant has MAX_ENDPOINTS."""
-    _lock(session, tenant_id)
+    lock_key(session, tenant_id, ENDPOINTS_LOCK)
     count = session.scalar(select(func.count()).where(WebhookEndpoint.tenant_id == tenant_id)) or 0
     if count >= MAX_ENDPOINTS:
         raise InvalidRequest(f"At most {MAX_ENDPOINTS} endpoints are allowed: delete one first.")
@@ -55,7 +58,7 @@ def get(session: Session, tenant_id: str, endpoint_id: str) -> WebhookEndpoint:
 
 def with_secret(session: Session, tenant_id: str, endpoint_id: str) -> tuple[WebhookEndpoint, str]:
     """A tenant's endpoint and its newest secret. Raises NotFound."""
-    _lock(session, tenant_id)
+    lock_key(session, tenant_id, ENDPOINTS_LOCK)
     return get(session, tenant_id, endpoint_id), current_secret(session, endpoint_id)
 
 
@@ -71,7 +74,7 @@ def change(
     session: Session, tenant_id: str, endpoint_id: str, fields: dict[str, Any], *, actor: str
 ) -> WebhookEndpoint:
     """Set some of EndpointFields; what waits for the endpoint is sent to its new URL. Raises NotFound."""
-    _lock(session, tenant_id)
+    lock_key(session, tenant_id, ENDPOINTS_LOCK)
     endpoint = get(session, tenant_id, endpoint_id)
     new = {name: value for name, value in fields.items() if value != getattr(endpoint, name)}
     if new:
@@ -85,7 +88,7 @@ def change(
 
 def remove(session: Session, tenant_id: str, endpoint_id: str, *, actor: str) -> None:
     """Delete an endpoint; deliveries that wait for it are canceled when they are due. Raises NotFound."""
-    _lock(session, tenant_id)
+    lock_key(session, tenant_id, ENDPOINTS_LOCK)
     gone = delete(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, WebhookEndpoint.tenant_id == tenant_id)
     url = session.scalar(gone.returning(WebhookEndpoint.url), execution_options=NO_SYNC)
     if url is None:
@@ -110,7 +113,7 @@ def rotate(session: Session, tenant_id: str, owner_id: str, overlap_seconds: flo
 
     Older ones end now, so that at most two sign. Raises NotFound for an endpoint that is not the tenant's.
     """
-    _lock(session, tenant_id)
+    lock_key(session, tenant_id, ENDPOINTS_LOCK)
     endpoint = None if owner_id == tenant_id else get(session, tenant_id, owner_id)
     current_secret(session, owner_id)
     known = select(WebhookSecret).where(WebhookSecret.owner_id == owner_id)
@@ -144,11 +147,6 @@ def hints(session: Session, endpoint_ids: Sequence[str]) -> dict[str, str]:
     """The hint of each endpoint's newest secret."""
     secrets = signing_secrets(session, endpoint_ids)
     return {owner: hint(values[0]) for owner, values in secrets.items() if values}
-
-
-def _lock(session: Session, tenant_id: str) -> None:
-    """Let the changes of a tenant's endpoints and secrets wait for each other."""
-    session.execute(select(Tenant.id).where(Tenant.id == tenant_id).with_for_update(key_share=True))
 
 
 def _detail(fields: EndpointFields) -> dict[str, Any]:
