@@ -109,7 +109,7 @@ def build(settings: Settings) -> Services:
         watches=Watches(listener, database, supervisor),
         unchanged=UnchangedPolls(listener),
         feeds=Feeds(listener, database, supervisor),
-        probe=Probe(settings, redis, lambda: blobs.trouble, lambda: database.is_full),
+        probe=Probe(settings, redis, database, lambda: blobs.trouble),
         shutdown=Shutdown(),
         limiter=limiter,
         request_rate=RequestRate(settings),

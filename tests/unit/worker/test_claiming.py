@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from queue import Queue
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from sqlalchemy.orm import Session
 from tests.clocks import Clock
 from tests.processes import eventually
 
+from limner_shared.circuit_breaker import Breaker
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.domain.jobs import Lane
@@ -46,4 +49,26 @@ def test_a_claim_past_its_time_limit_is_reported_as_stalled_and_a_wait_for_messa
     go_on.set()
     assert done.wait(30)
     eventually(lambda: threads.stalled() == {})
+    claimer.stop()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_without_redis_one_job_is_claimed_on_trial_after_the_picture_store_failed(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    rooms: Queue[int] = Queue()
+
+    def claim_next(_session: Session, _models: list[str], room: int, *_: object) -> list[ledger.Claim]:
+        rooms.put(room)
+        return []
+
+    monkeypatch.setattr(ledger, "claim_next", claim_next)
+    leases, clock = cast("Any", SimpleNamespace(owner="me", redis_is_away=True)), Clock()
+    admission = Admission(8, ["limner-flow"])
+    admission.store_breaker = Breaker(1, 1, 60, clock)
+    admission.store_breaker.failed()
+    clock.now += 1
+    claimer = Claimer(settings, database, admission, HeldJobs(), leases, Supervisor(), lambda _: None)
+    claimer.start()
+    assert rooms.get(timeout=30) == 1
     claimer.stop()

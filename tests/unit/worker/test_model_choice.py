@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+from tests.clocks import Clock
+
+from limner_shared.circuit_breaker import Breaker
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import queue_name
+from limner_shared.messaging.reports import STORE
 from limner_worker.engine.model_choice import OVERDUE, PATIENCE, STAY, model_to_load
 from limner_worker.generators.model_cache import ModelCache
 from limner_worker.runtime.admission import Admission
@@ -160,4 +165,21 @@ def test_jobs_of_a_second_model_are_left_to_other_workers_until_they_are_overdue
     chooser.look(dict, 3)
     assert read(admission) == ["a", "b"], "jobs of a model that is in progress may join it"
     admission.remove(queue_name("a", Lane.NORMAL))
+    assert read(admission) == ["b"]
+
+
+@pytest.mark.parametrize("failing", ["b", STORE])
+def test_after_a_failure_and_its_pause_a_model_that_is_not_loaded_is_loaded_for_the_job_on_trial(failing: str):
+    _, admission, chooser = world()
+    clock = Clock()
+    breaker = Breaker(1, 10, 60, clock)
+    if failing == STORE:
+        admission.store_breaker = breaker
+    else:
+        admission.model_breakers[failing] = breaker
+    breaker.trip()
+    chooser.look(lambda: LONG, 0)
+    assert "b" not in read(admission)
+    clock.now += 10
+    chooser.look(lambda: LONG, 0)
     assert read(admission) == ["b"]

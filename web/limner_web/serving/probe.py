@@ -10,7 +10,7 @@ from typing import Final
 
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
-from sqlalchemy import Engine, NullPool, create_engine
+from sqlalchemy import Engine, NullPool, QueuePool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared.db import pause_queries
@@ -61,16 +61,14 @@ class Health:
 class Probe:
     """Checks the database and Redis. It works even while requests hold all connections of the pool."""
 
-    def __init__(
-        self, settings: Settings, redis: Redis, store_trouble: Callable[[], str], is_full: Callable[[], bool]
-    ) -> None:
-        """`store_trouble` tells why the picture store failed lately in this process, `is_full` whether a write did
-        because the disk of the database is full.
+    def __init__(self, settings: Settings, redis: Redis, database: Database, store_trouble: Callable[[], str]) -> None:
+        """`database` is the one that requests use; `store_trouble` tells why the picture store failed lately in this
+        process.
         """
-        self._is_full = is_full
         self._store_trouble = store_trouble
         self._url = settings.resolved_database_url
         self._redis = redis
+        self._of_requests = database
         self._database = Database(_engine(self._url))
         self._lock = threading.Lock()
         self._health = Health("unknown", "unknown")
@@ -86,16 +84,30 @@ class Probe:
             return self._health
 
     def _check_database(self) -> Health:
+        began = time.monotonic()
         try:
-            if not is_current(self._database, self._url):
-                return Health("not migrated: run `limner db upgrade`", "unknown")
-            with self._database.read() as session:
-                return Health("ok", "unknown", paused=pause_queries.paused(session))
+            return self._state_of(self._database)
+        except SQLAlchemyError:
+            refused_at_once = time.monotonic() - began < STEP_SECONDS
+        # A server without a free connection refuses this one, and requests are served all the same. One that does not
+        # answer is not asked again: the connections of requests have longer time limits.
+        if not refused_at_once or not _has_idle_connection(self._of_requests.engine):
+            return Health("away", "unknown")
+        try:
+            return self._state_of(self._of_requests)
         except SQLAlchemyError:
             return Health("away", "unknown")
 
+    def _state_of(self, database: Database) -> Health:
+        if not is_current(database, self._url):
+            return Health("not migrated: run `limner db upgrade`", "unknown")
+        with database.read() as session:
+            return Health("ok", "unknown", paused=pause_queries.paused(session))
+
     def _with_full(self, health: Health) -> Health:
-        full = self._is_full() or any(report.database_full for report in (*health.dispatchers, *health.workers))
+        full = self._of_requests.is_full or any(
+            report.database_full for report in (*health.dispatchers, *health.workers)
+        )
         return replace(health, database=FULL) if full and health.database == "ok" else health
 
     def _check_redis(self, health: Health) -> Health:
@@ -112,6 +124,10 @@ class Probe:
         except RedisError:
             return replace(found, redis="away")
         return found
+
+
+def _has_idle_connection(engine: Engine) -> bool:
+    return isinstance(engine.pool, QueuePool) and engine.dialect.name != "sqlite" and engine.pool.checkedin() > 0
 
 
 def _engine(url: str) -> Engine:

@@ -91,10 +91,7 @@ class Admission:
             most = self._slots if self._served is None or lane_of(queue) is Lane.ALONE else self._served.get(model, 0)
             if self._held_of_queue[queue] >= most or self._is_left_to_others(queue):
                 return False
-            return self._breaker_allows(self.store_breaker, self._held.total()) and (
-                model not in self.model_breakers
-                or self._breaker_allows(self.model_breakers[model], self._held_of_model[model])
-            )
+            return self._breakers_allow(model)
 
     def _is_left_to_others(self, queue: str) -> bool:
         """Whether a worker without jobs of another model should take this queue's jobs."""
@@ -104,15 +101,20 @@ class Admission:
         return any(self._held[better] for better in Lane if better <= lane)
 
     def accepts(self, model: str) -> bool:
-        """Whether a job of a model may be claimed without a message."""
+        """Whether a job of a model may be taken, at least one on trial: only a job ends the trial."""
         with self._lock:
-            breakers = (self.store_breaker, self.model_breakers[model])
-            return not self.draining and all(breaker.state is BreakerState.CLOSED for breaker in breakers)
+            return not self.draining and self._breakers_allow(model)
 
     def tripped(self) -> list[str]:
         """Return the models whose circuit breaker is not closed, and `store` if that of the picture store is not."""
         named = {**self.model_breakers, STORE: self.store_breaker}
         return [name for name, breaker in named.items() if breaker.state is not BreakerState.CLOSED]
+
+    def _breakers_allow(self, model: str) -> bool:
+        return self._breaker_allows(self.store_breaker, self._held.total()) and (
+            model not in self.model_breakers
+            or self._breaker_allows(self.model_breakers[model], self._held_of_model[model])
+        )
 
     @staticmethod
     def _breaker_allows(breaker: Breaker, held: int) -> bool:

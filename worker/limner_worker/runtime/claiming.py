@@ -200,7 +200,8 @@ class Claimer:
     def _claim_without_redis(self) -> None:
         """Claim the queued jobs that were released first from the database: no fair shares, but work continues."""
         self._next_poll_at = 0.0
-        room = min(CLAIMED_WITHOUT_REDIS, self._settings.slots) - len(self._held)
+        most = 1 if self._admission.tripped() else CLAIMED_WITHOUT_REDIS  # of what is on trial, one job at a time
+        room = min(most, self._settings.slots) - len(self._held)
         models = [model for model in self._admission.model_breakers if self._admission.accepts(model)]
         if room <= 0 or not models:
             return

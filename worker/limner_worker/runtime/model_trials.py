@@ -44,10 +44,12 @@ class ModelTrials:
         self._lock = threading.Lock()
 
     def job_failed(self, model: str, error: LimnerError) -> bool:
-        """Record that a job of a model failed; return whether the job is to be handed back, because the model pauses.
+        """Record that a job of a model failed; return whether the job is to be handed back, because the model is tried
+        or pauses.
 
         Only errors that the model may cause count. A job that a paused model was given on trial counts like many. While
-        a model is tried, it is not known yet whose fault it is: its jobs are handed back.
+        a model is tried, it is not known yet whose fault it is: its jobs are handed back, also the one that makes the
+        trial due, or each pause would cost a job.
         """
         state = self._breakers[model].state
         if not isinstance(error, OF_THE_MODEL):
@@ -62,7 +64,7 @@ class ModelTrials:
             trial = self._running[model] = _trial(self._cards[model])
         log.warning("trying a model whose jobs fail", model=model, failures=self._failures[model])
         self._submit([trial])
-        return False
+        return True
 
     def job_succeeded(self, model: str) -> None:
         """Record that a job of a model succeeded."""
