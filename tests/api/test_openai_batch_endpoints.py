@@ -213,13 +213,13 @@ def test_the_lease_is_renewed_at_each_line(
     client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
 ):
     made = create(client, *[edit(str(number), image=DATA_URL) for number in range(3)], endpoint=EDITS)
-    store, leases = batch_reader.check_and_store_inputs, list[float]()
+    check, leases = batch_reader.check_and_store_inputs, list[float]()
 
-    def look(*arguments: Any) -> Any:
+    def look(*arguments: Any, store: bool) -> Any:
         with app.extensions["limner"].database.read() as session:
             leases.append(session.get_one(Batch, made).lease_until or 0.0)
         change(app, made, lease_until=1)
-        return store(*arguments)
+        return check(*arguments, store=store)
 
     monkeypatch.setattr(batch_loader, "RENEW_SECONDS", -1)
     monkeypatch.setattr(batch_reader, "check_and_store_inputs", look)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
@@ -50,12 +50,19 @@ class Inputs:
 
         Raises InvalidRequest, which names the field, StorageFull, StorageFailed, or Overloaded.
         """
-        stored: dict[str, str] = {}
+        fitted = self._fitted(tenant_id, spec)
+        stored = {field: self._storage.call(self._blobs.put_input, data) for field, data in fitted}
+        return spec.with_inputs(stored) if stored else spec
+
+    def check(self, tenant_id: str, spec: JobSpec) -> None:
+        """Raise what `store` would raise for these inputs, and store nothing."""
+        for _ in self._fitted(tenant_id, spec):
+            continue
+
+    def _fitted(self, tenant_id: str, spec: JobSpec) -> Iterator[tuple[str, bytes]]:
         for field, value in spec.inputs.items():
             data = self._read(tenant_id, field, value)
-            fitted = self._pillow.call_for(tenant_id, fit, data, field, (spec.width, spec.height))
-            stored[field] = self._storage.call(self._blobs.put_input, fitted)
-        return spec.with_inputs(stored) if stored else spec
+            yield field, self._pillow.call_for(tenant_id, fit, data, field, (spec.width, spec.height))
 
     def small(self, tenant_id: str, field: str, value: str, side: int) -> bytes:
         """An image that a client gives, as a square PNG of this side in pixels, cut from its middle; nothing is stored.

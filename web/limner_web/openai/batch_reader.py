@@ -71,7 +71,7 @@ class BatchReader(BulkReader):
             raise refuse("url", repr(line.url[:80]), f"{self._endpoint}, the endpoint of this batch")
         call = ENDPOINTS[self._endpoint].read(self._services, self._tenant_id, line.body)
         self._terms = call.terms
-        if not self._bad:  # after a bad line, nothing is stored any more
+        if self._queues:
             self._beside[number] = NewLine(number, line.custom_id, call.form, call.items)
         return Requested(call.request, call.turns)
 

@@ -13,7 +13,8 @@ from limner_shared.db import release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.attempts import requeue
 from limner_shared.db.ledger.counting import DEAD_LETTER, LEASE_LOST
-from limner_shared.db.ledger.intake import reserve_quota, submit
+from limner_shared.db.ledger.intake import submit
+from limner_shared.db.ledger.quotas import reserve_quota
 from limner_shared.db.ledger.transitions import error_values, lock, transition
 from limner_shared.db.ledger.types import Change, NewJob
 from limner_shared.db.many_rows import NO_SYNC
@@ -84,8 +85,8 @@ def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) ->
 def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, limit: int) -> list[Change]:
     """Queue dead letters again as new jobs, each once; `job_ids` None means all. The dead letters stay unchanged.
 
-    A job whose stored spec is damaged is left out. Raises TooManyRequests, and queues none, if the tenant's limits do
-    not admit all of them.
+    A job whose stored spec is damaged is left out. Raises TooManyRequests or LimitTooLow, and queues none, if the
+    tenant's limits do not admit all of them.
     """
     again = aliased(Job)
     done = select(again.id).where(again.retry_of == Job.id).exists()
