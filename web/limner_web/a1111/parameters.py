@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.catalogue import Catalogue
@@ -15,10 +16,10 @@ from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.prompt_weights import has_weights
 from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
-from limner_web.a1111 import control_units
-from limner_web.a1111.control_units import Scripts, control_fields, data_url
+from limner_web.a1111.control_units import Scripts, Units, data_url
 from limner_web.a1111.options import Options, with_changes
 from limner_web.picture_formats import MAX_SIDE
+from limner_web.problems import renamed
 
 LORA: Final = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
 USUAL_SIDE: Final = 512
@@ -97,7 +98,6 @@ CALLED: Final = {
     "n": "batch_size",
     "strength": "denoising_strength",
     "style": "styles",
-    **control_units.CALLED,
 }
 """A1111's names of our fields."""
 
@@ -148,6 +148,8 @@ class Generation:
     """What was not done as the client's parameters say, though it can be drawn."""
     letterbox: tuple[int, int] | None
     """The size to which the pictures are scaled; None if they stay as they were made."""
+    called: Mapping[str, str]
+    """The client's names of our fields."""
 
 
 def read(
@@ -156,7 +158,7 @@ def read(
     """The generation that a request body asks for, with the caller's `options` as defaults.
 
     `fits` says that the pictures are scaled to a size that the model lacks. Raises ValidationError or InvalidRequest,
-    which names the parameter.
+    which names the parameter as the client does.
     """
     masks = MASK_ONLY if issubclass(kind, ImageToImage) else {}
     ours = {name: value for name, value in body.items() if name not in IGNORED | NEUTRAL.keys() | masks.keys()}
@@ -169,15 +171,20 @@ def read(
     warnings: list[str] = []
     if isinstance(given, ImageToImage) and given.mask is not None:
         warnings += [f"{name}: {note}" for name, note in masks.items() if note and body.get(name)]
-    fields, letterbox = _job(given, card, warnings), None
+    units = Units.of(given.alwayson_scripts)
+    fields, letterbox = _job(given, card, warnings) | units.fields(card, warnings), None
     if fits and (letterbox := _other_size(given, card)) is not None:
         fields["width"], fields["height"] = nearest_size(card.sizes, *letterbox)
         warnings.append("width, height: {}x{} is not drawn here; the picture was scaled to it.".format(*letterbox))
-    job = JobRequest.model_validate(fields)
+    called = CALLED | units.called
+    try:
+        job = JobRequest.model_validate(fields)
+    except ValidationError as error:
+        raise renamed(error, called) from error
     if not card.prompt_weights and has_weights(job.prompt, job.negative_prompt):
         warnings.append(f"prompt: {card.name} cannot weigh words; it draws them without their weights.")
     include = isinstance(given, ImageToImage) and given.include_init_images
-    return Generation(job, options, given.send_images, include, tuple(warnings), letterbox)
+    return Generation(job, options, given.send_images, include, tuple(warnings), letterbox, called)
 
 
 def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, Any]:
@@ -200,7 +207,6 @@ def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, 
         "adapters": adapters,
         "seed": None if given.seed is None or given.seed < 0 else given.seed,
         "n": given.batch_size * given.n_iter,
-        **control_fields(given.alwayson_scripts, card, warnings),
     }
     if isinstance(given, ImageToImage):
         if len(given.init_images) != 1:

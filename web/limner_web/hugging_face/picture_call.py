@@ -50,6 +50,8 @@ class Parameters(BaseModel):
     control_scale: float | None = None
     control_start: float | None = None
     control_end: float | None = None
+    reference_images: list[str] | None = None
+    reference_scale: float | None = None
 
 
 class PictureCall(BaseModel):
@@ -86,6 +88,8 @@ def read_order(services: Services, tenant_id: str, call: PictureCall, card: Mode
         "control_scale": given.control_scale,
         "control_start": given.control_start,
         "control_end": given.control_end,
+        "reference_images": given.reference_images and [_data_url(each) for each in given.reference_images],
+        "reference_scale": given.reference_scale,
     }
     if is_edit:
         image = _data_url(call.inputs)

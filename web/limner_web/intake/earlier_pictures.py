@@ -16,11 +16,12 @@ class EarlierPictures:
     job_id: str
     spec: JobSpec
     from_words: bool = False
-    """Whether the new message gives up what the earlier one starts from. It still follows its control picture."""
+    """Whether the new message gives up what the earlier one starts from. It still has its other pictures."""
 
     def complete(self, request: JobRequest, card: ModelCard) -> JobRequest:
         """Return a request with the pictures that it lacks and its model takes."""
-        return request.model_copy(update=self._start(request, card) | self._control(request, card))
+        pictures = self._start(request, card) | self._control(request, card) | self._references(request, card)
+        return request.model_copy(update=pictures)
 
     def _start(self, request: JobRequest, card: ModelCard) -> dict[str, Any]:
         is_wanted = request.image is None and not self.from_words and "image-to-image" in card.tasks
@@ -36,6 +37,15 @@ class EarlierPictures:
             for field in ("control_scale", "control_start", "control_end"):
                 followed[field] = _first(getattr(request, field), getattr(self.spec, field))
         return followed
+
+    def _references(self, request: JobRequest, card: ModelCard) -> dict[str, Any]:
+        number = len(self.spec.reference_images)
+        if not number or request.reference_images is not None or card.reference is None or number > card.reference.most:
+            return {}
+        taken: dict[str, Any] = {"reference_images": (self.job_id,) * number}
+        if card.name == self.spec.model:
+            taken["reference_scale"] = _first(request.reference_scale, self.spec.reference_scale)
+        return taken
 
 
 def _first(wanted: float | None, earlier: float | None) -> float | None:
