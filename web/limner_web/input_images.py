@@ -54,6 +54,8 @@ class Inputs:
         for field, value in spec.inputs.items():
             data = self._read(tenant_id, field, value)
             fitted = self._pillow.call_for(tenant_id, fit, data, field, (spec.width, spec.height))
+            if field == "mask" and spec.padding_mask_crop is not None:
+                self._pillow.call_for(tenant_id, require_white, fitted, field)
             stored[field] = self._storage.call(self._blobs.put_input, fitted)
         return spec.with_inputs(stored) if stored else spec
 
@@ -145,6 +147,13 @@ def size_of(data: bytes, field: str) -> tuple[int, int]:
     with opened(data, field) as picture:
         turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS
         return (picture.height, picture.width) if turned else picture.size
+
+
+def require_white(mask: bytes, field: str) -> None:
+    """Raise InvalidRequest, which names the field, if a mask is black everywhere."""
+    with opened(mask, field) as picture:
+        if picture.convert("L").getbbox() is None:
+            raise _refuse(field, "it is black everywhere, so there is no part to draw with padding_mask_crop")
 
 
 def transparent_area(data: bytes, field: str) -> bytes:
