@@ -81,8 +81,6 @@ NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
 }
 """Parameters that are not supported, and the values that clients send for "not used". `null` always is one."""
 MASK_ONLY: Final = {
-    "inpaint_full_res": "The whole picture is drawn, not only the masked part at full resolution.",
-    "inpaint_full_res_padding": None,
     "inpainting_fill": "The masked part is drawn from its original content.",
     "mask_blur": "The edge of the mask is not blurred.",
     "mask_blur_x": None,
@@ -90,12 +88,14 @@ MASK_ONLY: Final = {
     "mask_round": None,
 }
 """Parameters of masks whose defaults this service does not follow, and what the answer then says."""
+WHOLE: Final = "inpaint_full_res: The whole picture is drawn, not only the masked part at full resolution."
 CALLED: Final = {
     "adapters": "prompt",
     "guidance": "cfg_scale",
     "image": "init_images",
     "model": "sd_model_checkpoint",
     "n": "batch_size",
+    "padding_mask_crop": "inpaint_full_res_padding",
     "strength": "denoising_strength",
     "style": "styles",
 }
@@ -134,6 +134,8 @@ class ImageToImage(TextToImage):
     mask: str | None = None
     denoising_strength: float | None = 0.75
     include_init_images: bool = False
+    inpaint_full_res: bool = False
+    inpaint_full_res_padding: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +214,19 @@ def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, 
         if len(given.init_images) != 1:
             raise refuse("init_images", f"{len(given.init_images)} pictures", "one picture")
         fields |= {"image": data_url(given.init_images[0]), "strength": given.denoising_strength}
-        fields["mask"] = None if given.mask is None else data_url(given.mask)
+        if given.mask is not None:
+            fields |= {"mask": data_url(given.mask)} | _crop(given, card, warnings)
     return fields
+
+
+def _crop(given: ImageToImage, card: ModelCard, warnings: list[str]) -> dict[str, Any]:
+    """How much around the mask is drawn in full size, which the built-in models do not. Adds to `warnings`."""
+    if not given.inpaint_full_res:
+        return {}
+    if card.family != "diffusers":
+        warnings.append(WHOLE)
+        return {}
+    return {"padding_mask_crop": given.inpaint_full_res_padding}
 
 
 def _other_size(given: TextToImage, card: ModelCard) -> tuple[int, int] | None:

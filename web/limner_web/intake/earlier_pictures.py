@@ -27,7 +27,13 @@ class EarlierPictures:
         is_wanted = request.image is None and not self.from_words and "image-to-image" in card.tasks
         if self.spec.image is None or not is_wanted:
             return {}
-        return {"image": self.job_id, "strength": _first(request.strength, self.spec.strength)}
+        return {"image": self.job_id, "strength": _first(request.strength, self._strength(request, card))}
+
+    def _strength(self, request: JobRequest, card: ModelCard) -> float | None:
+        """The earlier strength, if the model is the same and its steps admit it."""
+        steps, strength = request.steps or int(card.steps.default), self.spec.strength
+        is_fit = strength is not None and card.name == self.spec.model and int(steps * strength) >= 1
+        return strength if is_fit else None
 
     def _control(self, request: JobRequest, card: ModelCard) -> dict[str, Any]:
         if self.spec.control_image is None or request.control_image is not None or card.control is None:

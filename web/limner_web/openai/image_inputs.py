@@ -23,7 +23,7 @@ from limner_web.services import Services
 AS_JSON: Final = frozenset(
     (
         *("n", "seed", "steps", "guidance", "guidance_rescale", "strength", "output_compression", "partial_images"),
-        *("control_scale", "control_start", "control_end", "reference_scale"),
+        *("padding_mask_crop", "control_scale", "control_start", "control_end", "reference_scale"),
         *("stream", "fit", "interpret", "reproducible", "provenance", "expires_in", "max_retries"),
         *("adapters", "metadata"),
     )
