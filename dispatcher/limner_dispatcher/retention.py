@@ -138,7 +138,8 @@ class Retention:
         self._listed_at = time.monotonic()
         self._drop_older(CHECKPOINTS, CHECKPOINT_SECONDS, lambda _names: ())
         self._drop_older(RENDITIONS, RENDITION_SECONDS, lambda _names: ())
-        self._drop_older(INPUTS, self._input_seconds, self._in_use)
+        # A request stores its pictures before its job, and may then be refused.
+        self._drop_older(INPUTS, max(self._grace, UPLOAD_SECONDS), self._in_use)
         self._drop_older(FILES, max(self._grace, UPLOAD_SECONDS), self._parts_in_use)
         return 0
 

@@ -71,7 +71,7 @@ def test_a_picture_in_the_last_message_is_what_the_model_starts_from(make_app: C
     [
         (says(picture(DATA_URL)), "messages", "Models with image-to-image: none here"),
         (says(picture("https://pictures.example/x.png")), "messages", "a data URL of a PNG, WebP or JPEG"),
-        (says(picture(DATA_URL), picture(DATA_URL)), "messages", "one picture as `image_url`"),
+        (says(picture(DATA_URL), picture(DATA_URL)), "messages", "Models with image-to-image: none here"),
         (says({"type": "input_audio", "input_audio": {"data": "", "format": "mp3"}}), "messages", "'input_audio'"),
         ({"response_format": {"type": "json_object"}}, "response_format", "pictures are presented in plain words"),
         ({"tool_choice": "required"}, "tool_choice", "answers with pictures"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import webuiapi
 from PIL import Image
 from sqlalchemy import select
 
@@ -24,6 +25,8 @@ from tests.api.test_input_images import CARD, data_url, stored
 from tests.api.test_keys import make_key
 from tests.api.test_openai_edits import RED, file
 
+UNIT: Any = webuiapi.ControlNetUnit
+"""Of any type: its own names a module where it takes a picture."""
 PICTURE = data_url(Image.new("RGB", (64, 32), "blue"))
 
 
@@ -44,6 +47,16 @@ def test_a_unit_of_a1111_gives_the_control_picture(app: App):
     assert (spec.control_image, spec.control_scale, spec.control_start, spec.control_end) == (PICTURE, 0.5, 0.25, 0.75)
     names = [warning.partition(":")[0].rpartition(".")[2] for warning in asked.warnings]
     assert names == ["model", "resize_mode"], "what is done in another way is said"
+
+
+def test_a_unit_of_webuiapi_is_taken_as_it_sends_it(app: App):
+    unit = UNIT(image=Image.new("RGB", (64, 32), "blue"), model="canny").to_dict()
+    catalogue = app.extensions["limner"].catalogue
+    asked = read(
+        {"prompt": "a cat", "alwayson_scripts": {"ControlNet": {"args": [unit]}}}, TextToImage, Options(), catalogue
+    )
+    _, spec = catalogue.resolve(asked.job)
+    assert (spec.control_image, spec.control_scale) == (f"data:image/png;base64,{unit['image']}", 1.0)
 
 
 def test_a_unit_that_is_not_enabled_counts_as_none(client: ApiClient):

@@ -85,6 +85,12 @@ def test_a_message_for_a_model_that_draws_from_words_only_leaves_the_earlier_pic
     assert say(client, conversation, "bluer", model="limner-flow")["job"]["image"] is None
 
 
+def test_a_message_whose_steps_do_not_admit_the_earlier_strength_has_the_default(app: App, client: ApiClient):
+    conversation = begin(client, "a boat", image=PHOTO, strength=0.3)
+    assert spec_of(app, say(client, conversation, "bluer", steps=2)).strength == 0.8
+    assert spec_of(app, say(client, conversation, "bluer", steps=5)).strength == 0.8, "that of the message before"
+
+
 def test_a_message_that_asks_for_another_size_has_the_earlier_picture_in_that_size(app: App, client: ApiClient):
     conversation = begin(client, "a boat", image=PHOTO)
     turn = say(client, conversation, "bluer", width=32, height=64)

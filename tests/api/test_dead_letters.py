@@ -6,7 +6,9 @@ import pytest
 from sqlalchemy import update
 
 from limner_shared.db.engine import Database
+from limner_shared.db.ledger.erasure import Forgotten
 from limner_shared.db.tables import Job
+from limner_web.api import jobs
 from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import rows
 
@@ -39,6 +41,26 @@ def test_a_dead_letter_can_be_retried_once_as_a_new_job(client: ApiClient, app: 
     assert client.post("/api/v1/jobs/retry", json=body).json["jobs"] == []
     assert client.get(f"/api/v1/jobs/{dead_letter}").json["status"] == "failed"
     assert rows(app, Job) == 3
+
+
+@pytest.mark.parametrize("what", ["its spec", "its prompt", "its picture"])
+def test_a_dead_letter_that_is_not_whole_is_left_out_and_those_behind_it_are_retried(
+    client: ApiClient, database: Database, dead_letter: str, what: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(jobs, "MAX_RETRIED_JOBS", 1)
+    whole = client.post("/api/v1/jobs", json={"prompt": "whole"}).json["id"]
+    with database.write() as session:
+        first = session.get_one(Job, dead_letter)
+        if what == "its spec":
+            first.spec = {}
+        elif what == "its prompt":
+            first.forgotten = int(Forgotten.PROMPT)
+        else:
+            first.spec = first.spec | {"image": "ab" * 32, "strength": 0.5}
+        values = {"state": "failed", "error_code": "worker_lost", "error_message": ""}
+        session.execute(update(Job).where(Job.id == whole).values(values))
+    [again] = client.post("/api/v1/jobs/retry", json={}).json["jobs"]
+    assert client.get(f"/api/v1/jobs/{again}").json["retry_of"] == whole
 
 
 def test_only_dead_letters_can_be_retried(client: ApiClient, app: App, dead_letter: str):

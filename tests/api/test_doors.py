@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_a1111 import waiting_job
 from tests.api.test_bulks import rows
+from tests.api.test_input_images import CARD
 from tests.models import CANVAS
 from tests.processes import eventually
 
@@ -73,6 +75,19 @@ def test_no_value_of_an_a1111_parameter_is_a_server_error(catalogue: Catalogue, 
             with suppress(ValidationError, InvalidRequest):
                 asked = read(body, kind, Options(), catalogue)
                 catalogue.resolve(asked.job.model_copy(update={"model": model, "image": None, "mask": None}))
+
+
+@pytest.mark.parametrize(("family", "padding", "warnings"), [("diffusers", 32, 0), ("null", None, 1)])
+def test_only_masked_of_a1111_is_followed_by_pipelines_and_noted_otherwise(
+    tmp_path: Path, family: str, padding: int | None, warnings: int
+):
+    (tmp_path / "painter.toml").write_text(CARD.replace('"null"', f'"{family}"'))
+    body = {"prompt": "x", "init_images": [PICTURE], "mask": PICTURE, "inpaint_full_res_padding": 32}
+    painters = Catalogue.load([tmp_path], "painter")
+    asked = read(body | {"inpaint_full_res": 1}, ImageToImage, Options(sd_model_checkpoint="painter"), painters)
+    assert (asked.job.padding_mask_crop, len(asked.warnings)) == (padding, warnings)
+    whole = read(body | {"inpaint_full_res": 0}, ImageToImage, Options(sd_model_checkpoint="painter"), painters)
+    assert (whole.job.padding_mask_crop, whole.warnings) == (None, ())
 
 
 def test_no_value_of_a_replicate_input_is_a_server_error(catalogue: Catalogue):

@@ -18,6 +18,7 @@ from tests.api.clients import Answer, ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_a1111 import waiting_job
 from tests.api.test_bulks import rows
+from tests.api.test_input_images import data_url
 from tests.api.test_openai_batches import fail
 from tests.api.test_openai_edits import stored
 from tests.models import CANVAS
@@ -78,6 +79,17 @@ def test_a_prompt_among_the_parameters_makes_it_an_edit_of_the_inputs_in_the_nea
     assert (made["prompt"], made["strength"], made["width"], made["height"]) == ("a dog", 0.5, 32, 64)
     pixel: Any = stored(app, made["image"]).getpixel((3, 3))
     assert pixel[2] > 250
+
+
+@pytest.mark.parametrize("what", ["a picture", "the input of a job"])
+def test_an_edit_of_what_the_service_has_has_its_size(app: App, client: ApiClient, what: str):
+    wide = {"inputs": data_url(Image.new("RGB", (64, 32), "red")), "parameters": {"prompt": "a dog"}}
+    first = client.get(f"/api/v1/jobs/{drawn(app, wide).headers['X-Limner-Job']}").json
+    known = first["images"][0]["id"] if what == "a picture" else first["id"]
+    again = drawn(app, {"inputs": known, "parameters": {"prompt": "a cat"}})
+    assert again.status_code == 200, again.text
+    job = client.get(f"/api/v1/jobs/{again.headers['X-Limner-Job']}").json
+    assert (job["width"], job["height"]) == ((64, 64) if what == "a picture" else (64, 32))
 
 
 def test_an_edit_has_the_size_that_it_asks_for(app: App):

@@ -22,12 +22,13 @@ from limner_shared.db.ledger import Claim
 from limner_shared.db.tables import Bulk, Job, Tenant
 from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.errors import StorageFailed
+from limner_shared.storage.blobs import INPUTS
 from limner_web.input_images import fit
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.input_images import load_inputs
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
-from tests.api.test_bulks import rows
+from tests.api.test_bulks import lines, post, rows
 from tests.api.test_keys import make_key
 
 CARD = """
@@ -244,6 +245,13 @@ def test_a_bulk_whose_images_cannot_be_stored_now_is_answered_with_that_error(
     answer = client.post(path, data=body, content_type="application/x-ndjson")
     assert (answer.status_code, answer.json["code"]) == (503, "storage_failed")
     assert (rows(app, Job), rows(app, Bulk)) == (0, 0)
+
+
+def test_after_a_bad_line_a_bulk_stores_no_pictures_of_jobs_that_it_does_not_queue(app: App, client: ApiClient):
+    good = [{"prompt": "x", "image": data_url(Image.new("RGB", (64, 32), (shade, 0, 0)))} for shade in range(9)]
+    refused = post(client, lines({"prompt": ""}, *good))
+    assert (refused.status_code, refused.json["bad_lines"]) == (422, 1)
+    assert list((app.extensions["limner"].blobs.folder / INPUTS).glob("*")) == []
 
 
 def test_a_bulk_with_an_invalid_image_is_refused_with_the_line(client: ApiClient):

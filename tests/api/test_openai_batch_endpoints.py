@@ -14,6 +14,7 @@ from openai.types.responses import Response
 from limner_shared.db.batch_tables import Batch
 from limner_shared.db.tables import Job
 from limner_shared.errors import Overloaded, StorageFailed
+from limner_web.intake import busy
 from limner_web.openai import batch_loader, batch_reader
 from limner_web.openai.batch_loader import BatchLoader
 from tests.api.batches import (
@@ -198,7 +199,7 @@ def test_a_line_whose_pictures_cannot_be_read_now_is_not_a_bad_line(
             raise failures.pop(0)
         return put(data)
 
-    monkeypatch.setattr(batch_reader, "OVERLOADED_SECONDS", 0)
+    monkeypatch.setattr(busy, "BUSY_SECONDS", 0)
     monkeypatch.setattr(services.blobs, "put_input", fail)
     loader.load_next()
     assert (batch(client, made)["status"], failures) == ("validating", [])
@@ -213,13 +214,13 @@ def test_the_lease_is_renewed_at_each_line(
     client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
 ):
     made = create(client, *[edit(str(number), image=DATA_URL) for number in range(3)], endpoint=EDITS)
-    store, leases = batch_reader.check_and_store_inputs, list[float]()
+    check, leases = batch_reader.check_and_store_inputs, list[float]()
 
-    def look(*arguments: Any) -> Any:
+    def look(*arguments: Any, store: bool) -> Any:
         with app.extensions["limner"].database.read() as session:
             leases.append(session.get_one(Batch, made).lease_until or 0.0)
         change(app, made, lease_until=1)
-        return store(*arguments)
+        return check(*arguments, store=store)
 
     monkeypatch.setattr(batch_loader, "RENEW_SECONDS", -1)
     monkeypatch.setattr(batch_reader, "check_and_store_inputs", look)

@@ -12,10 +12,13 @@ from sqlalchemy import func, select, update
 
 from limner_shared.db import batches, ledger
 from limner_shared.db.batch_tables import Batch, BatchLine
+from limner_shared.db.batches import NewBatch
+from limner_shared.db.engine import Database
+from limner_shared.db.ledger import LOCAL_TENANT
 from limner_shared.db.tables import Bulk, Job, Tenant
 from limner_shared.domain.batches import BatchState
-from limner_shared.errors import StorageFailed
-from limner_web.intake import bulk_submission
+from limner_shared.errors import Overloaded, StorageFailed
+from limner_web.intake import bulk_submission, busy
 from limner_web.openai import batch_loader
 from limner_web.openai.batch_loader import BatchLoader
 from tests.api.batches import (
@@ -219,13 +222,50 @@ def test_a_file_that_cannot_be_read_now_is_read_later(
     assert rows(app, Job) == 1
 
 
+def test_a_busy_process_reads_a_file_once(
+    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
+):
+    made = create(client, request_line("a"))
+    blobs, refusals = app.extensions["limner"].blobs, [Overloaded()]
+    part = blobs.get_file_part
+
+    def get(*arguments: Any) -> bytes:
+        if refusals:
+            raise refusals.pop()
+        return part(*arguments)
+
+    monkeypatch.setattr(busy, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(blobs, "get_file_part", get)
+    loader.load_next()
+    assert (batch(client, made)["status"], refusals) == ("in_progress", [])
+
+
+@both_databases
+def test_a_tenant_with_many_batches_does_not_hold_up_anothers(client: ApiClient, database: Database):
+    made = create(client, *[request_line("a")])
+    with database.write() as session:
+        row = session.get_one(Batch, made)
+        new = NewBatch(URL, row.input_file_id, "24h", 60, 60, "", {})
+        for _ in range(60):
+            batches.add_batch(session, LOCAL_TENANT, new)
+        ledger.ensure_tenant(session, "another", "another")
+        theirs = batches.add_batch(session, "another", new)
+    claimed: list[str] = []
+    for _ in range(30):
+        with database.write() as session:
+            taken = batches.claim(session, BatchState.VALIDATING, 60)
+        claimed.append(taken.id if taken else "")
+    assert theirs in claimed
+    assert len(set(claimed)) == 30
+
+
 def test_a_batch_beyond_the_tenants_limits_fails_with_the_limit(client: ApiClient, app: App, loader: BatchLoader):
     with app.extensions["limner"].database.write() as session:
         session.execute(update(Tenant).values(max_queued=1))
     made = create(client, request_line("a"), request_line("b"))
     loader.load_next()
     [error] = batch(client, made)["errors"]["data"]
-    assert (error["code"], error["line"]) == ("limit_reached", None)
+    assert (error["code"], error["line"]) == ("limit_too_low", None)
 
 
 def test_an_unexpected_error_fails_its_batch_and_not_the_next(

@@ -20,8 +20,9 @@ from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.ledger import Result
 from limner_shared.db.tables import Image, Job
 from limner_shared.domain.batches import BatchState
-from limner_shared.errors import GenerationFailed
+from limner_shared.errors import GenerationFailed, Overloaded
 from limner_web.app import create_app
+from limner_web.intake import busy
 from limner_web.openai import batch_output
 from limner_web.openai.batch_loader import BatchLoader
 from tests.api.batches import (
@@ -168,6 +169,28 @@ def test_the_output_is_measured_as_it_is_read(
     assert [line["custom_id"] for line in lines] == list("01234")
     assert lines[2]["response"]["body"]["data"][0]["url"].startswith("http://localhost/api/v1/images/img_")
     assert client.get("/v1/files?purpose=batch_output").json["data"][0]["filename"] == f"{made}_output.jsonl"
+
+
+def test_a_busy_process_measures_each_picture_of_an_output_once(
+    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
+):
+    made = create(client, *[request_line(str(number), output_format="jpeg") for number in range(2)])
+    loader.load_next()
+    for job_id in job_ids(app):
+        finish(app, start(app, job_id), png("red"))
+    measured, encode = list[str](), batch_output.encoded
+
+    def encode_or_refuse(services: Any, tenant_id: str, output: Any, image: Any) -> str:
+        measured.append(image.id)
+        if len(measured) == 2:
+            raise Overloaded
+        return encode(services, tenant_id, output, image)
+
+    monkeypatch.setattr(busy, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(batch_output, "encoded", encode_or_refuse)
+    loader.finish_next()
+    assert batch(client, made)["status"] == "completed"
+    assert (len(measured), measured[1]) == (3, measured[2])
 
 
 def test_a_batch_whose_output_cannot_be_made_fails_with_its_counts(

@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from redis.exceptions import RedisError
 
 from limner_shared.domain.unsupported import OWN, Unsupported
 from limner_shared.messaging import reports
 from limner_shared.messaging.reports import WorkerReport
 from tests.api.clients import ApiClient, App
-from tests.api.test_input_images import CARD
+from tests.api.test_input_images import CARD, data_url
 
 WITHOUT = Unsupported(
-    fields={"text-to-image": ("guidance_rescale",), "image-to-image": ("guidance_rescale", "strength")},
+    fields={
+        "text-to-image": ("guidance_rescale",),
+        "image-to-image": ("guidance_rescale", "strength"),
+        "inpainting": ("padding_mask_crop",),
+    },
     steps={"LCMScheduler": ((41, 50),), OWN: ((7, 7),)},
 )
 
@@ -48,6 +53,9 @@ def test_what_no_worker_of_a_model_takes_is_refused_by_its_name(app: App, client
     report(app, "one", painter=WITHOUT)
     assert refused(client, guidance_rescale=0.5) == "guidance_rescale"
     assert refused(client, guidance_rescale=0) is None
+    masked = dict.fromkeys(("image", "mask"), data_url(Image.new("RGB", (64, 32), "white")))
+    assert refused(client, padding_mask_crop=8, **masked) == "padding_mask_crop"
+    assert refused(client, **masked) is None
     assert refused(client, scheduler="LCMScheduler", steps=45) == "steps"
     assert refused(client, scheduler="LCMScheduler", steps=40) is None
     assert refused(client, steps=45) is None
@@ -57,6 +65,15 @@ def test_what_no_worker_of_a_model_takes_is_refused_by_its_name(app: App, client
     lines = "\n".join(json.dumps({"prompt": "a boat", "steps": steps}) for steps in (6, 7))
     bulk = client.post("/api/v1/bulks", data=lines, content_type="application/x-ndjson")
     assert [(error["line"], error["field"]) for error in bulk.json["errors"]] == [(2, "steps")]
+
+
+def test_a_mask_with_nothing_to_draw_is_refused_only_where_its_part_is_drawn(client: ApiClient):
+    black = Image.new("L", (64, 32))
+    given = {"image": data_url(black), "mask": data_url(black)}
+    assert refused(client, padding_mask_crop=0, **given) == "mask"
+    assert refused(client, **given) is None
+    black.putpixel((5, 5), 1)
+    assert refused(client, padding_mask_crop=0, **given | {"mask": data_url(black)}) is None
 
 
 def test_what_one_of_the_workers_takes_is_accepted(app: App, client: ApiClient):

@@ -18,7 +18,8 @@ expect.set_options(timeout=20_000)  # a loaded machine draws slowly
 
 CARDS = Path(__file__).parents[1] / "models"
 EXAMPLE_CARDS = Path(__file__).parents[2] / "examples" / "cards"
-TRACER = Path(__file__).parent / "tracer.toml"
+GIVEN = ",".join(str(Path(__file__).parent / name) for name in ("tracer.toml", "likeness.toml"))
+"""The cards of models that take a control picture and references."""
 
 
 @pytest.fixture(scope="package")
@@ -28,7 +29,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     It also serves the example's card, and `sdxl`, which OpenAI's guide names.
     """
     port = free_port()
-    models, aliases = f"{CARDS},{EXAMPLE_CARDS},{TRACER}", ",".join([*OPENAI_NAMES, "sdxl=canvas"])
+    models, aliases = f"{CARDS},{EXAMPLE_CARDS},{GIVEN}", ",".join([*OPENAI_NAMES, "sdxl=canvas"])
     data = tmp_path_factory.mktemp("doors") / "data"
     with limner_up(data, port, LIMNER_MODELS=models, LIMNER_MODEL_ALIASES=aliases):
         yield f"http://127.0.0.1:{port}"

@@ -185,7 +185,7 @@ def test_a_mask_is_painted_erased_undone_and_sent_with_the_picture(
 def test_a_picture_is_extended_beyond_its_edges_in_another_shape(open_page: OpenPage, photo: Path) -> None:
     page = open_page()
     start_from(page, photo)
-    page.get_by_role("combobox", name="Size").select_option("64x64")
+    page.get_by_role("group", name="Size").get_by_text("1:1").click()
     page.get_by_role("button", name="Extend the picture beyond its edges").click()
     expect(page.get_by_role("button", name="Change the mask")).to_be_visible()
     sent = submitted(page)

@@ -16,6 +16,11 @@ from tests.processes import eventually
 
 pytestmark = pytest.mark.long
 
+HIDDEN = """(facts) => [...facts.children].filter((each) => {
+    const [shown, whole] = [facts, each].map((one) => one.getBoundingClientRect());
+    return each.scrollWidth > each.clientWidth || whole.bottom > shown.bottom + 1 || whole.right > shown.right + 1;
+}).map((each) => each.textContent)"""
+"""The facts of a tile that are cut, or not seen."""
 OpenPage = Callable[..., Page]
 ALL_STYLES = "document.querySelectorAll('link[rel=stylesheet]').length === document.styleSheets.length"
 """The browser lists a style sheet once it is loaded."""
@@ -66,11 +71,14 @@ def test_on_a_phone_the_navigation_is_a_menu_that_needs_no_scripts(open_page: Op
     expect(page.get_by_role("heading", name="Queue", exact=True)).to_be_visible()
 
 
-def test_the_actions_for_which_a_narrow_tile_has_no_room_are_in_its_menu(service: int, open_page: OpenPage):
-    draw(service, "tulip")
+def test_a_narrow_tile_shows_its_facts_whole_and_has_the_other_actions_in_its_menu(service: int, open_page: OpenPage):
+    draw(service, "tulip", style="flat", seed=4_294_967_295)
     for options, folded in ((PHONE, 1), ({}, 0)):
         page = open_page("/", **options)
         tile = page.locator(".tile[data-state=succeeded]").first
+        expect(tile.locator(".facts > span")).to_have_text(["flat", "256 × 256", "seed 4294967295"])
+        if folded:
+            assert tile.locator(".facts").evaluate(HIDDEN) == []
         expect(tile.get_by_role("button", name="Remix")).to_have_count(1 - folded)
         tile.get_by_role("button", name="More actions").click()
         expect(page.get_by_role("menuitem", name="Download PNG")).to_be_visible()
@@ -92,7 +100,7 @@ def test_the_page_of_the_models_leads_to_their_prompts(open_page: OpenPage):
 
 def test_the_account_page_shows_and_changes_what_is_kept(open_page: OpenPage):
     page = open_page("/account")
-    expect(page.get_by_role("img", name="Jobs of the last 14 days")).to_be_visible()
+    expect(page.get_by_role("img", name="Jobs of the last 7 days")).to_be_visible()
     kept = page.get_by_role("region", name="What is kept")
     expect(kept.get_by_role("definition").first).to_have_text("until you delete them")
     kept.get_by_role("button", name="Change").click()

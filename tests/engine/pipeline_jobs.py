@@ -159,13 +159,13 @@ def pictures(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def job_of(card: ModelCard, name: str, request: dict[str, Any]) -> JobRun:
-    asked = {key: value for key, value in request.items() if key not in ("task", "strength")}
+    asked = {key: value for key, value in request.items() if key not in ("task", "strength", "padding_mask_crop")}
     spec = card.resolve(JobRequest(**asked, control_image="2" * 64 if card.control else None))
     image, mask = pictures(spec.width, spec.height)
     task = request.get("task", "text-to-image")
     if task != "text-to-image":
         more = {"image": "0" * 64, "strength": request.get("strength", 0.6)} | (
-            {"mask": "1" * 64} if task == "inpainting" else {}
+            {"mask": "1" * 64, "padding_mask_crop": request.get("padding_mask_crop")} if task == "inpainting" else {}
         )
         spec = spec.model_copy(update=more)
     job = claimed(spec, name)
@@ -242,6 +242,8 @@ def reference(card: ModelCard, job: JobRun) -> np.ndarray:
         more["guidance_rescale"] = spec.guidance_rescale
     more |= guided(pipe, spec)
     more |= {"width": spec.width, "height": spec.height, "num_inference_steps": spec.steps, "output_type": "np"}
+    if spec.padding_mask_crop is not None:
+        more |= {"padding_mask_crop": spec.padding_mask_crop, "output_type": "pil"}
     more["guidance_schedule"] = None
     generator = torch.Generator().manual_seed(spec.seed)
     seed_steps(pipe.scheduler, generator)
@@ -249,7 +251,8 @@ def reference(card: ModelCard, job: JobRun) -> np.ndarray:
     output = pipe(
         prompt=spec.prompt, generator=generator, **{name: value for name, value in more.items() if name in takes}
     )
-    return next(iter(output.values()))[0]
+    picture = next(iter(output.values()))[0]
+    return np.asarray(picture, np.float32) / 255 if spec.padding_mask_crop is not None else picture
 
 
 def controlled(takes: Container[str], task: ImageTask) -> dict[str, Any]:

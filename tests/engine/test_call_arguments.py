@@ -153,10 +153,11 @@ def test_guidance_is_set_in_the_guider_of_a_pipeline_that_has_one():
     [
         ("guidance_rescale", {"guidance_rescale": 0.7}),
         ("strength", {"image": "0" * 64, "strength": 0.5}),
+        ("padding_mask_crop", {"image": "0" * 64, "mask": "1" * 64, "padding_mask_crop": 0}),
     ],
 )
 def test_a_request_is_refused_for_a_field_that_the_pipeline_does_not_take(field: str, request_: dict[str, Any]):
-    about = card(tasks=("text-to-image", "image-to-image"))
+    about = card(tasks=("text-to-image", "image-to-image", "inpainting"))
     with pytest.raises(RequestUnsupported, match=f"^{field}: this model \\(Plain\\) does not take it"):
         given(Plain(), about, **request_)
     given(Plain(), about, image="0" * 64)

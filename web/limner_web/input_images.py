@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
@@ -50,12 +50,29 @@ class Inputs:
 
         Raises InvalidRequest, which names the field, StorageFull, StorageFailed, or Overloaded.
         """
-        stored: dict[str, str] = {}
+        fitted = self._fitted(tenant_id, spec)
+        stored = {field: self._storage.call(self._blobs.put_input, data) for field, data in fitted}
+        return spec.with_inputs(stored) if stored else spec
+
+    def check(self, tenant_id: str, spec: JobSpec) -> None:
+        """Raise what `store` would raise for these inputs, and store nothing."""
+        for _ in self._fitted(tenant_id, spec):
+            continue
+
+    def _fitted(self, tenant_id: str, spec: JobSpec) -> Iterator[tuple[str, bytes]]:
         for field, value in spec.inputs.items():
             data = self._read(tenant_id, field, value)
             fitted = self._pillow.call_for(tenant_id, fit, data, field, (spec.width, spec.height))
-            stored[field] = self._storage.call(self._blobs.put_input, fitted)
-        return spec.with_inputs(stored) if stored else spec
+            if field == "mask" and spec.padding_mask_crop is not None:
+                self._pillow.call_for(tenant_id, require_white, fitted, field)
+            yield field, fitted
+
+    def size(self, tenant_id: str, field: str, value: str) -> tuple[int, int]:
+        """The width and height in pixels of an image that a client gives.
+
+        Raises InvalidRequest, which names the field, StorageFailed, or Overloaded.
+        """
+        return self._pillow.call_for(tenant_id, size_of, self._read(tenant_id, field, value), field)
 
     def small(self, tenant_id: str, field: str, value: str, side: int) -> bytes:
         """An image that a client gives, as a square PNG of this side in pixels, cut from its middle; nothing is stored.
@@ -145,6 +162,13 @@ def size_of(data: bytes, field: str) -> tuple[int, int]:
     with opened(data, field) as picture:
         turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS
         return (picture.height, picture.width) if turned else picture.size
+
+
+def require_white(mask: bytes, field: str) -> None:
+    """Raise InvalidRequest, which names the field, if a mask is black everywhere."""
+    with opened(mask, field) as picture:
+        if picture.convert("L").getbbox() is None:
+            raise _refuse(field, "it is black everywhere, so there is no part to draw with padding_mask_crop")
 
 
 def transparent_area(data: bytes, field: str) -> bytes:

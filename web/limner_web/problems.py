@@ -131,7 +131,8 @@ def renamed(error: InvalidRequest | ValidationError, names: Mapping[str, str]) -
     if isinstance(error, ValidationError):
         return from_validation(error, names)
     field = str(error.details.get("field"))
-    name = names.get(field, field)
+    whole, bracket, place = field.partition("[")
+    name = names.get(field) or names.get(whole, whole) + bracket + place
     if name == field or not error.message.startswith(f"{field}:"):
         return error
     return type(error)(name + error.message.removeprefix(field), **error.details | {"field": name})

@@ -68,6 +68,7 @@ def data_url(file: Path | None) -> str | None:
 @click.option("--scheduler", help="One of the model's schedulers.")
 @click.option("--image", type=PICTURE, help="Input image to start from.")
 @click.option("--mask", type=PICTURE, help="Mask of the input image: white where it may change.")
+@click.option("--mask-padding", "padding_mask_crop", type=int, help="Draw only the mask and this much around it.")
 @click.option("--control", type=PICTURE, help="Control picture to follow, such as edges or depth.")
 @click.option("--control-scale", type=float, help="How strictly the control picture is followed.")
 @click.option("--control-start", type=float, help="Follow it from this part of the steps on, 0 to 1.")

@@ -24,7 +24,7 @@ from limner_client.local.signals import stop_on_signals
 from limner_client.local.stack import SUPERVISOR, Stack, lock_data_dir
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import BulkView, JobView
-from limner_shared.errors import GenerationFailed
+from limner_shared.errors import ConfigurationError, GenerationFailed
 from limner_shared.settings import Settings
 
 STYLES: Final = ("3d", "noto", "flat", "noto-v1")
@@ -58,6 +58,8 @@ BULK_PROMPTS: Final = (
 )
 INTERRUPTED: Final = 130
 POLL_SECONDS: Final = 0.25
+MARK: Final = ".limner-demo"
+"""The file by which a folder of the demo is known."""
 PLAIN_SECONDS: Final = 2.0
 OF_THE_MACHINE: Final = frozenset({"CACHE_DIR", "DEVICE", "THREADS", "LOG_LEVEL", "LOG_FORMAT"})
 """The only settings that the demo inherits: any other may be of the user's own service, its database for example."""
@@ -83,6 +85,7 @@ def run_demo(output: Path, workers: int) -> int:
     """Run the demo; returns the exit code. The log of each process is kept in `output`/logs."""
     console = Console(highlight=False)
     run = Run(time.monotonic())
+    _take_folder(output)
     with lock_data_dir(output):
         data = output / ".data"
         shutil.rmtree(data, ignore_errors=True)
@@ -102,6 +105,20 @@ def run_demo(output: Path, workers: int) -> int:
             return INTERRUPTED
     _report(console, run, files, output)
     return 0
+
+
+def _take_folder(output: Path) -> None:
+    """Make the folder, or take that of an earlier demo, whose pictures and logs are replaced. Raises ConfigurationError
+    for another one that is not empty: it may hold files of the same names.
+    """
+    mark = output / MARK
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if any(output.iterdir()) and not mark.exists():
+            raise ConfigurationError(f"{output} is not empty, and not of an earlier demo: choose another folder.")
+        mark.touch()
+    except OSError as error:
+        raise ConfigurationError(f"{output} cannot be used as the demo's folder: {error.strerror}.") from error
 
 
 def _stack(console: Console, output: Path, data: Path, workers: int) -> Stack:

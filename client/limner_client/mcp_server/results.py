@@ -86,6 +86,7 @@ class ModelSummary(BaseModel):
     max_images: int
     takes_negative_prompts: bool
     follows_control_picture: bool = Field(description="Whether each request must give a control_image.")
+    most_references: int = Field(description="How many reference_images a request may give.")
 
 
 class Models(BaseModel):

@@ -50,6 +50,13 @@ def _as_text(value: object) -> object:
     return "" if value is None else value
 
 
+def _as_list(value: object) -> object:
+    """Convert null to an empty list, and one text, which some agents send, to a list of it."""
+    if value is None or value == "":
+        return ()
+    return (value,) if isinstance(value, str) else value
+
+
 # Optional texts are `str`, not `str | None`: the MCP package reads a text of any other type as JSON if it can, so that
 # a model called `null` would be none, and a prompt in brackets a list.
 Text = Annotated[str, BeforeValidator(_as_text)]
@@ -69,6 +76,12 @@ ControlImage = Annotated[
     Text, Field(description="What the picture follows, such as edges: the id of a picture, or a data: URL.")
 ]
 ControlScale = Annotated[float | None, Field(description="How strictly control_image is followed.")]
+References = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_as_list),
+    Field(description="What the picture takes its subject or style from, if the model can: as control_image, several."),
+]
+ReferenceScale = Annotated[float | None, Field(description="How much is taken from reference_images.")]
 JobAnswer = Annotated[CallToolResult, JobResult]
 
 
@@ -96,6 +109,8 @@ class Tools:
         negative_prompt: Annotated[Text, Field(description="Only if the model takes one.")] = "",
         control_image: ControlImage = "",
         control_scale: ControlScale = None,
+        reference_images: References = (),
+        reference_scale: ReferenceScale = None,
         wait_seconds: Wait = POLL_SECONDS,
     ) -> JobAnswer:
         """Draw pictures of a prompt.
@@ -105,6 +120,7 @@ class Tools:
         request = {"prompt": prompt, "model": model, "style": style, "n": n, "seed": seed, "steps": steps}
         request |= {"guidance": guidance, "quality": quality, "negative_prompt": negative_prompt, **_size(size)}
         request |= {"control_image": control_image, "control_scale": control_scale}
+        request |= {"reference_images": reference_images or None, "reference_scale": reference_scale}
         progress = Progress(ctx)
         return await self._call(ctx, lambda client: _submit(client, request, wait_seconds, progress))
 
@@ -122,6 +138,8 @@ class Tools:
         seed: Seed = None,
         control_image: ControlImage = "",
         control_scale: ControlScale = None,
+        reference_images: References = (),
+        reference_scale: ReferenceScale = None,
         wait_seconds: Wait = POLL_SECONDS,
     ) -> JobAnswer:
         """Draw pictures that start from a picture, or change the part of it that a mask names.
@@ -130,11 +148,12 @@ class Tools:
         """
         request = {"prompt": prompt, "image": image, "mask": mask, "strength": strength, "style": style, "n": n}
         request |= {"seed": seed, "control_image": control_image, "control_scale": control_scale, **_size(size)}
+        request |= {"reference_images": reference_images or None, "reference_scale": reference_scale}
         progress = Progress(ctx)
 
         def edit(client: Client) -> CallToolResult:
             task = "inpainting" if mask else "image-to-image"
-            chosen = model or _model_for(client.models(), task, controlled=bool(control_image))
+            chosen = model or _model_for(client.models(), task, bool(control_image), bool(reference_images))
             return _submit(client, request | {"model": chosen}, wait_seconds, progress)
 
         return await self._call(ctx, edit)
@@ -224,12 +243,13 @@ def _size(size: str) -> dict[str, int]:
     return {"width": int(width), "height": int(height)}
 
 
-def _model_for(models: list[ModelView], task: str, *, controlled: bool) -> str:
-    """The model for a task: one that follows a control picture if there is one, and otherwise one that does not."""
+def _model_for(models: list[ModelView], task: str, controlled: bool, referring: bool) -> str:
+    """The model for a task and the pictures beside it; one that follows a control picture only if there is one."""
     fit = [model for model in models if task in model.tasks and (model.control is not None) == controlled]
-    able = sorted(fit, key=lambda model: not model.default)
+    able = sorted((each for each in fit if each.reference or not referring), key=lambda model: not model.default)
     if not able:
         beside = "and follows a control picture" if controlled else "without a control picture"
+        beside += " and takes reference pictures" if referring else ""
         raise InvalidRequest(f"No model of this service has the task {task} {beside}.", field="model")
     return able[0].name
 
@@ -248,4 +268,5 @@ def _summary(model: ModelView) -> ModelSummary:
         max_images=model.max_images,
         takes_negative_prompts=model.negative_prompts,
         follows_control_picture=model.control is not None,
+        most_references=model.reference.most if model.reference else 0,
     )

@@ -140,10 +140,9 @@ class ModelCard(BaseModel):
         by_seed = self.styles_by_seed if request.style is None else ()
         prompt, negative = self._prompt(request), self._negative_prompt(request)
         weighted = has_weights(prompt, negative)
-        given = self.control is not None or request.reference_images is not None
         drawn = request_limits.candidate_count(request, self.name, self.candidates)
         return JobSpec(
-            version=request_limits.spec_version(drawn, weighted=weighted, given=given),
+            version=request_limits.spec_version(request, drawn, weighted=weighted),
             prompt=prompt,
             negative_prompt=negative,
             model=self.name,
@@ -162,7 +161,7 @@ class ModelCard(BaseModel):
             plain_words=weighted and not self.prompt_weights,
             scheduler=self._scheduler(request.scheduler),
             adapters=request_limits.requested_adapters(request.adapters, self.adapters),
-            **request_limits.requested_inputs(request, self.name, self.tasks, int(steps)),
+            **request_limits.requested_inputs(request, self.name, self.family, self.tasks, int(steps)),
             **request_limits.requested_control(request, self.name, self.control),
             **request_limits.requested_references(request, self.name, self.reference),
             reproducible=request.reproducible,

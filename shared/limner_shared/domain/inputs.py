@@ -20,6 +20,7 @@ REFERENCE_FIELDS: Final = ("reference_images", "reference_scale")
 RequestedName = Annotated[str, StringConstraints(max_length=200)]
 InputPicture = Annotated[str, StringConstraints(max_length=MAX_IMAGE_CHARS)]
 """The id of a picture, or of a job that was given one, or a `data:` URL; in a spec, the SHA-256 of what is stored."""
+MaskPadding = Annotated[int, Field(ge=0, le=65_536, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Task = Literal["text-to-image", "image-to-image", "inpainting"]
 
@@ -58,6 +59,8 @@ class SpecPictures(BaseModel):
     image: str | None = None
     """What the job starts from."""
     mask: str | None = None
+    padding_mask_crop: int | None = None
+    """Pixels around the mask's white that are drawn with it, enlarged; None: all of the picture. From version 3 on."""
     control_image: str | None = None
     """What the model's control network follows. From version 3 on, as its scale and its part of the steps."""
     reference_images: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from limner_shared.domain.conditions import Beyond, Description, Turn
 from limner_shared.domain.inputs import (
     Adapter,
     InputPicture,
+    MaskPadding,
     RequestedName,
     RequestedReferences,
     Share,
@@ -146,6 +147,11 @@ class JobRequest(RequestedReferences):
     )
     mask: InputPicture | None = Field(
         default=None, description="White where `image` may change; same format as `image`."
+    )
+    padding_mask_crop: MaskPadding | None = Field(
+        default=None,
+        description="Draw only the part of `image` around the white of `mask` and this many pixels on each side of it, "
+        "in the job's full size, and put it into `image`. Default: the whole picture.",
     )
     strength: float | None = Field(
         default=None,

@@ -37,9 +37,11 @@ NAMES: Final = {
     "controlnet_conditioning_scale": "control_scale",
     "control_guidance_start": "control_start",
     "control_guidance_end": "control_end",
+    "reference_images": "reference_images",
+    "reference_scale": "reference_scale",
 }
 """Our field of each input. The names are those of most text-to-image models on Replicate."""
-STORED_INPUTS: Final = INPUT_FIELDS
+STORED_INPUTS: Final = (*INPUT_FIELDS, "reference_images")
 """The inputs that are pictures; their names are those of our fields."""
 STATUS: Final = {
     JobState.QUEUED: "starting",
@@ -152,6 +154,8 @@ def _shown_inputs(job: JobView) -> dict[str, Any]:
     values = {theirs: getattr(job, ours) for theirs, ours in NAMES.items() if theirs not in STORED_INPUTS}
     if job.control_image is None:
         values = {name: value for name, value in values.items() if NAMES[name] not in CONTROL_FIELDS}
+    if not job.reference_images:
+        del values["reference_scale"]
     given = {name: value for name, value in values.items() if value not in (None, "")}
     return given | OutputForm.read(job.metadata).as_inputs()
 

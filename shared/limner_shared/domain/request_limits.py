@@ -78,12 +78,10 @@ def refuse_negative(model: str, *, guided: bool) -> NegativePromptUnsupported:
     return NegativePromptUnsupported(message, field="negative_prompt", allowed="none")
 
 
-def spec_version(drawn: int, *, weighted: bool, given: bool) -> Literal[1, 2, 3]:
-    """The version of the spec of a request, of which `drawn` candidates are drawn for each image.
-
-    `given`: it gives control or reference pictures.
-    """
-    return 3 if weighted or given else 2 if drawn > 1 else 1
+def spec_version(request: JobRequest, drawn: int, *, weighted: bool) -> Literal[1, 2, 3]:
+    """The version of the spec of a request, of which `drawn` candidates are drawn for each image."""
+    newest = (request.control_image, request.reference_images, request.padding_mask_crop)
+    return 3 if weighted or any(value is not None for value in newest) else 2 if drawn > 1 else 1
 
 
 def requested_adapters(asked: tuple[Adapter, ...], known: Collection[str]) -> tuple[Adapter, ...]:
@@ -104,8 +102,9 @@ def guidance_rescale(request: JobRequest, family: str) -> float:
     return asked
 
 
-def requested_inputs(request: JobRequest, model: str, tasks: Sequence[Task], steps: int) -> dict[str, Any]:
-    """The input pictures, as the client named them until they are stored. Raises InvalidRequest."""
+def requested_inputs(request: JobRequest, model: str, family: str, tasks: Sequence[Task], steps: int) -> dict[str, Any]:
+    """The input pictures, as the client named them until they are stored, and their use. Raises InvalidRequest."""
+    crop = _requested_crop(request, model, family)
     task = task_of(request.image, request.mask)
     if task is None:
         raise refuse("mask", "a mask without an image", "image and mask, or neither")
@@ -119,7 +118,18 @@ def requested_inputs(request: JobRequest, model: str, tasks: Sequence[Task], ste
     strength = DEFAULT_STRENGTH if request.strength is None else request.strength
     if int(steps * strength) < 1:
         raise refuse("strength", f"{strength:g} with {steps} steps", "strength × steps of at least 1")
-    return {"image": request.image, "mask": request.mask, "strength": strength}
+    return {"image": request.image, "mask": request.mask, "strength": strength} | crop
+
+
+def _requested_crop(request: JobRequest, model: str, family: str) -> dict[str, Any]:
+    """How much around the mask is drawn, enlarged. Raises InvalidRequest without a mask, or for a built-in family."""
+    if request.padding_mask_crop is None:
+        return {}
+    if family != "diffusers":
+        raise refuse("padding_mask_crop", f"padding_mask_crop with {model}", "none: this model has none")
+    if request.mask is None:
+        raise refuse("padding_mask_crop", "padding_mask_crop without a mask", "padding_mask_crop only with mask")
+    return {"padding_mask_crop": request.padding_mask_crop}
 
 
 def requested_references(request: JobRequest, model: str, rule: Reference | None) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def ignored(spec: JobSpec, missing: Collection[str]) -> list[str]:
     strength: its default asks for nothing.
     """
     strength = spec.strength not in (None, DEFAULT_STRENGTH, FULL_STRENGTH)
-    asked = {"guidance_rescale": spec.guidance_rescale > 0, "strength": strength}
+    crops = spec.padding_mask_crop is not None
+    asked = {"guidance_rescale": spec.guidance_rescale > 0, "strength": strength, "padding_mask_crop": crops}
     return [field for field, is_asked in asked.items() if is_asked and field in missing]
 
 

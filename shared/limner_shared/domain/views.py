@@ -108,6 +108,7 @@ class JobView(BaseModel):
     adapters: list[Adapter] = Field(default_factory=list[Adapter])
     image: str | None = Field(default=None, description="SHA-256 of the picture to start from, fitted to the size.")
     mask: str | None = None
+    padding_mask_crop: int | None = None
     strength: float | None = None
     control_image: str | None = Field(default=None, description="SHA-256 of the control picture, fitted to the size.")
     control_scale: float | None = None

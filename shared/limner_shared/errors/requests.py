@@ -114,6 +114,12 @@ class TooManyRequests(LimnerError):
     code, title, status, retryable = "limit_reached", "Limit reached", 429, True
 
 
+class LimitTooLow(InvalidRequest):
+    """A limit of this tenant will never allow this: ask for less at once, or have the limit raised."""
+
+    code, title = "limit_too_low", "Limit too low"
+
+
 class Overloaded(LimnerError):
     """The service is at capacity: try again shortly."""
 

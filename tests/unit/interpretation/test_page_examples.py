@@ -28,7 +28,7 @@ MEANT = [  # the subject, the style and the number that each message asks for
     (examples.FOREIGN["zh"], "red apple", None, None),
     (examples.FOREIGN["de"], "ghost", "3d", None),
     (examples.FOREIGN["en"], "ghost", "3d", None),
-    ("🦊", "fox", None, None),
+    (examples.FOREIGN["es"], "fox", None, None),
 ]
 
 

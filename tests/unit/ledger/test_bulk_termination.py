@@ -16,7 +16,7 @@ from limner_shared.db.engine import Database
 from limner_shared.db.tables import Base, Bulk, Event, IdempotencyKey, Job, Tenant, Usage
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
-from limner_shared.errors import TooManyRequests
+from limner_shared.errors import LimitTooLow, TooManyRequests
 
 TENANT = ledger.LOCAL_TENANT
 DAY = 86400.0
@@ -207,13 +207,16 @@ def test_retrying_dead_letters_respects_the_tenants_limits(database: Database, c
         session.execute(update(Job).values(state="failed", error_code="worker_lost", bulk_id=None, finished_at=1.0))
         session.execute(update(Tenant).values(max_queued=2))
         ids = list(session.scalars(select(Job.id)))
-    with pytest.raises(TooManyRequests), database.write() as session:
+    with pytest.raises(LimitTooLow), database.write() as session:
         ledger.retry_dead(session, TENANT, None, 10)
     assert rows(database, Job) == 3
     with database.write() as session:
         assert len(ledger.retry_dead(session, TENANT, ids[:2], 10)) == 2
-        session.execute(update(Tenant).values(max_queued=None, cost_per_day=9))
     with pytest.raises(TooManyRequests), database.write() as session:
+        ledger.retry_dead(session, TENANT, None, 10)
+    with database.write() as session:
+        session.execute(update(Tenant).values(max_queued=None, cost_per_day=9))
+    with pytest.raises(LimitTooLow), database.write() as session:
         ledger.retry_dead(session, TENANT, None, 10)
 
 

@@ -116,6 +116,22 @@ def test_each_tenant_has_its_own_retention_and_by_default_keeps_everything(
     assert is_stored(blobs, b"longer")
 
 
+def test_a_tenant_with_many_expired_jobs_does_not_hold_up_anothers(
+    database: Database, make_ended_job: Callable[..., str]
+):
+    names = ("tenant_x", "tenant_y", "tenant_z")
+    few = {name: make_ended_job(name.encode(), days=9, tenant=name) for name in names}
+    set_retention(database, keep_jobs_days=1)
+    for name in names:
+        set_retention(database, name, keep_jobs_days=1)
+    for number in range(100):
+        make_ended_job(str(number).encode(), days=9)
+    for _ in range(90):  # each with room for one job of some tenant
+        with database.write() as session:
+            assert ledger.forget_jobs(session, 1) == 1
+    assert jobs(database).isdisjoint(few.values())
+
+
 def test_jobs_that_have_not_ended_are_never_deleted(database: Database, catalogue: Catalogue, blobs: Blobs):
     _, spec = catalogue.resolve(JobRequest(prompt="a red apple"))
     set_retention(database, keep_images_days=0, keep_prompts_days=0, keep_jobs_days=0)

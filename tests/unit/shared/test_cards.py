@@ -234,6 +234,30 @@ def test_a_strength_that_leaves_no_step_is_refused_and_the_default_is_the_docume
     assert card.resolve(JobRequest(prompt="a")).strength is None
 
 
+@pytest.mark.parametrize(
+    ("card", "request_fields", "why"),
+    [
+        ({"family": "null"}, {"mask": "1"}, "none: this model has none"),
+        ({}, {}, "only with mask"),
+    ],
+)
+def test_a_padding_of_the_mask_is_refused_where_nothing_would_follow_it(
+    card: dict[str, Any], request_fields: dict[str, Any], why: str
+):
+    about, given = image_card(tasks=["image-to-image", "inpainting"], **card), {"prompt": "a", "image": "0"}
+    with pytest.raises(InvalidRequest, match=why) as refused:
+        about.resolve(JobRequest.model_validate(given | request_fields | {"padding_mask_crop": 8}))
+    assert refused.value.details["field"] == "padding_mask_crop"
+
+
+def test_only_jobs_with_a_padding_of_the_mask_are_left_to_workers_that_know_it():
+    card = image_card(tasks=["inpainting"])
+    masked = {"prompt": "a", "image": "0", "mask": "1"}
+    padded = card.resolve(JobRequest.model_validate(masked | {"padding_mask_crop": 0}))
+    assert (padded.version, padded.padding_mask_crop) == (3, 0)
+    assert card.resolve(JobRequest.model_validate(masked)).version == 1
+
+
 CONTROLLED: Any = {"control": {"scale": {"min": 0, "max": 1.5, "default": 0.8}}}
 
 

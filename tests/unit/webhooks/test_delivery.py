@@ -83,6 +83,16 @@ def test_during_the_overlap_both_secrets_verify_and_afterwards_only_the_new_one(
                     StandardWebhook(old).verify(request.body, request.headers)
 
 
+def test_after_two_rotations_and_a_read_the_newest_secret_signs_alone(database: Database):
+    with database.write() as session:
+        ledger.ensure_tenant(session, TENANT, TENANT)
+        endpoints.current_secret(session, TENANT)
+        newest = [endpoints.rotate(session, TENANT, TENANT, 0.0, actor="a test") for _ in range(2)][-1]
+    with database.write() as session:
+        assert endpoints.current_secret(session, TENANT) == newest
+        assert endpoints.signing_secrets(session, [TENANT]) == {TENANT: [newest]}
+
+
 def test_the_webhook_of_a_job_is_signed_with_the_secret_of_its_tenant(
     database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
 ):

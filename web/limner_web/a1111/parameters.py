@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.catalogue import Catalogue
@@ -15,10 +16,10 @@ from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.prompt_weights import has_weights
 from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
-from limner_web.a1111 import control_units
-from limner_web.a1111.control_units import Scripts, control_fields, data_url
+from limner_web.a1111.control_units import Scripts, Units, data_url
 from limner_web.a1111.options import Options, with_changes
 from limner_web.picture_formats import MAX_SIDE
+from limner_web.problems import renamed
 
 LORA: Final = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
 USUAL_SIDE: Final = 512
@@ -80,8 +81,6 @@ NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
 }
 """Parameters that are not supported, and the values that clients send for "not used". `null` always is one."""
 MASK_ONLY: Final = {
-    "inpaint_full_res": "The whole picture is drawn, not only the masked part at full resolution.",
-    "inpaint_full_res_padding": None,
     "inpainting_fill": "The masked part is drawn from its original content.",
     "mask_blur": "The edge of the mask is not blurred.",
     "mask_blur_x": None,
@@ -89,15 +88,16 @@ MASK_ONLY: Final = {
     "mask_round": None,
 }
 """Parameters of masks whose defaults this service does not follow, and what the answer then says."""
+WHOLE: Final = "inpaint_full_res: The whole picture is drawn, not only the masked part at full resolution."
 CALLED: Final = {
     "adapters": "prompt",
     "guidance": "cfg_scale",
     "image": "init_images",
     "model": "sd_model_checkpoint",
     "n": "batch_size",
+    "padding_mask_crop": "inpaint_full_res_padding",
     "strength": "denoising_strength",
     "style": "styles",
-    **control_units.CALLED,
 }
 """A1111's names of our fields."""
 
@@ -134,6 +134,8 @@ class ImageToImage(TextToImage):
     mask: str | None = None
     denoising_strength: float | None = 0.75
     include_init_images: bool = False
+    inpaint_full_res: bool = False
+    inpaint_full_res_padding: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ class Generation:
     """What was not done as the client's parameters say, though it can be drawn."""
     letterbox: tuple[int, int] | None
     """The size to which the pictures are scaled; None if they stay as they were made."""
+    called: Mapping[str, str]
+    """The client's names of our fields."""
 
 
 def read(
@@ -156,7 +160,7 @@ def read(
     """The generation that a request body asks for, with the caller's `options` as defaults.
 
     `fits` says that the pictures are scaled to a size that the model lacks. Raises ValidationError or InvalidRequest,
-    which names the parameter.
+    which names the parameter as the client does.
     """
     masks = MASK_ONLY if issubclass(kind, ImageToImage) else {}
     ours = {name: value for name, value in body.items() if name not in IGNORED | NEUTRAL.keys() | masks.keys()}
@@ -169,15 +173,20 @@ def read(
     warnings: list[str] = []
     if isinstance(given, ImageToImage) and given.mask is not None:
         warnings += [f"{name}: {note}" for name, note in masks.items() if note and body.get(name)]
-    fields, letterbox = _job(given, card, warnings), None
+    units = Units.of(given.alwayson_scripts)
+    fields, letterbox = _job(given, card, warnings) | units.fields(card, warnings), None
     if fits and (letterbox := _other_size(given, card)) is not None:
         fields["width"], fields["height"] = nearest_size(card.sizes, *letterbox)
         warnings.append("width, height: {}x{} is not drawn here; the picture was scaled to it.".format(*letterbox))
-    job = JobRequest.model_validate(fields)
+    called = CALLED | units.called
+    try:
+        job = JobRequest.model_validate(fields)
+    except ValidationError as error:
+        raise renamed(error, called) from error
     if not card.prompt_weights and has_weights(job.prompt, job.negative_prompt):
         warnings.append(f"prompt: {card.name} cannot weigh words; it draws them without their weights.")
     include = isinstance(given, ImageToImage) and given.include_init_images
-    return Generation(job, options, given.send_images, include, tuple(warnings), letterbox)
+    return Generation(job, options, given.send_images, include, tuple(warnings), letterbox, called)
 
 
 def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, Any]:
@@ -200,14 +209,24 @@ def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, 
         "adapters": adapters,
         "seed": None if given.seed is None or given.seed < 0 else given.seed,
         "n": given.batch_size * given.n_iter,
-        **control_fields(given.alwayson_scripts, card, warnings),
     }
     if isinstance(given, ImageToImage):
         if len(given.init_images) != 1:
             raise refuse("init_images", f"{len(given.init_images)} pictures", "one picture")
         fields |= {"image": data_url(given.init_images[0]), "strength": given.denoising_strength}
-        fields["mask"] = None if given.mask is None else data_url(given.mask)
+        if given.mask is not None:
+            fields |= {"mask": data_url(given.mask)} | _crop(given, card, warnings)
     return fields
+
+
+def _crop(given: ImageToImage, card: ModelCard, warnings: list[str]) -> dict[str, Any]:
+    """How much around the mask is drawn in full size, which the built-in models do not. Adds to `warnings`."""
+    if not given.inpaint_full_res:
+        return {}
+    if card.family != "diffusers":
+        warnings.append(WHOLE)
+        return {}
+    return {"padding_mask_crop": given.inpaint_full_res_padding}
 
 
 def _other_size(given: TextToImage, card: ModelCard) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from limner_shared.db import queries
 from limner_shared.domain.jobs import JobState
@@ -179,14 +179,12 @@ def png_info() -> Response:
 def _generate(kind: type[parameters.TextToImage]) -> Response:
     services, body, caller = get_services(), request.get_json(), waiting.WaitingClient.of_request()
     header = JobHeaders.read(request.headers)
+    fits = services.model_names.fits_sizes(built_in=True)
+    asked = parameters.read(body, kind, _options(services), services.catalogue, fits=fits)
     try:
-        fits = services.model_names.fits_sizes(built_in=True)
-        asked = parameters.read(body, kind, _options(services), services.catalogue, fits=fits)
         job_id = submission.submit(services, tenant_id(), asked.job, header).job_id
     except InvalidRequest as error:
-        raise renamed(services.model_names.with_able_models(error), parameters.CALLED) from error
-    except ValidationError as error:
-        raise renamed(error, parameters.CALLED) from error
+        raise renamed(services.model_names.with_able_models(error), asked.called) from error
     current_jobs.remember(services.hints.redis, _caller(), job_id)
     release_request_slot(services.limiter)
     *_, job = waiting.follow(services, tenant_id(), job_id, caller)

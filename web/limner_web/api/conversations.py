@@ -13,7 +13,7 @@ from limner_shared.db.conversation_search import find_conversations
 from limner_shared.db.ledger.conversations import TITLE_CHARS
 from limner_shared.domain.conditions import STORABLE, Description
 from limner_shared.domain.conversation_views import ConversationList, ConversationView, TurnView
-from limner_shared.domain.inputs import MAX_IMAGE_CHARS, InputPicture, RequestedName
+from limner_shared.domain.inputs import MAX_IMAGE_CHARS, InputPicture, RequestedName, RequestedReferences
 from limner_shared.domain.jobs import MAX_SEED, JobRequest
 from limner_shared.domain.search_words import read_query
 from limner_shared.errors import Gone
@@ -29,7 +29,7 @@ FROM_WORDS: Final = "none"
 """As `image`: start from words, although the earlier turn starts from a picture."""
 
 
-class Message(BaseModel):
+class Message(RequestedReferences):
     """A message, and parameters that override what the message says."""
 
     model_config = ConfigDict(extra="forbid")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.request_limits import nearest_size, refuse
-from limner_web.input_images import read_data_url, size_of
+from limner_shared.errors import InvalidRequest
 from limner_web.problems import renamed
 from limner_web.services import Services
 
@@ -50,6 +50,8 @@ class Parameters(BaseModel):
     control_scale: float | None = None
     control_start: float | None = None
     control_end: float | None = None
+    reference_images: list[str] | None = None
+    reference_scale: float | None = None
 
 
 class PictureCall(BaseModel):
@@ -86,6 +88,8 @@ def read_order(services: Services, tenant_id: str, call: PictureCall, card: Mode
         "control_scale": given.control_scale,
         "control_start": given.control_start,
         "control_end": given.control_end,
+        "reference_images": given.reference_images and [_data_url(each) for each in given.reference_images],
+        "reference_scale": given.reference_scale,
     }
     if is_edit:
         image = _data_url(call.inputs)
@@ -123,5 +127,7 @@ def _target(
     """The size asked for, or the model's size that is nearest to the picture."""
     if asked is not None:
         return asked.width, asked.height
-    data = read_data_url(image, "inputs") or b""
-    return nearest_size(card.sizes, *services.pillow.call_for(tenant_id, size_of, data, "inputs"))
+    try:
+        return nearest_size(card.sizes, *services.inputs.size(tenant_id, "image", image))
+    except InvalidRequest as error:
+        raise renamed(error, OF_PICTURE) from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
@@ -47,6 +47,14 @@ class Requested(NamedTuple):
     turns: tuple[Turn, ...] = ()
 
 
+class Finish(Protocol):
+    """The last checks of a job; see `final_checks.check_and_store_inputs`."""
+
+    def __call__(self, spec: JobSpec, *, store: bool) -> JobSpec:
+        """Return the job as it is queued, with its input pictures stored if `store`."""
+        ...
+
+
 class BulkReader:
     """Reads one body once. `lines` counts the non-empty lines read so far."""
 
@@ -55,13 +63,13 @@ class BulkReader:
         body: IO[bytes],
         catalogue: Catalogue,
         settings: Settings,
-        finish: Callable[[JobSpec], JobSpec],
+        finish: Finish,
         *,
         length: int | None = None,
         skip_bad: bool = False,
         max_line_bytes: int = MAX_BULK_LINE_BYTES,
     ) -> None:
-        """`finish` is called with each job; see `final_checks.check_and_store_inputs`.
+        """`finish` is called with each job.
 
         `length` is the size in bytes that the client declared, if it did. With `skip_bad`, bad lines are left out.
         """
@@ -87,6 +95,11 @@ class BulkReader:
     def accepted(self) -> int:
         """How many of the lines read so far are valid jobs."""
         return self.lines - self._bad
+
+    @property
+    def _queues(self) -> bool:
+        """Whether the next line's job is queued: without `skip_bad`, none after a bad line is."""
+        return self._skip_bad or not self._bad
 
     @property
     def skipped(self) -> dict[str, Any] | None:
@@ -123,7 +136,7 @@ class BulkReader:
                 if self._bad <= MAX_BULK_ERRORS:
                     self._errors.append({"line": bad.line, "field": bad.field, "message": bad.message})
             else:
-                if self._skip_bad or not self._bad:
+                if self._queues:
                     yield job
         self._check()
 
@@ -189,7 +202,8 @@ class BulkReader:
             card, spec = self._catalogue.resolve(request)
             retries, start = retry_limit(card, request), start_time(request, time.time())
             webhook = job_webhook(self._targets, request)
-            spec = self._finish(spec.model_copy(update={"history": turns}) if turns else spec)
+            spec = spec.model_copy(update={"history": turns}) if turns else spec
+            spec = self._finish(spec, store=self._queues)
         except ValidationError as error:
             first = from_validation(error).details["errors"][0]
             raise BadLine(number, first["field"] or None, first["message"]) from error

@@ -165,7 +165,7 @@ def _load(
     reader: BulkReader,
     with_jobs: Callable[[Session, Sequence[NewJob]], None],
 ) -> Duplicates:
-    queued: int | None = None
+    reserved: ledger.Reserved | None = None
     duplicates = Duplicates()
     for chunk in _chunks(reader.jobs()):
         with services.database.write() as session:
@@ -175,7 +175,7 @@ def _load(
                 continue
             holders = ledger.hold_unique_keys(session, tenant_id, chunk, bulk_id)
             new = [_traced(bulk_id, job) for place, job in enumerate(chunk) if place not in holders]
-            queued = ledger.reserve_quota(session, tenant_id, len(new), sum(job.cost for job in new), queued)
+            reserved = ledger.reserve_quota(session, tenant_id, len(new), sum(job.cost for job in new), reserved)
             if new:
                 ledger.submit(session, tenant_id, new, bulk_id=bulk_id)
             with_jobs(session, new)

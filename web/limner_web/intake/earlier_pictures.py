@@ -16,17 +16,24 @@ class EarlierPictures:
     job_id: str
     spec: JobSpec
     from_words: bool = False
-    """Whether the new message gives up what the earlier one starts from. It still follows its control picture."""
+    """Whether the new message gives up what the earlier one starts from. It still has its other pictures."""
 
     def complete(self, request: JobRequest, card: ModelCard) -> JobRequest:
         """Return a request with the pictures that it lacks and its model takes."""
-        return request.model_copy(update=self._start(request, card) | self._control(request, card))
+        pictures = self._start(request, card) | self._control(request, card) | self._references(request, card)
+        return request.model_copy(update=pictures)
 
     def _start(self, request: JobRequest, card: ModelCard) -> dict[str, Any]:
         is_wanted = request.image is None and not self.from_words and "image-to-image" in card.tasks
         if self.spec.image is None or not is_wanted:
             return {}
-        return {"image": self.job_id, "strength": _first(request.strength, self.spec.strength)}
+        return {"image": self.job_id, "strength": _first(request.strength, self._strength(request, card))}
+
+    def _strength(self, request: JobRequest, card: ModelCard) -> float | None:
+        """The earlier strength, if the model is the same and its steps admit it."""
+        steps, strength = request.steps or int(card.steps.default), self.spec.strength
+        is_fit = strength is not None and card.name == self.spec.model and int(steps * strength) >= 1
+        return strength if is_fit else None
 
     def _control(self, request: JobRequest, card: ModelCard) -> dict[str, Any]:
         if self.spec.control_image is None or request.control_image is not None or card.control is None:
@@ -36,6 +43,15 @@ class EarlierPictures:
             for field in ("control_scale", "control_start", "control_end"):
                 followed[field] = _first(getattr(request, field), getattr(self.spec, field))
         return followed
+
+    def _references(self, request: JobRequest, card: ModelCard) -> dict[str, Any]:
+        number = len(self.spec.reference_images)
+        if not number or request.reference_images is not None or card.reference is None or number > card.reference.most:
+            return {}
+        taken: dict[str, Any] = {"reference_images": (self.job_id,) * number}
+        if card.name == self.spec.model:
+            taken["reference_scale"] = _first(request.reference_scale, self.spec.reference_scale)
+        return taken
 
 
 def _first(wanted: float | None, earlier: float | None) -> float | None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import IO, Final
 
 from sqlalchemy.orm import Session
@@ -19,6 +20,7 @@ from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import BodyTooLarge, LimnerError, Overloaded, StorageFailed, StorageFull, TooManyRequests
 from limner_shared.storage import lost_objects
 from limner_shared.storage.blobs import file_part_key
+from limner_web.intake.busy import wait_while_busy
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import Repeat, ResourceKind, create_once
 from limner_web.limits import MAX_FILES, MAX_IMAGE_BYTES
@@ -74,13 +76,13 @@ def require_room(services: Services, tenant_id: str, form_bytes: int | None = No
 def read_file(services: Services, row: StoredFile) -> Iterator[bytes]:
     """Yield a file's bytes, one part in memory.
 
-    Raises StorageFailed or Overloaded; ObjectLost for a missing part, and instead of the last part if the parts are not
-    the file that was uploaded.
+    It waits while this process is busy. Raises StorageFailed or Overloaded; ObjectLost for a missing part, and instead
+    of the last part if the parts are not the file that was uploaded.
     """
     digest, size = hashlib.sha256(), 0
     for number in range(row.parts):
-        part = services.storage.call(services.blobs.get_file_part, row.id, number)
-        services.storage.call(digest.update, part)
+        part = wait_while_busy(partial(services.storage.call, services.blobs.get_file_part, row.id, number))
+        wait_while_busy(partial(services.storage.call, digest.update, part))
         size += len(part)
         if number == row.parts - 1 and (size, digest.hexdigest()) != (row.size_bytes, row.sha256 or digest.hexdigest()):
             raise lost_objects.damaged_file(file_part_key(row.id, number))

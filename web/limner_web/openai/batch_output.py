@@ -22,6 +22,7 @@ from limner_shared.domain.batches import BatchState
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.stored_errors import stored_error
 from limner_shared.errors import LimnerError, NotFound, UnreadableJob
+from limner_web.intake.busy import wait_while_busy
 from limner_web.openai.batch_calls import ENDPOINTS
 from limner_web.openai.image_answer import Encode, Finished, encoded
 from limner_web.openai.image_order import Output
@@ -45,7 +46,7 @@ def read(services: Services, row: Batch, *, errors: bool) -> Iterator[bytes]:
 
     Raises StorageFailed or Overloaded where a picture cannot be read.
     """
-    return (line for _, line in _lines(services, row, (errors,), partial(encoded, services, row.tenant_id)))
+    return (line for _, line in _lines(services, row, (errors,), partial(_encoded, services, row.tenant_id)))
 
 
 def measure(services: Services, row: Batch, keep: Callable[[], None]) -> batches.Output:
@@ -71,9 +72,13 @@ class _Measured:
 
     def __call__(self, output: Output, image: Image) -> str:
         if not output.as_stored:
-            return encoded(self._services, self._tenant_id, output, image)
+            return _encoded(self._services, self._tenant_id, output, image)
         self.left_out += 4 * -(-image.size_bytes // 3)  # as base64
         return ""
+
+
+def _encoded(services: Services, tenant_id: str, output: Output, image: Image) -> str:
+    return wait_while_busy(partial(encoded, services, tenant_id, output, image))
 
 
 def _lines(services: Services, row: Batch, kinds: Collection[bool], encode: Encode) -> Iterator[tuple[bool, bytes]]:

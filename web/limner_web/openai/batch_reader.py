@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import IO, Any, Final, Literal
+from typing import IO, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db.batches import NewLine
 from limner_shared.db.ledger import NewJob
 from limner_shared.domain.request_limits import refuse
-from limner_shared.errors import InvalidRequest, LimnerError, Overloaded
+from limner_shared.errors import InvalidRequest, LimnerError
 from limner_web import strict_json
 from limner_web.intake.bulk_reader import READ_BYTES, BadLine, BulkReader, Requested
+from limner_web.intake.busy import wait_while_busy
 from limner_web.intake.final_checks import check_and_store_inputs
 from limner_web.openai.batch_calls import ENDPOINTS
 from limner_web.services import Services
-
-OVERLOADED_SECONDS: Final = 1.0
-"""A line whose picture cannot be read because too many others are is read again after this time."""
 
 
 class Line(BaseModel):
@@ -57,12 +54,8 @@ class BatchReader(BulkReader):
         return [self._beside.pop(job.bulk_line or 0) for job in jobs]
 
     def _parse(self, number: int, text: bytes) -> NewJob:
-        while True:
-            self._keep()
-            try:
-                return super()._parse(number, text)
-            except Overloaded:
-                time.sleep(OVERLOADED_SECONDS)
+        self._keep()
+        return wait_while_busy(partial(super()._parse, number, text))
 
     def _request(self, number: int, text: bytes) -> Requested:
         self._terms = None
@@ -71,7 +64,7 @@ class BatchReader(BulkReader):
             raise refuse("url", repr(line.url[:80]), f"{self._endpoint}, the endpoint of this batch")
         call = ENDPOINTS[self._endpoint].read(self._services, self._tenant_id, line.body)
         self._terms = call.terms
-        if not self._bad:  # after a bad line, nothing is stored any more
+        if self._queues:
             self._beside[number] = NewLine(number, line.custom_id, call.form, call.items)
         return Requested(call.request, call.turns)
 

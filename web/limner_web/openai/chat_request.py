@@ -1,8 +1,9 @@
-"""Reads a chat completion: its messages, the picture that the last one shows, and what no picture can answer."""
+"""Reads a chat completion: its messages, the pictures that the last one shows, and what no picture can answer."""
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, cast
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -10,13 +11,14 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import MAX_SEED, JobRequest
 from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
+from limner_web.input_images import REFERENCES
 from limner_web.openai.image_inputs import read_inputs
 from limner_web.openai.image_order import in_openai_terms
 from limner_web.openai.picture_addresses import image_id_at
 from limner_web.problems import renamed
 from limner_web.services import Services
 
-CALLED: Final = {"description": "messages", "image": "messages", "width": "messages", "height": "messages"}
+CALLED: Final[Mapping[str, str]] = dict.fromkeys(("description", "image", REFERENCES, "width", "height"), "messages")
 """OpenAI's name of our fields."""
 IDENTIFIERS: Final = ("user", "safety_identifier")
 
@@ -107,7 +109,7 @@ def job_request(services: Services, tenant_id: str, body: ChatRequest, card: Mod
     others = body.messages[-1].others
     try:
         if others:
-            fields |= _picture(services, tenant_id, others, card)
+            fields |= _pictures(services, tenant_id, others, card)
         return JobRequest.model_validate(fields)
     except InvalidRequest as error:
         raise in_chat_terms(services, error) from error
@@ -128,13 +130,13 @@ def _refuse_other_answers(body: ChatRequest) -> None:
         raise refuse("tool_choice", "a call of a function", "auto or none: this service answers with pictures")
 
 
-def _picture(services: Services, tenant_id: str, parts: list[Part], card: ModelCard) -> dict[str, Any]:
-    """The picture of a message as the job's input, and the model's size that is nearest to it."""
-    [part, *more] = parts
-    if part.image_url is None or more:
-        given = f"{len(parts)} parts beside the text" if more else f"a part of the type {part.type[:40]!r}"
-        raise refuse("messages", given, "text, and one picture as `image_url`")
-    url = part.image_url.url
-    inputs, size = read_inputs(services, tenant_id, {"image": image_id_at(services.links, url) or url})
+def _pictures(services: Services, tenant_id: str, parts: list[Part], card: ModelCard) -> dict[str, Any]:
+    """The pictures of a message as the job's inputs, and the model's size that is nearest to the first."""
+    addresses: list[str] = []
+    for part in parts:
+        if part.image_url is None:
+            raise refuse("messages", f"a part of the type {part.type[:40]!r}", "text, and pictures as `image_url`")
+        addresses.append(image_id_at(services.links, part.image_url.url) or part.image_url.url)
+    read, size = read_inputs(services, tenant_id, {"image": addresses, "model": card.name})
     width, height = (None, None) if size is None else nearest_size(card.sizes, *size)
-    return {"image": cast("str", inputs["image"]), "width": width, "height": height}
+    return {"width": width, "height": height} | {name: read[name] for name in ("image", REFERENCES) if name in read}

@@ -15,7 +15,7 @@ from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, MalformedBody, NotFound
 from limner_web import strict_json
-from limner_web.input_images import DATA_URL, size_of, transparent_area
+from limner_web.input_images import DATA_URL, REFERENCES, size_of, transparent_area
 from limner_web.intake.uploads import read_image
 from limner_web.openai.image_order import Size
 from limner_web.services import Services
@@ -23,7 +23,7 @@ from limner_web.services import Services
 AS_JSON: Final = frozenset(
     (
         *("n", "seed", "steps", "guidance", "guidance_rescale", "strength", "output_compression", "partial_images"),
-        *("control_scale", "control_start", "control_end", "reference_scale"),
+        *("padding_mask_crop", "control_scale", "control_start", "control_end", "reference_scale"),
         *("stream", "fit", "interpret", "reproducible", "provenance", "expires_in", "max_retries"),
         *("adapters", "metadata"),
     )
@@ -127,13 +127,18 @@ def _images(services: Services, tenant_id: str, given: dict[str, Any]) -> list[s
 
 
 def _as_fields(services: Services, given: Mapping[str, Any], images: Sequence[str]) -> dict[str, Any]:
-    """The images as fields of a job request: references if there are several, or if the model starts from none."""
+    """The images as fields of a job request: references if there are several, or if the model starts from none.
+
+    Raises InvalidRequest, or ModelNotFound.
+    """
     name = given.get("model")
     card = services.model_names.resolve(name if isinstance(name, str) else None).card
     is_start = len(images) == 1 and "image-to-image" in card.tasks
     if card.reference is not None and not is_start:
-        return {"reference_images": list(images)}
-    if len(images) > 1:
+        if given.get(REFERENCES) is not None:
+            raise refuse(REFERENCES, f"{REFERENCES} beside images that are references", "all of them in one of the two")
+        return {REFERENCES: list(images)}
+    if len(images) > 1 and {"image-to-image", "inpainting"} & {*card.tasks}:
         message = f"image: send one, not {len(images)}: {card.name} starts from one image, and takes no references."
         raise InvalidRequest(message, field="image")
     return {"image": images[0]}

@@ -31,7 +31,7 @@ NATIVE: Final = (
 """Parameters with the name and the meaning of the same field of a job request."""
 CALLED: Final = {"description": "prompt"}
 """What a field of the job request is called in the call, where the name differs: with `interpret`."""
-EDIT_ONLY: Final = ("image", "mask", "strength")
+EDIT_ONLY: Final = ("image", "mask", "padding_mask_crop", "strength")
 UNSUPPORTED: Final = {
     "complexity": "plans of pictures",
     "frame_count": "moving pictures",

@@ -54,10 +54,10 @@ class ItemsQuery(IncludeQuery):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item of the list, and the digest of the input picture that belongs to it."""
+    """An item of the list, and the digests of its input pictures, in the order of its parts."""
 
     value: dict[str, Any]
-    picture: str | None = None
+    pictures: Sequence[str] = ()
 
 
 def stored_items(body: ResponseBody) -> list[dict[str, Any]]:
@@ -100,7 +100,7 @@ def page(services: Services, items: Sequence[Item], query: ItemsQuery) -> dict[s
             raise refuse("after", repr(query.after[:60]), "the id of one of the items")
         begin = places[0] + 1
     found = ordered[begin : begin + query.limit]
-    data = [_with_picture(services, item) if IMAGE_URL in query.include else item.value for item in found]
+    data = [_with_pictures(services, item) if IMAGE_URL in query.include else item.value for item in found]
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
     return {"object": "list", "data": data, "has_more": len(ordered) > begin + query.limit} | ends
 
@@ -124,9 +124,10 @@ def _inputs(job: JobView, stored: Sequence[Mapping[str, Any]] | None) -> Iterabl
     """A response's own items; those of an earlier release have only the description."""
     words = {"role": "user", "content": [{"type": "text", "text": job.description or job.prompt}]}
     items = [words] if stored is None else stored
+    pictures = job.reference_images if job.image is None else [job.image]
     for number, item in enumerate(items):
         is_last = number == len(items) - 1
-        yield Item(_listed(item, f"msg_{job.id.removeprefix(JOB)}_{number}"), job.image if is_last else None)
+        yield Item(_listed(item, f"msg_{job.id.removeprefix(JOB)}_{number}"), pictures if is_last else ())
 
 
 def _listed(item: Mapping[str, Any], item_id: str) -> dict[str, Any]:
@@ -155,14 +156,20 @@ def _outputs(job: JobView, shown: queries.Shown) -> list[Item]:
     return [Item(each) for each in ({**item, "result": None} for item in pictures)] + [Item(message_item(job))]
 
 
-def _with_picture(services: Services, item: Item) -> dict[str, Any]:
-    """An item with its picture as the model got it; without one if it is no longer stored."""
-    if item.picture is None:
+def _with_pictures(services: Services, item: Item) -> dict[str, Any]:
+    """An item with its pictures as the model got them; without those that are no longer stored."""
+    if not item.pictures:
         return item.value
-    try:
-        data = services.storage.call(services.blobs.get_input, item.picture)
-    except NotFound:
-        return item.value
-    url = f"data:image/png;base64,{base64.b64encode(data).decode()}"
-    parts = [part | {"image_url": url} if part["type"] == "input_image" else part for part in item.value["content"]]
+    left, parts = iter(item.pictures), list[dict[str, Any]]()
+    for part in item.value["content"]:
+        digest = next(left, None) if part["type"] == "input_image" else None
+        parts.append(part if digest is None else part | _address(services, digest))
     return item.value | {"content": parts}
+
+
+def _address(services: Services, digest: str) -> dict[str, str]:
+    try:
+        data = services.storage.call(services.blobs.get_input, digest)
+    except NotFound:
+        return {}
+    return {"image_url": f"data:image/png;base64,{base64.b64encode(data).decode()}"}

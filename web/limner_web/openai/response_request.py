@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 from limner_shared.domain.conditions import MAX_DESCRIPTION
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, ModelNotFound
+from limner_web.input_images import REFERENCES
 from limner_web.openai.image_inputs import read_inputs
 from limner_web.openai.image_order import (
     NATIVE,
@@ -217,9 +218,8 @@ def read_response(services: Services, tenant_id: str, body: ResponseBody, defaul
     try:
         size = None
         if images:
-            given = images[0].model_dump(include={"image_url", "file_id"}, exclude_none=True)
-            read, size = read_inputs(services, tenant_id, {"image": given, "mask": mask})
-            fields |= read
+            given = [each.model_dump(include={"image_url", "file_id"}, exclude_none=True) for each in images]
+            fields, size = read_inputs(services, tenant_id, fields | {"image": given, "mask": mask})
         order = read_order(fields, services.model_names, is_edit=bool(images), image_size=size)
     except InvalidRequest as error:
         raise in_response_terms(services, error, body) from error
@@ -244,11 +244,12 @@ def in_response_terms(services: Services, error: InvalidRequest, body: ResponseB
 
 
 def _name(field: str, body: ResponseBody) -> str:
-    if field in ("image", "prompt", "description"):
+    tool, whole = body.tools[0], field.partition("[")[0]
+    if field in ("image", "prompt", "description") or (whole == REFERENCES and REFERENCES not in tool):
         return "input"
     if field == "mask":
         return "tools[0].input_image_mask"
-    of_tool = field in {*TOOL_FIELDS, *UNSUPPORTED} and (field != "model" or "model" in body.tools[0])
+    of_tool = whole in {*TOOL_FIELDS, *UNSUPPORTED} and (field != "model" or "model" in tool)
     return f"tools[0].{field}" if of_tool else field
 
 
@@ -278,8 +279,5 @@ def _check_action(action: Any, images: int, *, has_mask: bool) -> None:
         raise refuse(field, "edit without a picture", "an input_image in the last message")
     if action == "generate" and images:
         raise refuse(field, "generate beside a picture", "edit or auto")
-    if images > 1:
-        told = f"input: send one picture in the last message, not {images}: the models here start from one."
-        raise InvalidRequest(told, field="input")
     if has_mask and not images:
         raise refuse("tools[0].input_image_mask", "a mask without a picture", "an input_image in the last message")

@@ -29,11 +29,16 @@ MESSAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "zh": ("请画一辆红色汽车", "四张 flat 风格的猫"),
 }
 """Messages for the conversation: a red car, and four cats in the flat style."""
-FOREIGN: Final = {"zh": "请画一个红苹果", "de": "ein Geist als 3d-Figur", "en": "a ghost as a 3d figure"}
+FOREIGN: Final = {
+    "zh": "请画一个红苹果",
+    "de": "ein Geist als 3d-Figur",
+    "en": "a ghost as a 3d figure",
+    "es": "un zorro",
+}
 """Messages that show that every language is understood, by their language."""
 
 
 def messages(language: str) -> tuple[str, ...]:
-    """The messages offered on a page in this language: its own, two of others, and one without words."""
+    """The messages offered on a page in this language: its own, and three of others."""
     others = [message for code, message in FOREIGN.items() if code != language]
-    return (*MESSAGES[language], *others[:2], "🦊")
+    return (*MESSAGES[language], *others[:3])

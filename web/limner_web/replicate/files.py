@@ -13,10 +13,12 @@ from limner_shared.db import files, queries
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.files import NewFile
 from limner_shared.db.views import as_datetime
+from limner_shared.domain.inputs import INPUT_FIELDS, reference_field
 from limner_shared.domain.jobs import MAX_METADATA_BYTES
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidLink, InvalidRequest
 from limner_web import strict_json
+from limner_web.input_images import REFERENCES
 from limner_web.intake import uploads
 from limner_web.intake.headers import JobHeaders
 from limner_web.services import Services
@@ -82,6 +84,17 @@ def file_object(file: StoredFile, origin: str) -> dict[str, Any]:
         "expires_at": as_datetime(file.expires_at).isoformat(),
         "urls": {"get": f"{origin}/replicate/v1/files/{file.id}"},
     }
+
+
+def with_pictures(services: Services, tenant_id: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a job request with its input pictures in the native API's form. Raises what `as_input` raises."""
+    read: dict[str, Any] = {}
+    for name in fields.keys() & {*INPUT_FIELDS}:
+        read[name] = as_input(services, tenant_id, name, fields[name])
+    if references := fields.get(REFERENCES):
+        named = ((reference_field(index), value) for index, value in enumerate(references))
+        read[REFERENCES] = [as_input(services, tenant_id, field, value) for field, value in named]
+    return fields | read
 
 
 def as_input(services: Services, tenant_id: str, field: str, value: str) -> str:

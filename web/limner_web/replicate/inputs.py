@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, cast
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.inputs import MAX_REFERENCES, reference_field
 from limner_shared.domain.jobs import MAX_SEED
 from limner_shared.domain.predictions import NAMES, OutputForm
 from limner_shared.domain.request_limits import refuse
@@ -22,8 +23,10 @@ OTHER_NAMES: Final = {
     "controlnet_conditioning_scale": ("control_strength", "condition_scale"),
     "guidance_scale": ("guidance", "cfg"),
     "num_inference_steps": ("steps",),
+    "reference_images": ("image_input", "input_images", "image_prompt"),
+    "reference_scale": ("image_prompt_strength",),
 }
-"""What some models call an input: FLUX, Stable Diffusion 3 and models with a control network."""
+"""What some models call an input: FLUX, Stable Diffusion 3, and models with a control network or reference pictures."""
 NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "apply_watermark": (False,),
     "disable_safety_checker": (False,),
@@ -56,6 +59,11 @@ def _named(name: str) -> AliasChoices:
     return AliasChoices(name, *OTHER_NAMES[name])
 
 
+def _as_list(value: object) -> object:
+    """One picture as a list: `image_prompt` is one, and the other names of references are lists."""
+    return [value] if isinstance(value, str) else value
+
+
 class Inputs(OutputForm):
     """The inputs of a prediction."""
 
@@ -83,6 +91,10 @@ class Inputs(OutputForm):
     )
     control_guidance_start: float | None = None
     control_guidance_end: float | None = None
+    reference_images: Annotated[tuple[str, ...], BeforeValidator(_as_list)] | None = Field(
+        default=None, max_length=MAX_REFERENCES, validation_alias=_named("reference_images")
+    )
+    reference_scale: float | None = Field(default=None, validation_alias=_named("reference_scale"))
     lora_weights: str | None = None
     lora_scale: float | None = None
     extra_lora: str | None = None
@@ -136,6 +148,8 @@ def job_fields(asked: NewPrediction, card: ModelCard) -> dict[str, Any]:
 def called(given: Mapping[str, Any]) -> Mapping[str, str]:
     """The names by which a prediction with these inputs calls our fields."""
     others = {NAMES[name]: other for name, choices in OTHER_NAMES.items() for other in choices if other in given}
+    if isinstance(given.get("image_prompt"), str):
+        others[reference_field(0)] = "image_prompt"
     return CALLED | {"adapters": "lora_weights"} | others
 
 

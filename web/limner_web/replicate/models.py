@@ -159,6 +159,10 @@ def _input_schema(card: ModelCard) -> dict[str, Any]:
         properties["mask"] = dict(uri)
     if card.control is not None:
         properties |= {"control_image": dict(uri)} | _control_schema(card.control)
+    if card.reference is not None:
+        pictures = {"type": "array", "items": dict(uri), "maxItems": card.reference.most}
+        properties |= {"reference_images": pictures | {"description": "Whose subject or style the picture takes."}}
+        properties |= {"reference_scale": {"type": "number"} | _bounds(card.reference.scale, float)}
     for place, (name, schema) in enumerate(properties.items()):
         schema |= {"title": name.replace("_", " ").capitalize(), "x-order": place}
     required = ["prompt"] if card.control is None else ["prompt", "control_image"]

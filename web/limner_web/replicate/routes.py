@@ -14,7 +14,7 @@ from limner_shared.db.search import JobFilter, find_jobs
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.ids import first_id
 from limner_shared.domain.jobs import JobRequest
-from limner_shared.domain.predictions import STORED_INPUTS, prediction_object
+from limner_shared.domain.predictions import prediction_object
 from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
@@ -160,14 +160,11 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
     services = get_services()
     wait, caller = inputs.wait_seconds(request.headers.get("Prefer", "")), waiting.WaitingClient.of_request()
     fields = inputs.job_fields(asked, card)
-    for name in STORED_INPUTS:
-        if name in fields:
-            fields[name] = files.as_input(services, tenant_id(), name, fields[name])
     fields["expires_in"] = inputs.life_seconds(request.headers.get("Cancel-After"))
     header = JobHeaders.read(request.headers)
     webhook = prediction_webhook(services.targets, asked.webhook, asked.webhook_events_filter, public_origin(services))
     try:
-        job_request = JobRequest.model_validate(fields)
+        job_request = JobRequest.model_validate(files.with_pictures(services, tenant_id(), fields))
         job_id = submission.submit(
             services,
             tenant_id(),

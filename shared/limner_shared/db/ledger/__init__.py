@@ -55,12 +55,12 @@ from limner_shared.db.ledger.intake import (
     LOCAL_TENANT,
     as_stored,
     ensure_tenant,
-    reserve_quota,
     submit,
 )
 from limner_shared.db.ledger.intake_state import read_intake_state
 from limner_shared.db.ledger.labels import add_label, remove_label
 from limner_shared.db.ledger.priority import prioritise
+from limner_shared.db.ledger.quotas import Reserved, reserve_quota
 from limner_shared.db.ledger.release import (
     acquire_leadership,
     backfill_legacy_jobs,
@@ -99,6 +99,7 @@ __all__ = [
     "NewImage",
     "NewJob",
     "Released",
+    "Reserved",
     "Result",
     "Submission",
     "UniqueHold",

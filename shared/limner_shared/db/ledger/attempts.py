@@ -14,7 +14,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from limner_shared.db import pause_queries, release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.counting import count_claims
-from limner_shared.db.ledger.intake import reserve_quota
+from limner_shared.db.ledger.quotas import reserve_quota
 from limner_shared.db.ledger.scheduling import BACK_TO_QUEUE, retry, start_due
 from limner_shared.db.ledger.search_index import replace_words
 from limner_shared.db.ledger.transitions import error_values, lock_bulks, record, transition

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.batch_tables import BatchLine
 from limner_shared.db.engine import now
-from limner_shared.db.ledger.intake import refund, require_room
+from limner_shared.db.ledger.quotas import refund, require_room
 from limner_shared.db.ledger.termination import cancel
 from limner_shared.db.ledger.transitions import bulk_completed, lock
 from limner_shared.db.ledger.types import Change

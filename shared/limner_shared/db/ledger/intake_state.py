@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, bindparam, exists, func, select, text
+from sqlalchemy import ColumnElement, Select, String, bindparam, case, cast, exists, func, not_, select, text, true
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -38,6 +38,25 @@ def _index_order_postgresql(element: _index_order, compiler: SQLCompiler, **kw: 
     return "jobs.tenant_id"
 
 
+class _has_turn(FunctionElement[bool]):  # noqa: N801 - used like a function
+    """Whether no other transaction is adding a job of this tenant and model: of a burst that arrives at once, each
+    transaction would find the tenant idle. The turn ends with the transaction.
+    """
+
+    inherit_cache = True
+
+
+@compiles(_has_turn, "sqlite")
+def _has_turn_sqlite(element: _has_turn, compiler: SQLCompiler, **kw: Any) -> str:
+    return "true"  # write transactions exclude one another
+
+
+@compiles(_has_turn, "postgresql")
+def _has_turn_postgresql(element: _has_turn, compiler: SQLCompiler, **kw: Any) -> str:
+    tenant, model = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"pg_try_advisory_xact_lock(hashtextextended({tenant} || ' ' || {model}, 1))"
+
+
 class IntakeState(NamedTuple):
     """The intake state for a new job of a model and priority class."""
 
@@ -49,7 +68,7 @@ class IntakeState(NamedTuple):
     cost_per_day: int | None
     max_running: int | None
     is_active: bool
-    """Whether its tenant has a job of the model released or running."""
+    """Whether its tenant has a job of the model released or running, or another transaction is adding one."""
     others_wait: bool
     """Whether a job of the model and priority class waits for its release."""
     first: int
@@ -80,6 +99,7 @@ def _statement() -> Select[*tuple[Any, ...]]:
     model = Job.model == bindparam("model")
     active = select(Job.id).where(Job.tenant_id == bindparam("tenant"), model, text(ACTIVE))
     first_active = active.order_by(_index_order()).limit(1).scalar_subquery()
+    has_turn = _has_turn(cast(bindparam("tenant"), String), cast(bindparam("model"), String))
     waiting = select(Job.id).where(model, Job.priority == bindparam("priority"), text(WAITING))
     # In the index's order: a planner that expects most jobs to be waiting would search among those that are done.
     first_waiting = waiting.order_by(Job.tenant_id, Job.queue_key, Job.id).limit(1).scalar_subquery()
@@ -89,7 +109,7 @@ def _statement() -> Select[*tuple[Any, ...]]:
         Tenant.max_queued,
         Tenant.cost_per_day,
         Tenant.max_running,
-        first_active.is_not(None),
+        case((first_active.is_not(None), true()), else_=not_(has_turn)),
         first_waiting.is_not(None),
         _released(model, Job.lane == bindparam("first")),
         _released(model, Job.lane == bindparam("lane")),

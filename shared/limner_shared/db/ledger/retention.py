@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, exists, select, text, union_all, update
+from sqlalchemy import ColumnElement, delete, exists, func, select, text, union_all, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from limner_shared.db.engine import clock, now
@@ -82,8 +82,11 @@ def forget_usage(session: Session) -> None:
 
 
 def _tenants(session: Session, days: InstrumentedAttribute[float | None]) -> Iterator[tuple[str, ColumnElement[float]]]:
-    """Each tenant with a retention period, and the time before which a job must have ended to be due."""
-    for tenant, kept in session.execute(select(Tenant.id, days).where(days.is_not(None))).all():
+    """Each tenant with a retention period, and the time before which a job must have ended to be due. The order is
+    random: a tenant whose jobs fill one pass after another must not come first each time.
+    """
+    query = select(Tenant.id, days).where(days.is_not(None)).order_by(func.random())
+    for tenant, kept in session.execute(query).all():
         yield tenant, now() - (kept or 0.0) * DAY
 
 

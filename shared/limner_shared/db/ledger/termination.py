@@ -13,11 +13,13 @@ from limner_shared.db import release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.attempts import requeue
 from limner_shared.db.ledger.counting import DEAD_LETTER, LEASE_LOST
-from limner_shared.db.ledger.intake import reserve_quota, submit
+from limner_shared.db.ledger.erasure import Forgotten
+from limner_shared.db.ledger.intake import submit
+from limner_shared.db.ledger.quotas import reserve_quota
 from limner_shared.db.ledger.transitions import error_values, lock, transition
 from limner_shared.db.ledger.types import Change, NewJob
 from limner_shared.db.many_rows import NO_SYNC
-from limner_shared.db.tables import DEAD, RELEASED, RUNNING, WAITING, WITH_DEADLINE, Job
+from limner_shared.db.tables import DEAD, RELEASED, RUNNING, WAITING, WITH_DEADLINE, Input, Job
 from limner_shared.domain.jobs import LOSSES_TOGETHER, JobSpec, JobState, Priority, sources
 from limner_shared.errors import DeadlineExceeded, ModelUnavailable, WorkerLost
 
@@ -84,17 +86,10 @@ def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) ->
 def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, limit: int) -> list[Change]:
     """Queue dead letters again as new jobs, each once; `job_ids` None means all. The dead letters stay unchanged.
 
-    A job whose stored spec is damaged is left out. Raises TooManyRequests, and queues none, if the tenant's limits do
-    not admit all of them.
+    Jobs whose stored spec is damaged, or whose prompt or input pictures were deleted, are left out. Raises
+    TooManyRequests or LimitTooLow, and queues none, if the tenant's limits do not admit all of them.
     """
-    again = aliased(Job)
-    done = select(again.id).where(again.retry_of == Job.id).exists()
-    query = select(Job).where(Job.tenant_id == tenant_id, text(f"jobs.{DEAD}"), ~done).order_by(Job.id).limit(limit)
-    if job_ids is not None:
-        query = query.where(Job.id.in_(job_ids))
-    found = [(job, JobSpec.read(job.spec)) for job in session.scalars(query.with_for_update())]
-    dead = [(job, spec) for job, spec in found if spec is not None]
-    if dead:
+    if dead := _lock_dead(session, tenant_id, job_ids, limit):
         reserve_quota(session, tenant_id, len(dead), sum(job.cost for job, _ in dead))
     changes: list[Change] = []
     for job, spec in dead:
@@ -114,3 +109,31 @@ def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, 
             session.execute(understood, execution_options=NO_SYNC)
         changes.append(change)
     return changes
+
+
+def _lock_dead(
+    session: Session, tenant_id: str, job_ids: Sequence[str] | None, limit: int
+) -> list[tuple[Job, JobSpec]]:
+    """The oldest dead letters that can be queued again, and were not yet."""
+    again = aliased(Job)
+    done = select(again.id).where(again.retry_of == Job.id).exists()
+    query = select(Job).where(Job.tenant_id == tenant_id, text(f"jobs.{DEAD}"), ~done).order_by(Job.id).limit(limit)
+    if job_ids is not None:
+        query = query.where(Job.id.in_(job_ids))
+    found: list[tuple[Job, JobSpec]] = []
+    after = ""
+    while True:
+        page = session.scalars(query.where(Job.id > after).with_for_update()).all()
+        found += _whole(session, page)
+        if len(page) < limit or len(found) >= limit:
+            return found[:limit]
+        after = page[-1].id
+
+
+def _whole(session: Session, jobs: Sequence[Job]) -> list[tuple[Job, JobSpec]]:
+    """Those of the jobs whose specs can be read, and whose prompts and input pictures are kept."""
+    read = [(job, JobSpec.read(job.spec)) for job in jobs if not job.forgotten & Forgotten.PROMPT]
+    whole = [(job, spec) for job, spec in read if spec is not None]
+    with_inputs = [job.id for job, spec in whole if spec.inputs]
+    kept = set(session.scalars(select(Input.job_id).where(Input.job_id.in_(with_inputs)))) if with_inputs else set()
+    return [(job, spec) for job, spec in whole if not spec.inputs or job.id in kept]

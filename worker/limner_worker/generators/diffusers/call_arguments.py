@@ -30,7 +30,8 @@ DISTILLED_GUIDANCE: Final = "distilled_guidance_scale"
 NOTHING: Final = " "
 """The negative prompt of a request without one, for pipelines that have guidance only with one. The examples of
 Qwen-Image use it."""
-OPTIONAL: Final = ("guidance_rescale", "strength")
+CROP: Final = "padding_mask_crop"
+OPTIONAL: Final = ("guidance_rescale", "strength", CROP)
 """Fields of requests that not every pipeline takes, and no card speaks of."""
 ROUNDING: Final = 1e-9
 """More than what floating-point numbers lose of the number of steps."""
@@ -122,7 +123,9 @@ class CallArguments:
             self.guidance: spec.guidance,
             "guidance_rescale": spec.guidance_rescale,
             "generator": torch.Generator("cpu").manual_seed(task.seed),
-            "output_type": "np",
+            # Pipelines put the part that they have drawn into pictures of Pillow only.
+            "output_type": "np" if spec.padding_mask_crop is None else "pil",
+            CROP: spec.padding_mask_crop,
             "strength": self._strength(spec),
             **dict.fromkeys(SCALES, spec.control_scale),
             START: spec.control_start if spec.control_image else None,

@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import RequestUnsupported
@@ -20,6 +21,8 @@ def picture_of(output: Any) -> NDArray[np.float32]:
     """Return the first picture of a pipeline's output, under any name. Raises TypeError if it is not a picture."""
     pictures = next(iter(output.values()))
     picture: Any = cast("Sequence[Any]", pictures)[0] if isinstance(pictures, (list, np.ndarray)) else None
+    if isinstance(picture, Image.Image):
+        picture = np.asarray(picture, np.float32) / 255
     shape: tuple[int, ...] = getattr(picture, "shape", ())
     if not isinstance(picture, np.ndarray) or len(shape) != COLOUR_DIMENSIONS or shape[-1] not in COLOURS:
         raise TypeError(f"{type(output).__name__} has no picture of height, width and colours")

@@ -1,6 +1,6 @@
 // The account: what the tenant has used and may use, and the appearance of the pages.
 import { getJson } from "./api.js";
-import { chart } from "./chart.js";
+import { chart, sinceFirst } from "./chart.js";
 import { $, el } from "./dom.js";
 import { number, t, tn } from "./i18n.js";
 import { showKeys } from "./keys.js";
@@ -10,6 +10,7 @@ import { attempt } from "./toast.js";
 import { showWebhooks } from "./webhooks.js";
 
 const YEAR_SECONDS = 31_536_000;
+const LEAST_DAYS = 7; // in a chart
 const MANY_JOBS = 10_000; // of a day; the service counts no further
 
 // --- appearance ------------------------------------------------------------------------------------------------------------
@@ -51,7 +52,7 @@ const figure = (title, image) => el("figure", {}, el("figcaption", {}, el("h3", 
 const dayName = (day) => new Date(`${day}T00:00Z`).toLocaleDateString(document.documentElement.lang, { day: "numeric", month: "short", timeZone: "UTC" });
 
 function jobsOf(accepted) {
-  const shown = [...accepted].reverse();
+  const shown = sinceFirst([...accepted].reverse(), ({ jobs }) => jobs > 0, LEAST_DAYS);
   const atLeast = (jobs) => `${number(jobs)}${jobs >= MANY_JOBS ? "+" : ""}`;
   const total = shown.reduce((sum, { jobs }) => sum + jobs, 0);
   const isCut = shown.some(({ jobs }) => jobs >= MANY_JOBS);

@@ -20,7 +20,7 @@ export function requestOf(job) {
   if (!request.guidance_rescale) delete request.guidance_rescale;
   if (job.candidates > 1) request.quality = "best";
   if (job.adapters?.length) request.adapters = job.adapters;
-  return { ...request, ...(job.image && startOf(job)), ...(job.mask && { mask: job.id }), ...(job.control_image && controlOf(job)), ...(job.reference_images?.length && referencesOf(job)) };
+  return { ...request, ...(job.image && startOf(job)), ...(job.mask && maskOf(job)), ...(job.control_image && controlOf(job)), ...(job.reference_images?.length && referencesOf(job)) };
 }
 
 const referencesOf = ({ id, reference_images: given, reference_scale }) => ({ reference_images: given.map(() => id), reference_scale });
@@ -29,6 +29,8 @@ const referencesOf = ({ id, reference_images: given, reference_scale }) => ({ re
 const startOf = ({ id, mask, strength, metadata }) => (!mask && metadata?.[START] ? from(metadata[START], strength) : { image: id, strength });
 
 const controlOf = ({ id, control_scale, control_start: start, control_end: end }) => ({ control_image: id, control_scale, ...(start > 0 && { control_start: start }), ...(end < 1 && { control_end: end }) });
+
+const maskOf = ({ id, padding_mask_crop: padding }) => ({ mask: id, ...(Number.isInteger(padding) && { padding_mask_crop: padding }) });
 
 const from = (id, strength) => ({ image: id, strength, metadata: { [START]: id } });
 

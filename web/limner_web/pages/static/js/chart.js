@@ -3,6 +3,7 @@ import { number, t } from "./i18n.js";
 
 const WIDTH = 380;
 const HEIGHT = 132;
+const BLANK_HEIGHT = 56;
 const BOX = { left: 46, right: WIDTH - 4, top: 10, bottom: HEIGHT - 20 };
 
 export function svg(name, attributes, ...children) {
@@ -39,11 +40,15 @@ function bars(series, x, y) {
   })).filter(Boolean);
 }
 
-// What stands where there is nothing to draw: a baseline, and words in the middle.
-function blank() {
-  const [middle, height] = [(BOX.left + BOX.right) / 2, (BOX.top + BOX.bottom) / 2];
-  return [svg("line", { x1: BOX.left, x2: BOX.right, y1: BOX.bottom, y2: BOX.bottom }), svg("text", { x: middle, y: height, "text-anchor": "middle", class: "blank" }, t("Nothing in this time"))];
+// What stands where there is nothing to draw: words, in a lower frame than a chart's.
+function blank(label) {
+  const text = svg("text", { x: WIDTH / 2, y: BLANK_HEIGHT / 2, "text-anchor": "middle", "dominant-baseline": "middle", class: "blank" }, t("Nothing in this time"));
+  return svg("svg", { class: "plot", viewBox: `0 0 ${WIDTH} ${BLANK_HEIGHT}`, role: "img", "aria-label": label }, text);
 }
+
+// The latest of some steps in time, from the first of which anything is known, but at least `least` of them: what has
+// just begun does not stand at the edge of an empty chart.
+export const sinceFirst = (steps, isKnown, least) => steps.slice(Math.max(0, Math.min(steps.findIndex(isKnown), steps.length - least)));
 
 // `series` are {values, className}, with null where a value is not known; `kind` is "lines" or "bars". `tells` has a
 // text for each step, `ends` those below the first and the last, and `label` is the text alternative.
@@ -53,13 +58,13 @@ export function chart({ series, kind, tells, ends, label }) {
   const most = roundUp(Math.max(...totals.map((value) => value ?? 0)));
   const x = (at) => BOX.left + ((BOX.right - BOX.left) * at) / steps;
   const y = (value) => BOX.bottom - ((BOX.bottom - BOX.top) * value) / most;
-  const isEmpty = !totals.some(Boolean);
+  const hasShape = kind === "bars" ? Boolean : (value) => (value ?? null) !== null; // a line at zero is one
+  if (!totals.some(hasShape)) return blank(label);
   const image = svg("svg", { class: "plot", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
-  for (const value of isEmpty ? [] : most === 1 ? [0, 1] : [0, most / 2, most]) {
+  for (const value of most === 1 ? [0, 1] : [0, most / 2, most]) {
     image.append(svg("line", { x1: BOX.left, x2: BOX.right, y1: y(value), y2: y(value) }), svg("text", { x: BOX.left - 6, y: y(value) + 4, "text-anchor": "end" }, short(value)));
   }
-  if (isEmpty) image.append(...blank());
-  else image.append(...(kind === "bars" ? bars(series, x, y) : series.map((each) => line(each, x, y))));
+  image.append(...(kind === "bars" ? bars(series, x, y) : series.map((each) => line(each, x, y))));
   image.append(svg("text", { x: BOX.left, y: HEIGHT - 4 }, ends[0]), svg("text", { x: BOX.right, y: HEIGHT - 4, "text-anchor": "end" }, ends[1]));
   image.append(...tells.map((text, at) => svg("rect", { class: "tell", x: x(at), width: x(1) - x(0), y: BOX.top, height: BOX.bottom - BOX.top }, svg("title", {}, text))));
   return image;

@@ -1,10 +1,9 @@
 // The picture that a model with a control network follows: chosen or dropped, with how strictly it is followed.
 import { inputUrl } from "./api.js";
 import { $ } from "./dom.js";
-import { hasPictures } from "./drag.js";
 import { form, modelChosen } from "./form.js";
 import { number } from "./i18n.js";
-import { fileOf, readPicture } from "./picture-file.js";
+import { acceptFiles, readPicture } from "./picture-file.js";
 
 const place = $(".control", form);
 const drop = $(".drop", place);
@@ -41,20 +40,13 @@ export function followAs({ id, control_image: isGiven, control_scale }) {
   show();
 }
 
-async function take(file) {
+async function take([file]) {
   const read = file && await readPicture(file);
   if (read) set(read);
 }
 
 export function setUpControl() {
-  $("input", drop).addEventListener("change", ({ target }) => { take(target.files[0]).then(() => { target.value = ""; }); });
-  for (const name of ["dragover", "dragleave", "drop"]) drop.addEventListener(name, (event) => {
-    if (!event.dataTransfer?.types.includes("Files") || hasPictures(event)) return;
-    event.preventDefault();
-    event.stopPropagation(); // elsewhere in the form, a file is the picture to start from
-    drop.classList.toggle("over", name === "dragover");
-    if (name === "drop") take(fileOf(event.dataTransfer));
-  });
+  acceptFiles(drop, take);
   $("[data-uncontrol]", place).onclick = () => { set(null); $("input", drop).focus(); };
   form.addEventListener("input", show);
   show();

@@ -36,6 +36,7 @@ const BY_CODE = {
   negative_prompt_unsupported: t("This model cannot leave things out."),
   model_not_found: t("There is no such model."),
   not_found: BY_STATUS[404], gone: BY_STATUS[404], forbidden: BY_STATUS[403], body_too_large: BY_STATUS[413], limit_reached: BY_STATUS[429], overloaded: BY_STATUS[503], service_unavailable: BY_STATUS[503],
+  limit_too_low: t("This is more than this account may ask for at once."),
   invalid_state: t("This is no longer possible: the job has changed meanwhile."),
   invalid_link: t("This link is not valid."),
   link_expired: t("This link has expired."),

@@ -36,6 +36,7 @@ function offerChoices() {
   offerAdapters(model.adapters);
   $("[data-field=quality]").hidden = model.candidates === 1;
   $("[data-field=scheduler]").hidden = !model.schedulers.length;
+  $("[data-field=size]").hidden = false;
   $("[data-field=style]").hidden = !model.styles.length;
   $("[data-field=negative_prompt]").hidden = !model.negative_prompts;
   $("#about-model").textContent = t(model.description);

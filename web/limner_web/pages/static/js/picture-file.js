@@ -1,4 +1,6 @@
 // Picture files that a page takes: chosen, dropped or pasted.
+import { $ } from "./dom.js";
+import { hasPictures } from "./drag.js";
 import { t } from "./i18n.js";
 import { toast } from "./toast.js";
 
@@ -6,7 +8,7 @@ const MOST_BYTES = 9_000_000; // the service takes 10 MB
 const LONGEST = 2048; // pixels, of a picture that has to be made smaller
 const KINDS = ["image/png", "image/jpeg", "image/webp"];
 
-const asDataUrl = (blob) => new Promise((resolve, reject) => {
+export const asDataUrl = (blob) => new Promise((resolve, reject) => {
   const reader = new FileReader();
   reader.onload = () => resolve(reader.result);
   reader.onerror = () => reject(reader.error);
@@ -23,7 +25,9 @@ async function readable(file) {
   return new Promise((resolve) => { canvas.toBlob(resolve, "image/webp", 0.95); });
 }
 
-export const fileOf = (transfer) => [...(transfer?.files ?? [])].find(({ type }) => type.startsWith("image/"));
+const filesOf = (transfer) => [...(transfer?.files ?? [])].filter(({ type }) => type.startsWith("image/"));
+
+export const fileOf = (transfer) => filesOf(transfer)[0];
 
 // The file as {image, url, width, height}: its `data:` URL, and one to show it; null if the browser cannot read it.
 export async function readPicture(file) {
@@ -37,4 +41,17 @@ export async function readPicture(file) {
     toast(t("“%(name)s” is not a picture that this browser can read.", { name: file.name }), { bad: true, seconds: 8 });
     return null;
   }
+}
+
+// Lets picture files be chosen in a field of a form or dropped on it; elsewhere in the form, one is the picture to start
+// from. `take(files)` takes them.
+export function acceptFiles(drop, take) {
+  $("input", drop).addEventListener("change", ({ target }) => { take([...target.files]).then(() => { target.value = ""; }); });
+  for (const name of ["dragover", "dragleave", "drop"]) drop.addEventListener(name, (event) => {
+    if (!event.dataTransfer?.types.includes("Files") || hasPictures(event)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    drop.classList.toggle("over", name === "dragover");
+    if (name === "drop") take(filesOf(event.dataTransfer));
+  });
 }

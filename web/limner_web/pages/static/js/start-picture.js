@@ -16,6 +16,8 @@ let mask = null; // a data URL
 const can = (task) => modelChosen().tasks.includes(task);
 const canStart = (model) => model.tasks.some((task) => task !== "text-to-image");
 
+const takesOther = ({ control, reference }) => Boolean(control || reference);
+
 export const anyCanStart = () => Object.values(models).some(canStart);
 
 // What the form's request takes from here.
@@ -34,7 +36,7 @@ function show() {
   const isAble = canStart(modelChosen());
   const isOnly = !can("image-to-image");
   $(".start", form).hidden = !isAble;
-  $("[data-no-start]", form).hidden = isAble;
+  $("[data-no-start]", form).hidden = isAble || takesOther(modelChosen());
   $("[data-no-start]", form).textContent = anyCanStart() ? t("This model draws from words only. Choose another one to start from a picture.") : t("This model draws from words only.");
   $(".start .drop", form).hidden = Boolean(picture);
   $(".started", form).hidden = !picture;

@@ -15,6 +15,8 @@ import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
 import { organiseMenu } from "./organise.js";
 import { setUpPresets } from "./presets.js";
+import { anyTakesReferences, referAs, referenceFields, referTo, setUpReferences } from "./references.js";
+import { setUpShapes } from "./shapes.js";
 import { anyCanStart, setUpStart, startFields, startFrom } from "./start-picture.js";
 import { setUpStylePictures } from "./style-pictures.js";
 import { suggestPrompt } from "./suggest-prompt.js";
@@ -59,7 +61,7 @@ async function draw() {
       clearError();
       return;
     }
-    const request = { ...readForm(), ...startFields(), ...controlFields() };
+    const request = { ...readForm(), ...startFields(), ...controlFields(), ...await referenceFields() };
     await whileSaying(t("Sending …"), submit(request));
     rememberPrompt(request.prompt);
     clearError();
@@ -76,6 +78,7 @@ function remix(job) {
   setMode("prompt");
   fillForm(job);
   followAs(job);
+  referAs(job);
   toast(t("Settings loaded"));
 }
 
@@ -86,9 +89,11 @@ const viewer = setUpViewer({ pictures, actions: [
   { icon: "again", text: t("Again, with another seed"), run: ({ job }) => again(job) },
   { icon: "vary", text: t("Vary: four pictures near this one"), run: ({ job, image }) => vary(job, image) },
   { icon: "remix", text: t("Remix: load these settings"), run: ({ job }) => { viewer.close(); remix(job); } },
-], organise: ({ image }) => [startItem(image), suggestItem(image)] });
+], organise: ({ image }) => [startItem(image), referItem(image), suggestItem(image)] });
 
 const startItem = (image) => anyCanStart() && image && { icon: "image", text: t("Start from this picture"), onClick: () => { viewer.close(); startFrom(image); } };
+
+const referItem = (image) => anyTakesReferences() && image && { icon: "image", text: t("Take as a reference"), onClick: () => { viewer.close(); referTo([image.id]); } };
 
 const suggestItem = (image) => image && { icon: "text", text: t("Suggest a prompt"), onClick: () => { viewer.close(); suggestPrompt(image.id); } };
 
@@ -133,7 +138,7 @@ function remove(id) {
 function organise(job) {
   const { element } = tiles.get(job.id);
   const set = (isHidden) => { element.hidden = isHidden; };
-  return [startItem(job.images[0]), ...organiseMenu(job, { hide: () => set(true), show: () => set(false), onChange: () => paint(tiles.get(job.id), job) })];
+  return [startItem(job.images[0]), referItem(job.images[0]), ...organiseMenu(job, { hide: () => set(true), show: () => set(false), onChange: () => paint(tiles.get(job.id), job) })];
 }
 
 const announce = (text) => { $("#live").textContent = text; };
@@ -179,9 +184,11 @@ setUpDescribe(draft?.mode);
 setUpPresets();
 setUpStart();
 setUpControl();
+setUpReferences();
 setUpDropSettings();
 setUpEstimate();
 setUpStylePictures();
+setUpShapes();
 setUpSuggestions();
 $("#older").onclick = more;
 $("[data-reload]").onclick = more;

@@ -7,7 +7,7 @@ import { reasonOf, why } from "./explanation.js";
 import { t } from "./i18n.js";
 import { openMenu } from "./menu.js";
 import { isPartial, shortLabel, shortcomings, tellShortcomings } from "./shortcomings.js";
-import { duration, ended, enlargeLabel, facts, status } from "./words.js";
+import { duration, ended, enlargeLabel, facts, factsOf, status } from "./words.js";
 
 const PREVIEW_MS = 900;
 const EXPLAIN_MS = 6000;
@@ -44,7 +44,8 @@ export function paint(tile, job) {
   $(".loved", element).hidden = !(job.favourite || job.images.some(({ favourite }) => favourite));
   $(".prompt", element).textContent = job.prompt;
   $(".prompt", element).title = job.prompt;
-  $(".facts", element).textContent = $(".facts", element).title = facts(job);
+  $(".facts", element).title = facts(job);
+  $(".facts", element).replaceChildren(...factsOf(job).map((fact) => el("span", {}, fact)));
   const { said, detail } = status(job);
   $(".said", element).textContent = said;
   $(".detail", element).textContent = (job.status === "queued" && !job.paused && tile.explanation) || detail;

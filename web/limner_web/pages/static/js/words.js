@@ -77,12 +77,14 @@ export function drawnAs(job) {
   return shown && shown !== job.prompt ? shown : null;
 }
 
-// Of a job, or of one of its pictures.
-export function facts(job, image = null) {
+// Of a job, or of one of its pictures; what matters most first.
+export function factsOf(job, image = null) {
   const as = drawnAs(job);
   const styles = [...new Set((image ? [image] : job.images).map(({ style }) => style))].filter(Boolean);
-  return [as && t("drawn as “%(thing)s”", { thing: as }), styles.join(", ") || job.style, `${job.width} × ${job.height}`, job.n > 1 && !image && count(job.n, "picture"), t("seed %(seed)s", image ?? job)].filter(Boolean).join(" · ");
+  return [as && t("drawn as “%(thing)s”", { thing: as }), styles.join(", ") || job.style, `${job.width} × ${job.height}`, job.n > 1 && !image && count(job.n, "picture"), t("seed %(seed)s", image ?? job)].filter(Boolean);
 }
+
+export const facts = (job, image = null) => factsOf(job, image).join(" · ");
 
 export const enlargeLabel = (job, image) => t("Enlarge: %(prompt)s, seed %(seed)s", { prompt: job.prompt, seed: image.seed });
 
