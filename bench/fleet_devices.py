@@ -130,11 +130,12 @@ class Device:
     def __init__(self, number: int, queues: Queues, fixed: Sequence[str] | None = None) -> None:
         self.speed, self._queues = SPEED[number % 2], queues
         models = MODELS if fixed is None else fixed
-        self.switches = -len(models)  # those of the start, where each model is loaded once
         card = Catalogue.load([], "limner-flow").get(None)
         cards = [card.model_copy(update={"name": model, "buckets": BUCKETS}) for model in models]
         cards = cards[number % len(cards) :] + cards[: number % len(cards)]
+        self.switches = 0
         self.cache = ModelCache(cards, self._load, MEMORY[number % 2] * GIB)
+        self.switches = 0  # those of the start do not count
         self.cache.load_seconds.update({model: BYTES[model] / LOAD_BYTES for model in models})
         self.admission = Admission(SLOTS, models)
         self._order = queue_order(self.admission)()

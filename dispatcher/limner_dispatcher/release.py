@@ -40,7 +40,7 @@ MESSAGE_LOST_SECONDS: Final = 3.0
 message."""
 MESSAGE_LOST_ALONE_SECONDS: Final = 60.0
 """The same for a job that must run alone: its worker fetches the message, and finishes its other jobs before it
-claims."""
+claims. Until then it marks the job as released with each heartbeat, so only the message of a lost worker is lost."""
 SHARES_AT_ONCE: Final = 256
 
 

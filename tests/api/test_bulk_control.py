@@ -17,7 +17,8 @@ from sqlalchemy import select, update
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Bulk, Job
-from limner_web.intake import bulk_submission
+from limner_shared.errors import Overloaded, StorageFailed
+from limner_web.intake import bulk_submission, busy
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import JSONL, both_databases, lines, post, rows
@@ -82,6 +83,51 @@ def test_the_zip_contains_the_results_and_each_picture_named_by_its_line(client:
         assert {name: archive.read(name) for name in archive.namelist() if name.endswith(".png")} == pictures
         results = [json.loads(line) for line in archive.read("results.jsonl").splitlines()]
     assert [job["status"] for job in results] == ["succeeded", "succeeded", "queued"]
+
+
+def entries(client: ApiClient, bulk: dict[str, Any]) -> tuple[set[str], list[str]]:
+    """The names of the pictures in a bulk's ZIP file, and the states of the jobs in its results."""
+    answer = client.get(f"{bulk['links']['results']}?format=zip")
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
+        results = [json.loads(line)["status"] for line in archive.read("results.jsonl").splitlines()]
+        return {name for name in archive.namelist() if name != "results.jsonl"}, results
+
+
+def test_a_zip_is_not_cut_off_by_a_moment_in_which_the_process_is_busy_or_the_store_fails(
+    client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(busy, "BUSY_SECONDS", 0.0)
+    bulk = post(client, lines(*[{"prompt": "x"}] * 2)).json
+    for job in bulk_jobs(client, bulk):
+        finish(app, start(app, job["id"]), png("red"))
+    blobs = app.extensions["limner"].blobs
+    faults, get = iter([Overloaded(), None, StorageFailed(), Overloaded()]), blobs.get
+
+    def sometimes(digest: str) -> bytes:
+        if fault := next(faults, None):
+            raise fault
+        return get(digest)
+
+    monkeypatch.setattr(blobs, "get", sometimes)
+    assert entries(client, bulk) == ({"0000001.png", "0000002.png"}, ["succeeded"] * 2)
+    assert next(faults, "all were met") == "all were met"
+
+
+def test_the_results_in_a_zip_name_no_picture_that_was_drawn_while_it_was_sent(
+    client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch
+):
+    bulk = post(client, lines(*[{"prompt": "x"}] * 2)).json
+    first, second = (start(app, job["id"]) for job in bulk_jobs(client, bulk))
+    finish(app, first, png("red"))
+    blobs = app.extensions["limner"].blobs
+    get = blobs.get
+
+    def meanwhile(digest: str) -> bytes:
+        finish(app, second, png("blue"))
+        return get(digest)
+
+    monkeypatch.setattr(blobs, "get", meanwhile)
+    assert entries(client, bulk) == ({"0000001.png"}, ["succeeded", "running"])
 
 
 def test_the_zip_is_streamed(client: ApiClient, app: App):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -114,6 +116,28 @@ def test_a_model_larger_than_the_limit_is_loaded_alone(catalogue: Catalogue):
     assert models.loaded() == ["three"]
     assert models.cache.ensure_loaded("one", busy=())
     assert models.loaded() == ["one"]
+
+
+def test_no_model_is_loaded_beside_others_that_leave_it_no_room(catalogue: Catalogue):
+    """At the start no size is known: a model that is loaded beside the others to measure it may be the one too many."""
+    held, peaks = set[object](), list[int]()
+
+    def load(card: Any) -> Scripted:
+        generator = Scripted(card)
+        held.add(mark := object())
+        weakref.finalize(generator, held.remove, mark)
+        peaks.append(len(held))
+        return generator
+
+    cards = [catalogue.get("limner-flow").model_copy(update={"name": name}) for name in NAMES]
+    for room in (1, 2, 3):
+        peaks.clear()
+        cache = ModelCache(cards, load, max_bytes=100 * room)
+        assert cache.loaded == NAMES[3 - room :]
+        assert tuple(cache.cards) == NAMES
+        assert max(peaks) == len(held) == room
+        del cache
+        gc.collect()
 
 
 def test_jobs_of_three_models_finish_in_the_memory_of_one(catalogue: Catalogue):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 from tests.processes import eventually
 
 from limner_shared.db import ledger, queries
@@ -178,6 +179,47 @@ def test_a_job_canceled_during_interpretation_is_aborted(database: Database, cat
     eventually(lambda: stage.aborted)
     stage.stage.stop()
     assert (stage.aborted, stage.ready) == ([run], [])
+
+
+class Away:
+    """Makes the database fail as often as a test says while interpretations are stored."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, faults: float) -> None:
+        self.store, self.calls, self.faults = ledger.store_interpretation, 0, faults
+        monkeypatch.setattr(ledger, "store_interpretation", self)
+        monkeypatch.setattr("limner_worker.stages.interpretation.stage.RETRY_SECONDS", 0.01)
+
+    def __call__(self, *arguments: Any) -> bool:
+        self.calls += 1
+        if self.calls <= self.faults:
+            raise OperationalError("UPDATE", {}, ConnectionError("server closed the connection"))
+        return self.store(*arguments)
+
+
+def test_an_interpretation_is_stored_after_a_short_outage_of_the_database_without_a_loss(
+    database: Database, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+):
+    Away(monkeypatch, faults=2)
+    interpreter = Slow()
+    interpreter.go.set()
+    stage = RecordingStage(database, catalogue, interpreter)
+    run = run_of(database, catalogue, description="please draw a cat")
+    stage.stage.submit([run])
+    eventually(lambda: stage.ready or stage.aborted or stage.failed)
+    stage.stage.stop()
+    assert (stage.ready, stage.aborted, stage.failed, interpreter.batches) == ([run], [], [], 1)
+    assert job_of(database, run).interpretation["conditions"]["prompt"] == "a cat"
+
+
+def test_a_stop_while_the_database_is_away_leaves_the_job_to_be_handed_back(
+    database: Database, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+):
+    away = Away(monkeypatch, faults=float("inf"))
+    stage = RecordingStage(database, catalogue, Interpreter())
+    stage.stage.submit([run_of(database, catalogue, description="a cat")])
+    eventually(lambda: away.calls)
+    stage.stage.stop()
+    assert (stage.ready, stage.aborted, stage.failed) == ([], [], [])
 
 
 class SlowPresenter:

@@ -6,7 +6,6 @@ import io
 import tracemalloc
 import zipfile
 from collections.abc import Iterator
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,7 +31,7 @@ def test_every_entry_can_be_read(count: int):
     def fetch(digest: str) -> bytes:
         return f"picture {digest}".encode()
 
-    parts = b"".join(zipped(fetch, lambda: jobs(count), describe))
+    parts = b"".join(zipped(fetch, jobs(count), describe))
     with zipfile.ZipFile(io.BytesIO(parts)) as archive:
         assert archive.testzip() is None
         assert len(archive.namelist()) == count + 1
@@ -47,7 +46,7 @@ def test_a_picture_whose_bytes_are_gone_is_named_in_the_archive():
             raise NotFound
         return digest.encode()
 
-    with zipfile.ZipFile(io.BytesIO(b"".join(zipped(fetch, lambda: jobs(2, 2), describe)))) as archive:
+    with zipfile.ZipFile(io.BytesIO(b"".join(zipped(fetch, jobs(2, 2), describe)))) as archive:
         names = ["0000001-1.png", "0000001-2.png", "0000002-1.png", "missing.txt", "results.jsonl"]
         assert archive.namelist() == names
         assert archive.read("missing.txt") == b"0000002-2.png\n"
@@ -59,7 +58,7 @@ def test_memory_does_not_grow_with_the_number_of_entries():
     for entries in (20_000, 50_000):
         tracemalloc.start()
         try:
-            for _ in zipped(lambda _digest: b"x", partial(jobs, entries), describe):
+            for _ in zipped(lambda _digest: b"x", jobs(entries), describe):
                 pass
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:

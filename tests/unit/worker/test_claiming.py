@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Sequence
 from queue import Queue
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 from tests.clocks import Clock
+from tests.dispatchers import HOUR, MINUTE, MODEL, job, submit
 from tests.processes import eventually
 
 from limner_shared.circuit_breaker import Breaker
 from limner_shared.db import ledger
-from limner_shared.db.engine import Database
+from limner_shared.db.engine import Database, clock
+from limner_shared.db.ledger import AttemptKey, Released
+from limner_shared.db.tables import Job
+from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import queue_name
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
+from limner_worker.engine.job_run import JobRun
 from limner_worker.runtime.admission import Admission
 from limner_worker.runtime.claiming import UNIT_SECONDS, Claimer, JobMessage
 from limner_worker.runtime.held_jobs import HeldJobs
@@ -72,3 +80,53 @@ def test_without_redis_one_job_is_claimed_on_trial_after_the_picture_store_faile
     claimer.start()
     assert rooms.get(timeout=30) == 1
     claimer.stop()
+
+
+class Waiting:
+    """A worker that holds a job, and waits for its end with the message of another job, which must run alone."""
+
+    def __init__(self, settings: Settings, database: Database, catalogue: Catalogue) -> None:
+        self.database, self.held, self.acknowledged = database, HeldJobs(), threading.Event()
+        [self.job_id] = submit(database, catalogue)
+        with database.write() as session:
+            ledger.release(session, Lane.ALONE, [self.job_id])
+            session.execute(update(Job).values(losses=2, released_at=clock(session) - HOUR))
+        self.other = cast("JobRun", SimpleNamespace(key=AttemptKey("job_other", 1)))
+        self.held.add([self.other])
+        self.claimed: Queue[JobRun] = Queue()
+        leases = cast("Any", SimpleNamespace(owner="me", redis_is_away=False))
+        admission, often = Admission(8, [MODEL]), settings.model_copy(update={"heartbeat_seconds": 0.01})
+        self.claimer = Claimer(often, database, admission, self.held, leases, Supervisor(), self.start)
+        self.claimer.start()
+        self.claimer.deliver(JobMessage(queue_name(MODEL, Lane.ALONE), [self.job_id], self.acknowledged.set))
+
+    def start(self, jobs: Sequence[JobRun]) -> None:
+        for each in jobs:
+            self.claimed.put(each)
+
+    def released_again(self) -> list[Released]:
+        with self.database.write() as session:
+            return ledger.release_again(session, MODEL, Lane.ALONE, clock(session) - MINUTE)
+
+
+def test_no_second_worker_waits_with_a_job_that_runs_alone_while_the_first_finishes_others(
+    settings: Settings, database: Database, catalogue: Catalogue
+):
+    worker = Waiting(settings, database, catalogue)
+    eventually(lambda: (job(database, worker.job_id).released_at or 0) > time.time() - MINUTE)
+    assert worker.released_again() == []
+    assert job(database, worker.job_id).attempt == 0, "the loss of this worker would be counted against the job"
+    worker.held.remove(worker.other)
+    assert worker.claimed.get(timeout=30).id == worker.job_id
+    worker.claimer.stop()
+
+
+def test_a_worker_does_not_wait_for_a_job_that_runs_alone_after_its_cancellation(
+    settings: Settings, database: Database, catalogue: Catalogue
+):
+    worker = Waiting(settings, database, catalogue)
+    with database.write() as session:
+        ledger.cancel(session, Job.id == worker.job_id)
+    assert worker.acknowledged.wait(30)
+    assert len(worker.held) == 1
+    worker.claimer.stop()

@@ -17,11 +17,12 @@ from limner_shared.db.queries import Shown
 from limner_shared.db.views import bulk_view, plain_view
 from limner_shared.domain.views import BulkList, BulkView
 from limner_shared.domain.webhooks import WebhookUrl
-from limner_shared.errors import InvalidState, UnsupportedMediaType
+from limner_shared.errors import InvalidState, StorageFailed, UnsupportedMediaType
 from limner_web.api import archive
 from limner_web.auth import tenant_id
 from limner_web.intake.bulk_reader import BulkReader
 from limner_web.intake.bulk_submission import submit_bulk
+from limner_web.intake.busy import wait_while_busy
 from limner_web.intake.final_checks import check_and_store_inputs
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.webhooks import bulk_webhook
@@ -186,8 +187,7 @@ def get_results(bulk_id: str, query: ResultsQuery) -> Response:
     with services.database.read() as session:
         queries.bulk(session, tenant_id(), bulk_id)
     if query.format == "zip":
-        fetch = partial(services.storage.call, services.blobs.get)
-        stream = archive.zipped(fetch, lambda: _pages(services, bulk_id), _line)
+        stream = archive.zipped(partial(_picture, services), _pages(services, bulk_id), _line)
         headers = {"Content-Disposition": f'attachment; filename="{bulk_id}.zip"'}
         return download(stream, "application/zip", headers)
     return download(_grouped(map(_line, _pages(services, bulk_id))), "application/jsonl")
@@ -205,6 +205,11 @@ def _pause(bulk_id: str, *, paused: bool) -> BulkView:
 def _view(services: Services, bulk_id: str) -> BulkView:
     with services.database.read() as session:
         return bulk_view(session, queries.bulk(session, tenant_id(), bulk_id))
+
+
+def _picture(services: Services, digest: str) -> bytes:
+    """The bytes of a picture. A short fault must not cut off an archive, which a client can only begin again."""
+    return wait_while_busy(lambda: services.storage.call(services.blobs.get, digest), or_while=StorageFailed)
 
 
 def _line(shown: Shown) -> str:

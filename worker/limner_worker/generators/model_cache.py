@@ -27,9 +27,10 @@ class ModelCache:
     """
 
     def __init__(self, cards: Iterable[ModelCard], load: Load, max_bytes: int | None = None) -> None:
-        """Load each card's model once, to check that it loads and to measure it; leave out those that fail.
+        """Load each card's model, to check that it loads and to measure it; leave out those that fail.
 
-        Raises CardError if no model loads.
+        With a limit each model is loaded alone, and those that fit together are then loaded again: the memory never
+        holds more than the limit, or one model that is larger. Raises CardError if no model loads.
         """
         self._load = load
         self._max_bytes = max_bytes
@@ -47,21 +48,16 @@ class ModelCache:
         self.fingerprints: Mapping[str, dict[str, Any]] = {}
         fingerprints: dict[str, dict[str, Any]] = {}
         for card in cards:
+            if max_bytes is not None:
+                self._unload(list(self._loaded))  # a size is known only after the first load
             try:
-                generator = self._timed_load(card)
+                fingerprints[card.name] = self._load_first(card)
             except CardError as error:
                 log.error("model left out", model=card.name, code=error.code, reason=error.message)
-                continue
-            self.cards[card.name], self._sizes[card.name] = card, generator.nbytes
-            fingerprints[card.name] = generator.fingerprint()
-            # The cards of the other families say all that they take.
-            self.unsupported[card.name] = getattr(generator, "unsupported", Unsupported())
-            self._make_room(generator.nbytes, busy=())
-            self._keep(card.name, generator)
-            log.info("model loaded", model=card.name)
         self.fingerprints = fingerprints
         if not self.cards:
             raise CardError("No model could be loaded, so this worker has no work; its log has the reasons.")
+        self._load_what_fits()
 
     def get(self, name: str) -> Generator:
         """Return a loaded model. Raises KeyError if it is not loaded."""
@@ -101,6 +97,29 @@ class ModelCache:
         loading = self._loading
         return None if loading is None or time.monotonic() - loading[1] < seconds else loading[0]
 
+    def _load_first(self, card: ModelCard) -> dict[str, Any]:
+        """Load a model for the first time, and return its fingerprint."""
+        generator = self._timed_load(card)
+        self.cards[card.name], self._sizes[card.name] = card, generator.nbytes
+        # The cards of the other families say all that they take.
+        self.unsupported[card.name] = getattr(generator, "unsupported", Unsupported())
+        self._keep(card.name, generator)
+        log.info("model loaded", model=card.name)
+        return generator.fingerprint()
+
+    def _load_what_fits(self) -> None:
+        """Load as many models as fit beside the last one, and count them as less recently used, in the given order."""
+        missing = [name for name in reversed(self.cards) if name not in self._loaded]
+        for name in missing:
+            if self._loaded_bytes() + self._sizes[name] > (self._max_bytes or 0):
+                break
+            self._keep(name, self._timed_load(self.cards[name]))
+        self._loaded = {name: self._loaded[name] for name in self.cards if name in self._loaded}
+        self.loaded = tuple(self._loaded)
+
+    def _loaded_bytes(self) -> int:
+        return sum(self._sizes[name] for name in self._loaded)
+
     def _timed_load(self, card: ModelCard) -> Generator:
         started = time.monotonic()
         self._loading = card.name, started
@@ -120,7 +139,7 @@ class ModelCache:
         if self._max_bytes is None:
             return True
         idle = [name for name in self._loaded if name not in busy]
-        left = sum(self._sizes[name] for name in self._loaded)
+        left = self._loaded_bytes()
         evicted: list[str] = []
         while idle and left + size > self._max_bytes:
             evicted.append(idle.pop(0))
@@ -128,9 +147,13 @@ class ModelCache:
         if left and left + size > self._max_bytes:
             return False
         for name in evicted:
-            del self._loaded[name]
             log.info("model unloaded to make room", model=name)
-        self.loaded = tuple(self._loaded)
-        if evicted:
-            device_faults.release_cached_memory()
+        self._unload(evicted)
         return True
+
+    def _unload(self, names: Collection[str]) -> None:
+        for name in names:
+            del self._loaded[name]
+        self.loaded = tuple(self._loaded)
+        if names:
+            device_faults.release_cached_memory()

@@ -189,13 +189,36 @@ class Claimer:
 
     def _claim_alone(self, message: JobMessage) -> None:
         """Run a job that may have ended two workers: no other job is held while it runs, so it can harm none."""
-        while len(self._held):
-            if self._stopping.wait(POLL_SECONDS):
-                return self._acknowledge_unclaimed(message)
+        if not self._finish_others(message):
+            return self._acknowledge_unclaimed(message)
         self._claim([message], together=False)
         while len(self._held) and not self._stopping.wait(POLL_SECONDS):
             continue
         return None
+
+    def _finish_others(self, message: JobMessage) -> bool:
+        """Wait until no job is held; False if this worker stops, or if the message's job needs no worker any more.
+
+        The job is not claimed yet: a worker that is lost over one of the others would be counted against it. Nor is
+        its message lost, or one worker after the other would fetch it and wait.
+        """
+        marked_at = time.monotonic()
+        while len(self._held):
+            if self._stopping.wait(POLL_SECONDS):
+                return False
+            if time.monotonic() - marked_at >= self._settings.heartbeat_seconds:
+                marked_at = time.monotonic()
+                if not self._keep_released(message):
+                    return False
+        return True
+
+    def _keep_released(self, message: JobMessage) -> bool:
+        try:
+            with self._database.write() as session:
+                return ledger.keep_released(session, message.job_ids)
+        except SQLAlchemyError as error:
+            log.warning("could not mark a job as released", jobs=listed(message.job_ids), error=describe(error))
+            return True  # nothing is known
 
     def _claim_without_redis(self) -> None:
         """Claim the queued jobs that were released first from the database: no fair shares, but work continues."""

@@ -64,6 +64,7 @@ from limner_shared.db.ledger.quotas import Reserved, reserve_quota
 from limner_shared.db.ledger.release import (
     acquire_leadership,
     backfill_legacy_jobs,
+    keep_released,
     orphans,
     promote,
     recall,
@@ -134,6 +135,7 @@ __all__ = [
     "index_jobs",
     "inputs_given_up",
     "inputs_in_use",
+    "keep_released",
     "lock_key",
     "open_bulk",
     "open_conversation",

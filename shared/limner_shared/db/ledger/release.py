@@ -45,6 +45,14 @@ def release_again(session: Session, model: str, lane: Lane, before: float | Colu
     return sorted(_mark(session, old, lane))
 
 
+def keep_released(session: Session, job_ids: Sequence[str]) -> bool:
+    """Mark these jobs as released just now, if they still are: a worker has their message, which is not lost, and
+    claims them later. Returns False if none of them is to be claimed any more.
+    """
+    kept = update_many(Job).where(text(RELEASED) & among(Job.id, job_ids)).values(released_at=now())
+    return bool(session.execute(kept.returning(Job.id)).all())
+
+
 def recall(session: Session, model: str, paused: Paused) -> None:
     """Take back the released jobs of a model that a pause holds: they wait for their release again, in their old
     places. Their messages, if workers have not fetched them, find nothing to claim.

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared import metrics, tracing
 from limner_shared.db import ledger
-from limner_shared.db.engine import Database, describe
+from limner_shared.db.engine import DATABASE_AWAY, Database, describe
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec
@@ -29,6 +29,8 @@ log = get_logger(__name__)
 
 UNIT_SECONDS: Final = 600.0
 """The time after which a batch of descriptions counts as stalled; each request to a server has its own timeout."""
+RETRY_SECONDS: Final = 0.5
+"""Pause after the database was away while conditions were to be committed."""
 NOT_INTERPRETED: Final = "This description could not be interpreted: send what the picture shows as `prompt` instead."
 
 
@@ -58,7 +60,8 @@ class InterpretationStage:
     """One thread that interprets the descriptions of claimed jobs, in batches of those that are waiting.
 
     A job is passed on once its conditions are committed, so that later attempts find them. A job that another attempt
-    owns by then, or whose conditions the database did not take, is aborted. One that cannot be interpreted fails.
+    owns by then, or whose conditions the database did not take, is aborted. One that cannot be interpreted fails. While
+    the database is away, the commit is retried: nothing else could be done with the job, and the attempt is not lost.
     """
 
     def __init__(
@@ -118,7 +121,7 @@ class InterpretationStage:
                 elif self._commit(job, request, found):
                     self._note(job, found, started, len(jobs))
                     committed.append(job)
-                else:
+                elif not self._stopping.is_set():  # otherwise the owner hands it back
                     self._aborted([job])
             except Exception:
                 log.exception("could not store an interpretation", job=job.id)
@@ -153,13 +156,20 @@ class InterpretationStage:
         return [] if self._stopping.is_set() else [job for job in taken if job is not None]
 
     def _commit(self, job: JobRun, request: Request, found: Interpretation) -> bool:
-        """Commit the conditions and update the job's spec; without the database, the job's lease will expire."""
+        """Commit the conditions and update the job's spec; after an error of this job alone, its lease will expire."""
         fitted = request.card.fit(request.spec, found.conditions)
-        try:
-            return self._write(job, request.card, found, fitted)
-        except SQLAlchemyError as error:
-            log.warning("could not store an interpretation", job=job.id, error=describe(error))
-            return False
+        while not job.closed:
+            try:
+                return self._write(job, request.card, found, fitted)
+            except DATABASE_AWAY as error:
+                log.warning("database away, retrying", jobs=[job.id], error=describe(error))
+                self._supervisor.working()  # waiting for the database is not a stall
+                if self._stopping.wait(RETRY_SECONDS):
+                    return False
+            except SQLAlchemyError as error:
+                log.warning("could not store an interpretation", job=job.id, error=describe(error))
+                return False
+        return False
 
     def _write(self, job: JobRun, card: ModelCard, found: Interpretation, fitted: JobSpec) -> bool:
         claim = job.claim
