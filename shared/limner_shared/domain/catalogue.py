@@ -67,7 +67,8 @@ def load_card(file: Path) -> ModelCard:
         raise CardError(f"{file}: {reasons}") from error
     adapters = {name: _beside(file, source) for name, source in card.adapters.items()}
     reference = card.reference and card.reference.model_copy(update={"adapter": _beside(file, card.reference.adapter)})
-    beside = {"source": _beside(file, card.source), "adapters": adapters, "reference": reference}
+    refiner = card.refiner and card.refiner.model_copy(update={"source": _beside(file, card.refiner.source)})
+    beside = {"source": _beside(file, card.source), "adapters": adapters, "reference": reference, "refiner": refiner}
     return card.model_copy(update=beside)
 
 
