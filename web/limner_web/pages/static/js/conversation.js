@@ -88,13 +88,15 @@ function render(turn) {
   return element;
 }
 
-// The picture that the message brought; one that it only goes on from was shown with an earlier message.
+// The pictures that the message brought; one that it only goes on from was shown with an earlier message.
 function showBrought(element, { parent, job }) {
   const before = pathTo(conversation.turns.find((each) => each.id === parent)).findLast((each) => each.job)?.job;
-  const image = $(".brought", element);
-  image.onerror = () => { image.hidden = true; };
-  image.hidden = !job?.image || job.image === before?.image;
-  if (!image.hidden) image.src = inputUrl(job);
+  for (const image of $$(".brought", element)) {
+    const { field } = image.dataset;
+    image.onerror = () => { image.hidden = true; };
+    image.hidden = !job?.[field] || job[field] === before?.[field];
+    if (!image.hidden) image.src = inputUrl(job, field);
+  }
 }
 
 function statusText(job) {
@@ -119,6 +121,7 @@ function renderReply(entry, job) {
   const isNew = entry.job?.status !== job.status;
   const isUnderstood = job.interpretation && !entry.job?.interpretation;
   entry.job = job;
+  $(".reply", element).style.setProperty("--shape", `${job.width} / ${job.height}`);
   $(".reply", element).className = `reply ${job.status}${job.n > 1 ? " several" : ""}`;
   $(".said", element).textContent = statusText(job);
   $(".state", element).hidden = job.status === "succeeded";
