@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import IO, Final
 
 from sqlalchemy.orm import Session
@@ -81,8 +80,8 @@ def read_file(services: Services, row: StoredFile) -> Iterator[bytes]:
     """
     digest, size = hashlib.sha256(), 0
     for number in range(row.parts):
-        part = wait_while_busy(partial(services.storage.call, services.blobs.get_file_part, row.id, number))
-        wait_while_busy(partial(services.storage.call, digest.update, part))
+        part = wait_while_busy(services.storage.call, services.blobs.get_file_part, row.id, number)
+        wait_while_busy(services.storage.call, digest.update, part)
         size += len(part)
         if number == row.parts - 1 and (size, digest.hexdigest()) != (row.size_bytes, row.sha256 or digest.hexdigest()):
             raise lost_objects.damaged_file(file_part_key(row.id, number))

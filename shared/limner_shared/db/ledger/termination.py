@@ -135,5 +135,5 @@ def _whole(session: Session, jobs: Sequence[Job]) -> list[tuple[Job, JobSpec]]:
     read = [(job, JobSpec.read(job.spec)) for job in jobs if not job.forgotten & Forgotten.PROMPT]
     whole = [(job, spec) for job, spec in read if spec is not None]
     with_inputs = [job.id for job, spec in whole if spec.inputs]
-    kept = set(session.scalars(select(Input.job_id).where(Input.job_id.in_(with_inputs)))) if with_inputs else set()
+    kept = set(session.scalars(select(Input.job_id).where(Input.job_id.in_(with_inputs))))
     return [(job, spec) for job, spec in whole if not spec.inputs or job.id in kept]
