@@ -78,7 +78,7 @@ class _Measured:
 
 
 def _encoded(services: Services, tenant_id: str, output: Output, image: Image) -> str:
-    return wait_while_busy(encoded, services, tenant_id, output, image)
+    return wait_while_busy(partial(encoded, services, tenant_id, output, image))
 
 
 def _lines(services: Services, row: Batch, kinds: Collection[bool], encode: Encode) -> Iterator[tuple[bool, bytes]]:

@@ -55,7 +55,7 @@ class BatchReader(BulkReader):
 
     def _parse(self, number: int, text: bytes) -> NewJob:
         self._keep()
-        return wait_while_busy(super()._parse, number, text)
+        return wait_while_busy(partial(super()._parse, number, text))
 
     def _request(self, number: int, text: bytes) -> Requested:
         self._terms = None
