@@ -14,6 +14,15 @@ from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.long
 
+NOTE_SCROLLING = """() => {
+    const own = Element.prototype.scrollIntoView;
+    window.scrolled = [];
+    Element.prototype.scrollIntoView = function (options) {
+        window.scrolled.push(options.behavior);
+        own.call(this, options);
+    };
+}"""
+
 
 def sent_by(page: Page, act: Callable[[], None]) -> Any:
     """The request of a job that is sent when something is done."""
@@ -74,6 +83,7 @@ def test_a_conversation_follows_a_control_picture_that_is_brought_and_goes_on_wi
     composed = page.locator("#compose").get_by_role("img", name="The picture to follow")
     expect(composed).to_be_visible()
     page.get_by_label("Control", exact=True).fill("1.2")
+    page.evaluate(NOTE_SCROLLING)
     page.get_by_label("Message").fill("a lake at dawn")
     page.get_by_label("Message").press("Enter")
     expect(page.locator(".reply.succeeded")).to_have_count(1)
@@ -81,6 +91,7 @@ def test_a_conversation_follows_a_control_picture_that_is_brought_and_goes_on_wi
     shown = page.locator(".reply .pictures img").bounding_box()
     assert shown is not None
     assert abs(shown["width"] / shown["height"] - 2) < 0.1  # whole, in its own shape
+    assert set(page.evaluate("window.scrolled")) == {"instant"}  # this reader wants no motion
     page.reload()
     expect(composed).to_be_visible()
     expect(page.get_by_label("Control", exact=True)).to_have_value("1.2")

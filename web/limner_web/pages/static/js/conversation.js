@@ -3,7 +3,7 @@ import { attachedFields, goOnFrom, setUpAttaching, showAttached } from "./attach
 import { call, getJson, inputUrl, isSlowed, make, pictureUrl, send } from "./api.js";
 import { foldTalks, listTalks, setUpTalks } from "./conversation-list.js";
 import { dock } from "./dock.js";
-import { $, $$, el, icon } from "./dom.js";
+import { $, $$, el, icon, scrolling } from "./dom.js";
 import { t } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
@@ -151,7 +151,7 @@ function showPictures({ element, turn }, job) {
   $(".pictures", element).replaceChildren(...pictures);
   if (job.images.length === 1) $(".saves", element).replaceChildren(...downloads(job, job.images[0]));
   $("#live").textContent = job.presentation || t("Done: %(prompt)s", job);
-  element.scrollIntoView({ block: "end", behavior: "smooth" });
+  element.scrollIntoView({ block: "end", behavior: scrolling() });
 }
 
 function pick(choice) {
@@ -223,7 +223,7 @@ async function deliver(text, { after, instead, ...given } = {}) {
     conversation.turns.push(turn);
     choose(turn);
   }
-  $("#turns").lastElementChild.scrollIntoView({ block: "end", behavior: "smooth" });
+  $("#turns").lastElementChild.scrollIntoView({ block: "end", behavior: scrolling() });
   const { reply } = shown.at(-1);
   if (reply) $("#live").textContent = reply.text;
 }
