@@ -44,6 +44,8 @@ class FakeServer:
         self.bad_lines: dict[str, Any] = {"status": 422, "title": "Invalid", "code": "invalid_bulk", "errors": errors}
         self.bad_lines |= {"detail": "12 lines of 14 cannot be accepted.", "bad_lines": 12}
         self.job_state = "succeeded"
+        self.existing = False
+        """Whether a submission finds an earlier job that holds its unique key."""
         self.dead_letters = 1
         self.retried_at_once = 1
         fake = self
@@ -93,7 +95,7 @@ class FakeServer:
         problem = {"status": 422, "title": "Invalid", "code": "invalid_request", "detail": "style: 'x' is not allowed."}
         if method == "GET":
             return 200, {"items": [self.job()], "next": None}
-        return (422, problem) if b'"x"' in body else (202, self.job())
+        return (422, problem) if b'"x"' in body else (202, self.job() | {"existing": self.existing})
 
     def of_retry(self) -> tuple[int, dict[str, Any]]:
         """One request retries some of the dead letters; the ids of the new jobs are counted."""

@@ -126,7 +126,11 @@ def output_files(output: Path, count: int) -> list[Path]:
 
 
 def follow(client: Client, job: JobView) -> JobView:
-    """Show a job's progress until it ends; Ctrl-C cancels it. Raises GenerationFailed unless it succeeds."""
+    """Show a job's progress until it ends; Ctrl-C cancels it if this call has submitted it.
+
+    Raises GenerationFailed unless it succeeds.
+    """
+    submitted_by_another = job.existing
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -141,8 +145,11 @@ def follow(client: Client, job: JobView) -> JobView:
                     text = f"queued until {view.not_before.astimezone():%Y-%m-%d %H:%M:%S}"
                 progress.update(task, description=text, completed=done[0], total=done[1])
     except KeyboardInterrupt:
-        client.cancel(job.id)
-        click.echo(f"Canceled {job.id}.", err=True)
+        if submitted_by_another:
+            click.echo(f"{job.id} goes on: another call submitted it.", err=True)
+        else:
+            client.cancel(job.id)
+            click.echo(f"Canceled {job.id}.", err=True)
         raise
     if job.status is not JobState.SUCCEEDED:
         reason = f"{job.error.message} ({job.error.code})" if job.error else "it was canceled"

@@ -51,7 +51,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _database(settings)
     yield from _redis(settings)
     yield from picture_checks(settings)
-    yield from _cards(settings)
+    yield from card_checks(settings)
     yield from certificate_checks(settings)
     yield from _disks(settings)
     yield _port(settings)
@@ -173,7 +173,8 @@ def worker_checks(reports: Sequence[WorkerReport]) -> Iterator[Check]:
             yield Check(name, State.OK, f"{', '.join(report.models)} on {report.device}; {report.held} jobs")
 
 
-def _cards(settings: Settings) -> Iterator[Check]:
+def card_checks(settings: Settings) -> Iterator[Check]:
+    """Yield whether this machine has what each model is loaded from, or what is wrong with a card."""
     try:
         catalogue = Catalogue.load(settings.models, settings.default_model)
     except LimnerError as error:
@@ -187,13 +188,14 @@ def _cards(settings: Settings) -> Iterator[Check]:
 
 def _weights(card: ModelCard) -> Check:
     name = f"model {card.name}"
-    for source in (card.source, card.text_encoder, card.codec, card.preview):
-        missing = _missing(source) if source is not None else None
+    for source in card.sources():
+        missing = _missing(source)
         if missing is not None:
             advice = "Workers need it: correct the card, or install the package or folder that the card names."
             return Check(name, State.WARN, f"not found: {missing}", advice)
-    if card.source.hub is not None:
-        return Check(name, State.OK, f"from the hub: {card.source.hub}, downloaded by the first worker")
+    hubs = [source.hub for source in card.sources() if source.hub is not None]
+    if hubs:
+        return Check(name, State.OK, f"from the hub: {', '.join(hubs)}, downloaded by the first worker")
     return Check(name, State.OK, "weights found")
 
 

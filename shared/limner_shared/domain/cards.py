@@ -31,6 +31,9 @@ from limner_shared.errors import InvalidRequest
 MULTIPLE: Final = 8
 """Pixels along one side of a latent cell of diffusers' pipelines."""
 
+SOURCE_FIELDS: Final = ("source", "text_encoder", "codec", "preview")
+"""The fields of a card that are sources themselves; adapters have others."""
+
 
 class ModelCard(BaseModel):
     """One model: its weights, how it runs, and what a request may ask of it."""
@@ -113,6 +116,12 @@ class ModelCard(BaseModel):
         if self.candidates > 1 and self.text_encoder is None:
             raise ValueError("candidates: only the built-in families have an evaluator that could choose")
         return self
+
+    def sources(self) -> tuple[Source, ...]:
+        """Everything that a worker reads to load the model; the model itself is first."""
+        named = [getattr(self, field) for field in SOURCE_FIELDS]
+        adapters = [*self.adapters.values(), *([self.reference.adapter] if self.reference else [])]
+        return tuple(source for source in (*named, *adapters) if source is not None)
 
     def tokens(self, width: int, height: int) -> int:
         """The cost of one step of one image, in squares of 64×64 pixels, for fairness and limits. The built-in

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from limner_shared.domain import request_limits
 from limner_shared.domain.card_fields import Source
-from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.cards import SOURCE_FIELDS, ModelCard
 from limner_shared.domain.jobs import MAX_METADATA_BYTES, JobRequest, JobSpec
 from limner_shared.errors import CardError
 
@@ -67,9 +67,14 @@ def load_card(file: Path) -> ModelCard:
         raise CardError(f"{file}: {reasons}") from error
     adapters = {name: _beside(file, source) for name, source in card.adapters.items()}
     reference = card.reference and card.reference.model_copy(update={"adapter": _beside(file, card.reference.adapter)})
+<<<<<<< HEAD
     refiner = card.refiner and card.refiner.model_copy(update={"source": _beside(file, card.refiner.source)})
     beside = {"source": _beside(file, card.source), "adapters": adapters, "reference": reference, "refiner": refiner}
     return card.model_copy(update=beside)
+=======
+    named = {field: source and _beside(file, source) for field in SOURCE_FIELDS if (source := getattr(card, field))}
+    return card.model_copy(update=named | {"adapters": adapters, "reference": reference})
+>>>>>>> mend2
 
 
 def _beside(card: Path, source: Source) -> Source:

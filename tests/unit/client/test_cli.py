@@ -16,12 +16,13 @@ from tests.redis_clients import redis_at
 from limner_client.cli.main import COMMANDS
 from limner_client.local.contact_sheet import Tile, contact_sheet
 from limner_client.local.demo import requests
-from limner_client.local.doctor import dispatcher_checks, worker_checks
+from limner_client.local.doctor import card_checks, dispatcher_checks, worker_checks
 from limner_client.local.embedded_valkey import free_port
 from limner_client.local.findings import State
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.messaging.reports import DispatcherReport, WorkerReport, write_report
+from limner_shared.settings import Settings
 
 WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from limner_client.cli.main import main; main()"
 """Program that runs the command line as if the module named by its first argument were not installed."""
@@ -104,6 +105,33 @@ def test_doctor_reports_no_problem_with_an_empty_folder(tmp_path: Path) -> None:
     shown = run("doctor", data_dir=str(tmp_path), port=str(free_port()))
     assert shown.exit_code == 0, shown.output
     assert "Limner can run here." in shown.output
+
+
+CARD = """name = "own"
+title = "Own"
+family = "latent-flow"
+source = { folder = "model" }
+text_encoder = { folder = "text" }
+codec = { folder = "codec" }
+preview = { folder = "preview" }
+sizes = [[64, 64]]
+steps = { min = 1, max = 50, default = 4 }
+guidance = { min = 0, max = 20, default = 5 }
+adapters = { ink = { folder = "ink" } }
+reference = { adapter = { folder = "likeness" } }
+"""
+
+
+@pytest.mark.parametrize("missing", [None, "model", "text", "codec", "preview", "ink", "likeness"])
+def test_doctor_finds_everything_beside_a_card_that_a_worker_would_load(tmp_path: Path, missing: str | None) -> None:
+    for folder in ("model", "text", "codec", "preview", "ink", "likeness"):
+        if folder != missing:
+            (tmp_path / folder).mkdir()
+    card = tmp_path / "own.toml"
+    card.write_text(CARD)
+    [own] = [check for check in card_checks(Settings(models=(card,))) if check.name == "model own"]
+    found = "weights found" if missing is None else f"not found: {tmp_path / missing}"
+    assert (own.state, own.found) == (State.WARN if missing else State.OK, found)
 
 
 def report(**changed: Any) -> DispatcherReport:

@@ -11,6 +11,7 @@ from tests.cli_services import PICTURE, FakeServer, fake_server, run
 
 from limner_client.cli import outages
 from limner_client.cli.bulk import STATE_FILE
+from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
 
 __all__ = ["fake_server"]
@@ -92,6 +93,21 @@ def test_generate_goes_on_after_an_outage_and_a_limit_while_it_waits(
     assert shown.exit_code == 0, shown.output
     assert fake_server.job_problems == []
     assert (tmp_path / "a.png").read_bytes() == PICTURE
+
+
+@pytest.mark.parametrize(("existing", "told"), [(False, "Canceled job_1."), (True, "job_1 goes on")])
+def test_an_interrupted_generate_cancels_the_job_that_it_has_submitted_and_no_other(
+    fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch, *, existing: bool, told: str
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    fake_server.existing = existing
+    monkeypatch.setattr(Client, "job", interrupted)
+    shown = run("generate", "a red apple", "--unique", "daily", "--server", fake_server.url)
+    assert shown.exit_code == 1
+    assert told in shown.stderr
+    assert ("POST /jobs/job_1/cancel" in fake_server.asked) is not existing
 
 
 def test_generate_fails_with_the_jobs_error(fake_server: FakeServer, tmp_path: Path) -> None:
