@@ -120,8 +120,8 @@ class ModelCard(BaseModel):
     def sources(self) -> tuple[Source, ...]:
         """Everything that a worker reads to load the model; the model itself is first."""
         named = [getattr(self, field) for field in SOURCE_FIELDS]
-        adapters = [*self.adapters.values(), *([self.reference.adapter] if self.reference else [])]
-        return tuple(source for source in (*named, *adapters) if source is not None)
+        beside = (self.reference and self.reference.adapter, self.refiner and self.refiner.source)
+        return tuple(source for source in (*named, *self.adapters.values(), *beside) if source is not None)
 
     def tokens(self, width: int, height: int) -> int:
         """The cost of one step of one image, in squares of 64×64 pixels, for fairness and limits. The built-in
