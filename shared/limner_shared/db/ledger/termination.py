@@ -84,8 +84,8 @@ def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) ->
 
 
 def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, limit: int) -> list[Change]:
-    """Queue dead letters again as new jobs, each once, with as much time as they had; `job_ids` None means all. The dead
-    letters stay unchanged.
+    """Queue dead letters again as new jobs, each once, with as much time as they had; `job_ids` None means all. The
+    dead letters stay unchanged.
 
     Jobs whose stored spec is damaged, or whose prompt or input pictures were deleted, are left out. Raises
     TooManyRequests or LimitTooLow, and queues none, if the tenant's limits do not admit all of them.
