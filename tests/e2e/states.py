@@ -292,6 +292,7 @@ def _names(page: Page) -> None:
     page.get_by_text("All names that it knows").first.click()
     expect(page.locator(".names[open] .chip").first).to_be_visible()
     page.mouse.wheel(0, -9999)
+    eventually(lambda: page.evaluate("scrollY") == 0)
 
 
 def _contrast(page: Page) -> None:
