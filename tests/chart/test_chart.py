@@ -161,6 +161,20 @@ def test_a_web_pod_has_the_time_that_its_waiting_calls_have(rendered: tuple[str,
     assert pod_of(web)["terminationGracePeriodSeconds"] > waits + int(variables(web)["LIMNER_WEB_SHUTDOWN_SECONDS"])
 
 
+@pytest.mark.parametrize("changed", [{}, {"max_bulks": 3, "max_bulk_bytes": (2 << 30) + 1}])
+def test_a_web_pod_has_room_for_all_uploads_that_it_accepts_at_once(changed: Object) -> None:
+    values = values_of("minimal") | {"settings": changed, "web": {"processes": 3}}
+    [web] = of_kind(render(values), "Deployment", "web")
+    [room] = [each["emptyDir"]["sizeLimit"] for each in pod_of(web)["volumes"] if each["name"] == "tmp"]
+    settings = Settings(**changed)
+    uploads = 3 * settings.max_bulks * settings.max_bulk_bytes
+    assert uploads + (1 << 30) <= int(room.removesuffix("Mi")) << 20 < uploads + (1 << 30) + (1 << 20)
+    assert pod_of(web)["containers"][0]["resources"]["requests"]["ephemeral-storage"] == room
+    own = {"resources": {"requests": {"ephemeral-storage": "4Gi"}}}
+    [web] = of_kind(render(values | {"web": own}), "Deployment", "web")
+    assert pod_of(web)["containers"][0]["resources"]["requests"]["ephemeral-storage"] == "4Gi"
+
+
 def test_probes_ask_the_routes_that_mean_progress(rendered: tuple[str, list[Object]]) -> None:
     for each in of_kind(rendered[1], "Deployment"):
         [container] = pod_of(each)["containers"]

@@ -91,6 +91,23 @@ def test_a_mixed_batch_equals_the_pipeline_alone(kind: str, tmp_path: Path):
     assert generator.fingerprint()["reference"]
 
 
+def test_equal_references_are_encoded_once_and_so_is_their_absence(tmp_path: Path):
+    card = card_of("sd", tmp_path)
+    generator: Any = load(card, Settings(device="cpu"))
+    encoded: list[Any] = []
+
+    def note(*_: object) -> None:
+        encoded.append(None)
+
+    generator.pipeline.image_encoder.register_forward_hook(note)
+    for prompts in (("a cat", "a dog"), ("a boat", "a tree")):
+        given: list[tuple[str, Any]] = [(prompt, more) for prompt in prompts for more in (TWO, {})]
+        jobs = [job_of(card, f"{prompt} {len(more)}", {"prompt": prompt, "seed": 1, **more}) for prompt, more in given]
+        assert run(generator, jobs) == {}
+        assert len(encoded) <= 2
+    assert encoded, "references are no longer encoded by this module"
+
+
 def test_a_picture_with_references_is_resumed_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     card = card_of("sd", tmp_path)
     generator: Any = load(card, Settings(device="cpu"))

@@ -94,9 +94,19 @@ envFrom:
 {{- end }}
 {{- end -}}
 
+{{/*
+All uploads that the processes of a web pod accept at once wait on its disk until they are stored; a gibibyte is left
+for pictures in forms and for archives that are being sent. The kubelet evicts a pod that needs more.
+*/}}
+{{- define "limner.uploadRoom" -}}
+{{- $bytes := int64 (.Values.settings.max_bulk_bytes | default 1073741824) -}}
+{{- $uploads := mul .Values.web.processes (.Values.settings.max_bulks | default 4) $bytes -}}
+{{- printf "%dMi" (add 1024 (div (add $uploads 1048575) 1048576)) -}}
+{{- end -}}
+
 {{- define "limner.volumes" -}}
 - { name: data, emptyDir: {} }
-- { name: tmp, emptyDir: { sizeLimit: 5Gi } } # uploads, until they are stored
+- { name: tmp, emptyDir: { sizeLimit: {{ eq .component "web" | ternary (include "limner.uploadRoom" .root) "5Gi" }} } }
 {{- if .root.Values.cards }}
 - { name: cards, configMap: { name: {{ include "limner.name" .root }}-cards } }
 {{- end }}

@@ -39,7 +39,7 @@ from limner_worker.generators.diffusers.own_pipeline import (
 )
 from limner_worker.generators.diffusers.picture_arguments import check_pictures, picture_arguments
 from limner_worker.generators.diffusers.pipeline_checks import check, explain, refused_steps, schedulers
-from limner_worker.generators.diffusers.reference_pictures import load_references
+from limner_worker.generators.diffusers.reference_pictures import load_references, remember_encodings
 from limner_worker.generators.diffusers.refined_pipeline import refined
 from limner_worker.generators.diffusers.text_lengths import limit_texts
 from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
@@ -101,6 +101,8 @@ class LoadedPipeline:
             calls: dict[Task, CallArguments] = {task: CallArguments.of(each, card) for task, each in pipelines.items()}
             for each in pipelines.values():
                 each.set_progress_bar_config(disable=True)
+                if reference:
+                    remember_encodings(each)
             adapters = {name: load_adapter(pipeline, name, source) for name, source in card.adapters.items()}
         except CardError as error:
             raise type(error)(f"{card.name}: {error.message}") from error

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from PIL import Image
 
@@ -13,11 +14,16 @@ from limner_shared.domain.card_fields import Reference
 from limner_shared.domain.cards import ModelCard
 from limner_worker.generators.base import Picture, locate, sha256
 from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
+from limner_worker.generators.nested_tensors import size_in_bytes
+from limner_worker.generators.text_encoding.cache import ByteCache
 
 ARGUMENT: Final = "ip_adapter_image"
 ENCODER: Final = "image_encoder"
 NONE_GIVEN: Final = Image.new("RGB", (32, 32), "gray")
 """What the pipeline is given with a request without references, whose scale is 0: the adapter then adds nothing."""
+
+REMEMBERED_BYTES: Final = 64 << 20
+"""The size of the encoded references that a pipeline remembers; those of one request have a few MiB at most."""
 
 
 def load_references(pipeline: Any, card: ModelCard) -> str:
@@ -37,6 +43,36 @@ def load_references(pipeline: Any, card: ModelCard) -> str:
     )
     pipeline.set_ip_adapter_scale(0.0)
     return sha256(file)
+
+
+def remember_encodings(pipeline: Any) -> None:
+    """Let a pipeline with an IP-Adapter encode equal references once."""
+    pipeline.encode_image = _Encodings(pipeline.encode_image)
+
+
+class _Encodings:
+    """References as a pipeline has encoded them, the recently used ones. The lines of a bulk often have the same, and
+    all requests without references have one gray picture.
+    """
+
+    def __init__(self, encode: Callable[..., Any]) -> None:
+        self._encode = encode
+        self._known: ByteCache[Hashable, Any] = ByteCache(REMEMBERED_BYTES)
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        key = _identity([*given, *named.values()]), tuple(named)
+        found = self._known.get(key)
+        if found is None:
+            found = self._encode(*given, **named)
+            self._known.put(key, found, size_in_bytes(found))
+        return found
+
+
+def _identity(given: Any) -> Hashable:
+    """Return what is equal for equal arguments of a call: pictures by their content."""
+    if isinstance(given, Image.Image):
+        return given.size, hashlib.sha256(given.tobytes()).digest()
+    return tuple(map(_identity, cast("list[Any]", given))) if isinstance(given, list) else given
 
 
 def picture_argument(pictures: Sequence[Picture]) -> dict[str, Any]:
