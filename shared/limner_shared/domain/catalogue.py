@@ -69,7 +69,8 @@ def load_card(file: Path) -> ModelCard:
     reference = card.reference and card.reference.model_copy(update={"adapter": _beside(file, card.reference.adapter)})
     refiner = card.refiner and card.refiner.model_copy(update={"source": _beside(file, card.refiner.source)})
     beside = {"source": _beside(file, card.source), "adapters": adapters, "reference": reference, "refiner": refiner}
-    return card.model_copy(update=beside)
+    folder = None if card.adapter_folder is None else file.parent / card.adapter_folder
+    return card.model_copy(update=beside | {"adapter_folder": folder})
 
 
 def _beside(card: Path, source: Source) -> Source:

@@ -101,6 +101,8 @@ class LoadedPipeline:
             calls: dict[Task, CallArguments] = {task: CallArguments.of(each, card) for task, each in pipelines.items()}
             for each in pipelines.values():
                 each.set_progress_bar_config(disable=True)
+            if card.adapter_folder is not None and not hasattr(pipeline, "load_lora_weights"):
+                raise ValueError(f"{type(pipeline).__name__} takes no adapters: remove adapter_folder from the card")
             adapters = {name: load_adapter(pipeline, name, source) for name, source in card.adapters.items()}
         except CardError as error:
             raise type(error)(f"{card.name}: {error.message}") from error
