@@ -1,4 +1,4 @@
-"""The LoRA adapters in the folder of a model card: its safetensors files, read anew each time."""
+"""The LoRA adapters in the folder of a model card: its safetensors files, read for each request."""
 
 from __future__ import annotations
 

@@ -82,6 +82,10 @@ class ModelCard(BaseModel):
     device_map: Literal["balanced"] | None = Field(
         default=None, description="Of diffusers: distribute a pipeline over several GPUs of a machine."
     )
+    vae_tiling: bool = Field(
+        default=False,
+        description="Of diffusers: decode and encode large pictures in overlapping tiles, to save memory.",
+    )
     compile: bool = Field(default=False, description="Compile the denoiser with torch.compile.")
     cuda_graphs: bool = Field(
         default=False, description="Compile the denoiser, and replay its kernels as one CUDA graph for each batch size."
@@ -109,6 +113,8 @@ class ModelCard(BaseModel):
             raise ValueError(f"sizes: {', '.join(wrong)}: a pipeline of diffusers draws multiples of {MULTIPLE} pixels")
         if unknown := set(self.styles_by_seed) - set(self.styles):
             raise ValueError(f"styles_by_seed: {', '.join(sorted(unknown))}: not among the card's styles")
+        if self.vae_tiling and self.family != "diffusers":
+            raise ValueError("vae_tiling: only pipelines of diffusers decode in tiles")
         if self.prompt_weights and self.family != "diffusers":
             raise ValueError("prompt_weights: only pipelines of diffusers can weigh words")
         if self.refiner is not None and self.family != "diffusers":

@@ -20,7 +20,7 @@ from limner_worker.generators.diffusers.weight_files import check_weights
 log = get_logger(__name__)
 
 MOST_LOADED: Final = 8
-"""So many adapters stay loaded, or as many as the images in work use, if those are more."""
+"""How many adapters stay loaded; more, if the images in work use more."""
 DIGITS: Final = 24
 """Digits of a file's SHA-256 in the name by which the pipeline knows it."""
 
