@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from flask import request, url_for
 from sqlalchemy.orm import Session
 
+from limner_shared.adapter_folder import adapter_names
 from limner_shared.db import pause_queries, queries, waiting_queries
 from limner_shared.db.ledger import NO_JOB
 from limner_shared.db.tables import Conversation, ConversationTurn, Job, Pause
@@ -151,6 +152,6 @@ def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> Mod
         if card.reference is None
         else ReferenceView.model_validate(card.reference.model_dump(include={"most", "scale"})),
         schedulers=list(card.schedulers),
-        adapters=list(card.adapters),
+        adapters=adapter_names(card),
         paused=None if pause is None else pause_notice(pause),
     )

@@ -97,7 +97,11 @@ class Reference(BaseModel):
     scale: Range = Field(default=Range(min=0, max=1, default=0.6), description="Limits of `reference_scale`.")
 
 
-NOT_REFINED: Final = frozenset(("adapters", "control", "device_map", "offload", "prompt_weights", "reference", "tasks"))
+UNCHANGING: Final = frozenset(("compile", "cuda_graphs", "device_map", "offload"))
+"""Fields of a card, with other values than their defaults, that need layers which stay as they were loaded."""
+NOT_REFINED: Final = frozenset(
+    {"adapter_folder", "adapters", "control", "device_map", "offload", "prompt_weights", "reference", "tasks"}
+)
 """Fields of a card, with other values than their defaults, that cannot be combined with a refiner."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from limner_shared.domain import request_limits
 from limner_shared.domain.card_fields import (
     NOT_REFINED,
+    UNCHANGING,
     BatchSize,
     Control,
     QualitySteps,
@@ -75,10 +77,17 @@ class ModelCard(BaseModel):
         default=(), description="Schedulers that a request may choose instead of the model's own."
     )
     adapters: dict[str, Source] = Field(default_factory=dict, description="LoRA adapters by name.")
+    adapter_folder: Path | None = Field(
+        default=None, description="A folder whose safetensors files are LoRA adapters too, loaded when they are named."
+    )
     text_batch: BatchSize = Field(default=4, description="Texts are always encoded in batches of this size.")
     offload: Literal["none", "model", "sequential"] = "none"
     device_map: Literal["balanced"] | None = Field(
         default=None, description="Of diffusers: distribute a pipeline over several GPUs of a machine."
+    )
+    vae_tiling: bool = Field(
+        default=False,
+        description="Of diffusers: decode and encode large pictures in overlapping tiles, to save memory.",
     )
     compile: bool = Field(default=False, description="Compile the denoiser with torch.compile.")
     cuda_graphs: bool = Field(
@@ -107,12 +116,18 @@ class ModelCard(BaseModel):
             raise ValueError(f"sizes: {', '.join(wrong)}: a pipeline of diffusers draws multiples of {MULTIPLE} pixels")
         if unknown := set(self.styles_by_seed) - set(self.styles):
             raise ValueError(f"styles_by_seed: {', '.join(sorted(unknown))}: not among the card's styles")
+        if self.vae_tiling and self.family != "diffusers":
+            raise ValueError("vae_tiling: only pipelines of diffusers decode in tiles")
         if self.prompt_weights and self.family != "diffusers":
             raise ValueError("prompt_weights: only pipelines of diffusers can weigh words")
         if self.refiner is not None and self.family != "diffusers":
             raise ValueError("refiner: only pipelines of diffusers have one")
         if self.refiner is not None and (beside := NOT_REFINED & self.model_dump(exclude_defaults=True).keys()):
             raise ValueError(f"refiner: leave out {', '.join(sorted(beside))}, which a refiner does not follow")
+        if self.adapter_folder is not None and self.family != "diffusers":
+            raise ValueError("adapter_folder: only pipelines of diffusers have adapters")
+        if self.adapter_folder is not None and (beside := UNCHANGING & self.model_dump(exclude_defaults=True).keys()):
+            raise ValueError(f"adapter_folder: leave out {', '.join(sorted(beside))}: the layers change with adapters")
         if self.candidates > 1 and self.text_encoder is None:
             raise ValueError("candidates: only the built-in families have an evaluator that could choose")
         return self
@@ -185,7 +200,7 @@ class ModelCard(BaseModel):
             scenes=self.scenes,
             plain_words=weighted and not self.prompt_weights,
             scheduler=self._scheduler(request.scheduler),
-            adapters=request_limits.requested_adapters(request.adapters, self.adapters),
+            adapters=request_limits.requested_adapters(request.adapters, self.adapters, self.adapter_folder),
             **request_limits.requested_inputs(request, self.name, self.family, self.tasks, int(steps)),
             **request_limits.requested_control(request, self.name, self.control),
             **request_limits.requested_references(request, self.name, self.reference),

@@ -69,7 +69,9 @@ def load_card(file: Path) -> ModelCard:
     reference = card.reference and card.reference.model_copy(update={"adapter": _beside(file, card.reference.adapter)})
     refiner = card.refiner and card.refiner.model_copy(update={"source": _beside(file, card.refiner.source)})
     named = {field: source and _beside(file, source) for field in SOURCE_FIELDS if (source := getattr(card, field))}
-    return card.model_copy(update=named | {"adapters": adapters, "reference": reference, "refiner": refiner})
+    folder = card.adapter_folder and file.parent / card.adapter_folder
+    beside = {"adapters": adapters, "adapter_folder": folder, "reference": reference, "refiner": refiner}
+    return card.model_copy(update=named | beside)
 
 
 def _beside(card: Path, source: Source) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from limner_shared.domain.card_fields import Control, Range, Reference
@@ -84,10 +85,13 @@ def spec_version(request: JobRequest, drawn: int, *, weighted: bool) -> Literal[
     return 3 if weighted or any(value is not None for value in newest) else 2 if drawn > 1 else 1
 
 
-def requested_adapters(asked: tuple[Adapter, ...], known: Collection[str]) -> tuple[Adapter, ...]:
-    """The requested adapters, by name. Raises InvalidRequest for one that the card does not have, or that is double."""
+def requested_adapters(asked: tuple[Adapter, ...], known: Collection[str], folder: Path | None) -> tuple[Adapter, ...]:
+    """The requested adapters, by name. Raises InvalidRequest for one that the card does not have, or that is double.
+
+    What the card's folder has is known where it is read, so any name passes here if there is one.
+    """
     for adapter in asked:
-        if adapter.name not in known:
+        if folder is None and adapter.name not in known:
             raise refuse("adapters", repr(adapter.name), list(known) or "none: this model has none")
     if len({adapter.name for adapter in asked}) < len(asked):
         raise refuse("adapters", "the same name twice", "each adapter once")

@@ -302,6 +302,8 @@ def test_a_card_is_refused_for_what_its_refiner_would_not_follow(tmp_path: Path)
     with pytest.raises(ValidationError, match="refiner: only pipelines of diffusers have one"):
         image_card(family="null", tasks=["text-to-image"], **refiner)
     assert image_card(tasks=["text-to-image"], **refiner).refiner.switch_at == 0.8
+    with pytest.raises(ValidationError, match="adapter_folder: leave out compile, offload: the layers change"):
+        image_card(adapter_folder="loras", compile=True, offload="model")
 
 
 def test_a_card_has_a_default_and_a_limit_of_retries(catalogue: Catalogue):

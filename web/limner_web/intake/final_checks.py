@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from limner_shared.adapter_folder import check_adapters
 from limner_shared.domain.jobs import JobSpec
 from limner_web.services import Services
 
@@ -13,7 +14,9 @@ def check_and_store_inputs(services: Services, tenant_id: str, spec: JobSpec, *,
 
     Raises ModerationBlocked, InvalidRequest, StorageFull, StorageFailed, or Overloaded.
     """
-    if services.catalogue.get(spec.model).family == "diffusers":
+    card = services.catalogue.get(spec.model)
+    check_adapters(card, spec)
+    if card.family == "diffusers":
         services.unsupported.check(spec)
     allowed = services.moderation.check(tenant_id, spec)
     if store:

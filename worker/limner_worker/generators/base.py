@@ -58,6 +58,8 @@ class ImageTask:
     """What a built-in model puts the picture together from; set by `Generator.start`."""
     things: Sequence[Picture] = ()
     """The thing of each drawing of its scene alone on white, 64x64; set when the picture is put together."""
+    adapter_files: dict[str, str] = field(default_factory=dict[str, str])
+    """SHA-256 of the adapters that come from the card's folder, by name; set by `Generator.start`."""
     buckets: list[int] = field(default_factory=list[int])
     """The padded batch sizes of the calls so far: text encoding, steps, decode."""
     places: list[int] = field(default_factory=list[int])

@@ -60,10 +60,11 @@ class _Stored(NamedTuple):
 def deduplication_keys(claim: Claim, fingerprint: Mapping[str, Any]) -> Keys:
     """Return a hash per image of all that determines it: tenant, conditions, seed, model, weights, device.
 
-    Empty if the tenant does not share results, and for a replay, whose purpose is to generate the picture again.
+    Empty if the tenant does not share results, for a replay, whose purpose is to generate the picture again, and for
+    adapters of a folder: their files are read when the picture is drawn.
     """
-    spec = claim.spec
-    if not claim.shares or spec.replay:
+    spec, known = claim.spec, fingerprint.get("adapters", {})
+    if not claim.shares or spec.replay or any(each.name not in known for each in spec.adapters):
         return ()
     conditions = spec.model_dump(mode="json", exclude=IGNORED_FIELDS) | {"version": 1}  # as releases before 2 hash it
     if spec.scenes is None:

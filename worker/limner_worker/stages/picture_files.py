@@ -133,6 +133,8 @@ def receipt_of(row: Row) -> dict[str, Any]:
         receipt[SCENE] = row.task.scene.recorded()
     if row.task.spec.candidates > 1:
         receipt[CANDIDATES] = row.task.spec.candidates
+    if row.task.adapter_files:
+        receipt["adapter_files"] = row.task.adapter_files
     if row.task.spec.scheduler:
         receipt["sampler"] = row.task.spec.scheduler
     return receipt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
@@ -29,6 +30,10 @@ IP_ADAPTER_MARKS: Final = ("ip_adapter", "image_proj.")
 """What names of the layers of an IP-Adapter contain, also in one file with a LoRA."""
 
 
+UNKNOWN: Final = (("", 0.0),)
+"""What no image uses."""
+
+
 class UsedAdapters(NamedTuple):
     """The adapters that an image's calls need."""
 
@@ -52,6 +57,11 @@ class ActiveAdapters:
         self._as_loaded = as_loaded
         self._now = UsedAdapters()
 
+    def changing(self) -> None:
+        """Say that adapters are about to be loaded or unloaded: which of them the modules then use is not known."""
+        self._as_loaded()
+        self._now = self._now._replace(loras=UNKNOWN)
+
     def use(self, adapters: UsedAdapters) -> None:
         """Use these and no others."""
         if adapters == self._now:
@@ -74,6 +84,12 @@ def load_adapter(pipeline: Any, name: str, source: Source) -> str:
     folder = locate(source) if source.hub is None else adapter_files(source)
     check_files(folder)
     file = _weights(folder)
+    load_file(pipeline, name, file, name)
+    return sha256(file)
+
+
+def load_file(pipeline: Any, name: str, file: Path, known_as: str) -> None:
+    """Load a file of a LoRA adapter, by which name the pipeline is to know it. Raises CardError, which says `name`."""
     with safe_open(file, "pt") as tensors:
         keys = list(tensors.keys())
         broken = [key for key in keys if not tensors.get_tensor(key).float().isfinite().all()]
@@ -85,13 +101,16 @@ def load_adapter(pipeline: Any, name: str, source: Source) -> str:
             "are LoRA adapters only"
         )
     try:
-        pipeline.load_lora_weights(str(folder), weight_name=file.name, adapter_name=name, use_safetensors=True)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # about a second adapter beside the first
+            pipeline.load_lora_weights(
+                str(file.parent), weight_name=file.name, adapter_name=known_as, use_safetensors=True
+            )
     except torch.OutOfMemoryError:
         raise
     except (AttributeError, KeyError, RuntimeError, ValueError) as error:
         raise AdapterMismatch(f"the adapter {name} does not fit this {type(pipeline).__name__}: {error}") from error
     layers = sum(any(mark in key for mark in MARKS) for key in keys)
-    fitting = _layers(pipeline, name)
+    fitting = _layers(pipeline, known_as)
     if not fitting:
         raise AdapterMismatch(
             f"the adapter {name} was made for another base model: none of its {layers} layers is in this "
@@ -99,7 +118,12 @@ def load_adapter(pipeline: Any, name: str, source: Source) -> str:
         )
     if fitting < layers:
         log.warning("a part of an adapter does not fit", adapter=name, layers=layers, fitting=fitting)
-    return sha256(file)
+
+
+def unload(pipeline: Any, known_as: str) -> None:
+    """Remove an adapter, as far as it was loaded, by the name by which the pipeline knows it."""
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # about one that was in use: it is idle
+        pipeline.delete_adapters([known_as])
 
 
 def _weights(folder: Path) -> Path:

@@ -25,6 +25,7 @@ from limner_worker.generators.diffusers.encoded_prompts import EncodedPrompts
 from limner_worker.generators.diffusers.joint_steps import may_join, step_jointly
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
 from limner_worker.generators.diffusers.layered_tensors import COUPLED
+from limner_worker.generators.diffusers.loaded_adapters import LoadedAdapters
 from limner_worker.generators.diffusers.output_pictures import picture_of, to_picture
 from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline, scheduler_key
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, SharedModules
@@ -72,6 +73,7 @@ class DiffusersPipeline:
         """The schedulers that make the steps of several images at once."""
         self._latent_preview: LatentPreview | None = None
         self._adapters = ActiveAdapters(self.pipeline, lambda: self._shared.enter(AS_LOADED))
+        self._folder = LoadedAdapters(self.pipeline, card, self._adapters.changing)
         self.unsupported = self._loaded.unsupported
         if card.adapters:
             self.pipeline.disable_lora()
@@ -289,7 +291,9 @@ class DiffusersPipeline:
     def _image(self, task: ImageTask) -> SuspendedRun:
         task.placed = self._device.places_matter
         pipeline, scheduler, arguments = self._loaded.call_of(task)
+        adapters = self._folder.of(task)
         pausing = CallKind.DENOISE not in self.calls.values()
-        run = SuspendedRun(task, pipeline, scheduler, arguments, self._shared, pausing=pausing)
+        run = SuspendedRun(task, pipeline, scheduler, arguments, self._shared, adapters, pausing=pausing)
+        self._folder.runs.add(run)
         self._prompts.use(pipeline, self._loaded.pipelines[task.spec.task], run.adapters.loras)
         return run

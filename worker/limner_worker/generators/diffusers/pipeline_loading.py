@@ -92,6 +92,8 @@ class LoadedPipeline:
                 weights |= {f"refiner/{name}": digest for name, digest in refiner_weights.items()}
                 pipeline = refined(pipeline, partial(_load, card, device), more, card.refiner.switch_at)
             limit_texts(pipeline.components)
+            if card.vae_tiling:
+                _tile(pipeline)
             reference = load_references(pipeline, card)
             check(pipeline, card)
             check_weights(pipeline, card)
@@ -103,6 +105,8 @@ class LoadedPipeline:
                 each.set_progress_bar_config(disable=True)
                 if reference:
                     remember_encodings(each)
+            if card.adapter_folder is not None and not hasattr(pipeline, "load_lora_weights"):
+                raise ValueError(f"{type(pipeline).__name__} takes no adapters: remove adapter_folder from the card")
             adapters = {name: load_adapter(pipeline, name, source) for name, source in card.adapters.items()}
         except CardError as error:
             raise type(error)(f"{card.name}: {error.message}") from error
@@ -135,6 +139,7 @@ class LoadedPipeline:
             "adapters": self.adapters,
             "reference": self.reference,
             "refiner": self.card.refiner and self.card.refiner.model_dump(mode="json", exclude_none=True),
+            "vae_tiling": self.card.vae_tiling,
             "arguments": self.card.options.get("arguments", {}),
         }
 
@@ -166,6 +171,14 @@ class LoadedPipeline:
         if encodes_unseeded(own.__class__):
             vars(own)["vae"] = SeededVae(own.vae, arguments["generator"])
         return own, scheduler, arguments
+
+
+def _tile(pipeline: Any) -> None:
+    """Let the VAE decode and encode in tiles what is larger than the pictures it was trained with."""
+    vae: Any = getattr(pipeline, "vae", None)
+    if not hasattr(vae, "enable_tiling"):
+        raise ValueError(f"{type(pipeline).__name__} has no VAE that works in tiles: remove vae_tiling from the card")
+    vae.enable_tiling()
 
 
 def _files(source: Source) -> tuple[Path, dict[str, str]]:

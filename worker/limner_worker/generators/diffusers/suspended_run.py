@@ -75,6 +75,7 @@ class SuspendedRun:
         scheduler: Any,
         arguments: dict[str, Any],
         shared: SharedModules,
+        adapters: UsedAdapters,
         *,
         pausing: bool,
     ) -> None:
@@ -94,8 +95,7 @@ class SuspendedRun:
         self.joining = Joining()
         self._digests = Digests()
         self._controlled = False
-        self.adapters = UsedAdapters.of(task.spec)
-        """The adapters that the calls need."""
+        self.adapters = adapters  # that the calls need
         self._pipe: Any = pipeline
         self._scheduler, self._scheduler_steps = scheduler, 0
         self._uses_flow_matching = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)

@@ -39,7 +39,7 @@ def check_files(folder: Path) -> None:
                 f"{', '.join(pickled)}: pickled weights, which can run any code when they are read. {ADVICE}"
             )
         for file in safe:
-            _check_weights(file, file.relative_to(folder).as_posix())
+            check_weights(file, file.relative_to(folder).as_posix())
         for file in files:
             if file.name in CONFIGS:
                 _check_config(file, file.relative_to(folder).as_posix())
@@ -69,8 +69,8 @@ def _counts(config: Any) -> Iterator[tuple[str, int]]:
         yield from _counts(value)
 
 
-def _check_weights(file: Path, name: str) -> None:
-    """Read the header, which says how long the file must be."""
+def check_weights(file: Path, name: str) -> None:
+    """Read a file's header, which says how long it must be. Raises DamagedWeights."""
     try:
         with safe_open(file, "pt"):
             pass

@@ -1,0 +1,166 @@
+"""LoRA adapters of a folder: files that are loaded when a request names them, while the worker runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import diffusers
+import numpy as np
+import peft
+import pytest
+import torch
+from tests.engine import odd_pipelines, pipelines
+from tests.engine.pipeline_jobs import job_of, run
+
+from limner_shared.domain.cards import ModelCard
+from limner_shared.errors import CardError, RequestUnsupported
+from limner_shared.settings import Settings
+from limner_worker.engine.job_run import JobRun
+from limner_worker.generators.base import sha256
+from limner_worker.generators.diffusers import loaded_adapters
+from limner_worker.generators.registry import load
+from limner_worker.stages.deduplication import deduplication_keys
+from limner_worker.stages.picture_files import receipt_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:Already found a `peft_config`")  # of peft in the pipeline alone
+d: Any = diffusers
+
+
+def save_adapter(card: ModelCard, name: str, seed: int) -> Path:
+    """Save a random adapter of the card's denoiser in its folder, as an operator adds one."""
+    pipe: Any = d.DiffusionPipeline.from_pretrained(str(card.source.folder))
+    cast("Any", torch).manual_seed(seed)
+    pipe.unet.add_adapter(
+        peft.LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=["to_q", "to_v", "to_out.0"])
+    )
+    layers = d.utils.convert_state_dict_to_diffusers(cast("Any", peft).get_peft_model_state_dict(pipe.unet))
+    assert card.adapter_folder is not None
+    pipe.save_lora_weights(
+        card.adapter_folder, unet_lora_layers=layers, weight_name=f"{name}.new", safe_serialization=True
+    )
+    return (card.adapter_folder / f"{name}.new").replace(card.adapter_folder / f"{name}.safetensors")
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> ModelCard:
+    base = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
+    (tmp_path / "loras").mkdir()
+    return odd_pipelines.card(base.source.folder or tmp_path, adapter_folder=tmp_path / "loras")
+
+
+def jobs_of(card: ModelCard, *wanted: dict[str, float]) -> list[JobRun]:
+    """A job for each set of adapters, by name and weight, all with one prompt and seed."""
+    return [
+        job_of(card, str(number), {
+            "prompt": "a cat", "seed": 1, "steps": 3,
+            "adapters": [{"name": name, "weight": weight} for name, weight in adapters.items()],
+        })
+        for number, adapters in enumerate(wanted)
+    ]  # fmt: skip
+
+
+def drawn(jobs: Sequence[JobRun]) -> list[np.ndarray]:
+    return [np.asarray(job.rows[0].picture, dtype=int) for job in jobs]
+
+
+def alone(card: ModelCard, adapters: dict[str, float]) -> np.ndarray:
+    """What diffusers draws with these files of the folder."""
+    pipe: Any = d.DiffusionPipeline.from_pretrained(str(card.source.folder))
+    for name in adapters:
+        pipe.load_lora_weights(str(card.adapter_folder), weight_name=f"{name}.safetensors", adapter_name=name)
+    if adapters:
+        pipe.set_adapters(list(adapters), list(adapters.values()))
+    return 255 * pipe(
+        "a cat", num_inference_steps=3, guidance_scale=7.5, width=32, height=32, output_type="np",
+        generator=torch.Generator().manual_seed(1),
+    ).images[0]  # fmt: skip
+
+
+def test_a_file_that_is_added_while_the_worker_runs_is_used_as_by_the_pipeline_itself(card: ModelCard):
+    generator: Any = load(card, Settings(device="cpu"))
+    [before] = jobs_of(card, {})
+    assert run(generator, [before]) == {}
+    ink, oil = save_adapter(card, "ink", 1), save_adapter(card, "oil (v2)", 2)
+    wanted: list[dict[str, float]] = [{}, {"ink": 0.8}, {"oil (v2)": 1.0}, {"ink": 0.5, "oil (v2)": -0.5}, {"ink": 0.8}]
+    jobs = jobs_of(card, *wanted)
+    assert run(generator, jobs) == {}
+    found = drawn(jobs)
+    assert np.array_equal(found[0], drawn([before])[0]), "the bytes without adapters changed"
+    for picture, adapters in zip(found, wanted, strict=True):
+        assert np.abs(picture - alone(card, adapters)).max() <= 1, adapters
+    assert np.abs(found[1] - found[0]).max() > 3
+    assert np.abs(found[2] - found[1]).max() > 3
+    assert receipt_of(jobs[3].rows[0])["adapter_files"] == {"ink": sha256(ink), "oil (v2)": sha256(oil)}
+    assert "adapter_files" not in receipt_of(jobs[0].rows[0])
+
+
+def test_a_file_that_is_replaced_is_another_adapter(card: ModelCard):
+    generator: Any = load(card, Settings(device="cpu"))
+    os.utime(save_adapter(card, "ink", 1), (1, 1))
+    [first] = jobs_of(card, {"ink": 1.0})
+    assert run(generator, [first]) == {}
+    save_adapter(card, "ink", 2)
+    [second] = jobs_of(card, {"ink": 1.0})
+    assert run(generator, [second]) == {}
+    assert np.abs(drawn([second])[0] - alone(card, {"ink": 1.0})).max() <= 1
+    assert np.abs(drawn([second])[0] - drawn([first])[0]).max() > 3
+
+
+def test_idle_adapters_are_unloaded_and_those_in_work_are_not(card: ModelCard, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loaded_adapters, "MOST_LOADED", 1)
+    generator: Any = load(card, Settings(device="cpu"))
+    for seed, name in enumerate(("a", "b", "c")):
+        save_adapter(card, name, seed)
+    together = jobs_of(card, {"a": 1.0}, {"b": 1.0}, {"c": 1.0}, {})
+    states = generator.start([job.rows[0].task for job in together])
+    assert len(generator.pipeline.get_list_adapters()["unet"]) == 3
+    for state in states:
+        state.close()
+    del states, state
+    one_by_one = jobs_of(card, {"a": 1.0}, {"b": 1.0}, {"c": 1.0}, {"a": 1.0}, {})
+    for job in one_by_one:
+        assert run(generator, [job]) == {}
+        assert len(generator.pipeline.get_list_adapters()["unet"]) == 1
+    first, _, _, again, plain = drawn(one_by_one)
+    assert np.array_equal(first, again)
+    assert np.abs(plain - alone(card, {})).max() <= 1
+
+
+def test_a_file_that_cannot_be_used_fails_its_job_only_and_says_why(card: ModelCard, tmp_path: Path):
+    generator: Any = load(card, Settings(device="cpu"))
+    folder = card.adapter_folder
+    assert folder is not None
+    whole = save_adapter(card, "good", 1)
+    (folder / "cut.safetensors").write_bytes(whole.read_bytes()[:-9])
+    (folder / "pickle.bin").write_bytes(b"\x80\x04.")
+    other = odd_pipelines.saved(pipelines.stable_diffusion_xl, tmp_path)
+    save_adapter(other.model_copy(update={"adapter_folder": folder}), "other", 3)
+    wanted = [{"other": 1.0}, {"cut": 1.0}, {"gone": 1.0}, {"pickle": 1.0}, {"../good": 1.0}, {}, {"good": 1.0}]
+    jobs = jobs_of(card, *wanted)
+    errors = run(generator, jobs)
+    assert {type(error) for error in errors.values()} == {RequestUnsupported}
+    said = [errors[str(number)].message for number in range(5)]
+    assert "adapters: the adapter other does not fit this StableDiffusionPipeline" in said[0]
+    assert "cut.safetensors is damaged or was cut off" in said[1]
+    assert all("is not in the folder of adapters; there: cut, good, other" in each for each in said[2:])
+    assert not any(str(tmp_path) in each for each in said), "it shows a path of the machine"
+    for job, adapters in zip(jobs[5:], wanted[5:], strict=True):
+        assert np.abs(drawn([job])[0] - alone(card, adapters)).max() <= 1
+
+
+def test_a_pipeline_without_adapters_is_refused_with_the_folder(tmp_path: Path):
+    base = odd_pipelines.saved(odd_pipelines.kandinsky_22, tmp_path)
+    with pytest.raises(CardError, match="KandinskyV22CombinedPipeline takes no adapters: remove adapter_folder"):
+        load(base.model_copy(update={"adapter_folder": tmp_path}), Settings(device="cpu"))
+
+
+def test_pictures_with_an_adapter_of_a_folder_are_not_shared(card: ModelCard):
+    """Its file may be another one by the time that an equal request comes."""
+    [job] = jobs_of(card, {"ink": 1.0})
+    claim = replace(job.claim, shares=True)
+    assert deduplication_keys(claim, {"model": "odd"}) == ()
+    assert deduplication_keys(claim, {"model": "odd", "adapters": {"ink": "ab"}})
