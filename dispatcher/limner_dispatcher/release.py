@@ -82,12 +82,15 @@ class Releaser:
         Raises NotLeading, and the errors of an unavailable database or Redis.
         """
         pauses = [self._settings.dispatch_seconds]
+        with self._leadership.write() as session:
+            queued = release_queries.queued_models(session, list(self._models))
 
         def release(model: str) -> None:
             pauses.append(self._release(model, self._models[model]))
 
-        self._runner.each("release", self._models, release)
-        self._runner.each("move up", self._models, lambda model: self._move_up(model, self._models[model]))
+        # Without queued jobs there is nothing to release, to recall or to move up.
+        self._runner.each("release", queued, release)
+        self._runner.each("move up", queued, lambda model: self._move_up(model, self._models[model]))
         return min(pauses)
 
     def _state(self, card: ModelCard) -> ModelState:

@@ -43,6 +43,16 @@ def test_a_dead_letter_can_be_retried_once_as_a_new_job(client: ApiClient, app: 
     assert rows(app, Job) == 3
 
 
+def test_a_retry_has_as_much_time_as_the_dead_letter_had(client: ApiClient, database: Database, dead_letter: str):
+    with database.write() as session:
+        late = {"created_at": 1000.0, "deadline_at": 1600.0}
+        session.execute(update(Job).where(Job.id == dead_letter).values(late))
+    [again] = client.post("/api/v1/jobs/retry", json={}).json["jobs"]
+    with database.read() as session:
+        job = session.get_one(Job, again)
+        assert job.deadline_at == pytest.approx(job.created_at + 600)
+
+
 @pytest.mark.parametrize("what", ["its spec", "its prompt", "its picture"])
 def test_a_dead_letter_that_is_not_whole_is_left_out_and_those_behind_it_are_retried(
     client: ApiClient, database: Database, dead_letter: str, what: str, monkeypatch: pytest.MonkeyPatch

@@ -179,6 +179,10 @@ def test_a_responses_pictures_are_judged_by_the_model_that_it_names(app: App, bo
     tool = TOOL | {"reference_images": [SMALL]}
     refused = respond(app.test_client(), TALL, tools=[tool])
     assert refused.json["error"]["param"] == "tools[0].reference_images"
+    large = data_url(Image.effect_noise((60, 60), 100).convert("RGB"))
+    answer = respond(app.test_client(), tools=[TOOL | {"reference_images": [large]}])
+    assert answer.json["tools"] == [TOOL], "the answer does not repeat pictures"
+    assert len(newest_of(app, answer)["reference_images"]) == 1
     kept = newest_of(both, respond(both.test_client(), TALL, tools=[tool]))
     assert ("image" in kept, len(kept["reference_images"])) == (True, 1)
 

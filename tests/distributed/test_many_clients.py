@@ -37,7 +37,9 @@ def limited_url(database_url: str) -> Iterator[str]:
 @pytest.mark.timeout(600)
 def test_ten_thousand_jobs_of_fifty_clients_end_once_each(null_service: Service):
     null_service.change_settings({"port": free_port(), "web_workers": 1})
-    null_service.start("dispatcher"), null_service.start_web(), null_service.start_workers()
+    null_service.start("dispatcher")
+    null_service.start_web()
+    null_service.start_workers()
     ids, refused = submit_at_once(null_service, clients=50, jobs_of_each=200)
     assert len(ids) == 10_000
     assert_all_correct(null_service, ids, 200)

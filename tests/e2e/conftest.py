@@ -24,14 +24,16 @@ GIVEN = ",".join(str(Path(__file__).parent / name) for name in ("tracer.toml", "
 
 @pytest.fixture(scope="package")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a service as `limner up` starts it, without keys; some of its models take pictures.
+    """The address of a service as `limner up` starts it, without keys; some of its models take pictures, and clients
+    may receive its webhooks on loopback.
 
     It also serves the example's card, and `sdxl`, which OpenAI's guide names.
     """
     port = free_port()
     models, aliases = f"{CARDS},{EXAMPLE_CARDS},{GIVEN}", ",".join([*OPENAI_NAMES, "sdxl=canvas"])
     data = tmp_path_factory.mktemp("doors") / "data"
-    with limner_up(data, port, LIMNER_MODELS=models, LIMNER_MODEL_ALIASES=aliases):
+    settings = {"LIMNER_MODELS": models, "LIMNER_MODEL_ALIASES": aliases}
+    with limner_up(data, port, **settings, LIMNER_WEBHOOK_INTERNAL_TARGETS="127.0.0.1"):
         yield f"http://127.0.0.1:{port}"
 
 

@@ -18,8 +18,10 @@ from tests.e2e.accessibility import violations
 from tests.e2e.running import chromium, limner_up
 from tests.e2e.states import MODES, PHONE, STATES, State, fill, loaded, new_context, open_state
 
-MODELS: Final = {"LIMNER_MODELS": str(Path(__file__).parents[1] / "models")}
-"""One of them takes pictures and masks."""
+HERE: Final = Path(__file__).parent
+CARDS: Final = (HERE.parent / "models", HERE / "tracer.toml", HERE / "likeness.toml")
+MODELS: Final = {"LIMNER_MODELS": ",".join(map(str, CARDS))}
+"""One of them takes pictures and masks, one a control picture, and one references."""
 
 
 def shoot(context: BrowserContext, port: int, state: State, file: Path) -> list[str]:

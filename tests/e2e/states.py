@@ -120,6 +120,13 @@ def _start(page: Page) -> None:
     expect(page.get_by_role("img", name="The picture to start from")).to_be_visible()
 
 
+def _references(page: Page) -> None:
+    page.evaluate("document.querySelector('.settings').open = true")
+    page.get_by_role("combobox", name="Model", exact=True).select_option("likeness")
+    page.locator(".references input[type=file]").set_input_files([photo(), photo()])
+    expect(page.get_by_role("img", name="Reference picture")).to_have_count(2)
+
+
 def _mask(page: Page) -> None:
     _start(page)
     page.get_by_role("button", name="Paint a mask").click()
@@ -194,6 +201,18 @@ def _selected(page: Page) -> None:
         page.locator(f".cell[data-index='{index}'] input").check(force=True)
 
 
+def _boards(page: Page) -> None:
+    loaded(page)
+    jobs: Any = page.request.get(page.url.replace("/gallery", "/api/v1/jobs?status=succeeded&limit=8")).json()["items"]
+    for at, job in enumerate(jobs):
+        page.request.put(
+            page.url.replace("/gallery", f"/api/v1/jobs/{job['id']}/tags/{('Animals', 'Small things')[at % 2]}")
+        )
+    page.reload()
+    expect(page.locator("#boards img")).to_have_count(2)
+    loaded(page)
+
+
 def _offline(page: Page) -> None:
     loaded(page)
     page.context.set_offline(True)
@@ -204,6 +223,15 @@ def _said(page: Page) -> None:
     page.get_by_label("Message").fill("two pictures of a red car, please")
     page.keyboard.press("Enter")
     page.locator(".reply.succeeded .choice").last.click(timeout=60_000)
+    eventually(lambda: page.evaluate(SHOWN), 30)
+
+
+def _followed(page: Page) -> None:
+    page.get_by_role("combobox", name="Model").select_option("tracer")
+    page.locator(".attach-control input").set_input_files(photo())
+    page.get_by_label("Message").fill("a lake at dawn")
+    page.keyboard.press("Enter")
+    expect(page.locator(".reply.succeeded .pictures img")).to_be_visible(timeout=60_000)
     eventually(lambda: page.evaluate(SHOWN), 30)
 
 
@@ -264,6 +292,7 @@ def _names(page: Page) -> None:
     page.get_by_text("All names that it knows").first.click()
     expect(page.locator(".names[open] .chip").first).to_be_visible()
     page.mouse.wheel(0, -9999)
+    eventually(lambda: page.evaluate("scrollY") == 0)
 
 
 def _contrast(page: Page) -> None:
@@ -276,6 +305,7 @@ STATES: Final = (
     State("studio-understood", "/", _understood),
     State("studio-start", "/", _masked),
     State("studio-mask", "/", _mask),
+    State("studio-references", "/", _references),
     State("studio-problem", "/", _problem),
     State("studio-progress", "/", _progress),
     State("studio-menu", "/", _menu),
@@ -291,9 +321,11 @@ STATES: Final = (
     State("viewer-slider", "/", _slider),
     State("gallery", "/gallery", loaded),
     State("gallery-selected", "/gallery", _selected),
+    State("gallery-boards", "/gallery", _boards),
     State("gallery-empty", "/gallery?bulk=bulk_0123456789"),
     State("conversation", "/conversation"),
     State("conversation-reply", "/conversation", _said),
+    State("conversation-control", "/conversation", _followed),
     State("bulk", "/bulk", _checked),
     State("queue", "/queue", _busy),
     State("queue-idle", "/queue", _idle),

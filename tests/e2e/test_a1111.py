@@ -84,6 +84,21 @@ def test_the_clients_own_defaults_draw_a_picture(api: Any):
     ]
 
 
+def test_a_unit_of_an_ip_adapter_gives_a_reference_picture(api: Any):
+    unit = cast("Any", webuiapi).ControlNetUnit
+    small: dict[str, Any] = {"width": 64, "height": 64, "steps": 2, "cfg_scale": 3.0, "sampler_name": "Automatic"}
+    small["override_settings"] = {"sd_model_checkpoint": "collage"}
+    picture = Image.new("RGB", (20, 10), "red")
+    given = unit(image=picture, module="ip-adapter_clip_sdxl", model="ip-adapter_xl [4209e9f7]", weight=0.5)
+    drawn = api.txt2img(prompt="a boat", controlnet_units=[given], **small)
+    assert drawn.image.size == (64, 64)
+    assert ["ip-adapter_xl" in told for told in drawn.info["warnings"]] == [True]
+    with pytest.raises(RuntimeError, match=r"args\[0\].weight: 2 is not allowed"):
+        api.txt2img(
+            prompt="a boat", controlnet_units=[unit(image=picture, module="ip-adapter-auto", weight=2)], **small
+        )
+
+
 def test_files_contain_the_parameters_once_the_tenant_wants_that(api: Any):
     assert api.png_info(api.txt2img(prompt="a fox", **SMALL).image).info == ""
     api.set_options({"enable_pnginfo": True})

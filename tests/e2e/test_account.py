@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from limner_client.local.embedded_valkey import free_port
-from limner_shared.db.accounts import keys
+from limner_shared.db.accounts import keys, tenants
 from limner_shared.db.engine import Database
 from tests.e2e.accessibility import in_all_modes
 from tests.e2e.keyboard import enter, press
@@ -39,6 +39,7 @@ def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, s
             key = keys.create(session, "ours", "laptop", scopes=["admin"])
             keys.create(session, "ours", "old one")
             spare = keys.create(session, "ours", "spare", scopes=["admin"])
+            tenants.change_tenant(session, "ours", {"cost_per_day": 100_000})
         database.dispose()
         yield port, key, spare
 
@@ -67,6 +68,21 @@ def test_a_person_signs_in_draws_revokes_a_key_and_signs_out(
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_the_account_says_what_a_days_cost_units_are_worth(
+    protected: tuple[int, str, str], open_page: Callable[..., Page]
+):
+    port, key, _ = protected
+    page = open_page("/account", port=port)
+    sign_in(page, key)
+    usage = page.get_by_role("region", name="Usage")
+    price = usage.get_by_text("One picture of Limner Flow with the default settings costs 128 cost units.")
+    spent = usage.get_by_role("progressbar", name="Cost units a day")
+    expect(price).to_be_visible()
+    rest = 100_000 - int(spent.evaluate("bar => bar.value"))
+    expect(price).to_contain_text(f"There is room for {rest // 128} more today.")
+    expect(usage.get_by_role("img", name="Jobs of the last 7 days")).to_be_visible()
 
 
 def sign_in(page: Page, key: str, *, scripted: bool = True) -> None:

@@ -14,6 +14,15 @@ from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.long
 
+NOTE_SCROLLING = """() => {
+    const own = Element.prototype.scrollIntoView;
+    window.scrolled = [];
+    Element.prototype.scrollIntoView = function (options) {
+        window.scrolled.push(options.behavior);
+        own.call(this, options);
+    };
+}"""
+
 
 def sent_by(page: Page, act: Callable[[], None]) -> Any:
     """The request of a job that is sent when something is done."""
@@ -62,6 +71,40 @@ def test_a_control_picture_is_sent_with_how_strictly_it_is_followed(
     again: Any = repeated.value.post_data_json
     assert (again["control_image"], again["control_scale"]) == (made, 1.2)
     expect(lakes).to_have_count(2)
+
+
+def test_a_conversation_follows_a_control_picture_that_is_brought_and_goes_on_with_it(
+    open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    Image.new("RGB", (320, 160), "navy").save(tmp_path / "edges.png")
+    page = open_page("/conversation")
+    page.get_by_role("combobox", name="Model").select_option("tracer")
+    page.get_by_label("Control picture", exact=True).set_input_files(tmp_path / "edges.png")
+    composed = page.locator("#compose").get_by_role("img", name="The picture to follow")
+    expect(composed).to_be_visible()
+    page.get_by_label("Control", exact=True).fill("1.2")
+    page.evaluate(NOTE_SCROLLING)
+    page.get_by_label("Message").fill("a lake at dawn")
+    page.get_by_label("Message").press("Enter")
+    expect(page.locator(".reply.succeeded")).to_have_count(1)
+    expect(page.locator("#turns").get_by_role("img", name="The picture to follow")).to_be_visible()
+    shown = page.locator(".reply .pictures img").bounding_box()
+    assert shown is not None
+    assert abs(shown["width"] / shown["height"] - 2) < 0.1  # whole, in its own shape
+    assert set(page.evaluate("window.scrolled")) == {"instant"}  # this reader wants no motion
+    page.reload()
+    expect(composed).to_be_visible()
+    expect(page.get_by_label("Control", exact=True)).to_have_value("1.2")
+    expect(page.get_by_role("button", name="Remove the control picture")).to_be_hidden()
+    page.get_by_label("Message").fill("at night")
+    with page.expect_response(lambda answer: answer.url.endswith("/messages")) as answer:
+        page.get_by_label("Message").press("Enter")
+    sent: Any = answer.value.request.post_data_json
+    assert (sent["control_scale"], "control_image" in sent) == (1.2, False)
+    job = answer.value.json()["job"]
+    assert (bool(job["control_image"]), job["control_scale"]) == (True, 1.2)
+    expect(page.locator(".reply.succeeded")).to_have_count(2)
+    expect(page.locator("#turns").get_by_role("img", name="The picture to follow")).to_have_count(1)
 
 
 def test_reference_pictures_are_given_and_removed_and_carried_by_again_and_remix(

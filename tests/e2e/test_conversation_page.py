@@ -81,14 +81,14 @@ def test_a_conversation_starts_from_a_picture_that_is_brought_kept_and_given_up(
     page.get_by_label("Message").fill("a boat")
     page.keyboard.press("Enter")
     last = page.locator(".turn").last
-    brought = last.locator(".brought")
+    brought = last.locator(".brought[data-field=image]")
     eventually(lambda: brought.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [64, 32])
     page.get_by_label("Message").fill("a bluer boat")
     page.keyboard.press("Enter")
     expect(page.locator(".reply.succeeded")).to_have_count(2, timeout=60_000)
     page.reload()
     expect(last.get_by_role("button", name="Start picture 50%")).to_be_visible()
-    expect(last.locator(".brought")).to_be_hidden()  # the message before brought it
+    expect(last.locator(".brought[data-field=image]")).to_be_hidden()  # the message before brought it
     page.get_by_role("button", name="Start without a picture").click()
     page.get_by_label("Message").fill("a plane")
     page.keyboard.press("Enter")

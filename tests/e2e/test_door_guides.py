@@ -27,8 +27,9 @@ from tests.e2e.running import apart
 from tests.e2e.test_mcp import COMMAND, answers
 from tests.processes import eventually
 
-BLOCK: Final = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
-DOORS: Final = ("openai", "replicate", "hugging-face", "a1111", "mcp", "webhooks", "clients")
+BLOCK: Final = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+NATIVE: Final = ("python", "library", "bulk", "conversation")
+DOORS: Final = ("openai", "replicate", "hugging-face", "a1111", "mcp", "webhooks", "clients", *NATIVE)
 RUN_HERE: Final = {
     ("openai", "bash"),
     ("openai", "json"),
@@ -50,9 +51,13 @@ RUN_ELSEWHERE: Final = {
     ("webhooks", "bash"): "../distributed/test_guide_commands.py",
     ("clients", "python"): "test_python_clients.py",
     ("clients", "js"): "test_node_clients.py",
+    ("python", "python"): "test_python_guide.py",
+    **{("library", language): "test_library_guide.py" for language in ("bash", "python")},
+    **{("bulk", language): "test_native_guides.py" for language in ("bash", "json")},
+    **{("conversation", language): "test_native_guides.py" for language in ("bash", "json", "python")},
 }
-NOT_RUN: Final = {("mcp", "nginx")}
-"""A proxy's setting, for which no proxy is installed here."""
+NOT_RUN: Final = {("mcp", "nginx"), ("conversation", "text")}
+"""A proxy's setting, for which no proxy is installed here, and what an example prints."""
 
 
 def blocks(guide: str, language: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from collections.abc import Sequence
 from typing import Final
 
 import pytest
@@ -29,6 +30,16 @@ def drawn(door: str, text: str, **request: int) -> str:
     return text.replace(JOB, job.id).replace(IMAGE, image.id).replace("http://127.0.0.1:8700", door)
 
 
+def first_event(words: Sequence[str]) -> bytes:
+    """The first line of data that a stream sends."""
+    with subprocess.Popen(["curl", "--silent", *words], stdout=subprocess.PIPE) as streaming:
+        assert streaming.stdout is not None
+        try:
+            return next(line for line in streaming.stdout if line.startswith(b"data: "))
+        finally:
+            streaming.terminate()
+
+
 @pytest.mark.long
 def test_every_command_of_the_guide_works(door: str):
     kept = drawn(door, "\n".join(commands("library"))).splitlines()
@@ -41,6 +52,9 @@ def test_every_command_of_the_guide_works(door: str):
             assert entered.exit_code == 0, f"{line}\n{entered.output}"
         else:
             assert program == "curl"
+            if "-N" in words:  # a stream, which ends with its client
+                assert b"data: {" in first_event(words)
+                continue
             done = subprocess.run(["curl", "--fail-with-body", "--silent", *words], capture_output=True, check=False)
             assert done.returncode == 0, f"{line}\n{done.stdout.decode()}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import json
 import os
 import subprocess
 import sys
@@ -109,6 +110,22 @@ def test_an_agent_edits_the_picture_of_an_earlier_answer_with_a_model_that_can(h
     refused = call(url, "edit_image", prompt="y", model="null", image=picture, mask=picture)
     assert refused.is_error
     assert "inpainting with null is not allowed here" in refused.content[0].text
+
+
+def test_an_agent_gives_reference_pictures_to_a_model_that_takes_them(http_origin: str, door: str):
+    first = call(f"{http_origin}/mcp", "generate_image", prompt="a red apple", model="collage", n=2)
+    pictures = [picture["id"] for picture in first.structured_content["pictures"]]
+    for references in (pictures, json.dumps(pictures), pictures[0]):
+        given = {"model": "collage", "reference_images": references, "reference_scale": 0.5}
+        drawn = call(f"{http_origin}/mcp", "generate_image", prompt="a boat", **given)
+        job = httpx.get(f"{door}/api/v1/jobs/{drawn.structured_content['job_id']}").json()
+        assert (len(job["reference_images"]), job["reference_scale"]) == (1 if references == pictures[0] else 2, 0.5)
+    listed = call(f"{http_origin}/mcp", "list_models").structured_content["models"]
+    assert {model["name"]: model["most_references"] for model in listed}["collage"] == 2
+    refused = call(f"{http_origin}/mcp", "generate_image", prompt="a boat", model="null", reference_images=pictures)
+    assert "invalid_request: reference_images" in refused.content[0].text
+    refused = call(f"{http_origin}/mcp", "edit_image", prompt="a boat", image=pictures[0], reference_images=pictures)
+    assert "the task image-to-image without a control picture and takes reference pictures" in refused.content[0].text
 
 
 def test_a_call_that_does_not_wait_names_the_job_that_another_call_waits_for(http_origin: str, door: str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 
 from tests.e2e.client_programs import CLIENTS, examples, install_packages, jobs_of, run_example, run_program
@@ -35,7 +36,10 @@ def test_the_openai_client_for_node_makes_its_calls_and_gets_its_own_errors(pack
     found = run(packages, "openai.mjs", door)
     assert found["generate"] == {"kind": "webp", "seeds": [5, 6], "size": "64x32"}
     assert found["stream"] == ["image_generation.partial_image", "image_generation.completed"]
-    assert found["edit"] == "png"
+    assert (found["edit"], found["editStream"]) == ("png", ["image_edit.completed"])
+    assert (found["variation"], found["flagged"]) == ("a ship", [False])
+    for name in ("referred", "looked"):
+        assert len(httpx.get(f"{door}/api/v1/jobs/{found[name]}").json()["reference_images"]) == 2, name
     assert (found["files"]["same"], found["files"]["deleted"]) == (True, True)
     assert {"canvas", "gpt-image-1"} <= set(found["models"])
     assert (found["response"]["status"], found["response"]["output"]) == ("completed", [CALL, "message"])
@@ -43,9 +47,12 @@ def test_the_openai_client_for_node_makes_its_calls_and_gets_its_own_errors(pack
     assert found["later"]
     assert (found["responseStream"][0], found["responseStream"][-1]) == ("response.created", "response.completed")
     assert "response.image_generation_call.completed" in found["responseStream"]
+    assert (found["behind"][-1], "response.created" in found["behind"]) == ("response.completed", False)
     assert found["helper"] == [CALL, "message"]
     assert "![" in found["chat"]
     assert "![" in found["chatStream"]
+    told = {"event": ["batch.completed", True], "status": "completed", "picture": "png", "listed": True}
+    assert (found["batch"], found["forged"]) == (told, "InvalidWebhookSignatureError")
     assert found["errors"] == [
         ["UnprocessableEntityError", 422, "invalid_request", "size"],
         ["NotFoundError", 404, "model_not_found", "model"],
@@ -69,6 +76,8 @@ def test_the_replicate_client_for_node_makes_its_calls_and_gets_its_own_errors(p
     assert found["file"]["type"] == "image/png"
     assert (found["file"]["metadata"], found["file"]["used"]) == ({"page": 3}, "succeeded")
     assert found["deleted"]
+    assert found["webhook"] == {"same": True, "valid": True, "changed": False}
+    assert len(httpx.get(f"{door}/api/v1/jobs/{found['referred']}").json()["reference_images"]) == 2
     assert (found["account"], found["hardware"], found["trainings"]) == ("organization", ["self-hosted"], 0)
     assert (found["searched"], found["collection"], found["deployments"]) == (["canvas"], ["canvas"], True)
     assert "text-to-image" in found["collections"]

@@ -29,6 +29,8 @@ def test_litellm(door: str) -> None:
     assert "![" in found["stream"]
     assert found["response"] == [CALL, "message"]
     assert (found["events"][0], found["events"][-1]) == ("response.created", "response.completed")
+    assert (found["later"], found["referred"], found["flagged"]) == ("PNG", "PNG", [False])
+    assert found["batch"] == ["completed", 200]
     assert found["errors"] == [["BadRequestError", 422], ["NotFoundError", 404]]
     assert (found["retried"], jobs_of(door, "again in litellm")) == (1, 1)
 
@@ -38,7 +40,7 @@ def test_langchain(door: str) -> None:
     assert httpx.get(found["url"]).content[1:4] == b"PNG"
     assert "![" in found["chat"]
     assert "![" in found["stream"]
-    for name in ("blocks", "later", "edit", "retried"):
+    for name in ("blocks", "later", "edit", "referred", "retried"):
         assert found[name] == [CALL, "text"], name
     assert (found["streamed"], found["picture"]) == ([CALL, "text"], "PNG")
     assert "apple" in found["text"]

@@ -41,6 +41,18 @@ def test_the_cost_and_the_time_are_said_before_a_picture_is_drawn(open_page: Ope
         expect(estimate).to_have_text(f"Ready in about 3 minutes · {words} cost units")
 
 
+def test_the_time_is_said_once_there_is_a_worker(open_page: OpenPage):
+    page = open_page(clock=True)
+    reply: dict[str, Any] = {"cost": 128, "cost_left": None, "paused": None, "workers": 0, "eta": None}
+    page.route("**/api/v1/estimate?*", lambda route: route.fulfill(json=reply))
+    page.get_by_label("Steps", exact=True).fill("9")
+    page.clock.run_for(1000)
+    expect(page.locator("#estimate")).to_have_text("No worker serves this model now")
+    reply |= {"workers": 1, "eta": {"median_seconds": 20}}
+    page.clock.run_for(10_000)
+    expect(page.locator("#estimate")).to_have_text("Ready in about 20 seconds")
+
+
 def test_the_form_stays_in_its_place_when_its_scripts_begin(service: int, browser: Browser):
     held: list[Route] = []
 

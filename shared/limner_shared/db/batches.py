@@ -145,19 +145,15 @@ def close(session: Session, row: Batch, outcome: BatchState) -> bool:
 
 def claim(session: Session, state: BatchState, seconds: float) -> Batch | None:
     """Take a batch that is validating, or that is finalizing and whose jobs have ended, for `seconds`: the oldest of a
-    random tenant, so that one with many batches does not hold up the others.
-
-    None if there is none, or if another process took this one just now.
+    random tenant, so that one with many does not hold up the others. None if there is none, or another process took it.
     """
     free = or_(Batch.lease_until.is_(None), Batch.lease_until < now())
     is_due = (text(f"batches.{OPEN}"), Batch.state == state, free)
     oldest = select(func.min(Batch.id)).where(*is_due).group_by(Batch.tenant_id).order_by(func.random()).limit(1)
     if state is BatchState.FINALIZING:
         oldest = oldest.outerjoin(Bulk, Bulk.id == Batch.bulk_id).where(_jobs_ended())
-    batch_id = session.scalar(oldest)
-    if batch_id is not None:
-        taking = select(Batch.id).where(Batch.id == batch_id, *is_due)
-        batch_id = session.scalar(taking.with_for_update(skip_locked=True))
+    taking = select(Batch.id).where(Batch.id == session.scalar(oldest), *is_due)
+    batch_id = session.scalar(taking.with_for_update(skip_locked=True))
     if batch_id is None:
         return None
     values = {"attempt": Batch.attempt + 1, "lease_until": now() + seconds}

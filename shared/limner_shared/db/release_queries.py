@@ -9,7 +9,20 @@ from dataclasses import dataclass
 from random import sample
 from typing import Final
 
-from sqlalchemy import ColumnElement, ScalarSelect, Subquery, case, false, func, literal, select, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    Subquery,
+    case,
+    exists,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.orm import Session, aliased
 
 from limner_shared.db import pause_queries
@@ -79,6 +92,13 @@ def waiting_tenants(session: Session, model: str, rank: int, limit: int | None =
     following = waiting.where(Job.tenant_id > tenants.c.tenant).order_by(*QUEUE_ORDER).limit(1).scalar_subquery()
     tenants = tenants.union_all(select(following).where(tenants.c.tenant.is_not(None)))
     return list(session.scalars(select(tenants.c.tenant).where(tenants.c.tenant.is_not(None)).limit(limit)))
+
+
+def queued_models(session: Session, models: Sequence[str]) -> list[str]:
+    """Those of these models that have queued jobs, released or not; two index probes each."""
+    queued = [select(Job.id).where(Job.model == model) for model in models]
+    found = [or_(exists(jobs.where(text(WAITING))), exists(jobs.where(text(RELEASED)))) for jobs in queued]
+    return [model for model, has_jobs in zip(models, session.execute(select(*found)).one(), strict=True) if has_jobs]
 
 
 def waiting_queues(

@@ -97,6 +97,21 @@ class Reference(BaseModel):
     scale: Range = Field(default=Range(min=0, max=1, default=0.6), description="Limits of `reference_scale`.")
 
 
+NOT_REFINED: Final = frozenset(("adapters", "control", "device_map", "offload", "prompt_weights", "reference", "tasks"))
+"""Fields of a card, with other values than their defaults, that cannot be combined with a refiner."""
+
+
+class Refiner(BaseModel):
+    """The second model of SDXL, which draws the last steps of each picture."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Source
+    switch_at: float = Field(
+        default=0.8, gt=0, lt=1, allow_inf_nan=False, description="At which part of the schedule it takes over."
+    )
+
+
 class QualitySteps(BaseModel):
     """The steps of each quality; by default half of the card's default steps, the default, and twice as many."""
 

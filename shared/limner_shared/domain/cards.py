@@ -8,7 +8,18 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from limner_shared.domain import request_limits
-from limner_shared.domain.card_fields import BatchSize, Control, QualitySteps, Range, Reference, Side, Source, StepRange
+from limner_shared.domain.card_fields import (
+    NOT_REFINED,
+    BatchSize,
+    Control,
+    QualitySteps,
+    Range,
+    Reference,
+    Refiner,
+    Side,
+    Source,
+    StepRange,
+)
 from limner_shared.domain.conditions import Conditions, beyond, cut
 from limner_shared.domain.inputs import Task
 from limner_shared.domain.jobs import MAX_SEED, JobRequest, JobSpec
@@ -59,6 +70,7 @@ class ModelCard(BaseModel):
     tasks: tuple[Task, ...] = Field(default=("text-to-image",), min_length=1)
     control: Control | None = Field(default=None, description="Of diffusers: how its control network may be used.")
     reference: Reference | None = Field(default=None, description="Of diffusers: the IP-Adapter for references.")
+    refiner: Refiner | None = Field(default=None, description="Of SDXL: a refiner for the last steps.")
     schedulers: tuple[str, ...] = Field(
         default=(), description="Schedulers that a request may choose instead of the model's own."
     )
@@ -97,6 +109,10 @@ class ModelCard(BaseModel):
             raise ValueError(f"styles_by_seed: {', '.join(sorted(unknown))}: not among the card's styles")
         if self.prompt_weights and self.family != "diffusers":
             raise ValueError("prompt_weights: only pipelines of diffusers can weigh words")
+        if self.refiner is not None and self.family != "diffusers":
+            raise ValueError("refiner: only pipelines of diffusers have one")
+        if self.refiner is not None and (beside := NOT_REFINED & self.model_dump(exclude_defaults=True).keys()):
+            raise ValueError(f"refiner: leave out {', '.join(sorted(beside))}, which a refiner does not follow")
         if self.candidates > 1 and self.text_encoder is None:
             raise ValueError("candidates: only the built-in families have an evaluator that could choose")
         return self
@@ -104,8 +120,8 @@ class ModelCard(BaseModel):
     def sources(self) -> tuple[Source, ...]:
         """Everything that a worker reads to load the model; the model itself is first."""
         named = [getattr(self, field) for field in SOURCE_FIELDS]
-        adapters = [*self.adapters.values(), *([self.reference.adapter] if self.reference else [])]
-        return tuple(source for source in (*named, *adapters) if source is not None)
+        beside = (self.reference and self.reference.adapter, self.refiner and self.refiner.source)
+        return tuple(source for source in (*named, *self.adapters.values(), *beside) if source is not None)
 
     def tokens(self, width: int, height: int) -> int:
         """The cost of one step of one image, in squares of 64×64 pixels, for fairness and limits. The built-in

@@ -67,8 +67,9 @@ def load_card(file: Path) -> ModelCard:
         raise CardError(f"{file}: {reasons}") from error
     adapters = {name: _beside(file, source) for name, source in card.adapters.items()}
     reference = card.reference and card.reference.model_copy(update={"adapter": _beside(file, card.reference.adapter)})
+    refiner = card.refiner and card.refiner.model_copy(update={"source": _beside(file, card.refiner.source)})
     named = {field: source and _beside(file, source) for field in SOURCE_FIELDS if (source := getattr(card, field))}
-    return card.model_copy(update=named | {"adapters": adapters, "reference": reference})
+    return card.model_copy(update=named | {"adapters": adapters, "reference": reference, "refiner": refiner})
 
 
 def _beside(card: Path, source: Source) -> Source:

@@ -1,6 +1,8 @@
 // Calls every part of the official openai client that this service has, and prints what came back as JSON.
 import OpenAI, { toFile } from "openai";
 
+import { receiver } from "./receiver.mjs";
+
 const [origin, pngBase64] = process.argv.slice(2);
 const client = new OpenAI({ baseURL: `${origin}/v1`, apiKey: "unused", maxRetries: 0 });
 const png = Buffer.from(pngBase64, "base64");
@@ -18,6 +20,15 @@ for await (const event of stream) found.stream.push(event.type);
 const image = await toFile(png, "red.png", { type: "image/png" });
 const edited = await client.images.edit({ model, prompt: "a boat", image: [image], strength: 0.5 });
 found.edit = pictureKind(edited.data[0].b64_json);
+
+const streamed = await client.images.edit({ model, prompt: "a boat", image, stream: true });
+found.editStream = [];
+for await (const event of streamed) found.editStream.push(event.type);
+const referred = await client.images.edit({ model: "collage", prompt: "a boat", image: [image, image] });
+found.referred = referred.job_id;
+const varied = await client.images.createVariation({ model, image, prompt: "a ship" });
+found.variation = varied.data[0].revised_prompt;
+found.flagged = (await client.moderations.create({ input: "a red apple" })).results.map((result) => result.flagged);
 
 const file = await client.files.create({ file: await toFile(png, "red.png"), purpose: "vision" });
 const content = Buffer.from(await (await client.files.content(file.id)).arrayBuffer());
@@ -37,11 +48,47 @@ for await (const event of await client.responses.create({ model, input: "a boat"
 const helper = client.responses.stream({ model, input: "a boat", tools: [tool] });
 found.helper = (await helper.finalResponse()).output.map((item) => item.type);
 
+const looks = [1, 2].map(() => ({ type: "input_image", image_url: `data:image/png;base64,${pngBase64}` }));
+const parts = [{ type: "input_text", text: "a boat" }, ...looks];
+const looked = await client.responses.create({ model: "collage", input: [{ role: "user", content: parts }], tools: [tool] });
+found.looked = looked.job_id;
+const behind = await client.responses.create({ model, input: "a fox", tools: [tool], background: true });
+found.behind = [];
+for await (const event of await client.responses.retrieve(behind.id, { stream: true, starting_after: 0 }))
+  found.behind.push(event.type);
+
 const chat = await client.chat.completions.create({ model, messages: [{ role: "user", content: "a red apple" }] });
 found.chat = chat.choices[0].message.content;
 found.chatStream = "";
 const chunks = await client.chat.completions.create({ model, messages: [{ role: "user", content: "a boat" }], stream: true });
 for await (const chunk of chunks) found.chatStream += chunk.choices[0].delta.content ?? "";
+
+// A batch to its end, of which a webhook tells.
+const shop = await receiver();
+const endpoint = await client.post("/webhook_endpoints", {
+  body: { name: "node", url: shop.url, event_types: ["batch.completed"] },
+});
+const call = { custom_id: "1", method: "POST", url: "/v1/images/generations", body: { model, prompt: "a lamp", size: "64x32" } };
+const lines = await toFile(Buffer.from(JSON.stringify(call)), "calls.jsonl");
+const requests = await client.files.create({ file: lines, purpose: "batch" });
+const batch = await client.batches.create({
+  input_file_id: requests.id,
+  endpoint: call.url,
+  completion_window: "24h",
+});
+const told = await shop.next();
+const event = await client.webhooks.unwrap(told.body, told.headers, endpoint.signing_secret ?? endpoint.secret);
+const ended = await client.batches.retrieve(batch.id);
+const output = JSON.parse(await (await client.files.content(ended.output_file_id)).text());
+found.batch = {
+  event: [event.type, event.data.id === batch.id],
+  status: ended.status,
+  picture: pictureKind(output.response.body.data[0].b64_json),
+  listed: (await client.batches.list()).data.some((each) => each.id === batch.id),
+};
+found.forged = await client.webhooks.unwrap(told.body, told.headers, "whsec_AAAA").catch((error) => error.constructor.name);
+await client.delete(`/webhook_endpoints/${endpoint.id}`);
+shop.close();
 
 found.errors = [];
 for (const asked of [

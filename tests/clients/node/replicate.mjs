@@ -1,5 +1,7 @@
 // Calls every part of the official replicate client that this service has, and prints what came back as JSON.
-import Replicate from "replicate";
+import Replicate, { validateWebhook } from "replicate";
+
+import { receiver } from "./receiver.mjs";
 
 const [origin, pngBase64] = process.argv.slice(2);
 const client = new Replicate({ auth: "unused", baseUrl: `${origin}/replicate/v1` });
@@ -46,7 +48,32 @@ const started = await client.predictions.create({ model, input: { prompt: "x", i
 found.file = { type: file.content_type, size: file.size, metadata: file.metadata, used: started.status };
 const direct = await client.run(model, { input: { prompt: "x", image: png } });
 found.uploaded = (await bytes(direct[0])).subarray(1, 4).toString();
+const references = { prompt: "x", reference_images: [png, png], reference_scale: 0.5 };
+found.referred = (await client.predictions.create({ model: "limner/collage", input: references, wait: 30 })).id;
 found.deleted = await client.files.delete(file.id);
+
+const shop = await receiver();
+const hooked = await client.predictions.create({
+  model,
+  input: { prompt: "a bell" },
+  webhook: shop.url,
+  webhook_events_filter: ["completed"],
+});
+const { headers, body } = await shop.next();
+const secret = (await client.webhooks.default.secret.get()).key;
+const signed = (given) => ({
+  id: headers["webhook-id"],
+  timestamp: headers["webhook-timestamp"],
+  signature: headers["webhook-signature"],
+  body: given,
+  secret,
+});
+found.webhook = {
+  same: JSON.parse(body).id === hooked.id,
+  valid: await validateWebhook(signed(body)),
+  changed: await validateWebhook(signed(body.replace("a bell", "a ball"))),
+};
+shop.close();
 
 found.errors = [];
 for (const asked of [

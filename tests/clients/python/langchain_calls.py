@@ -32,6 +32,9 @@ later = artist.invoke("make it blue", previous_response_id=drawn.response_metada
 found["later"] = [block["type"] for block in later.content]
 look = [{"type": "text", "text": "a boat"}, {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{png}"}}]
 found["edit"] = [block["type"] for block in artist.invoke([{"role": "user", "content": look}]).content]
+collage = ChatOpenAI(model="collage", use_responses_api=True, **place).bind_tools([tool])
+both = collage.invoke([{"role": "user", "content": [*look, look[1]]}])
+found["referred"] = [block["type"] for block in both.content]
 found["streamed"] = sorted({block["type"] for chunk in artist.stream("a boat") for block in chunk.content})
 
 found["errors"] = []

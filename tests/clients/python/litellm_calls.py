@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -34,6 +35,24 @@ answer = responses(model=model, input="a red apple", tools=[tool], **place)
 found["response"] = [getattr(item, "type", None) or item["type"] for item in answer.output]
 events = responses(model=model, input="a boat", tools=[tool], stream=True, **place)
 found["events"] = [str(getattr(event.type, "value", event.type)) for event in events]
+
+later = asyncio.run(litellm.aimage_generation(prompt="a kite", model=model, size="64x32", **place))
+found["later"] = base64.b64decode(later.data[0].b64_json)[1:4].decode()
+pair = [io.BytesIO(png), io.BytesIO(png)]
+referred = image_edit(image=pair, prompt="a boat", model="openai/collage", **place)
+found["referred"] = base64.b64decode(referred.data[0].b64_json)[1:4].decode()
+judged = litellm.moderation(input="a red apple", model="omni-moderation-latest", **place)
+found["flagged"] = [result.flagged for result in judged.results]
+
+openai = place | {"custom_llm_provider": "openai"}
+body = {"model": "canvas", "prompt": "a lamp", "size": "64x32"}
+line = {"custom_id": "1", "method": "POST", "url": "/v1/images/generations", "body": body}
+file = litellm.create_file(file=("calls.jsonl", json.dumps(line).encode()), purpose="batch", **openai)
+batch = litellm.create_batch(completion_window="24h", endpoint=line["url"], input_file_id=file.id, **openai)
+while batch.status in ("validating", "in_progress", "finalizing"):
+    batch = litellm.retrieve_batch(batch_id=batch.id, **openai)
+output = json.loads(litellm.file_content(batch.output_file_id, **openai).content)
+found["batch"] = [batch.status, output["response"]["status_code"]]
 
 found["errors"] = []
 for call, given in (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from limner_client.client import Client
 from limner_client.mcp_server.server import build
 from tests.fuzz.doors import values
-from tests.fuzz.doors.openai import IDS, SOURCES, Operation
+from tests.fuzz.doors.openai import IDS, REFERENCES, SOURCES, Operation
 from tests.fuzz.doors.requests import Request
 from tests.fuzz.doors.values import Body, bodies
 
@@ -22,7 +22,8 @@ USUAL_ARGUMENTS: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     "job_id": st.sampled_from(("@own.job@", "@other.job@", "job_0")),
     "image": SOURCES,
     "mask": SOURCES,
-    "model": st.sampled_from(("limner-gan", "limner-flow", "x")),
+    "model": st.sampled_from(("limner-gan", "limner-flow", "collage", "x")),
+    "reference_images": REFERENCES,
     "size": st.sampled_from(("256x256", "64x64", "0x0", "00000x00000")),
     "n": st.integers(1, 2),
     "steps": st.integers(1, 4),
@@ -47,6 +48,7 @@ def _of_schema(schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
         "number": st.floats(0, 1),
         "boolean": st.booleans(),
         "null": st.none(),
+        "array": st.lists(st.text(max_size=9), max_size=2),
     }
     return st.one_of([known[kind] for kind in kinds])
 

@@ -26,7 +26,13 @@ IDS: Final = st.sampled_from(
     + ["job_0", "resp_0", "file_0", "batch_0", "x", "img_%00", "..%2f..", "job_" + "0" * 40]
 )
 SIZES: Final = st.sampled_from(("auto", "256x256", "64x64", "512x512", "300x200"))
-MODELS: Final = st.sampled_from(("limner-flow", "limner-gan", "gpt-image-1", "dall-e-3", "limner-gan"))
+MODELS: Final = st.sampled_from(("limner-flow", "limner-gan", "gpt-image-1", "dall-e-3", "limner-gan", "collage"))
+PICTURES: Final = st.sampled_from([data_url(each) for each in (*GOOD_PICTURES, *BAD_PICTURES)])
+REFERENCE: Final = st.one_of(
+    PICTURES,
+    st.sampled_from(("@own.image@", "@other.image@", "@own.job@", "@other.job@", *values.BAD_URLS)),
+)
+REFERENCES: Final = st.lists(REFERENCE, max_size=3)
 USUAL: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     "prompt": values.prompts,
     "model": MODELS,
@@ -48,8 +54,9 @@ USUAL: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     "interpret": st.booleans(),
     "expires_in": st.floats(20, 100),
     "priority": st.sampled_from(("low", "high")),
+    "reference_images": REFERENCES,
+    "reference_scale": st.floats(-1, 2),
 }
-PICTURES: Final = st.sampled_from([data_url(each) for each in (*GOOD_PICTURES, *BAD_PICTURES)])
 SOURCES: Final = st.one_of(
     PICTURES,
     st.sampled_from(("@own.image@", "@other.image@", {"file_id": "@other.file@"}, {"file_id": "@own.file@"})),

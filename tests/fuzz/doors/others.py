@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from webuiapi import WebUIApi
 
 from tests.fuzz.doors import values
-from tests.fuzz.doors.openai import IDS, SOURCES, Operation
+from tests.fuzz.doors.openai import IDS, REFERENCE, REFERENCES, SOURCES, Operation
 from tests.fuzz.doors.requests import Request
 from tests.fuzz.doors.values import BAD_PICTURES, GOOD_PICTURES, Body, bodies, data_url, stripped
 
@@ -33,6 +33,20 @@ def _payload(call: Any) -> st.SearchStrategy[Body]:
     )
 
 
+UNITS: Final = bodies(
+    {
+        "enabled": st.booleans(),
+        "image": REFERENCE,
+        "module": st.sampled_from(("ip-adapter-auto", "ip-adapter_clip_sd15", "none", "canny")),
+        "model": st.sampled_from(("None", "ip-adapter_sd15")),
+        "weight": st.floats(-1, 2),
+        "guidance_start": st.floats(0, 1),
+        "guidance_end": st.floats(0, 1),
+        "control_mode": st.sampled_from((0, 2, "Balanced", "x")),
+    },
+    ("image", "module"),
+)
+"""Units of the ControlNet extension."""
 PAYLOADS: Final = {name: _payload(getattr(WebUIApi, name)) for name in ("txt2img", "img2img")}
 GENERATION: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     "prompt": st.one_of(values.prompts, st.sampled_from(("a <lora:x:1>", "b <lora:x:1e999>", "<lora:y>"))),
@@ -47,8 +61,11 @@ GENERATION: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     "styles": st.lists(st.sampled_from(("flat", "x")), max_size=2),
     "override_settings": st.dictionaries(
         st.sampled_from(("sd_model_checkpoint", "samples_format", "enable_pnginfo", "sd_vae", "x")),
-        st.one_of(st.sampled_from(("limner-gan", "jpg", "webp", True)), values.anything),
+        st.one_of(st.sampled_from(("limner-gan", "collage", "jpg", "webp", True)), values.anything),
         max_size=2,
+    ),
+    "alwayson_scripts": st.fixed_dictionaries(
+        {"ControlNet": st.fixed_dictionaries({"args": st.lists(UNITS, max_size=3)})}
     ),
 }
 MULTIPLE: Final = ("Content-Type", "multipart/form-data; boundary=b")
@@ -112,6 +129,10 @@ OF_POPULAR_MODELS: Final[dict[str, st.SearchStrategy[Any]]] = {
     "go_fast": st.booleans(),
     "disable_safety_checker": st.booleans(),
     "refine": st.sampled_from(("no_refiner", "expert_ensemble_refiner")),
+    "reference_images": REFERENCES,
+    "image_input": REFERENCES,
+    "image_prompt": REFERENCE,
+    "image_prompt_strength": st.floats(-1, 2),
 }
 """Inputs as Replicate's own models name them."""
 
@@ -144,7 +165,10 @@ def predictions(draw: st.DrawFn) -> Request:
     }
     path = draw(
         st.sampled_from(
-            ("predictions", "models/limner/limner-gan/predictions", "deployments/limner/limner-flow/predictions")
+            (
+                *("predictions", "models/limner/limner-gan/predictions", "models/limner/collage/predictions"),
+                "deployments/limner/limner-flow/predictions",
+            )
         )
     )
     body = draw(bodies(usual, ("input", "version") if path == "predictions" else ("input",)))
@@ -243,11 +267,13 @@ def hugging_face(draw: st.DrawFn) -> Request:
         "strength": st.floats(-1, 2),
         "target_size": st.fixed_dictionaries({"width": st.integers(), "height": st.integers()}),
         "prompt": values.prompts,
+        "reference_images": REFERENCES,
+        "reference_scale": st.floats(-1, 2),
     }
     encoded = [data_url(each).partition(",")[2] for each in (*GOOD_PICTURES, *BAD_PICTURES)]
     given = {"inputs": st.one_of(values.prompts, st.sampled_from(encoded)), "parameters": bodies(usual, ())}
     body = draw(bodies(given, ("inputs",)))
-    models = st.sampled_from(("limner-gan", "limner-flow", "dall-e-3", "x/y", "%00", "../gan", ""))
+    models = st.sampled_from(("limner-gan", "limner-flow", "collage", "dall-e-3", "x/y", "%00", "../gan", ""))
     accepts = st.sampled_from(("image/png", "image/jpeg", "image/webp", "*/*", "text/html", "x", ";q=x"))
     headers = draw(st.fixed_dictionaries({}, optional={"Accept": accepts}))
     needs = ("inputs", "prompt", "model", "image", "width", "height", "target_size")

@@ -32,6 +32,7 @@ from tests.conftest import start_valkey
 from tests.e2e.test_mcp import mcp_over_http
 from tests.fuzz.databases import new_database
 from tests.fuzz.doors.values import GOOD_PICTURES
+from tests.models import COLLAGE
 from tests.processes import Service, eventually
 
 CANARY: Final = "canary-8c1f"
@@ -144,6 +145,7 @@ def world(kind: str, folder: Path) -> Iterator[World]:
             port=free_port(),
             web_workers=1,
             require_keys=True,
+            models=(COLLAGE,),
         )
         database = Database(url)
         stack.callback(database.dispose)

@@ -181,6 +181,7 @@ def test_a_dispatcher_publishes_a_report_until_it_ends(
 ):
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.1)
     redis.set(queue_name(MODEL, Lane.LOW), "not a list")
+    submit(database, new_jobs(catalogue))
     dispatcher = make_dispatcher()
 
     def report() -> reports.DispatcherReport | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ from sqlalchemy import select, update
 from limner_shared.db import ledger, queries, release_queries, waiting_queries
 from limner_shared.db.engine import Database, now
 from limner_shared.db.search import JobFilter, find_jobs
-from limner_shared.db.tables import Bulk, Event, Job, Tenant
+from limner_shared.db.tables import Bulk, Event, Job
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import SPEC_VERSION, JobRequest, JobState, Lane, Priority
 from limner_shared.errors import GenerationFailed, NotFound
@@ -178,62 +176,6 @@ def test_a_job_can_be_canceled_only_before_it_ends(database: Database, catalogue
         assert ledger.finish(session, [ledger.Result(job_id, attempt, [IMAGE])]) == []
         assert ledger.cancel(session, Job.id == job_id) == []
     assert state(database, job_id) == "canceled"
-
-
-def lanes(submission: ledger.Submission) -> list[Lane]:
-    return [job.lane for job in submission.released]
-
-
-def test_a_small_job_of_a_tenant_without_active_jobs_enters_the_first_lane(database: Database, catalogue: Catalogue):
-    card, spec = catalogue.resolve(JobRequest(prompt="x"))
-    with database.write() as session:
-        small = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL, small=True)
-        assert lanes(ledger.submit(session, TENANT, [small], window=9)) == [Lane.FIRST]
-        assert lanes(ledger.submit(session, TENANT, [small], window=9)) == [Lane.NORMAL]
-        ledger.ensure_tenant(session, "tenant_other", "other")
-        low = ledger.NewJob(spec, card.cost(spec), Priority.LOW, small=True)
-        assert lanes(ledger.submit(session, "tenant_other", [low], window=9)) == [Lane.LOW]
-        large = ledger.NewJob(spec, card.cost(spec), Priority.HIGH, small=False)
-        assert lanes(ledger.submit(session, "tenant_other", [large], window=9)) == [Lane.HIGH]
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_of_a_burst_that_arrives_at_once_one_job_enters_the_first_lane(database: Database, catalogue: Catalogue):
-    card, spec = catalogue.resolve(JobRequest(prompt="x"))
-    small = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL, small=True)
-    all_have_read = threading.Barrier(8)
-
-    def submit_one(_: int) -> list[Lane]:
-        with database.write() as session:
-            intake_state = ledger.read_intake_state(session, TENANT, spec.model, Priority.NORMAL)
-            all_have_read.wait(30)
-            return lanes(ledger.submit(session, TENANT, [small], window=64, intake_state=intake_state))
-
-    with ThreadPoolExecutor(8) as pool:
-        assert sorted(pool.map(submit_one, range(8))) == [[Lane.FIRST], *[[Lane.NORMAL]] * 7]
-
-
-def test_the_dispatcher_releases_the_jobs_of_a_tenant_with_a_limit_on_running_jobs(
-    database: Database, catalogue: Catalogue
-):
-    with database.write() as session:
-        session.execute(update(Tenant).values(max_running=1))
-        for model in ("limner-flow", "limner-gan"):
-            card, spec = catalogue.resolve(JobRequest(prompt="x", model=model))
-            small = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL, small=True)
-            assert lanes(ledger.submit(session, TENANT, [small], window=9)) == []
-
-
-def test_jobs_are_released_at_once_only_if_none_wait_and_the_window_has_room(database: Database, catalogue: Catalogue):
-    assert lanes(submit(database, catalogue, 3, window=4)) == [Lane.NORMAL] * 3
-    waiting = submit(database, catalogue, 2, window=4)
-    assert waiting.released == []
-    assert submit(database, catalogue, 1, window=9).released == []
-    ids = [change.id for change in waiting.changes]
-    with database.write() as session:
-        assert [job.id for job in ledger.release(session, Lane.NORMAL, [ids[1], "unknown", ids[0]])] == [ids[1], ids[0]]
-        assert ledger.release(session, Lane.NORMAL, ids) == []
-        assert release_queries.unclaimed_jobs(session, "limner-flow") == {Lane.NORMAL: 5}
 
 
 def test_waiting_queues_are_listed_and_read_in_order(database: Database, catalogue: Catalogue):

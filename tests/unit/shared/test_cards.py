@@ -295,6 +295,15 @@ def test_a_diffusers_card_with_sizes_not_divisible_by_8_is_refused(tmp_path: Pat
     assert image_card(family="null", sizes=[(100, 64)]).sizes == ((100, 64),)
 
 
+def test_a_card_is_refused_for_what_its_refiner_would_not_follow(tmp_path: Path):
+    refiner = {"refiner": {"source": {"folder": "refiner"}}}
+    with pytest.raises(ValidationError, match="refiner: leave out offload, tasks, which a refiner does not follow"):
+        image_card(offload="model", **refiner)
+    with pytest.raises(ValidationError, match="refiner: only pipelines of diffusers have one"):
+        image_card(family="null", tasks=["text-to-image"], **refiner)
+    assert image_card(tasks=["text-to-image"], **refiner).refiner.switch_at == 0.8
+
+
 def test_a_card_has_a_default_and_a_limit_of_retries(catalogue: Catalogue):
     card = catalogue.get("limner-flow")
     assert (card.max_retries.default, card.max_retries.max) == (5, 20)

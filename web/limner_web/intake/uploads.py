@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -81,12 +81,17 @@ def read_file(services: Services, row: StoredFile) -> Iterator[bytes]:
     """
     digest, size = hashlib.sha256(), 0
     for number in range(row.parts):
-        part = wait_while_busy(partial(services.storage.call, services.blobs.get_file_part, row.id, number))
-        wait_while_busy(partial(services.storage.call, digest.update, part))
+        part = wait_while_busy(partial(_read_part, services, row.id, number, digest.update))
         size += len(part)
         if number == row.parts - 1 and (size, digest.hexdigest()) != (row.size_bytes, row.sha256 or digest.hexdigest()):
             raise lost_objects.damaged_file(file_part_key(row.id, number))
         yield part
+
+
+def _read_part(services: Services, file_id: str, number: int, hash_more: Callable[[bytes], object]) -> bytes:
+    part = services.storage.call(services.blobs.get_file_part, file_id, number)
+    services.storage.call(hash_more, part)
+    return part
 
 
 def read_image(services: Services, tenant_id: str, field: str, file_id: str) -> bytes:

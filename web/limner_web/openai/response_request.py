@@ -27,6 +27,8 @@ from limner_web.services import Services
 
 TOOL: Final = "image_generation"
 TOOL_ONLY: Final = ("type", "action", "input_image_mask")
+TOOL_PICTURES: Final = ("input_image_mask", "control_image", REFERENCES)
+"""Parameters of the tool that are not stored with it, nor repeated in the answer."""
 NOT_OF_THE_TOOL: Final = ("prompt", "metadata", "stream", "response_format", "user", "safety_identifier", "interpret")
 """Parameters of the image calls that a response has elsewhere, or that it decides itself."""
 TOOL_FIELDS: Final = frozenset((*NATIVE, *ImageOptions.model_fields, "strength")) - {*NOT_OF_THE_TOOL}
@@ -167,7 +169,7 @@ class ResponseOrder:
     images: ImageOrder
     body: ResponseBody
     tool: dict[str, Any]
-    """The tool as it was sent, without its mask."""
+    """The tool as it was sent, without its pictures."""
     earlier: Sequence[Message | EarlierCall]
     is_edit: bool
 
@@ -228,7 +230,7 @@ def read_response(services: Services, tenant_id: str, body: ResponseBody, defaul
         raise ModelNotFound(name + error.message.removeprefix("model"), field=name) from error
     except ValidationError as error:
         raise in_response_terms(services, from_validation(error), body) from error
-    shown = {name: value for name, value in tool.items() if name != "input_image_mask"}
+    shown = {name: value for name, value in tool.items() if name not in TOOL_PICTURES}
     return ResponseOrder(order, body, shown, earlier, bool(images))
 
 

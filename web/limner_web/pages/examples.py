@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from typing import Final
 
 PROMPTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "en": ("red apple", "cat face", "rocket", "pizza", "smiling face with sunglasses", "sunflower", "octopus"),
+    "en": ("red apple", "cat face", "rocket", "pizza", "sunflower", "octopus", "smiling face with sunglasses"),
     "de": (
         "roter Apfel",
         "Katzengesicht",
         "Rakete",
         "Pizza",
-        "lächelndes Gesicht mit Sonnenbrille",
         "Sonnenblume",
         "Oktopus",
+        "lächelndes Gesicht mit Sonnenbrille",
     ),
-    "fr": ("pomme rouge", "tête de chat", "fusée", "pizza", "visage avec lunettes de soleil", "tournesol", "pieuvre"),
-    "es": ("manzana roja", "cara de gato", "cohete", "pizza", "cara sonriendo con gafas de sol", "girasol", "pulpo"),
-    "zh": ("红苹果", "猫脸", "火箭", "披萨", "墨镜笑脸", "向日葵", "章鱼"),
+    "fr": ("pomme rouge", "tête de chat", "fusée", "pizza", "tournesol", "pieuvre", "visage avec lunettes de soleil"),
+    "es": ("manzana roja", "cara de gato", "cohete", "pizza", "girasol", "pulpo", "cara sonriendo con gafas de sol"),
+    "zh": ("红苹果", "猫脸", "火箭", "披萨", "向日葵", "章鱼", "墨镜笑脸"),
 }
-"""Prompts for the studio: the same things in each language."""
+"""Prompts for the studio: the same things in each language, short ones first."""
 MESSAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "en": ("a red car, please", "four pictures of a cat in flat style"),
     "de": ("ein rotes Auto, bitte", "vier Bilder von einer Katze im Stil flat"),

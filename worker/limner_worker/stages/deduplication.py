@@ -70,6 +70,8 @@ def deduplication_keys(claim: Claim, fingerprint: Mapping[str, Any]) -> Keys:
         del conditions["scenes"]  # as releases before this field hash it
     if spec.candidates == 1:
         del conditions["candidates"]  # likewise
+    if spec.padding_mask_crop is None:
+        del conditions["padding_mask_crop"]  # likewise
     if spec.control_image is None:
         conditions = {name: value for name, value in conditions.items() if name not in CONTROL_FIELDS}  # likewise
     if not spec.reference_images:

@@ -84,7 +84,8 @@ def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) ->
 
 
 def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, limit: int) -> list[Change]:
-    """Queue dead letters again as new jobs, each once; `job_ids` None means all. The dead letters stay unchanged.
+    """Queue dead letters again as new jobs, each once, with as much time as they had; `job_ids` None means all. The
+    dead letters stay unchanged.
 
     Jobs whose stored spec is damaged, or whose prompt or input pictures were deleted, are left out. Raises
     TooManyRequests or LimitTooLow, and queues none, if the tenant's limits do not admit all of them.
@@ -98,6 +99,7 @@ def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, 
             job.cost,
             list(Priority)[job.priority],
             job.extra,
+            expires_in=None if job.deadline_at is None else job.deadline_at - job.created_at,
             retry_of=job.id,
             max_retries=job.max_retries,
             webhook=job.webhook,
@@ -135,5 +137,5 @@ def _whole(session: Session, jobs: Sequence[Job]) -> list[tuple[Job, JobSpec]]:
     read = [(job, JobSpec.read(job.spec)) for job in jobs if not job.forgotten & Forgotten.PROMPT]
     whole = [(job, spec) for job, spec in read if spec is not None]
     with_inputs = [job.id for job, spec in whole if spec.inputs]
-    kept = set(session.scalars(select(Input.job_id).where(Input.job_id.in_(with_inputs)))) if with_inputs else set()
+    kept = set(session.scalars(select(Input.job_id).where(Input.job_id.in_(with_inputs))))
     return [(job, spec) for job, spec in whole if not spec.inputs or job.id in kept]

@@ -71,6 +71,12 @@ class SeededVae:
         return output
 
 
+def code_of(pipeline: DiffusionPipeline) -> str:
+    """The source code of a pipeline and of those within it."""
+    inner = [each for each in vars(pipeline).values() if isinstance(each, DiffusionPipeline)]
+    return "".join(inspect.getsource(each.__class__) for each in (pipeline, *inner))
+
+
 @cache
 def encodes_unseeded(pipeline: type[Any]) -> bool:
     """Whether a pipeline's code draws latents without a generator, as those of SD 3 do with a control picture."""

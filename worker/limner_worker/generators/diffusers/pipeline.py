@@ -189,12 +189,7 @@ class DiffusersPipeline:
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the pipeline's source, weights and fixed arguments, and the software and device that ran them."""
-        more = {
-            "adapters": self._loaded.adapters,
-            "reference": self._loaded.reference,
-            "arguments": self.card.options.get("arguments", {}),
-            "apart": sorted(self.unbatched_calls),
-        }
+        more = self._loaded.about | {"apart": sorted(self.unbatched_calls)}
         return {
             "pipeline": type(self.pipeline).__name__,
             "source": self.card.source.model_dump(mode="json", exclude_none=True),

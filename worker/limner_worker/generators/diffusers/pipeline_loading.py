@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -32,6 +32,7 @@ from limner_worker.generators.diffusers.hub_files import pipeline_files
 from limner_worker.generators.diffusers.module_devices import remember_devices
 from limner_worker.generators.diffusers.own_pipeline import (
     SeededVae,
+    code_of,
     encodes_unseeded,
     own_pipeline,
     own_scheduler,
@@ -39,6 +40,7 @@ from limner_worker.generators.diffusers.own_pipeline import (
 from limner_worker.generators.diffusers.picture_arguments import check_pictures, picture_arguments
 from limner_worker.generators.diffusers.pipeline_checks import check, explain, refused_steps, schedulers
 from limner_worker.generators.diffusers.reference_pictures import load_references, remember_encodings
+from limner_worker.generators.diffusers.refined_pipeline import refined
 from limner_worker.generators.diffusers.text_lengths import limit_texts
 from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
 from limner_worker.generators.diffusers.weighted_prompts import check_weights, weigh
@@ -83,7 +85,12 @@ class LoadedPipeline:
             folder, weights = _files(card.source)
             require_hashes(weights, card.sha256)
             check_files(folder)
-            pipeline = _load(card, folder, device)
+            pipeline = _load(card, device, folder)
+            if card.refiner is not None:
+                more, refiner_weights = _files(card.refiner.source)
+                check_files(more)
+                weights |= {f"refiner/{name}": digest for name, digest in refiner_weights.items()}
+                pipeline = refined(pipeline, partial(_load, card, device), more, card.refiner.switch_at)
             limit_texts(pipeline.components)
             reference = load_references(pipeline, card)
             check(pipeline, card)
@@ -119,7 +126,17 @@ class LoadedPipeline:
         """
         vae: Any = getattr(self.pipeline, "vae", None)
         upcasts = bool(getattr(getattr(vae, "config", None), "force_upcast", False)) and vae.dtype is torch.float16
-        return upcasts and any("force_upcast" in inspect.getsource(each.__class__) for each in self.pipelines.values())
+        return upcasts and any("force_upcast" in code_of(each) for each in self.pipelines.values())
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the card adds to the pipeline, for receipts; empty where it adds nothing."""
+        return {
+            "adapters": self.adapters,
+            "reference": self.reference,
+            "refiner": self.card.refiner and self.card.refiner.model_dump(mode="json", exclude_none=True),
+            "arguments": self.card.options.get("arguments", {}),
+        }
 
     @property
     def unsupported(self) -> Unsupported:
@@ -186,7 +203,8 @@ def _corrected(scheduler: Any, pipeline: Any, task: str) -> Any:
     return scheduler
 
 
-def _load(card: ModelCard, folder: Path, device: str) -> Any:
+def _load(card: ModelCard, device: str, folder: Path, **given: Any) -> Any:
+    """Load a pipeline, with the components that are given instead of its own."""
     pipeline = cast("Any", DiffusionPipeline).from_pretrained(
         str(folder),
         dtype=getattr(torch, card.dtype),
@@ -194,6 +212,7 @@ def _load(card: ModelCard, folder: Path, device: str) -> Any:
         trust_remote_code=False,
         local_files_only=True,
         device_map=card.device_map,
+        **given,
     )
     if card.device_map is not None:
         return pipeline  # accelerate has already placed the modules

@@ -2,7 +2,7 @@
 import { getJson } from "./api.js";
 import { chart, sinceFirst } from "./chart.js";
 import { $, el } from "./dom.js";
-import { number, t, tn } from "./i18n.js";
+import { number, t } from "./i18n.js";
 import { showKeys } from "./keys.js";
 import { modelNamed } from "./model-list.js";
 import { showPrivacy } from "./privacy.js";
@@ -31,10 +31,12 @@ function limitRow(title, now, most) {
   return el("tr", {}, el("td", {}, title), el("td", {}, now === undefined ? "–" : number(now)), el("td", {}, words, meter));
 }
 
-// What a cost unit is worth: the price of one picture of the default model.
-async function priceNote() {
+// What cost units are worth: the price of one picture of the default model, and how many more fit into this day.
+async function priceNote(left) {
   const { title, default_cost: cost } = await modelNamed();
-  return el("p", { className: "quiet" }, t("One picture of %(model)s with the default settings costs %(n)s cost units.", { model: title, n: number(cost) }));
+  const price = t("One picture of %(model)s with the default settings costs %(n)s cost units.", { model: title, n: number(cost) });
+  const room = t("There is room for %(n)s more today.", { n: number(Math.max(0, Math.floor(left / cost))) });
+  return el("p", { className: "quiet" }, `${price} ${room}`);
 }
 
 async function showUsage({ days, accepted, queued, running, limits }) {
@@ -42,8 +44,9 @@ async function showUsage({ days, accepted, queued, running, limits }) {
   const now = { max_queued: queued, max_running: running, cost_per_day: days.length ? (days[0].day === today ? days[0].cost : 0) : undefined };
   const rows = LIMITS.map(([name, title]) => limitRow(title, now[name], limits[name]));
   const table = el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, t("Limit")), el("th", {}, t("Now")), el("th", {}, t("Most")))), el("tbody", {}, rows));
-  const charts = [figure(t("Jobs a day"), jobsOf(accepted)), days.length > 0 && figure(t("Cost units a day"), costs(days))];
-  const price = limits.cost_per_day !== null && await priceNote();
+  const shown = shownDays(accepted, days);
+  const charts = [figure(t("Jobs a day"), jobsOf(shown)), days.length > 0 && figure(t("Cost units a day"), costsOf(shown))];
+  const price = limits.cost_per_day !== null && await priceNote(limits.cost_per_day - (now.cost_per_day ?? 0));
   $("#usage").replaceChildren(...[table, price, ...charts, !days.length && el("p", { className: "quiet" }, t("Cost is counted for each day only where there is a daily limit."))].filter(Boolean));
   $("#usage").setAttribute("aria-busy", "false");
 }
@@ -51,19 +54,27 @@ async function showUsage({ days, accepted, queued, running, limits }) {
 const figure = (title, image) => el("figure", {}, el("figcaption", {}, el("h3", {}, title)), image);
 const dayName = (day) => new Date(`${day}T00:00Z`).toLocaleDateString(document.documentElement.lang, { day: "numeric", month: "short", timeZone: "UTC" });
 
-function jobsOf(accepted) {
-  const shown = sinceFirst([...accepted].reverse(), ({ jobs }) => jobs > 0, LEAST_DAYS);
+const endsOf = (shown) => [dayName(shown[0].day), dayName(shown.at(-1).day)];
+
+// The days of both charts, from the oldest; the service lists the newest first.
+function shownDays(accepted, days) {
+  const costs = new Map(days.map(({ day, cost }) => [day, cost]));
+  const all = accepted.map(({ day, jobs }) => ({ day, jobs, cost: costs.get(day) ?? 0 })).reverse();
+  return sinceFirst(all, ({ jobs, cost }) => jobs + cost > 0, LEAST_DAYS);
+}
+
+function jobsOf(shown) {
   const atLeast = (jobs) => `${number(jobs)}${jobs >= MANY_JOBS ? "+" : ""}`;
   const total = shown.reduce((sum, { jobs }) => sum + jobs, 0);
   const isCut = shown.some(({ jobs }) => jobs >= MANY_JOBS);
-  const label = t("Jobs of the last %(days)s days: %(n)s, today %(today)s", { days: shown.length, n: `${number(total)}${isCut ? "+" : ""}`, today: atLeast(accepted[0].jobs) });
-  return chart({ series: [{ values: shown.map(({ jobs }) => jobs), className: "first" }], kind: "bars", tells: shown.map(({ day, jobs }) => `${dayName(day)}: ${atLeast(jobs)}`), ends: [dayName(shown[0].day), dayName(shown.at(-1).day)], label });
+  const label = t("Jobs of the last %(days)s days: %(n)s, today %(today)s", { days: shown.length, n: `${number(total)}${isCut ? "+" : ""}`, today: atLeast(shown.at(-1).jobs) });
+  return chart({ series: [{ values: shown.map(({ jobs }) => jobs), className: "first" }], kind: "bars", tells: shown.map(({ day, jobs }) => `${dayName(day)}: ${atLeast(jobs)}`), ends: endsOf(shown), label });
 }
 
-// The days are listed with the newest first.
-function costs(days) {
-  const shown = [...days].reverse();
-  return chart({ series: [{ values: shown.map(({ cost }) => cost), className: "first" }], kind: "bars", tells: shown.map(({ day, cost }) => `${day}: ${number(cost)}`), ends: [shown[0].day, shown.length > 1 ? shown.at(-1).day : ""], label: tn("Cost units of %(n)s day, at most %(most)s a day", "Cost units of %(n)s days, at most %(most)s a day", shown.length, { most: number(Math.max(...days.map(({ cost }) => cost))) }) });
+function costsOf(shown) {
+  const most = number(Math.max(...shown.map(({ cost }) => cost)));
+  const label = t("Cost units of the last %(days)s days, at most %(most)s a day", { days: shown.length, most });
+  return chart({ series: [{ values: shown.map(({ cost }) => cost), className: "first" }], kind: "bars", tells: shown.map(({ day, cost }) => `${dayName(day)}: ${number(cost)}`), ends: endsOf(shown), label });
 }
 
 showWebhooks();

@@ -1,5 +1,7 @@
-// The picture that the next message starts from: one that is brought with it, or that of the message before.
+// The pictures of the next message: the one that it starts from, which is brought with it or that of the message before,
+// and its control picture.
 import { api, inputUrl } from "./api.js";
+import { bringControl, broughtControl, followedFields, followFrom, isFollowing, setUpFollowing, showFollowed } from "./attach-control.js";
 import { $, $$ } from "./dom.js";
 import { acceptPictures, hasPictures } from "./drag.js";
 import { number, t } from "./i18n.js";
@@ -22,6 +24,7 @@ function show() {
   area.hidden = !picture || !isAble(chosen());
   if (picture && image.getAttribute("src") !== picture.url) image.src = picture.url;
   form.elements.strength_shown.value = number(Number(strength.value), { minimumFractionDigits: 2 });
+  showFollowed();
 }
 
 function set(next) {
@@ -40,16 +43,22 @@ function sizeOf({ width, height }) {
   return { width: wide, height: high };
 }
 
-// What the message says of its picture.
+// What the message says of its pictures; its shape is that of the one that is brought.
 export function attachedFields() {
+  const control = broughtControl();
+  return { ...(control && sizeOf(control)), ...followedFields(), ...startFields() };
+}
+
+function startFields() {
   if (!isAble(chosen())) return {};
   if (!picture) return earlier ? { image: FROM_WORDS } : {};
   const fields = { strength: Number(strength.value) };
   return picture.image ? { ...fields, image: picture.image, ...sizeOf(picture) } : fields;
 }
 
-// The next message goes on from this job, and starts from what it starts from.
+// The next message goes on from this job: it starts from what the job starts from, and follows what it follows.
 export function goOnFrom(job) {
+  followFrom(job);
   earlier = job?.image ? { url: inputUrl(job), strength: job.strength } : null;
   set(earlier);
 }
@@ -65,9 +74,15 @@ function bring(next) {
   set(next);
 }
 
+// A model that only follows a picture takes it as that.
+function offer(next) {
+  if (isFollowing() && !isAble(chosen())) bringControl(next);
+  else if ([...model.options].some(isAble)) bring(next);
+}
+
 async function take(file) {
   const read = file && await readPicture(file);
-  if (read) bring(read);
+  if (read) offer(read);
 }
 
 function listenForFiles(thread) {
@@ -78,7 +93,7 @@ function listenForFiles(thread) {
     thread.classList.toggle("over", name === "dragover");
     if (name === "drop") take(fileOf(event.dataTransfer) ?? event.dataTransfer.files[0]);
   });
-  acceptPictures(thread, ([id]) => bring({ image: id, url: `${api}/images/${id}` }));
+  acceptPictures(thread, ([id]) => offer({ image: id, url: `${api}/images/${id}` }));
   document.addEventListener("paste", (event) => {
     const file = fileOf(event.clipboardData);
     if (!file) return;
@@ -92,6 +107,7 @@ export function setUpAttaching(thread) {
   $("img", area).addEventListener("error", () => { if (picture === earlier) goOnFrom(null); });
   model.addEventListener("change", show);
   strength.addEventListener("input", show);
-  if ($$("option[data-starts]", model).length) listenForFiles(thread);
+  if ($$("option:is([data-starts], [data-control])", model).length) listenForFiles(thread);
+  setUpFollowing();
   show();
 }

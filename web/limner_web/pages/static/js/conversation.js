@@ -3,7 +3,7 @@ import { attachedFields, goOnFrom, setUpAttaching, showAttached } from "./attach
 import { call, getJson, inputUrl, isSlowed, make, pictureUrl, send } from "./api.js";
 import { foldTalks, listTalks, setUpTalks } from "./conversation-list.js";
 import { dock } from "./dock.js";
-import { $, $$, el, icon } from "./dom.js";
+import { $, $$, el, icon, scrolling } from "./dom.js";
 import { t } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
@@ -88,13 +88,15 @@ function render(turn) {
   return element;
 }
 
-// The picture that the message brought; one that it only goes on from was shown with an earlier message.
+// The pictures that the message brought; one that it only goes on from was shown with an earlier message.
 function showBrought(element, { parent, job }) {
   const before = pathTo(conversation.turns.find((each) => each.id === parent)).findLast((each) => each.job)?.job;
-  const image = $(".brought", element);
-  image.onerror = () => { image.hidden = true; };
-  image.hidden = !job?.image || job.image === before?.image;
-  if (!image.hidden) image.src = inputUrl(job);
+  for (const image of $$(".brought", element)) {
+    const { field } = image.dataset;
+    image.onerror = () => { image.hidden = true; };
+    image.hidden = !job?.[field] || job[field] === before?.[field];
+    if (!image.hidden) image.src = inputUrl(job, field);
+  }
 }
 
 function statusText(job) {
@@ -119,6 +121,7 @@ function renderReply(entry, job) {
   const isNew = entry.job?.status !== job.status;
   const isUnderstood = job.interpretation && !entry.job?.interpretation;
   entry.job = job;
+  $(".reply", element).style.setProperty("--shape", `${job.width} / ${job.height}`);
   $(".reply", element).className = `reply ${job.status}${job.n > 1 ? " several" : ""}`;
   $(".said", element).textContent = statusText(job);
   $(".state", element).hidden = job.status === "succeeded";
@@ -148,7 +151,7 @@ function showPictures({ element, turn }, job) {
   $(".pictures", element).replaceChildren(...pictures);
   if (job.images.length === 1) $(".saves", element).replaceChildren(...downloads(job, job.images[0]));
   $("#live").textContent = job.presentation || t("Done: %(prompt)s", job);
-  element.scrollIntoView({ block: "end", behavior: "smooth" });
+  element.scrollIntoView({ block: "end", behavior: scrolling() });
 }
 
 function pick(choice) {
@@ -220,7 +223,7 @@ async function deliver(text, { after, instead, ...given } = {}) {
     conversation.turns.push(turn);
     choose(turn);
   }
-  $("#turns").lastElementChild.scrollIntoView({ block: "end", behavior: "smooth" });
+  $("#turns").lastElementChild.scrollIntoView({ block: "end", behavior: scrolling() });
   const { reply } = shown.at(-1);
   if (reply) $("#live").textContent = reply.text;
 }

@@ -30,6 +30,9 @@ export const button = (text, onclick, kind = "", name = null) =>
 
 export const copyOf = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
 
+// How a page scrolls by itself: at once for readers who want no motion.
+export const scrolling = () => (matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "smooth");
+
 // Runs `work` at most once per frame.
 export function perFrame(work) {
   let isDue = false;

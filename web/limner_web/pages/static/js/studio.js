@@ -4,7 +4,7 @@ import { getJson, isSlowed } from "./api.js";
 import { controlFields, followAs, setUpControl } from "./control.js";
 import { mode, setMode, setUpDescribe, understand } from "./describe.js";
 import { dock } from "./dock.js";
-import { $, perFrame } from "./dom.js";
+import { $, perFrame, scrolling } from "./dom.js";
 import { setUpDropSettings } from "./drop-settings.js";
 import { failure } from "./errors.js";
 import { setUpEstimate } from "./estimate.js";
@@ -65,7 +65,7 @@ async function draw() {
     await whileSaying(t("Sending …"), submit(request));
     rememberPrompt(request.prompt);
     clearError();
-    scrollTo({ top: 0, behavior: "smooth" });
+    scrollTo({ top: 0, behavior: scrolling() });
   } catch (error) {
     if (error.status === undefined) throw error;
     showError(error);
