@@ -12,7 +12,7 @@ from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.domain.catalogue import load_card
 from limner_shared.errors import GenerationFailed, LimnerError, ModerationBlocked, OutOfMemory, RequestUnsupported
 from limner_worker.engine.job_run import JobRun
-from limner_worker.runtime.model_trials import FAILURES_IN_A_ROW, ModelTrials
+from limner_worker.runtime.model_trials import FAILURES_IN_A_ROW, ModelTrials, Verdict
 
 UNKNOWN = GenerationFailed()
 
@@ -29,8 +29,11 @@ class Trials:
     def _submit(self, jobs: Sequence[JobRun]) -> None:
         self.given += jobs
 
-    def fail(self, times: int, error: LimnerError = UNKNOWN) -> list[bool]:
+    def fail(self, times: int, error: LimnerError = UNKNOWN) -> list[Verdict]:
         return [self.trials.job_failed(self.model, error) for _ in range(times)]
+
+    def end(self, trial: JobRun, error: LimnerError | None = None) -> None:
+        assert self.trials.end_trials([trial], error) == [], "a trial was taken for a job"
 
 
 @pytest.fixture
@@ -40,37 +43,37 @@ def trials() -> Trials:
 
 @pytest.mark.parametrize("error", [RequestUnsupported(), OutOfMemory(), ModerationBlocked()])
 def test_errors_of_known_cause_never_try_or_pause_a_model(trials: Trials, error: LimnerError):
-    assert not any(trials.fail(10 * FAILURES_IN_A_ROW, error))
+    assert set(trials.fail(10 * FAILURES_IN_A_ROW, error)) == {Verdict.FAIL}
     assert (trials.given, trials.breaker.state) == ([], BreakerState.CLOSED)
 
 
 def test_requests_that_fail_for_unknown_reasons_pause_no_model_that_draws(trials: Trials):
     for _ in range(3):
-        assert not any(trials.fail(FAILURES_IN_A_ROW - 1))
+        assert set(trials.fail(FAILURES_IN_A_ROW - 1)) == {Verdict.FAIL}
         assert trials.given == []
-        assert trials.fail(5) == [True] * 5, "whose fault it is, is not known during a trial"
+        assert trials.fail(5) == [Verdict.HAND_BACK] * 5, "whose fault it is, is not known during a trial"
         [trial] = trials.given
         assert trials.breaker.state is BreakerState.CLOSED
-        assert trials.trials.ended(trial)
+        trials.end(trial)
         assert trials.breaker.state is BreakerState.CLOSED
         trials.given.clear()
 
 
 def test_a_model_that_cannot_draw_its_trial_pauses_and_what_fails_then_is_handed_back(trials: Trials):
     trials.fail(FAILURES_IN_A_ROW)
-    assert trials.trials.ended(trials.given[0], UNKNOWN)
+    trials.end(trials.given[0], UNKNOWN)
     assert trials.breaker.state is BreakerState.OPEN
-    assert trials.fail(2) == [True, True]
-    assert trials.fail(1, RequestUnsupported()) == [False], "another worker would refuse it too"
+    assert trials.fail(2) == [Verdict.HAND_BACK] * 2
+    assert trials.fail(1, RequestUnsupported()) == [Verdict.FAIL], "another worker would refuse it too"
     trials.clock.now += 10
-    assert trials.fail(2) == [True, True], "a pause cost a job"
+    assert trials.fail(2) == [Verdict.HAND_BACK] * 2, "a pause cost a job"
     assert trials.breaker.state is BreakerState.TRIAL
-    assert trials.trials.ended(trials.given[1], UNKNOWN)
+    trials.end(trials.given[1], UNKNOWN)
     trials.clock.now += 19
     assert trials.breaker.state is BreakerState.OPEN, "the failed trial did not double the pause"
     trials.clock.now += 1
     trials.fail(1)
-    assert trials.trials.ended(trials.given[2])
+    trials.end(trials.given[2])
     assert trials.breaker.state is BreakerState.CLOSED
 
 
@@ -84,5 +87,5 @@ def test_a_success_between_failures_begins_the_count_anew(trials: Trials):
 def test_a_job_of_a_tenant_is_no_trial(trials: Trials):
     trials.fail(FAILURES_IN_A_ROW)
     job = JobRun(trials.given[0].claim, lambda: None)
-    assert not trials.trials.ended(job)
-    assert not trials.trials.ended(job, UNKNOWN)
+    assert trials.trials.end_trials([job]) == [job]
+    assert trials.trials.end_trials([job], UNKNOWN) == [job]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import Final
 
 from limner_shared.circuit_breaker import Breaker, BreakerState
@@ -26,6 +27,14 @@ OF_THE_MODEL: Final = (GenerationFailed, ResourceUnreadable)
 """Errors that a model may cause. The others have a known cause elsewhere, such as what a request asks for."""
 
 
+class Verdict(Enum):
+    """What becomes of a job that failed."""
+
+    FAIL = "fail"
+    HAND_BACK = "hand back"
+    """Nothing is known against it: its model pauses or is tried."""
+
+
 class ModelTrials:
     """Counts the failures of each model, and tries it. Safe from any thread."""
 
@@ -43,28 +52,26 @@ class ModelTrials:
         self._running: dict[str, JobRun] = {}
         self._lock = threading.Lock()
 
-    def job_failed(self, model: str, error: LimnerError) -> bool:
-        """Record that a job of a model failed; return whether the job is to be handed back, because the model is tried
-        or pauses.
+    def job_failed(self, model: str, error: LimnerError) -> Verdict:
+        """Record that a job of a model failed, and try the model if that is due; return what becomes of the job.
 
         Only errors that the model may cause count. A job that a paused model was given on trial counts like many. While
         a model is tried, it is not known yet whose fault it is: its jobs are handed back, also the one that makes the
         trial due, or each pause would cost a job.
         """
-        state = self._breakers[model].state
         if not isinstance(error, OF_THE_MODEL):
-            return False
+            return Verdict.FAIL
         with self._lock:
             self._failures[model] += 1
-            is_due = self._failures[model] >= FAILURES_IN_A_ROW or state is BreakerState.TRIAL
+            state = self._breakers[model].state
             if state is BreakerState.OPEN or model in self._running:
-                return True
-            if not is_due:
-                return False
+                return Verdict.HAND_BACK
+            if self._failures[model] < FAILURES_IN_A_ROW and state is not BreakerState.TRIAL:
+                return Verdict.FAIL
             trial = self._running[model] = _trial(self._cards[model])
         log.warning("trying a model whose jobs fail", model=model, failures=self._failures[model])
         self._submit([trial])
-        return True
+        return Verdict.HAND_BACK
 
     def job_succeeded(self, model: str) -> None:
         """Record that a job of a model succeeded."""
@@ -72,12 +79,21 @@ class ModelTrials:
             self._failures[model] = 0
         self._breakers[model].succeeded()
 
-    def ended(self, job: JobRun, error: LimnerError | None = None) -> bool:
-        """Record the end of a trial; return whether the job was one."""
-        model = job.claim.spec.model
+    def end_trials(self, runs: Sequence[JobRun], error: LimnerError | None = None) -> list[JobRun]:
+        """Record the end of the trials among these runs, all with this error or none; return the others, the jobs."""
+        jobs: list[JobRun] = []
+        for run in runs:
+            if self._is_trial(run):
+                self._end_trial(run.claim.spec.model, error)
+            else:
+                jobs.append(run)
+        return jobs
+
+    def _is_trial(self, run: JobRun) -> bool:
+        return self._running.get(run.claim.spec.model) is run
+
+    def _end_trial(self, model: str, error: LimnerError | None) -> None:
         with self._lock:
-            if self._running.get(model) is not job:
-                return False
             del self._running[model]
             self._failures[model] = 0
         if error is None:
@@ -86,7 +102,6 @@ class ModelTrials:
         else:
             self._breakers[model].trip()
             log.error("the model does not draw: its jobs wait", model=model, error=error.message)
-        return True
 
 
 def _trial(card: ModelCard) -> JobRun:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from redis import Redis
@@ -88,6 +89,15 @@ class Placement:
         return bool(self._redis.set(f"limner:loading:{model}", "1", nx=True, px=round(LOOK_SECONDS * 1000)))
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A model that this worker is to load."""
+
+    model: str
+    until: float
+    """Until when its first message is waited for."""
+
+
 class Chooser:
     """The state between looks: the model that is to be loaded, if any."""
 
@@ -96,18 +106,18 @@ class Chooser:
         self._models = models
         self._admission = admission
         self._reserve = reserve
-        self._next: str | None = None
-        self._until = 0.0
+        self._choice: Choice | None = None
         self._stays_until = 0.0
+        """Until when a busy worker stays with the model that it has loaded last."""
 
     def look(self, waits: Callable[[], Mapping[tuple[str, Lane], float]], moment: float) -> None:
         """Decide which queues are read until the next look. `waits` returns the wait of each queue's oldest message."""
-        if self._next is not None:
-            if self._is_loading(self._next, moment):
+        if self._choice is not None:
+            if self._is_loading(self._choice, moment):
                 return
-            if self._next in self._models.loaded:
-                self._stays_until = moment + STAY * self._models.load_seconds[self._next]
-        self._next = None
+            if self._choice.model in self._models.loaded:
+                self._stays_until = moment + STAY * self._models.load_seconds[self._choice.model]
+        self._choice = None
         waiting = waits()
         self._serve(self._models.loaded, overdue(waiting))
         if self._admission.is_busy and moment < self._stays_until:
@@ -117,12 +127,12 @@ class Chooser:
         }
         chosen = model_to_load(waiting, self._models.loaded, allowed)
         if chosen is not None and self._reserve(chosen):
-            self._next, self._until = chosen, moment + FETCH_SECONDS
+            self._choice = Choice(chosen, until=moment + FETCH_SECONDS)
             self._serve({chosen, *self._models.staying(chosen)}, {chosen, *overdue(waiting)})
 
     def serve_loaded(self) -> None:
         """Read the queues of the loaded models."""
-        self._next = None
+        self._choice = None
         self._serve(self._models.loaded)
 
     def _serve(self, models: Collection[str], mixed: Collection[str] = ()) -> None:
@@ -132,6 +142,6 @@ class Chooser:
         """
         self._admission.serve({name: max(self._models.cards[name].buckets) for name in models}, mixed)
 
-    def _is_loading(self, model: str, moment: float) -> bool:
-        held = self._admission.holds(model)
-        return model not in self._models.loaded and (held or moment < self._until)
+    def _is_loading(self, choice: Choice, moment: float) -> bool:
+        held = self._admission.holds(choice.model)
+        return choice.model not in self._models.loaded and (held or moment < choice.until)

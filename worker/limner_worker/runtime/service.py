@@ -35,7 +35,7 @@ from limner_worker.runtime.draining import Draining
 from limner_worker.runtime.handing_back import hand_back
 from limner_worker.runtime.held_jobs import HeldJobs
 from limner_worker.runtime.leases import Leases
-from limner_worker.runtime.model_trials import ModelTrials
+from limner_worker.runtime.model_trials import ModelTrials, Verdict
 from limner_worker.runtime.placement import Placement
 from limner_worker.runtime.progress import Reporter
 from limner_worker.runtime.watchdog import Watchdog
@@ -148,16 +148,16 @@ class WorkerService:
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
         """Pass the pictures to the publisher."""
-        if finished := [job for job in jobs if not self._trials.ended(job) and self._held.finish(job)]:
+        if finished := [job for job in self._trials.end_trials(jobs) if self._held.finish(job)]:
             model = finished[0].claim.spec.model
             self._trials.job_succeeded(model)
             self._publisher.publish(finished, self._fingerprints[model])
 
     def failed(self, job: JobRun, error: LimnerError) -> None:
         """Pass the error to the publisher. While the model pauses or is tried, hand the job back instead."""
-        if self._trials.ended(job, error) or not self._held.finish(job):
+        if not self._trials.end_trials([job], error) or not self._held.finish(job):
             return
-        if self._trials.job_failed(job.claim.spec.model, error):
+        if self._trials.job_failed(job.claim.spec.model, error) is Verdict.HAND_BACK:
             self._publisher.hand_back([job])
         else:
             self._publisher.fail(job, error)
@@ -169,7 +169,7 @@ class WorkerService:
 
     def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
         """Hand the jobs back, and open the model's circuit breaker."""
-        left = [job for job in jobs if not self._trials.ended(job, GenerationFailed(reason))]
+        left = self._trials.end_trials(jobs, GenerationFailed(reason))
         finished = [job for job in left if self._held.finish(job)]
         for model in {job.claim.spec.model for job in finished} & self._admission.model_breakers.keys():
             ids = job_ids(job.id for job in finished)
