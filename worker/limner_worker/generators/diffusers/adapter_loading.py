@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 
 from limner_shared.domain.card_fields import Source
+from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
@@ -75,6 +76,15 @@ class ActiveAdapters:
         elif self._now.loras and not adapters.loras:
             self._pipeline.disable_lora()
         self._now = adapters
+
+
+def load_adapters(pipeline: Any, card: ModelCard) -> dict[str, str]:
+    """Load the card's adapters; returns the SHA-256 of each one's weights. Raises CardError, or ValueError for a folder
+    of adapters that the pipeline could not load.
+    """
+    if card.adapter_folder is not None and not hasattr(pipeline, "load_lora_weights"):
+        raise ValueError(f"{type(pipeline).__name__} takes no adapters: remove adapter_folder from the card")
+    return {name: load_adapter(pipeline, name, source) for name, source in card.adapters.items()}
 
 
 def load_adapter(pipeline: Any, name: str, source: Source) -> str:

@@ -26,7 +26,7 @@ from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.unsupported import OWN, Unsupported
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, locate, require_hashes, weight_hashes
-from limner_worker.generators.diffusers.adapter_loading import load_adapter
+from limner_worker.generators.diffusers.adapter_loading import load_adapters
 from limner_worker.generators.diffusers.call_arguments import CallArguments
 from limner_worker.generators.diffusers.hub_files import pipeline_files
 from limner_worker.generators.diffusers.module_devices import remember_devices
@@ -105,9 +105,7 @@ class LoadedPipeline:
                 each.set_progress_bar_config(disable=True)
                 if reference:
                     remember_encodings(each)
-            if card.adapter_folder is not None and not hasattr(pipeline, "load_lora_weights"):
-                raise ValueError(f"{type(pipeline).__name__} takes no adapters: remove adapter_folder from the card")
-            adapters = {name: load_adapter(pipeline, name, source) for name, source in card.adapters.items()}
+            adapters = load_adapters(pipeline, card)
         except CardError as error:
             raise type(error)(f"{card.name}: {error.message}") from error
         except Exception as error:
