@@ -38,10 +38,16 @@ def basic(headers: dict[str, str]) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(f'anyone:{key}'.encode()).decode()}"}
 
 
-def draw(app: App, body: dict[str, Any], colours: tuple[str, ...] = ("red",), headers: dict[str, str] | None = None):
-    """Send `txt2img` and act as the worker."""
+def draw(
+    app: App,
+    body: dict[str, Any],
+    colours: tuple[str, ...] = ("red",),
+    headers: dict[str, str] | None = None,
+    path: str = "txt2img",
+):
+    """Send a call and act as the worker."""
     with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(app.test_client().post, "/sdapi/v1/txt2img", json=body, headers=headers)
+        answer = threads.submit(app.test_client().post, f"/sdapi/v1/{path}", json=body, headers=headers)
         finish(app, start(app, waiting_job(app, answer)), *[png(colour) for colour in colours])
         return answer.result()
 

@@ -15,6 +15,7 @@ from limner_shared.domain.unsupported import OWN, Unsupported
 from limner_shared.messaging import reports
 from limner_shared.messaging.reports import WorkerReport
 from tests.api.clients import ApiClient, App
+from tests.api.test_a1111 import draw
 from tests.api.test_input_images import CARD, data_url
 
 WITHOUT = Unsupported(
@@ -74,6 +75,14 @@ def test_a_mask_with_nothing_to_draw_is_refused_only_where_its_part_is_drawn(cli
     assert refused(client, **given) is None
     black.putpixel((5, 5), 1)
     assert refused(client, padding_mask_crop=0, **given | {"mask": data_url(black)}) is None
+
+
+def test_a_crop_around_the_mask_that_a1111s_clients_ask_for_by_default_is_left_out_with_a_warning(app: App):
+    report(app, "one", painter=WITHOUT)
+    given = data_url(Image.new("RGB", (64, 32), "white"))
+    body = {"prompt": "a boat", "init_images": [given], "mask": given, "inpaint_full_res": True}
+    answer = draw(app, body, path="img2img")
+    assert "inpaint_full_res" in answer.headers["Warning"]
 
 
 def test_what_one_of_the_workers_takes_is_accepted(app: App, client: ApiClient):

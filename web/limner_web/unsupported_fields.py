@@ -9,6 +9,7 @@ from typing import Final
 from redis import Redis
 from redis.exceptions import RedisError
 
+from limner_shared.domain.inputs import Task
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.request_limits import refuse
 from limner_shared.domain.unsupported import Unsupported
@@ -32,6 +33,11 @@ class UnsupportedFields:
             field, got = refusals[0]
             allowed = "other numbers" if field == "steps" else f"no {field}: its pipeline does not take it"
             raise refuse(field, got, allowed)
+
+    def lacks(self, model: str, task: Task, field: str) -> bool:
+        """Whether no worker of the model takes a field in a task. What is not known is not lacking."""
+        found = self._of_workers().get(model, ())
+        return bool(found) and all(field in each.fields.get(task, ()) for each in found)
 
     def _of_workers(self) -> Mapping[str, Sequence[Unsupported]]:
         if time.monotonic() - self._read_at > FRESH_SECONDS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -152,6 +152,11 @@ class Generation:
     """The size to which the pictures are scaled; None if they stay as they were made."""
     called: Mapping[str, str]
     """The client's names of our fields."""
+
+    def drawn_whole(self) -> Generation:
+        """The same without a crop around the mask, which clients ask for by default, and a warning."""
+        job = self.job.model_copy(update={"padding_mask_crop": None})
+        return replace(self, job=job, warnings=(*self.warnings, WHOLE))
 
 
 def read(
