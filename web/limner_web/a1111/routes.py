@@ -182,8 +182,8 @@ def _generate(kind: type[parameters.TextToImage]) -> Response:
     header = JobHeaders.read(request.headers)
     fits = services.model_names.fits_sizes(built_in=True)
     asked = parameters.read(body, kind, _options(services), services.catalogue, fits=fits)
-    model, crop = asked.options.sd_model_checkpoint, "padding_mask_crop"
-    if asked.job.padding_mask_crop is not None and services.unsupported.lacks(model, "inpainting", crop):
+    model = services.catalogue.get(asked.job.model).name
+    if asked.job.padding_mask_crop is not None and services.unsupported.lacks(model, "inpainting", "padding_mask_crop"):
         asked = asked.drawn_whole()
     try:
         job_id = submission.submit(services, tenant_id(), asked.job, header).job_id
