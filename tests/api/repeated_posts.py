@@ -138,10 +138,15 @@ class Route:
     told: str = "id"
     """The member of the answer, or the header of a file, by which two answers tell of the same."""
     apart: str = ""
-    """A table to which a repeated call may add a row."""
+    """A table whose number of rows is not compared."""
 
 
-def post(path: str | Callable[[World], str], told: str = "id", body: Callable[[World], Any] | None = None) -> Route:
+def post(
+    path: str | Callable[[World], str],
+    told: str = "id",
+    body: Callable[[World], Any] | None = None,
+    apart: str = "",
+) -> Route:
     """A call with JSON, by default a prompt of its own."""
 
     def prepare(world: World) -> Send:
@@ -149,7 +154,7 @@ def post(path: str | Callable[[World], str], told: str = "id", body: Callable[[W
         sent = said if body is None else body(world)
         return lambda headers: world.app.test_client().post(where, json=sent, headers=headers)
 
-    return Route(prepare, told)
+    return Route(prepare, told, apart)
 
 
 def bulk(world: World) -> Send:
@@ -228,13 +233,17 @@ def secret_rotation(world: World) -> dict[str, Any]:
     return {"overlap_seconds": next(world.numbers)}
 
 
+SECRETS: Final = "webhook_secrets"
+"""A rotation adds one and removes the one before the last."""
+
+
 def endpoints(prefix: str) -> dict[str, Route]:
     """The routes of webhook endpoints, which are in two places."""
     one = f"{prefix}/<id:endpoint_id>"
     return {
         prefix: post(prefix, "signing_secret", new_endpoint),
         f"{one}/rotate_secret": post(
-            lambda world: f"{prefix}/{world.endpoint}/rotate_secret", "signing_secret", secret_rotation
+            lambda world: f"{prefix}/{world.endpoint}/rotate_secret", "signing_secret", secret_rotation, SECRETS
         ),
         f"{one}/test": post(lambda world: f"{prefix}/{world.endpoint}/test", "status_code", lambda _: EVENT),
     }
@@ -251,7 +260,7 @@ MAKING: Final[dict[str, Route]] = {
     "/api/v1/keys/rotate": Route(rotated_key, apart="audit_log"),
     **endpoints("/api/v1/webhook_endpoints"),
     **endpoints("/v1/webhook_endpoints"),
-    "/api/v1/webhook_secret/rotate": post("/api/v1/webhook_secret/rotate", "secret", secret_rotation),
+    "/api/v1/webhook_secret/rotate": post("/api/v1/webhook_secret/rotate", "secret", secret_rotation, SECRETS),
     "/api/v1/webhook_deliveries/<id:delivery_id>/redeliver": post(
         lambda world: f"/api/v1/webhook_deliveries/{world.delivery()}/redeliver"
     ),

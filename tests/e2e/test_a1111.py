@@ -88,6 +88,7 @@ def test_a_unit_of_an_ip_adapter_gives_a_reference_picture(api: Any):
     unit = cast("Any", webuiapi).ControlNetUnit
     small: dict[str, Any] = {"width": 64, "height": 64, "steps": 2, "cfg_scale": 3.0, "sampler_name": "Automatic"}
     small["override_settings"] = {"sd_model_checkpoint": "collage"}
+    small["alwayson_scripts"] = {}  # the client's default is one object, in which later calls would find these units
     picture = Image.new("RGB", (20, 10), "red")
     given = unit(image=picture, module="ip-adapter_clip_sdxl", model="ip-adapter_xl [4209e9f7]", weight=0.5)
     drawn = api.txt2img(prompt="a boat", controlnet_units=[given], **small)
