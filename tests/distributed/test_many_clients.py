@@ -34,6 +34,7 @@ def limited_url(database_url: str) -> Iterator[str]:
     execute(database_url, f"DROP OWNED BY {user}", f"DROP ROLE {user}")
 
 
+@postgresql
 @pytest.mark.timeout(600)
 def test_ten_thousand_jobs_of_fifty_clients_end_once_each(null_service: Service):
     null_service.change_settings({"port": free_port(), "web_workers": 1})
