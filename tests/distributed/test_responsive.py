@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +13,6 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from PIL import Image
 from sqlalchemy import text
 
 from limner_client.local.embedded_valkey import free_port
@@ -25,6 +21,7 @@ from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import NewImage
 from limner_shared.messaging.hints import CHANNEL, Hints, connect
+from tests.distributed.every_route import use_every_route
 from tests.distributed.loop_monitor import MARK
 from tests.processes import COMMAND, Service, eventually
 from tests.redis_clients import redis_at
@@ -293,7 +290,7 @@ def test_nothing_blocks_the_event_loop(service: Service, stack: ExitStack):
     blocks: list[dict[str, Any]] = []
     for _ in range(3):
         before = len(server_log(service))
-        use_every_route(web)
+        use_every_route(web.client, web.submit)
         blocks = loop_blocks(server_log(service)[before:])
         found = {function for block in blocks for function in specific(block["functions"])}
         blocking = found if blocking is None else blocking & found
@@ -315,36 +312,3 @@ def specific(functions: list[str]) -> list[str]:
 def server_log(service: Service) -> str:
     [log] = service.folder.glob("serve-*.log")
     return log.read_text()
-
-
-def use_every_route(web: Web) -> None:
-    """Call each route once, and those that need much processor time or wait."""
-    get, post = web.client.get, web.client.post
-    for path in ("/", "/conversation", "/api/v1/docs", "/api/v1/openapi.json", "/readyz", "/healthz", "/v1/models"):
-        assert get(path).status_code == 200, path
-    job = web.submit()
-    bad = b'{"prompt": ""}\n' + b'{"prompt": "x"}\n' * 60_000
-    assert post("/api/v1/bulks", content=bad, headers={"Content-Type": "application/jsonl"}).status_code == 422
-    good = b'{"prompt": "x"}\n' * 5_000
-    bulk = post("/api/v1/bulks", content=good, headers={"Content-Type": "application/jsonl"}).raise_for_status().json()
-    for size, kind in ((4096, "PNG"), (5000, "JPEG"), (3500, "WEBP")):
-        start = {"prompt": "x", "model": "painter", "image": data_url(size, kind)}
-        assert post("/api/v1/jobs", json=start).status_code == 202, kind
-    with ThreadPoolExecutor(20) as clients:
-        for submitted in [clients.submit(web.submit) for _ in range(60)]:
-            submitted.result()
-        list(clients.map(get, [f"/api/v1/jobs/{job}", "/api/v1/jobs?limit=100", f"/api/v1/jobs/{job}?wait=1"] * 10))
-    for path in (bulk["links"]["self"], "/api/v1/bulks", f"{bulk['links']['results']}?format=zip", "/api/v1/models"):
-        assert get(path).status_code == 200, path
-    said = post("/api/v1/conversations", json={"message": "a red car, please"}).raise_for_status().json()
-    assert get(said["links"]["self"]).status_code == 200
-    for action in ("pause", "resume", "cancel"):
-        assert post(bulk["links"][action]).status_code == 200, action
-    assert post(f"/api/v1/jobs/{job}/cancel").status_code == 200
-
-
-def data_url(size: int, kind: str) -> str:
-    buffer = io.BytesIO()
-    noise = Image.frombytes("L", (64, 64), os.urandom(4096)).resize((size, size))
-    noise.convert("RGBA" if kind != "JPEG" else "RGB").save(buffer, kind, **({"quality": 50} if kind != "PNG" else {}))
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
