@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 import peft
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import safe_open
+from torch import nn
 
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
@@ -52,9 +54,10 @@ class UsedAdapters(NamedTuple):
 class ActiveAdapters:
     """Which of a pipeline's adapters its modules use now."""
 
-    def __init__(self, pipeline: Any, as_loaded: Callable[[], None]) -> None:
+    def __init__(self, pipeline: Any, card: ModelCard, as_loaded: Callable[[], None]) -> None:
         """At first, none is used. `as_loaded` gives the modules the attention processors that they were loaded with."""
         self._pipeline = pipeline
+        self._is_compiled = card.compile or card.cuda_graphs
         self._as_loaded = as_loaded
         self._now = UsedAdapters()
 
@@ -73,9 +76,20 @@ class ActiveAdapters:
         if adapters.loras and adapters.loras != self._now.loras:
             self._pipeline.enable_lora()
             self._pipeline.set_adapters([name for name, _ in adapters.loras], [weight for _, weight in adapters.loras])
+            if self._is_compiled:
+                _weigh_by_tensors(self._pipeline)
         elif self._now.loras and not adapters.loras:
             self._pipeline.disable_lora()
         self._now = adapters
+
+
+def _weigh_by_tensors(pipeline: Any) -> None:
+    """Turn the weights of adapters into tensors: for each number, a module would be compiled again."""
+    modules = (each for each in pipeline.components.values() if isinstance(each, nn.Module))
+    layers = (layer for module in modules for layer in module.modules() if isinstance(layer, BaseTunerLayer))
+    for layer in cast("Iterable[Any]", layers):
+        device = next(layer.parameters()).device
+        layer.scaling = {name: torch.tensor(float(weight), device=device) for name, weight in layer.scaling.items()}
 
 
 def load_adapters(pipeline: Any, card: ModelCard) -> dict[str, str]:

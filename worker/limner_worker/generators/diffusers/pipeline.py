@@ -72,7 +72,7 @@ class DiffusersPipeline:
         }
         """The schedulers that make the steps of several images at once."""
         self._latent_preview: LatentPreview | None = None
-        self._adapters = ActiveAdapters(self.pipeline, lambda: self._shared.enter(AS_LOADED))
+        self._adapters = ActiveAdapters(self.pipeline, card, lambda: self._shared.enter(AS_LOADED))
         self._folder = LoadedAdapters(self.pipeline, card, self._adapters.changing)
         self.unsupported = self._loaded.unsupported
         if card.adapters:
