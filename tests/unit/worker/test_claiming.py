@@ -61,24 +61,34 @@ def test_a_claim_past_its_time_limit_is_reported_as_stalled_and_a_wait_for_messa
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_without_redis_one_job_is_claimed_on_trial_after_the_picture_store_failed(
-    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("failed", "wanted"),
+    [
+        ("the store", [(["limner-flow"], 1), (["limner-gan"], 1)]),
+        ("a model", [(["limner-gan"], 1), (["limner-flow"], 8)]),
+    ],
+)
+def test_without_redis_one_job_is_claimed_of_what_is_on_trial_and_as_many_as_ever_of_the_other_models(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, failed: str, wanted: list[Any]
 ):
-    rooms: Queue[int] = Queue()
+    asked: Queue[tuple[list[str], int]] = Queue()
 
-    def claim_next(_session: Session, _models: list[str], room: int, *_: object) -> list[ledger.Claim]:
-        rooms.put(room)
+    def claim_next(_session: Session, models: list[str], room: int, *_: object) -> list[ledger.Claim]:
+        asked.put((models, room))
         return []
 
     monkeypatch.setattr(ledger, "claim_next", claim_next)
     leases, clock = cast("Any", SimpleNamespace(owner="me", redis_is_away=True)), Clock()
-    admission = Admission(8, ["limner-flow"])
-    admission.store_breaker = Breaker(1, 1, 60, clock)
-    admission.store_breaker.failed()
+    admission, breaker = Admission(8, ["limner-flow", "limner-gan"]), Breaker(1, 1, 60, clock)
+    if failed == "the store":
+        admission.store_breaker = breaker
+    else:
+        admission.model_breakers["limner-gan"] = breaker
+    breaker.failed()
     clock.now += 1
     claimer = Claimer(settings, database, admission, HeldJobs(), leases, Supervisor(), lambda _: None)
     claimer.start()
-    assert rooms.get(timeout=30) == 1
+    assert [asked.get(timeout=30) for _ in wanted] == wanted
     claimer.stop()
 
 

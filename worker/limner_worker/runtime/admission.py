@@ -105,6 +105,10 @@ class Admission:
         with self._lock:
             return not self.draining and self._breakers_allow(model)
 
+    def is_on_trial(self, model: str) -> bool:
+        """Whether one job of a model is to show that the model, or the picture store, works again."""
+        return BreakerState.TRIAL in (self.store_breaker.state, self.model_breakers[model].state)
+
     def tripped(self) -> list[str]:
         """Return the models whose circuit breaker is not closed, and `store` if that of the picture store is not."""
         named = {**self.model_breakers, STORE: self.store_breaker}

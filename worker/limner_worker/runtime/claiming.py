@@ -11,6 +11,7 @@ from queue import Empty, Queue
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from limner_shared import tracing
 from limner_shared.db import ledger
@@ -223,8 +224,7 @@ class Claimer:
     def _claim_without_redis(self) -> None:
         """Claim the queued jobs that were released first from the database: no fair shares, but work continues."""
         self._next_poll_at = 0.0
-        most = 1 if self._admission.tripped() else CLAIMED_WITHOUT_REDIS  # of what is on trial, one job at a time
-        room = min(most, self._settings.slots) - len(self._held)
+        room = min(CLAIMED_WITHOUT_REDIS, self._settings.slots) - len(self._held)
         models = [model for model in self._admission.model_breakers if self._admission.accepts(model)]
         if room <= 0 or not models:
             return
@@ -232,7 +232,7 @@ class Claimer:
         started = tracing.clock()
         try:
             with self._database.write() as session:
-                claims = ledger.claim_next(session, models, room, self._leases.owner, self._settings.lease_seconds)
+                claims = self._claim_next(session, models, room)
         except SQLAlchemyError:
             self._stopping.wait(RETRY_SECONDS)
             return
@@ -241,6 +241,20 @@ class Claimer:
         if len(claims) < room and self._notifications.listens:
             self._next_poll_at = time.monotonic() + LISTENING_POLL_SECONDS
         self._start_jobs([JobRun(claim, lambda: None, AttemptTrace.of(claim, started)) for claim in claims])
+
+    def _claim_next(self, session: Session, models: Sequence[str], room: int) -> list[Claim]:
+        """Claim one job of each model on trial that has none here, and others of the models that are not on trial."""
+        trials = [model for model in models if self._admission.is_on_trial(model)]
+        held = {job.claim.spec.model for job in self._held.all()} if trials else set[str]()
+        wanted = [([model], 1) for model in trials if model not in held]
+        if others := [model for model in models if model not in trials]:
+            wanted.append((others, room))
+        claims: list[Claim] = []
+        for some, most in wanted:
+            most_now, lease = min(most, room - len(claims)), self._settings.lease_seconds
+            if most_now > 0:
+                claims += ledger.claim_next(session, some, most_now, self._leases.owner, lease)
+        return claims
 
     def _acknowledger(self, claim: Claim, messages: Mapping[str, JobMessage]) -> Callable[[], None]:
         return lambda: self._acknowledge(messages[claim.id], claim.id)
