@@ -55,27 +55,27 @@ def reserve_quota(
     query = select(Tenant.max_queued, Tenant.cost_per_day).where(Tenant.id == tenant_id)
     tenant = session.execute(query).one_or_none() if intake_state is None else intake_state
     before = Reserved(0, 0, 0) if earlier is None else earlier
-    alone = Reserved(before.jobs + jobs, before.cost + cost, before.queued + jobs)
+    total = Reserved(before.jobs + jobs, before.cost + cost, before.queued + jobs)
     if tenant is None:
-        return alone
+        return total
     if jobs:
-        _require(alone.jobs, tenant.max_queued, "max_queued", "jobs may be queued")
-        _require(alone.cost, tenant.cost_per_day, "cost_per_day", "cost units a day are granted")
+        _refuse_beyond(total.jobs, tenant.max_queued, "max_queued", "jobs may be queued")
+        _refuse_beyond(total.cost, tenant.cost_per_day, "cost_per_day", "cost units a day are granted")
     if jobs and tenant.max_queued is not None:
         lock_key(session, tenant_id, QUEUE_LOCK)
         if earlier is None:
             others = queries.queued_jobs(session, tenant_id, tenant.max_queued)
-            alone = replace(alone, queued=alone.queued + others)
-        if alone.queued > tenant.max_queued:
-            are = alone.queued - jobs
+            total = replace(total, queued=total.queued + others)
+        if total.queued > tenant.max_queued:
+            are = total.queued - jobs
             message = f"At most {tenant.max_queued} jobs may be queued: {are} are, and this adds {jobs}."
             raise TooManyRequests(message, limit="max_queued", retry_after=SOON_SECONDS)
     if tenant.cost_per_day is not None:
         _charge(session, tenant_id, cost, tenant.cost_per_day)
-    return alone
+    return total
 
 
-def _require(wanted: int, limit: int | None, name: str, what: str) -> None:
+def _refuse_beyond(wanted: int, limit: int | None, name: str, what: str) -> None:
     if limit is not None and wanted > limit:
         message = f"At most {limit} {what} for this tenant, and this alone needs {wanted}. Split it, or have it raised."
         raise LimitTooLow(message, limit=name)
