@@ -251,7 +251,7 @@ def sweep(database: Database, model: str) -> None:
     with database.write() as session:
         ledger.reap(session, 2)
         bulk_id = ledger.open_bulk(session, TENANT)
-        ledger.touch_bulk(session, bulk_id, 1)
+        ledger.touch_bulk(session, bulk_id)
         for stale in ledger.stale_bulks(session, -1.0):
             ledger.drop_bulk(session, stale)
         ledger.fail_unknown(session, ["another"], LONG, 10)

@@ -155,6 +155,38 @@ class SlowUpload(io.BytesIO):
         return super().readinto(buffer)
 
 
+class CanceledUpload(io.BytesIO):
+    """A body whose bulk is canceled before its last 64 KiB are read."""
+
+    def __init__(self, data: bytes, database: Database) -> None:
+        super().__init__(data)
+        self._database = database
+
+    def readinto(self, buffer: Any) -> int:
+        with self._database.write() as session:
+            for bulk_id in session.scalars(select(Bulk.id)) if self.tell() else ():
+                ledger.cancel_bulk(session, bulk_id)
+                ledger.sweep_bulk(session, bulk_id, 100)
+        return super().readinto(buffer)
+
+
+def test_a_bulk_that_is_canceled_while_it_loads_counts_only_lines_that_made_jobs(
+    client: ApiClient, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bulk_submission, "CHUNK", 1)
+    bad, twin = {"prompt": "x" * 501}, {"prompt": "one", "unique": {"key": "the same"}}
+    data = lines(twin, bad, twin, {"prompt": "two"}) + b"\n" * 70_000 + lines({"prompt": "three"})
+    answer = client.post("/api/v1/bulks?on_error=skip", input_stream=CanceledUpload(data, database), content_type=JSONL)
+    assert answer.json["code"] == "bad_bulk", answer.json
+    [bulk] = client.get("/api/v1/bulks").json["items"]
+    assert (bulk["status"], bulk["total"], bulk["counts"]["canceled"], bulk["counts"]["queued"]) == (
+        "canceled",
+        2,
+        2,
+        0,
+    )
+
+
 def test_a_slow_upload_whose_lines_are_all_skipped_for_a_while_is_not_dropped(
     client: ApiClient, database: Database, monkeypatch: pytest.MonkeyPatch
 ):

@@ -49,6 +49,15 @@ def test_a_unit_of_a1111_gives_the_control_picture(app: App):
     assert names == ["model", "resize_mode"], "what is done in another way is said"
 
 
+def test_a_part_of_the_steps_that_is_empty_is_not_taken_as_all_of_them(client: ApiClient):
+    unit = {"input_image": PICTURE, "model": "canny", "guidance_start": 1.0, "guidance_end": 1.0}
+    answer = client.post(
+        "/sdapi/v1/txt2img", json={"prompt": "a cat", "alwayson_scripts": {"controlnet": {"args": [unit]}}}
+    )
+    assert answer.status_code == 422
+    assert "control_start" in answer.json["detail"]
+
+
 def test_a_unit_of_webuiapi_is_taken_as_it_sends_it(app: App):
     unit = UNIT(image=Image.new("RGB", (64, 32), "blue"), model="canny").to_dict()
     catalogue = app.extensions["limner"].catalogue

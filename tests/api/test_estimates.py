@@ -33,6 +33,20 @@ def submit(client: ApiClient, **fields: Any) -> dict[str, Any]:
     return client.post("/api/v1/jobs", json={"prompt": "a cat"} | fields).json
 
 
+def test_a_job_that_waited_between_two_attempts_does_not_lengthen_the_estimate(
+    client: ApiClient, app: App, database: Database, worker: WorkerReport
+):
+    done = [submit(client)["id"] for _ in range(6)]
+    for job_id in done:
+        finish(app, start(app, job_id), png("red"))
+    with database.write() as session:
+        session.execute(update(Job).values(started_at=Job.finished_at - 2))
+        again = {"started_at": Job.finished_at - 3600, "attempt": 2}
+        session.execute(update(Job).where(Job.id == done[0]).values(again))
+    estimate = client.get(ESTIMATE).json
+    assert (estimate["alike"], estimate["eta"]["median_seconds"]) == (5, pytest.approx(2, abs=0.1))
+
+
 @both_databases
 def test_the_time_is_that_of_jobs_of_about_the_same_cost(
     client: ApiClient, app: App, database: Database, worker: WorkerReport

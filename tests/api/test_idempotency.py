@@ -13,7 +13,7 @@ from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Known, NewJob
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.domain.jobs import JobRequest, Priority
-from limner_web.intake.submission import LATER_FIELDS
+from limner_web.intake.submission import ALWAYS_HASHED
 from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases, lines, rows
 from tests.processes import eventually
@@ -35,7 +35,7 @@ def test_concurrent_requests_with_the_same_key_create_one_job(client: ApiClient,
 def test_a_key_stored_without_the_lock_by_an_earlier_release_still_creates_one_job(app: App, database: Database):
     request = JobRequest(prompt="x")
     card, spec = app.extensions["limner"].catalogue.resolve(request)
-    digest = hashlib.sha256(request.model_dump_json(exclude={*LATER_FIELDS}).encode()).hexdigest()
+    digest = hashlib.sha256(request.model_dump_json(include={*ALWAYS_HASHED}).encode()).hexdigest()
     waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
 
     def waiting() -> int:

@@ -174,7 +174,7 @@ def test_files_and_responses_of_another_tenant_are_unknown(
 
 
 def _stream(line: object) -> Any:
-    return batch_reader.body_of(iter([json.dumps(line).encode()]), lambda: None)
+    return batch_reader.body_of(iter([json.dumps(line).encode()]))
 
 
 def test_a_line_may_be_as_large_as_a_request(make_app: Callable[..., App]):

@@ -19,6 +19,7 @@ from limner_shared.db.tables import Bulk, Job, Tenant
 from limner_shared.domain.batches import BatchState
 from limner_shared.errors import Overloaded, StorageFailed
 from limner_web.intake import bulk_submission, busy
+from limner_web.intake.bulk_reader import BulkReader
 from limner_web.openai import batch_loader
 from limner_web.openai.batch_loader import BatchLoader
 from tests.api.batches import (
@@ -238,6 +239,29 @@ def test_a_busy_process_reads_a_file_once(
     monkeypatch.setattr(blobs, "get_file_part", get)
     loader.load_next()
     assert (batch(client, made)["status"], refusals) == ("in_progress", [])
+
+
+@pytest.mark.parametrize("what", ["a part of the file", "a line"])
+def test_a_process_that_waits_while_it_is_busy_keeps_its_batch(
+    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch, what: str
+):
+    made = create(client, request_line("a"))
+    owner, name = (app.extensions["limner"].blobs, "get_file_part") if "part" in what else (BulkReader, "_parse")
+    call, refusals, leases = getattr(owner, name), [Overloaded()] * 3, list[float]()
+
+    def get(*arguments: Any) -> Any:
+        with app.extensions["limner"].database.read() as session:
+            leases.append(session.get_one(Batch, made).lease_until or 0)
+        change(app, made, lease_until=1)  # as if the lease had passed meanwhile
+        if refusals:
+            raise refusals.pop()
+        return call(*arguments)
+
+    monkeypatch.setattr(busy, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(batch_loader, "RENEW_SECONDS", 0)
+    monkeypatch.setattr(owner, name, get)
+    loader.load_next()
+    assert (batch(client, made)["status"], len(leases), min(leases) > 1) == ("in_progress", 4, True)
 
 
 @both_databases

@@ -60,6 +60,7 @@ def test_a_public_post_route_reads_a_form_and_no_json(app: App):
         ("/v1/responses/resp_x", {}, ["requests"]),
         ("/v1/responses/resp_x?stream=true", {}, ["requests", "streams"]),
         ("/replicate/v1/predictions/job_x", {"Prefer": "wait"}, ["requests"]),
+        ("/replicate/v1/predictions", {"Prefer": "WAIT=60"}, ["requests", "streams"]),
         ("/replicate/v1/predictions/job_x/stream", {}, ["streams"]),
         ("/api/v1/nothing", {}, ["requests"]),
         ("/healthz", {}, []),
@@ -68,7 +69,8 @@ def test_a_public_post_route_reads_a_form_and_no_json(app: App):
 def test_a_request_that_may_wait_holds_the_slot_of_a_stream_as_well(
     app: App, path: str, headers: dict[str, str], kinds: list[str]
 ):
-    with app.test_request_context(path, headers=headers):
+    method = "POST" if path == "/replicate/v1/predictions" else "GET"
+    with app.test_request_context(path, method=method, headers=headers):
         assert list(route_rules.of_request().slots_of_request()) == kinds
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from limner_shared.domain.views import JobView
 from limner_web.api import jobs
 from limner_web.services import Services
 from limner_web.updates import unchanged
+from limner_web.updates.unchanged import UnchangedPolls
 from tests.api.clients import Answer, ApiClient, App
 from tests.api.test_keys import id_of, make_key
 from tests.processes import eventually
@@ -68,6 +70,18 @@ def test_a_repeated_poll_is_answered_as_before_without_a_query(client: ApiClient
     for name in ("ETag", "Cache-Control", "Retry-After", "Content-Security-Policy"):
         assert again.headers[name] == first.headers[name], name
     assert again.headers["X-Request-Id"] == "mine"
+
+
+def test_the_headers_of_remembered_polls_are_not_kept(app: App, client: ApiClient) -> None:
+    path, headers = submitted(client)
+    polls = UnchangedPolls(app.extensions["limner"].listener)
+    tracemalloc.start()
+    for number in range(40):
+        environ = {"PATH_INFO": path, "QUERY_STRING": "", "HTTP_PADDING": f"{number}" * 50_000}
+        polls.remember(environ | {"HTTP_IF_NONE_MATCH": headers["If-None-Match"]}, "job", [], 0.0)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 200_000
 
 
 @pytest.mark.usefixtures("patient")

@@ -64,7 +64,7 @@ class Route:
     @property
     def _waits(self) -> bool:
         if self.waits_by == PREFER:
-            return "wait" in request.headers.get(PREFER, "")
+            return "wait" in request.headers.get(PREFER, "").lower()
         return bool(self.waits_by) and self.waits_by in request.args
 
 

@@ -1,8 +1,9 @@
 """How many deliveries may be sent to each receiver now, so that none delays another. Pure policy, without I/O.
 
 Each receiver has a limit of concurrent deliveries, a rate and a circuit breaker. A receiver whose last delivery failed,
-or that is new, gets one at a time, and all of these together at most half of the slots; so does each tenant. The last
-quarter of the slots is for receivers that have none in flight: a few that begin to hang cannot take everything.
+or that is new, gets one at a time, and all of these together at most half of the slots; so does each tenant. Of that
+half, tenants have equal parts, and one part is left for the next tenant: a tenant may name any number of dead hosts. The
+last quarter of the slots is for receivers that have none in flight: a few that begin to hang cannot take everything.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class _Receiver:
 class _Grants:
     receivers: Counter[str] = field(default_factory=Counter[str])
     tenants: Counter[str] = field(default_factory=Counter[str])
-    unproven: int = 0
+    unproven: Counter[str] = field(default_factory=Counter[str])
+    """By tenant; none is zero."""
     total: int = 0
 
 
@@ -110,7 +112,8 @@ class Pacing:
         for name, each in self._receivers.items():
             grants.receivers[name] = each.in_flight
             grants.tenants[each.tenant_id] += each.in_flight
-            grants.unproven += 0 if each.proven else each.in_flight
+            if each.in_flight and not each.proven:
+                grants.unproven[each.tenant_id] += each.in_flight
             grants.total += each.in_flight
         return grants
 
@@ -123,7 +126,7 @@ class Pacing:
             and busy < (1 if one_at_a_time else self._concurrency)
             and receiver.tokens - given >= 1
             and grants.tenants[receiver.tenant_id] < half
-            and (receiver.proven or grants.unproven < half)
+            and (receiver.proven or _may_try(receiver.tenant_id, grants.unproven, half))
             and (not busy or grants.total < self._slots - self._slots // 4)
         )
 
@@ -131,7 +134,8 @@ class Pacing:
         receiver = self._receivers[name]
         grants.receivers[name] += 1
         grants.tenants[receiver.tenant_id] += 1
-        grants.unproven += 0 if receiver.proven else 1
+        if not receiver.proven:
+            grants.unproven[receiver.tenant_id] += 1
         grants.total += 1
 
     def _refill(self, name: str, tenant_id: str) -> None:
@@ -157,3 +161,9 @@ class Pacing:
             or each.in_flight
             or (each.breaker.state is not BreakerState.CLOSED and each.refilled_at > earliest)
         }
+
+
+def _may_try(tenant_id: str, unproven: Counter[str], most: int) -> bool:
+    """Whether a tenant may have one more delivery to unproven receivers in flight, of which there are `most`."""
+    tenants = len({*unproven, tenant_id})
+    return unproven.total() < most and unproven[tenant_id] < max(1, most // (tenants + 1))

@@ -172,8 +172,11 @@ def unknown_pictures(session: Session, digests: Sequence[str]) -> list[str]:
 
 
 def latest_runs(session: Session, model: str, since_seconds: float, limit: int) -> list[Run]:
-    """A model's latest succeeded jobs, at most `limit`, not older than `since_seconds`."""
-    recent = (Job.model == model) & text(DONE) & (Job.finished_at > now() - since_seconds)
+    """A model's latest jobs that succeeded at their first attempt, at most `limit`, not older than `since_seconds`.
+
+    `started_at` is the start of the first attempt: a job that waited between two says nothing about the model.
+    """
+    recent = (Job.model == model) & text(DONE) & (Job.finished_at > now() - since_seconds) & (Job.attempt <= 1)
     query = (
         select(Job.started_at, Job.finished_at, Job.cost).where(recent).order_by(Job.finished_at.desc()).limit(limit)
     )

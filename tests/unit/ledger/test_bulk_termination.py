@@ -102,7 +102,7 @@ def test_a_bulk_can_be_dropped_while_its_loader_writes(database: Database, catal
         together.wait()
         for start in range(5, 5000, 5):
             with database.write() as session:
-                if not ledger.touch_bulk(session, bulk_id, start):
+                if not ledger.touch_bulk(session, bulk_id, 5):
                     return start
                 ledger.submit(session, TENANT, lines(catalogue, range(start, start + 5)), bulk_id=bulk_id)
         raise AssertionError("touch_bulk never reported the dropped bulk")
@@ -153,7 +153,7 @@ def test_canceling_a_loading_bulk_frees_its_idempotency_key_and_stops_its_loader
         ledger.store_idempotency_key(session, TENANT, "mine", "", ledger.Known(bulk_id))
         ledger.cancel_bulk(session, bulk_id)
         assert ledger.read_idempotency_key(session, TENANT, "mine") is None
-        assert not ledger.touch_bulk(session, bulk_id, 4)
+        assert not ledger.touch_bulk(session, bulk_id)
         assert not ledger.seal_bulk(session, bulk_id, 3)
         assert not ledger.drop_bulk(session, bulk_id)
     sweep(database, bulk_id)

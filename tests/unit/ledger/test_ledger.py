@@ -220,7 +220,7 @@ def test_only_sealed_and_running_bulks_are_open_and_a_dropped_one_is_deleted(dat
         assert ledger.seal_bulk(session, kept, 2)
         assert ledger.drop_bulk(session, dropped)
         assert not ledger.seal_bulk(session, dropped, 2)
-        assert not ledger.touch_bulk(session, dropped, 2)
+        assert not ledger.touch_bulk(session, dropped)
         assert flows(session) == [kept]
         assert ledger.pause_bulk(session, kept, paused=True)
         assert flows(session) == []

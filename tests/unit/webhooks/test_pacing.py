@@ -61,6 +61,14 @@ def test_hanging_receivers_leave_places_for_the_others(clock: Clock):
     assert begin(pacing, due(*hanging, "healthy"))["healthy"] >= 4
 
 
+def test_a_tenants_new_receivers_leave_places_for_those_of_other_tenants(clock: Clock):
+    pacing = Pacing(64, 8, 1000, clock)
+    assert sum(begin(pacing, due(*map(str, range(500)), tenant="a")).values()) == 16, "not half of the places for a try"
+    assert begin(pacing, due("new", tenant="b")) == {"new": 1}
+    assert sum(begin(pacing, due(*map(str, range(500, 999)), tenant="c")).values()) == 8
+    assert begin(pacing, due("newer", tenant="d")) == {"newer": 1}
+
+
 def test_receivers_that_begin_to_hang_leave_a_quarter_for_those_with_nothing_in_flight(clock: Clock):
     pacing = Pacing(16, 8, 1000, clock)
     names = [f"healthy {number}" for number in range(10)]

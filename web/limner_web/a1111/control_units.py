@@ -148,8 +148,11 @@ class Units:
         if unit.resize_mode not in CROPPED:
             told = "the control picture is cropped to the size, as with 'Crop and Resize'."
             warnings.append(f"{control.name('resize_mode')}: {told}")
-        part = {"control_start": unit.guidance_start or None, "control_end": unit.guidance_end}
-        return fields | {name: value for name, value in part.items() if value != 1.0}
+        if unit.guidance_start != 0.0:
+            fields["control_start"] = unit.guidance_start
+        if unit.guidance_end != 1.0:
+            fields["control_end"] = unit.guidance_end
+        return fields
 
     def _reference_fields(self, card: ModelCard, warnings: list[str]) -> dict[str, Any]:
         if not self.references:

@@ -169,7 +169,7 @@ def _load(
     duplicates = Duplicates()
     for chunk in _chunks(reader.jobs()):
         with services.database.write() as session:
-            if not ledger.touch_bulk(session, bulk_id, reader.lines):
+            if not ledger.touch_bulk(session, bulk_id):
                 raise BulkDropped
             if not chunk:
                 continue
@@ -178,6 +178,7 @@ def _load(
             reserved = ledger.reserve_quota(session, tenant_id, len(new), sum(job.cost for job in new), reserved)
             if new:
                 ledger.submit(session, tenant_id, new, bulk_id=bulk_id)
+                ledger.touch_bulk(session, bulk_id, len(new))
             with_jobs(session, new)
         duplicates.add([(chunk[place].bulk_line, job_id) for place, job_id in holders.items()])
         time.sleep(0)  # yields to the server's other greenlets

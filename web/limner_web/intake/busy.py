@@ -10,17 +10,21 @@ from limner_shared.errors import LimnerError, Overloaded
 
 BUSY_SECONDS: Final = 1.0
 """After this time an overloaded process is asked again."""
-LONGEST_SECONDS: Final = 60.0
+LONGEST_SECONDS: Final = 40.0
+"""Less than the dispatcher lets a bulk stand still."""
 
 T = TypeVar("T")
 
 
-def wait_while_busy(call: Callable[[], T], *, or_while: type[LimnerError] = Overloaded) -> T:
+def wait_while_busy(
+    call: Callable[[], T], *, keep: Callable[[], None] = lambda: None, or_while: type[LimnerError] = Overloaded
+) -> T:
     """Return the result of `call`, which is repeated while it raises Overloaded or one other error, for LONGEST_SECONDS
-    at most.
+    at most. `keep` is called before each try, to renew the lease of the work.
     """
     deadline = time.monotonic() + LONGEST_SECONDS
     while True:
+        keep()
         try:
             return call()
         except (Overloaded, or_while):

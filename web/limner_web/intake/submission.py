@@ -17,7 +17,7 @@ from limner_shared.db import ledger, queries
 from limner_shared.db.ledger import NewJob, Submission, UniqueHold
 from limner_shared.db.tables import Image, Job
 from limner_shared.domain.conditions import Turn
-from limner_shared.domain.inputs import CONTROL_FIELDS, INPUT_FIELDS, REFERENCE_FIELDS
+from limner_shared.domain.inputs import INPUT_FIELDS
 from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.domain.replay import REPLAY_OF, replay_spec
 from limner_shared.errors import InvalidState
@@ -37,13 +37,13 @@ HASHED_ON_THREAD_CHARS: Final = 64_000
 """Longer input images are hashed on a thread, so that they do not block the event loop."""
 
 
-LATER_FIELDS: Final = (
-    *("not_before", "max_retries", "webhook", "webhook_events_filter", "unique", "size"),
-    *CONTROL_FIELDS,
-    *REFERENCE_FIELDS,
+ALWAYS_HASHED: Final = (
+    *("prompt", "description", "negative_prompt", "model", "style", "width", "height", "steps", "guidance"),
+    *("guidance_rescale", "scheduler", "adapters", "image", "mask", "strength", "seed", "n", "priority"),
+    *("expires_in", "reproducible", "provenance", "metadata"),
 )
-"""Fields that earlier releases do not know. Left out of the digest if absent, so that a request repeated across an
-upgrade has the same one."""
+"""The fields of the first release. Any other has a part in the digest only if it is not its default, so that a request
+repeated across an upgrade, or at a process of another release, has the same digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +203,13 @@ def _digest(services: Services, place: str, request: JobRequest) -> str:
     hashes: dict[str, Any] = {name: services.storage.call(_sha256, value) for name, value in large.items()}
     if references := request.reference_images:
         hashes["reference_images"] = tuple(services.storage.call(_sha256, value) for value in references)
-    absent = {name for name in LATER_FIELDS if getattr(request, name) is None}
-    return _sha256(f"{place}{request.model_copy(update=hashes).model_dump_json(exclude=absent)}")
+    return _sha256(f"{place}{request.model_copy(update=hashes).model_dump_json(exclude=_at_default(request))}")
+
+
+def _at_default(request: JobRequest) -> set[str]:
+    """The fields of later releases that have their default."""
+    fields = JobRequest.model_fields.items()
+    return {name for name, each in fields if name not in ALWAYS_HASHED and getattr(request, name) == each.default}
 
 
 def _sha256(text: str) -> str:

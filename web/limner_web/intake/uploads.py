@@ -73,15 +73,15 @@ def require_room(services: Services, tenant_id: str, form_bytes: int | None = No
     return left
 
 
-def read_file(services: Services, row: StoredFile) -> Iterator[bytes]:
+def read_file(services: Services, row: StoredFile, keep: Callable[[], None] = lambda: None) -> Iterator[bytes]:
     """Yield a file's bytes, one part in memory.
 
-    It waits while this process is busy. Raises StorageFailed or Overloaded; ObjectLost for a missing part, and instead
-    of the last part if the parts are not the file that was uploaded.
+    It waits while this process is busy; `keep` is called before each try to read. Raises StorageFailed or Overloaded;
+    ObjectLost for a missing part, and instead of the last part if the parts are not the file that was uploaded.
     """
     digest, size = hashlib.sha256(), 0
     for number in range(row.parts):
-        part = wait_while_busy(partial(_read_part, services, row.id, number, digest.update))
+        part = wait_while_busy(partial(_read_part, services, row.id, number, digest.update), keep=keep)
         size += len(part)
         if number == row.parts - 1 and (size, digest.hexdigest()) != (row.size_bytes, row.sha256 or digest.hexdigest()):
             raise lost_objects.damaged_file(file_part_key(row.id, number))

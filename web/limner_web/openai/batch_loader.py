@@ -96,7 +96,7 @@ class BatchLoader:
         try:
             with self._services.database.read() as session:
                 row = files.file(session, claimed.tenant_id, claimed.input_file_id)
-            body = body_of(uploads.read_file(self._services, row), lease.keep)
+            body = body_of(uploads.read_file(self._services, row, lease.keep))
             reader = BatchReader(self._services, claimed.tenant_id, claimed.endpoint, body, lease.keep)
             with self._services.database.write() as session:
                 bulk_id = ledger.open_bulk(session, claimed.tenant_id)

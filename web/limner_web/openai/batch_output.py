@@ -52,10 +52,10 @@ def read(services: Services, row: Batch, *, errors: bool) -> Iterator[bytes]:
 def measure(services: Services, row: Batch, keep: Callable[[], None]) -> batches.Output:
     """The sizes of the output and of the errors. Pictures that are answered as they are stored are not read.
 
-    `keep` is called after each line.
+    `keep` is called after each line, and before each try to read a picture.
     """
     sizes = {False: 0, True: 0}
-    encode = _Measured(services, row.tenant_id)
+    encode = _Measured(services, row.tenant_id, keep)
     for is_error, line in _lines(services, row, (False, True), encode):
         sizes[is_error] += len(line)
         keep()
@@ -65,20 +65,23 @@ def measure(services: Services, row: Batch, keep: Callable[[], None]) -> batches
 class _Measured:
     """Leaves out pictures whose size is known, and counts what they would add."""
 
-    def __init__(self, services: Services, tenant_id: str) -> None:
+    def __init__(self, services: Services, tenant_id: str, keep: Callable[[], None]) -> None:
         self._services = services
         self._tenant_id = tenant_id
+        self._keep = keep
         self.left_out = 0
 
     def __call__(self, output: Output, image: Image) -> str:
         if not output.as_stored:
-            return _encoded(self._services, self._tenant_id, output, image)
+            return _encoded(self._services, self._tenant_id, output, image, self._keep)
         self.left_out += 4 * -(-image.size_bytes // 3)  # as base64
         return ""
 
 
-def _encoded(services: Services, tenant_id: str, output: Output, image: Image) -> str:
-    return wait_while_busy(partial(encoded, services, tenant_id, output, image))
+def _encoded(
+    services: Services, tenant_id: str, output: Output, image: Image, keep: Callable[[], None] = lambda: None
+) -> str:
+    return wait_while_busy(partial(encoded, services, tenant_id, output, image), keep=keep)
 
 
 def _lines(services: Services, row: Batch, kinds: Collection[bool], encode: Encode) -> Iterator[tuple[bool, bytes]]:

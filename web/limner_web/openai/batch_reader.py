@@ -54,8 +54,7 @@ class BatchReader(BulkReader):
         return [self._beside.pop(job.bulk_line or 0) for job in jobs]
 
     def _parse(self, number: int, text: bytes) -> NewJob:
-        self._keep()
-        return wait_while_busy(partial(super()._parse, number, text))
+        return wait_while_busy(partial(super()._parse, number, text), keep=self._keep)
 
     def _request(self, number: int, text: bytes) -> Requested:
         self._terms = None
@@ -74,17 +73,15 @@ class BatchReader(BulkReader):
 
 
 class _Parts(io.RawIOBase):
-    def __init__(self, parts: Iterator[bytes], before_read: Callable[[], None]) -> None:
+    def __init__(self, parts: Iterator[bytes]) -> None:
         super().__init__()
         self._parts = parts
-        self._before_read = before_read
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._before_read()
         while not self._rest:
             part = next(self._parts, None)
             if part is None:
@@ -95,6 +92,6 @@ class _Parts(io.RawIOBase):
         return size
 
 
-def body_of(parts: Iterator[bytes], before_read: Callable[[], None]) -> IO[bytes]:
-    """The parts of a file as one stream; `before_read` is called before each 64 KiB."""
-    return io.BufferedReader(_Parts(parts, before_read), READ_BYTES)
+def body_of(parts: Iterator[bytes]) -> IO[bytes]:
+    """The parts of a file as one stream."""
+    return io.BufferedReader(_Parts(parts), READ_BYTES)

@@ -8,6 +8,7 @@ the latest, as elsewhere. Such an answer has no body, so it tells nothing to a c
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -30,7 +31,8 @@ ROUTE: Final = "/api/v1/jobs/<id:job_id>"
 OF_EACH_REQUEST: Final = "HTTP_X_REQUEST_ID"
 """The header that differs between equal requests."""
 
-Poll = tuple[object, ...]
+Poll = bytes
+"""The digest of a request: a client's headers may have a megabyte."""
 Header = tuple[str, str]
 
 
@@ -93,6 +95,7 @@ def _record(path: str, request_id: str, job_id: str, seconds: float) -> None:
 
 
 def _poll(environ: Mapping[str, Any]) -> Poll:
-    """What makes two requests the same: address, path, query and all headers."""
+    """The SHA-256 of what makes two requests the same: address, path, query and all headers."""
     sent = [item for item in environ.items() if item[0].startswith("HTTP_") and item[0] != OF_EACH_REQUEST]
-    return (environ["PATH_INFO"], environ["QUERY_STRING"], environ.get("REMOTE_ADDR"), *sent)
+    same = (environ["PATH_INFO"], environ["QUERY_STRING"], environ.get("REMOTE_ADDR"), *sent)
+    return hashlib.sha256(repr(same).encode("utf-8", "surrogatepass")).digest()

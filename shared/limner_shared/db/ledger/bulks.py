@@ -40,9 +40,9 @@ def open_bulk(session: Session, tenant_id: str, webhook: Mapping[str, Any] | Non
     return bulk_id
 
 
-def touch_bulk(session: Session, bulk_id: str, total: int) -> bool:
-    """Record that the loader is alive and has read `total` lines; False if the bulk is no longer loading."""
-    return _update(session, bulk_id, [BulkState.LOADING], touched_at=now(), total=total)
+def touch_bulk(session: Session, bulk_id: str, jobs: int = 0) -> bool:
+    """Record that the loader is alive and stores `jobs` more; False if the bulk is no longer loading."""
+    return _update(session, bulk_id, [BulkState.LOADING], touched_at=now(), total=Bulk.total + jobs)
 
 
 def seal_bulk(
