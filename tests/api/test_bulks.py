@@ -177,14 +177,10 @@ def test_a_bulk_that_is_canceled_while_it_loads_counts_only_lines_that_made_jobs
     bad, twin = {"prompt": "x" * 501}, {"prompt": "one", "unique": {"key": "the same"}}
     data = lines(twin, bad, twin, {"prompt": "two"}) + b"\n" * 70_000 + lines({"prompt": "three"})
     answer = client.post("/api/v1/bulks?on_error=skip", input_stream=CanceledUpload(data, database), content_type=JSONL)
-    assert answer.json["code"] == "bad_bulk", answer.json
+    assert answer.json["code"] == "invalid_bulk", answer.json
     [bulk] = client.get("/api/v1/bulks").json["items"]
-    assert (bulk["status"], bulk["total"], bulk["counts"]["canceled"], bulk["counts"]["queued"]) == (
-        "canceled",
-        2,
-        2,
-        0,
-    )
+    counts = bulk["counts"]
+    assert (bulk["status"], bulk["total"], counts["canceled"], counts["queued"]) == ("canceled", 2, 2, 0)
 
 
 def test_a_slow_upload_whose_lines_are_all_skipped_for_a_while_is_not_dropped(

@@ -2,8 +2,8 @@
 
 Each receiver has a limit of concurrent deliveries, a rate and a circuit breaker. A receiver whose last delivery failed,
 or that is new, gets one at a time, and all of these together at most half of the slots; so does each tenant. Of that
-half, tenants have equal parts, and one part is left for the next tenant: a tenant may name any number of dead hosts. The
-last quarter of the slots is for receivers that have none in flight: a few that begin to hang cannot take everything.
+half, tenants have equal parts, and one is left for the next tenant, as one can name any number of dead hosts. The last
+quarter of the slots is for receivers that have none in flight: a few that begin to hang cannot take everything.
 """
 
 from __future__ import annotations
