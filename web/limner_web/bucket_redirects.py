@@ -38,8 +38,11 @@ class BucketRedirects:
         """The origin of the signed URLs; empty if it is switched off."""
         return "" if self._signer is None else self._signer.origin
 
-    def target(self, method: str, mode: str | None, digest: str, rendition: str | None, left: float) -> Target | None:
-        """Where the sender of a request can read a picture, for `left` seconds at most. `mode` is its `Sec-Fetch-Mode`.
+    def target(
+        self, tenant_id: str, method: str, mode: str | None, digest: str, rendition: str | None, left: float
+    ) -> Target | None:
+        """Where the sender of a request can read a tenant's picture, for `left` seconds at most. `mode` is its
+        `Sec-Fetch-Mode`.
 
         None if it must pass through the web server: delivery is switched off, a script of a page asks, the object is
         missing, or the store does not answer; then the next read says what is wrong.
@@ -49,7 +52,7 @@ class BucketRedirects:
             return None
         signed: Literal["GET", "HEAD"] = "HEAD" if method == "HEAD" else "GET"
         try:
-            url = self._storage.call(self._url, self._signer, signed, digest, rendition, seconds)
+            url = self._storage.call_for(tenant_id, self._url, self._signer, signed, digest, rendition, seconds)
         except (StorageFailed, Overloaded):
             return None
         return None if url is None else Target(url, seconds)

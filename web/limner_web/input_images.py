@@ -51,7 +51,7 @@ class Inputs:
         Raises InvalidRequest, which names the field, StorageFull, StorageFailed, or Overloaded.
         """
         fitted = self._fitted(tenant_id, spec)
-        stored = {field: self._storage.call(self._blobs.put_input, data) for field, data in fitted}
+        stored = {field: self._storage.call_for(tenant_id, self._blobs.put_input, data) for field, data in fitted}
         return spec.with_inputs(stored) if stored else spec
 
     def check(self, tenant_id: str, spec: JobSpec) -> None:
@@ -88,7 +88,7 @@ class Inputs:
             with self._database.read() as session:
                 digest = queries.kept_inputs(session, tenant_id, job_id).get(field)
             if digest is not None:
-                return self._storage.call(self._blobs.get_input, digest)
+                return self._storage.call_for(tenant_id, self._blobs.get_input, digest)
         except NotFound as error:
             raise _refuse(field, f"there is no such picture of {job_id[:60]}; it may have been deleted") from error
         raise _refuse(field, f"{job_id[:60]} has none, or it was deleted; send the picture itself")
@@ -100,7 +100,7 @@ class Inputs:
             try:
                 with self._database.read() as session:
                     digest = queries.image(session, tenant_id, value).sha256
-                return self._storage.call(self._blobs.get, digest)
+                return self._storage.call_for(tenant_id, self._blobs.get, digest)
             except NotFound as error:
                 raise _refuse(field, f"there is no image {value[:60]}; it may have been deleted") from error
         data = read_data_url(value, field)

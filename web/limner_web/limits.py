@@ -14,15 +14,14 @@ from limner_shared.settings import Settings
 
 SPARE_CONNECTIONS: Final = 1000
 """Connections beyond those that can hold a slot: for requests that are refused, and for health checks."""
-STORAGE_THREADS: Final = 8
+STORAGE_THREADS: Final = 16
 STORAGE_WAITING: Final = 64
 """Calls that may wait for a storage thread. Further calls are refused, so that a store that hangs does not block the
-whole server."""
+whole server; so are those for one tenant beyond its share (`tenant_share`)."""
 PILLOW_THREADS: Final = 1
 """One image is decoded at a time, because each may take 200 MB."""
 PILLOW_WAITING: Final = 32
-"""Calls that may wait for the Pillow thread; further calls are refused, and those for images that one tenant sends
-beyond its share (`tenant_share`)."""
+"""As STORAGE_WAITING, for the Pillow thread."""
 
 # --- one connection -------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from weakref import WeakValueDictionary
 
 from limner_shared.c2pa_signing import PictureSigner, is_signed
@@ -58,13 +59,14 @@ class Renditions:
         """
         # Concurrent requests for one rendition wait for the first instead of making it again.
         with self._locks.setdefault((digest, rendition), threading.Lock()):
-            found = self._storage.call(self._blobs.get_rendition, digest, rendition.name) if rendition.is_kept else None
+            store = partial(self._storage.call_for, tenant_id)
+            found = store(self._blobs.get_rendition, digest, rendition.name) if rendition.is_kept else None
             if found is None:
-                original = self._storage.call(self._blobs.get, digest)
+                original = store(self._blobs.get, digest)
                 found = self._pillow.call_in_turn(tenant_id, self._make, original, rendition)
                 if rendition.is_kept:
                     with suppress(StorageFull, StorageFailed):  # it is made again next time
-                        self._storage.call(self._blobs.put_rendition, digest, rendition.name, found)
+                        store(self._blobs.put_rendition, digest, rendition.name, found)
             return found
 
     def convert(

@@ -87,7 +87,7 @@ def build(settings: Settings) -> Services:
     catalogue = Catalogue.load(settings.models, settings.default_model)
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs, limiter = Blobs(settings.resolved_blob_url), ConcurrencyLimiter(settings)
-    storage = OffloadPool(STORAGE_THREADS, STORAGE_WAITING, work=STORING)
+    storage = OffloadPool(STORAGE_THREADS, STORAGE_WAITING, limiter.tenant_share, work=STORING)
     pillow = OffloadPool(PILLOW_THREADS, PILLOW_WAITING, limiter.tenant_share)
     return Services(
         settings=settings,

@@ -99,6 +99,6 @@ def require_success(job: JobView) -> JobView:
     return job
 
 
-def stored_picture(services: Services, image: ImageView) -> bytes:
-    """The stored file of a picture, a PNG. Raises NotFound once it was deleted, StorageFailed or Overloaded."""
-    return services.storage.call(services.blobs.get, image.sha256)
+def stored_picture(services: Services, tenant_id: str, image: ImageView) -> bytes:
+    """The stored file of a tenant's picture, a PNG. Raises NotFound if it was deleted, StorageFailed or Overloaded."""
+    return services.storage.call_for(tenant_id, services.blobs.get, image.sha256)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,36 @@ def test_a_tenant_cannot_take_the_places_of_others_and_gets_its_own_back():
         with pytest.raises(Overloaded, match="for this tenant"):
             twice("first")
         assert twice("second") == 0
+
+
+def test_a_tenants_calls_leave_threads_for_those_of_others(monkeypatch: pytest.MonkeyPatch):
+    def as_under_gevent(_name: str) -> bool:
+        return True
+
+    class Threads:
+        """Instead of gevent's: so many calls run, and the others wait for one of them."""
+
+        def __init__(self, count: int) -> None:
+            self._free = threading.Semaphore(count)
+
+        def apply(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+            with self._free:
+                return function(*args)
+
+    monkeypatch.setattr(offload, "monkey", SimpleNamespace(is_module_patched=as_under_gevent))
+    monkeypatch.setattr(offload, "ThreadPool", Threads)
+    threads, ended, running = OffloadPool(4, 8, tenant_share=0.5), threading.Event(), threading.Semaphore(0)
+
+    def hangs() -> bool:
+        running.release()
+        return ended.wait(30)
+
+    with ThreadPoolExecutor(8) as pool:
+        mine = [pool.submit(threads.call_for, "mine", hangs) for _ in range(6)]
+        assert all(running.acquire(timeout=30) for _ in range(2))
+        assert pool.submit(threads.call_for, "other", bool, 1).result(30)
+        ended.set()
+        assert all(each.result(30) for each in mine)
 
 
 def test_calls_in_turn_take_one_place_of_a_tenant_and_hold_up_nobody_else():

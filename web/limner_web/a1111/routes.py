@@ -201,7 +201,7 @@ def _answer(services: Services, asked: parameters.Generation, job: JobView, body
     kind, with_text = asked.options.samples_format.replace("jpg", "jpeg"), asked.options.enable_pnginfo
     files: list[bytes] = []
     for image, text in zip(job.images if asked.send_images else [], texts, strict=False):
-        stored = waiting.stored_picture(services, image)
+        stored = waiting.stored_picture(services, tenant_id(), image)
         if asked.letterbox is not None:
             stored = services.renditions.convert(tenant_id(), stored, "png", None, asked.letterbox)
         if kind != "png" or with_text:

@@ -187,7 +187,7 @@ def get_results(bulk_id: str, query: ResultsQuery) -> Response:
     with services.database.read() as session:
         queries.bulk(session, tenant_id(), bulk_id)
     if query.format == "zip":
-        stream = archive.zipped(partial(_picture, services), _pages(services, bulk_id), _line)
+        stream = archive.zipped(partial(_picture, services, tenant_id()), _pages(services, bulk_id), _line)
         headers = {"Content-Disposition": f'attachment; filename="{bulk_id}.zip"'}
         return download(stream, "application/zip", headers)
     return download(_grouped(map(_line, _pages(services, bulk_id))), "application/jsonl")
@@ -207,9 +207,10 @@ def _view(services: Services, bulk_id: str) -> BulkView:
         return bulk_view(session, queries.bulk(session, tenant_id(), bulk_id))
 
 
-def _picture(services: Services, digest: str) -> bytes:
+def _picture(services: Services, owner: str, digest: str) -> bytes:
     """The bytes of a picture. A short fault must not cut off an archive, which a client can only begin again."""
-    return wait_while_busy(lambda: services.storage.call(services.blobs.get, digest), or_while=StorageFailed)
+    read = partial(services.storage.call_for, owner, services.blobs.get, digest)
+    return wait_while_busy(read, or_while=StorageFailed)
 
 
 def _line(shown: Shown) -> str:

@@ -157,11 +157,11 @@ def _answer(owner: str, row: Image, query: ImageQuery, caching: str, left: float
     is_stored = rendition == Rendition(rendition.kind) and MEDIA_TYPES[rendition.kind] == row.media_type
     if not query.download and rendition.is_kept:  # the bucket would not name the file
         name, mode = None if is_stored else rendition.name, request.headers.get("Sec-Fetch-Mode")
-        target = services.bucket_redirects.target(request.method, mode, row.sha256, name, left)
+        target = services.bucket_redirects.target(owner, request.method, mode, row.sha256, name, left)
         if target is not None:
             return _redirect(target)
     if is_stored:
-        data = services.storage.call(services.blobs.get, row.sha256)
+        data = services.storage.call_for(owner, services.blobs.get, row.sha256)
     else:
         data = services.renditions.get(owner, row.sha256, rendition)
     answer.set_data(data)

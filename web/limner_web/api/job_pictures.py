@@ -61,6 +61,7 @@ def get_input(job_id: str, query: InputQuery) -> Response:
         digest = queries.kept_inputs(session, tenant_id(), job_id).get(query.field)
     if digest is None:
         raise NotFound(f"The job {job_id} has no such input.")
-    answer = Response(services.storage.call(services.blobs.get_input, digest), mimetype="image/png")
+    data = services.storage.call_for(tenant_id(), services.blobs.get_input, digest)
+    answer = Response(data, mimetype="image/png")
     answer.headers["Cache-Control"] = "private, max-age=3600"
     return answer

@@ -58,5 +58,5 @@ def _file(services: Services, job: JobView, kind: str) -> Response:
 
 def _bytes(services: Services, image: ImageView, kind: str) -> bytes:
     if MEDIA_TYPES[kind] == image.media_type:
-        return waiting.stored_picture(services, image)
+        return waiting.stored_picture(services, tenant_id(), image)
     return services.renditions.get(tenant_id(), image.sha256, Rendition(kind))

@@ -42,7 +42,7 @@ def store_file(services: Services, tenant_id: str, body: IO[bytes], about: NewFi
     StorageFull, StorageFailed, or IdempotencyConflict.
     """
     left = require_room(services, tenant_id)
-    new = _store_parts(services, body, replace(about, id=new_id("file"), size_bytes=0, parts=0), left)
+    new = _store_parts(services, tenant_id, body, replace(about, id=new_id("file"), size_bytes=0, parts=0), left)
 
     def create(session: Session) -> str:
         ledger.lock_key(session, tenant_id, QUOTA_LOCK)
@@ -81,16 +81,16 @@ def read_file(services: Services, row: StoredFile, keep: Callable[[], None] = la
     """
     digest, size = hashlib.sha256(), 0
     for number in range(row.parts):
-        part = wait_while_busy(partial(_read_part, services, row.id, number, digest.update), keep=keep)
+        part = wait_while_busy(partial(_read_part, services, row, number, digest.update), keep=keep)
         size += len(part)
         if number == row.parts - 1 and (size, digest.hexdigest()) != (row.size_bytes, row.sha256 or digest.hexdigest()):
             raise lost_objects.damaged_file(file_part_key(row.id, number))
         yield part
 
 
-def _read_part(services: Services, file_id: str, number: int, hash_more: Callable[[bytes], object]) -> bytes:
-    part = services.storage.call(services.blobs.get_file_part, file_id, number)
-    services.storage.call(hash_more, part)
+def _read_part(services: Services, row: StoredFile, number: int, hash_more: Callable[[bytes], object]) -> bytes:
+    part = services.storage.call_for(row.tenant_id, services.blobs.get_file_part, row.id, number)
+    services.storage.call_for(row.tenant_id, hash_more, part)
     return part
 
 
@@ -120,7 +120,7 @@ def delete_bytes(services: Services, file_id: str, parts: int) -> None:
         services.storage.call(services.blobs.delete_file, file_id, parts)
 
 
-def _store_parts(services: Services, body: IO[bytes], new: NewFile, left: Room) -> NewFile:
+def _store_parts(services: Services, tenant_id: str, body: IO[bytes], new: NewFile, left: Room) -> NewFile:
     """Store what is read from the body, and return the file with its size, parts and SHA-256.
 
     After an error nothing is left of it. Raises BodyTooLarge, TooManyRequests, StorageFull or StorageFailed.
@@ -128,8 +128,8 @@ def _store_parts(services: Services, body: IO[bytes], new: NewFile, left: Room) 
     digest = hashlib.sha256()
     try:
         while data := body.read(PART_BYTES):
-            services.storage.call(services.blobs.put_file_part, new.id, new.parts, data)
-            services.storage.call(digest.update, data)
+            services.storage.call_for(tenant_id, services.blobs.put_file_part, new.id, new.parts, data)
+            services.storage.call_for(tenant_id, digest.update, data)
             new = replace(new, parts=new.parts + 1, size_bytes=new.size_bytes + len(data))
             if new.size_bytes > services.settings.max_bulk_bytes:
                 raise BodyTooLarge(f"A file may have at most {services.settings.max_bulk_bytes} bytes.")

@@ -18,6 +18,7 @@ from limner_shared.db.views import plain_view
 from limner_shared.domain.request_limits import refuse
 from limner_shared.domain.views import JobView
 from limner_shared.errors import NotFound
+from limner_web.auth import tenant_id
 from limner_web.openai.response_answer import JOB, Mark, job_id_of_call, message_item, picture_item
 from limner_web.openai.response_request import EarlierCall, Include, Message, Part, ResponseBody
 from limner_web.services import Services
@@ -169,7 +170,7 @@ def _with_pictures(services: Services, item: Item) -> dict[str, Any]:
 
 def _address(services: Services, digest: str) -> dict[str, str]:
     try:
-        data = services.storage.call(services.blobs.get_input, digest)
+        data = services.storage.call_for(tenant_id(), services.blobs.get_input, digest)
     except NotFound:
         return {}
     return {"image_url": f"data:image/png;base64,{base64.b64encode(data).decode()}"}

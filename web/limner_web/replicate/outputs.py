@@ -28,7 +28,7 @@ def outputs(services: Services, tenant_id: str, job: JobView, origin: str, *, as
 
 def _files(services: Services, tenant_id: str, job: JobView, form: OutputForm) -> Iterator[bytes]:
     for image in job.images:
-        stored = waiting.stored_picture(services, image)
+        stored = waiting.stored_picture(services, tenant_id, image)
         if form.kind == "png":
             yield stored
         else:

@@ -23,7 +23,8 @@ T = TypeVar("T")
 
 class OffloadPool:
     """A pool of `count` native threads. At most `waiting` further calls wait for a thread, or any number if it is None.
-    Of all these calls, `tenant_share` may be one tenant's.
+    Of all these calls, `tenant_share` may be one tenant's, and so much of the threads: its others wait in a queue of
+    its own, where they delay no other tenant.
 
     Without gevent, calls run in the caller's thread. A function that runs here must not use a lock that greenlets also
     use, so it must not log.
@@ -41,8 +42,10 @@ class OffloadPool:
         self._work = work
         self._count = count
         self._max_calls = None if waiting is None else count + waiting
+        self._threads_of_tenant = max(1, int(count * tenant_share))
         self._max_of_tenant = None if waiting is None else max(1, int((count + waiting) * tenant_share))
         self._calls_of_tenant: Counter[str] = Counter()
+        self._queues: WeakValueDictionary[str, threading.Semaphore] = WeakValueDictionary()
         self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._calls = 0
         self._pool: ThreadPool | None = None
@@ -72,7 +75,8 @@ class OffloadPool:
             raise Overloaded(message, retry_after=2)
         self._calls_of_tenant[tenant_id] += 1
         try:
-            return self.call(function, *args, **kwargs)
+            with self._queues.setdefault(tenant_id, threading.Semaphore(self._threads_of_tenant)):
+                return self.call(function, *args, **kwargs)
         finally:
             self._calls_of_tenant -= Counter([tenant_id])  # forgets a tenant without calls
 
