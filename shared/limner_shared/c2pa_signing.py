@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.domain.safety import SOURCE_TYPE
 from limner_shared.errors import ConfigurationError, SigningFailed
 from limner_shared.settings import Settings
@@ -19,6 +20,9 @@ from limner_shared.settings import Settings
 PNG_CHUNK: Final = b"caBX"
 """The type of the chunk of a PNG that holds a manifest."""
 PNG_SIGNATURE_BYTES: Final = 8
+TIMESTAMP_FAILURES: Final = 3
+TIMESTAMP_PAUSE_SECONDS: Final = 10.0
+LONGEST_TIMESTAMP_PAUSE_SECONDS: Final = 300.0
 OPTIONS: Final = {
     "builder": {"thumbnail": {"enabled": False}},  # the picture itself is in the file: a thumbnail doubles the size
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
@@ -36,23 +40,33 @@ class Ingredient:
 
 
 class PictureSigner:
-    """Signs pictures with one certificate. Safe for several threads. Nothing valid can be signed after `ends_at`."""
+    """Signs pictures with one certificate. Safe for several threads. Nothing valid can be signed after `ends_at`.
+
+    While the authority for time stamps fails, it is asked only now and then: it may take half a minute to fail.
+    """
 
     def __init__(self, certificate: Path, key: Path, timestamp_url: str = "") -> None:
-        """Read the certificate and its key, and sign a test picture. Raises ConfigurationError."""
+        """Read the certificate and its key, and sign a test picture without a time stamp: a start depends on no other
+        service. Raises ConfigurationError.
+        """
         chain, private, algorithm, self.ends_at = _read_pair(certificate, key)
         try:
             c2pa: Any = import_module("c2pa")  # an extra, which few installations have
             self._c2pa = c2pa
-            self._info: Any = c2pa.C2paSignerInfo(algorithm, chain, private, timestamp_url.encode() or None)
+            self._info: Any = c2pa.C2paSignerInfo(algorithm, chain, private, None)
             self._context: Any = c2pa.Context.from_dict(OPTIONS)
         except ModuleNotFoundError as error:
             raise _missing(error) from error
         self._local = threading.local()
+        self._breaker: Breaker | None = None
         try:
             self.created(_test_picture(), "limner")
         except SigningFailed as error:
             raise ConfigurationError(f"LIMNER_C2PA_CERTIFICATE: {certificate}: {error.message}") from error
+        if timestamp_url:
+            self._breaker = Breaker(TIMESTAMP_FAILURES, TIMESTAMP_PAUSE_SECONDS, LONGEST_TIMESTAMP_PAUSE_SECONDS)
+            self._info = c2pa.C2paSignerInfo(algorithm, chain, private, timestamp_url.encode())
+            self._local = threading.local()  # its signer has no time stamps
 
     @classmethod
     def of(cls, settings: Settings) -> PictureSigner | None:
@@ -95,13 +109,19 @@ class PictureSigner:
             "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": actions}}],
         }
         signed = io.BytesIO()
+        if self._breaker is not None and self._breaker.state is BreakerState.OPEN:
+            raise SigningFailed("The authority for time stamps fails; it is asked again soon.")
         try:
             with self._c2pa.Builder(manifest, self._context) as builder:
                 for source in sources:
                     builder.add_ingredient(_described(source), source.media_type, io.BytesIO(source.data))
                 builder.sign(self._signer(), media_type, io.BytesIO(data), signed)
         except self._c2pa.C2paError as error:
+            if self._breaker is not None:
+                self._breaker.failed()
             raise SigningFailed(f"The picture could not be signed: {error}") from error
+        if self._breaker is not None:
+            self._breaker.succeeded()
         return signed.getvalue()
 
     def _signer(self) -> Any:

@@ -27,7 +27,7 @@ def estimate(
 ) -> EstimateView:
     """The estimate of a job of a tenant. It reads only."""
     cost = card.cost(spec)
-    intake_state = ledger.read_intake_state(session, tenant_id, card.name, priority)
+    intake_state = ledger.read_intake_state(session, tenant_id, card.name, priority, is_estimate=True)
     pause = _pause(session, card.name, tenant_id) if intake_state.any_pause else None
     ahead, tenants = intake_state.first, 1
     if intake_state.is_active or priority is Priority.LOW or cost > card.small_cost:
@@ -66,7 +66,9 @@ def estimate_bulk(
 ) -> BulkEstimateView:
     """The estimate of a bulk of a tenant. `parts` has the jobs of each model: its card, a job, and how many such."""
     costs = {model: sum(card.cost(spec) * count for card, spec, count in jobs) for model, jobs in parts.items()}
-    intake_states = {model: ledger.read_intake_state(session, tenant_id, model, priority) for model in parts}
+    intake_states = {
+        model: ledger.read_intake_state(session, tenant_id, model, priority, is_estimate=True) for model in parts
+    }
     known = [
         _part(session, redis, model, cost, tenant_id, priority, is_any_paused=intake_states[model].any_pause)
         for model, cost in costs.items()

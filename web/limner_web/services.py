@@ -104,7 +104,7 @@ def build(settings: Settings) -> Services:
         renditions=Renditions(blobs, storage, pillow, PictureSigner.of(settings)),
         bucket_redirects=BucketRedirects(settings, blobs, storage),
         links=SignedLinks(settings, database),
-        vectors=VectorCache(database),
+        vectors=VectorCache(database, limiter.tenant_share),
         listener=listener,
         watches=Watches(listener, database, supervisor),
         unchanged=UnchangedPolls(listener),

@@ -75,9 +75,9 @@ class _Held:
 class VectorCache:
     """The vectors of the tenants that searched last. Safe for greenlets and threads."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tenant_share: float = 1.0) -> None:
         self._database = database
-        self._threads = OffloadPool(1, waiting=32, work="searches for similar images are running")
+        self._threads = OffloadPool(1, 32, tenant_share, work="searches for similar images are running")
         self._held: OrderedDict[tuple[str, str], _Held] = OrderedDict()
         self._locks: WeakValueDictionary[tuple[str, str], threading.Lock] = WeakValueDictionary()
 
@@ -88,7 +88,7 @@ class VectorCache:
         Raises Overloaded.
         """
         held = self._current((tenant_id, like.encoder))
-        return self._threads.call(_ranked, held.ids, held.vectors, like.vector, limit, after)
+        return self._threads.call_for(tenant_id, _ranked, held.ids, held.vectors, like.vector, limit, after)
 
     def forget(self, tenant_id: str, encoder: str, image_ids: Iterable[str]) -> None:
         """Drop the vectors of deleted images."""

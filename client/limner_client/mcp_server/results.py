@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from limner_client.client import Client
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import ErrorView, ImageView, JobView
-from limner_shared.errors import NotFound
+from limner_shared.errors import LimnerError, NotFound
 
 MAX_SHOWN: Final = 4
 """Pictures in one answer; agents have to read all of them."""
@@ -96,9 +96,15 @@ class Models(BaseModel):
 
 
 def job_answer(client: Client, job: JobView) -> CallToolResult:
-    """The answer about a job: its first pictures, and the job as JSON. Raises what the downloads raise."""
-    shown = [_content(client, image) for image in job.images[:MAX_SHOWN]]
-    return as_answer(_result(client, job), shown)
+    """The answer about a job: its first pictures, and the job as JSON.
+
+    A picture that cannot be read now is not shown: without the job's id, an agent would draw it again.
+    """
+    shown: list[ContentBlock] = []
+    for image in job.images[:MAX_SHOWN]:
+        with suppress(LimnerError):
+            shown.append(_content(client, image))
+    return as_answer(_result(client, job, len(shown)), shown)
 
 
 def found_answer(client: Client, jobs: Sequence[JobView], next_cursor: str | None) -> CallToolResult:
@@ -149,7 +155,7 @@ def _pictures(client: Client, job: JobView) -> list[Picture]:
     ]
 
 
-def _result(client: Client, job: JobView) -> JobResult:
+def _result(client: Client, job: JobView, shown: int) -> JobResult:
     done = job.progress.done / job.progress.total if job.progress and job.progress.total else None
     return JobResult(
         job_id=job.id,
@@ -162,13 +168,15 @@ def _result(client: Client, job: JobView) -> JobResult:
         progress=done,
         pictures=_pictures(client, job),
         error=job.error,
-        next_step=_next_step(job),
+        next_step=_next_step(job, shown),
     )
 
 
-def _next_step(job: JobView) -> str | None:
+def _next_step(job: JobView, shown: int) -> str | None:
     if not job.status.terminal:
         return f"Not finished: call get_job with job_id {job.id} and wait_seconds. Do not generate the picture again."
+    if shown < min(len(job.images), MAX_SHOWN):
+        return f"A picture cannot be read now: call get_job with job_id {job.id} later. Do not generate it again."
     if len(job.images) > MAX_SHOWN:
         return f"The first {MAX_SHOWN} pictures are shown; the others are at their URLs."
     return None

@@ -9,6 +9,7 @@ from typing import Any, Final
 import anyio
 import uvicorn
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import ToolAnnotations
 from starlette.datastructures import Headers
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limner_client.client import Client
 from limner_client.mcp_server.strict_tool import StrictTool
-from limner_client.mcp_server.tools import Connect, Tools
+from limner_client.mcp_server.tools import Caller, Connect, Tools
 from limner_shared.settings import is_loopback
 
 PATH: Final = "/mcp"
@@ -29,9 +30,9 @@ INSTRUCTIONS: Final = (
 )
 
 
-def build(connect: Connect) -> MCPServer:
-    """The server with its tools; `connect` makes the client for each call."""
-    tools = Tools(connect)
+def build(connect: Connect, caller: Caller = lambda _: None) -> MCPServer:
+    """The server with its tools; `connect` makes the client for each call, and `caller` tells whose call it is."""
+    tools = Tools(connect, caller)
     reads, draws = ToolAnnotations(read_only_hint=True), ToolAnnotations(destructive_hint=False)
     offered = [StrictTool.from_function(each, annotations=draws) for each in (tools.generate_image, tools.edit_image)]
     offered += [
@@ -59,7 +60,11 @@ def http_app(url: str, host: str) -> ASGIApp:
     On loopback only pages and programs of this machine may call it, as with the service itself. Elsewhere each request
     has to carry a key, which the service checks: without that, an open service would be reachable from other machines.
     """
-    server = build(lambda ctx: Client(url, key_of(ctx.headers or {})))
+
+    def key(ctx: Context) -> str | None:
+        return key_of(ctx.headers or {})
+
+    server = build(lambda ctx: Client(url, key(ctx)), key)
     loopback = is_loopback(host)
     app = server.streamable_http_app(
         streamable_http_path=PATH,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Annotated, Any, Final, Literal, TypeVar
+from weakref import WeakValueDictionary
 
 from anyio import CapacityLimiter, to_thread
 from mcp.server.mcpserver import Context
@@ -30,6 +32,8 @@ from limner_shared.errors import InvalidRequest, LimnerError
 T = TypeVar("T")
 Connect = Callable[[Context], Client]
 """Makes the client for one call, from the call's context."""
+Caller = Callable[[Context], str | None]
+"""Who makes a call: an API key, or None if the service needs none."""
 
 MAX_WAIT_SECONDS: Final = 30
 """The longest wait of one call: hosts of agents end calls that take much longer, often after a minute."""
@@ -43,6 +47,8 @@ MAX_FOUND: Final = 20
 MAX_PAGES: Final = 10
 """Pages that one search reads: a page may be empty although more follow."""
 CALLS_AT_ONCE: Final = 100
+CALLS_OF_ONE: Final = 25
+"""Of these, one key's: its further calls wait, and delay no other key."""
 
 
 def _as_text(value: object) -> object:
@@ -88,9 +94,11 @@ JobAnswer = Annotated[CallToolResult, JobResult]
 class Tools:
     """The tools for one service."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, caller: Caller) -> None:
         self._connect = connect
+        self._caller = caller
         self._limiter = CapacityLimiter(CALLS_AT_ONCE)
+        self._shares: WeakValueDictionary[str, CapacityLimiter] = WeakValueDictionary()
 
     async def generate_image(
         self,
@@ -166,7 +174,9 @@ class Tools:
     ) -> JobAnswer:
         """Return a job's state, and its pictures once it has finished; with wait_seconds, wait for that."""
         progress = Progress(ctx)
-        return await self._call(ctx, lambda client: job_answer(client, _follow(client, job_id, wait_seconds, progress)))
+        return await self._call(
+            ctx, lambda client: job_answer(client, _follow(client, client.job(job_id), wait_seconds, progress))
+        )
 
     async def search_images(
         self,
@@ -202,24 +212,30 @@ class Tools:
                 return work(client)
 
         try:
-            return await to_thread.run_sync(run, limiter=self._limiter, abandon_on_cancel=True)
+            async with self._share(self._caller(ctx)):
+                return await to_thread.run_sync(run, limiter=self._limiter, abandon_on_cancel=True)
         except LimnerError as error:
             raise ToolError(f"{error.code}: {error.message}") from error
+
+    def _share(self, key: str | None) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if key is None else self._shares.setdefault(key, CapacityLimiter(CALLS_OF_ONE))
 
 
 def _submit(client: Client, request: dict[str, Any], wait_seconds: int, progress: Progress) -> CallToolResult:
     given = {name: value for name, value in request.items() if value != "" or name == "prompt"}
-    return job_answer(client, _follow(client, client.submit(given).id, wait_seconds, progress))
+    return job_answer(client, _follow(client, client.submit(given), wait_seconds, progress))
 
 
-def _follow(client: Client, job_id: str, seconds: int, progress: Progress) -> JobView:
-    """The job once it has ended or the seconds have passed. The agent is told of its progress meanwhile."""
+def _follow(client: Client, job: JobView, seconds: int, progress: Progress) -> JobView:
+    """The job once it has ended or the seconds have passed; as it was last seen if a poll is refused, because an agent
+    that does not learn the job's id draws again. The agent is told of its progress meanwhile.
+    """
     ends, every = time.monotonic() + seconds, PROGRESS_SECONDS if progress.is_wanted else POLL_SECONDS
-    job = client.job(job_id)
     progress.tell(job)
-    while not job.status.terminal and (left := int(ends - time.monotonic())) > 0:
-        job = client.job(job_id, min(left, every))
-        progress.tell(job)
+    with suppress(LimnerError):
+        while not job.status.terminal and (left := int(ends - time.monotonic())) > 0:
+            job = client.job(job.id, min(left, every))
+            progress.tell(job)
     return job
 
 

@@ -60,6 +60,8 @@ class Store:
         self._before_call = before_call
         self._breaker: Breaker | None = None
         self._failed_at = float("-inf")
+        self._denied = ""
+        """The key whose read was denied last."""
         if urlsplit(url).scheme == "file":
             self.folder = Path(unquote(urlsplit(url).path))
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +95,7 @@ class Store:
 
     def get(self, key: str) -> bytes | None:
         """The bytes of a key, or None."""
-        with self._call("get"):
+        with self._call("get", key):
             try:
                 return self._store.get(key).bytes().to_bytes()
             except FileNotFoundError as error:
@@ -178,11 +180,11 @@ class Store:
             yield page
 
     @contextmanager
-    def _call(self, operation: str) -> Iterator[None]:
+    def _call(self, operation: str, key: str = "") -> Iterator[None]:
         self._before_call()
         with metrics.BLOB_SECONDS.time(operation=operation):
             try:
-                with self._errors():
+                with self._errors(key):
                     yield
             except (StorageFull, StorageFailed) as error:
                 metrics.BLOB_ERRORS.inc(operation=operation, code=error.code, reason=reason_of(error))
@@ -191,7 +193,7 @@ class Store:
                 raise
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, key: str) -> Iterator[None]:
         if self._breaker is not None and self._breaker.state is BreakerState.OPEN:
             reason = StorageReason(self._breaker.reason)
             raise failure(reason, "it fails", "; it is tried again in a few seconds")
@@ -199,13 +201,21 @@ class Store:
             yield
         except (BaseError, OSError) as error:
             reason = reason_of(error)
-            if self._breaker is not None and reason is not StorageReason.FULL:  # a full store responds, and can be read
+            if self._breaker is not None and self._counts(reason, key):
                 self._breaker.failed(reason)
                 self._failed_at = time.monotonic()
             raise failure(reason, type(error).__name__) from error
         else:
             if self._breaker is not None:
                 self._breaker.succeeded()
+
+    def _counts(self, reason: StorageReason, key: str) -> bool:
+        """Whether an error tells of the whole store. A full one responds, and can be read; one object may be archived,
+        or its key of encryption lost, so that each read of it is denied.
+        """
+        again = reason is StorageReason.DENIED and key != "" and key == self._denied
+        self._denied = key if reason is StorageReason.DENIED else ""
+        return reason is not StorageReason.FULL and not again
 
 
 def open_bucket(url: str, config: Any = None) -> ObjectStore:

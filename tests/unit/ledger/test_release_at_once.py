@@ -49,6 +49,16 @@ def test_of_a_burst_that_arrives_at_once_one_job_enters_the_first_lane(database:
         assert sorted(pool.map(submit_one, range(8))) == [[Lane.FIRST], *[[Lane.NORMAL]] * 7]
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_estimate_takes_no_place_in_the_first_lane(database: Database, catalogue: Catalogue):
+    card, spec = catalogue.resolve(JobRequest(prompt="x"))
+    small = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL, small=True)
+    with database.read() as estimating:
+        ledger.read_intake_state(estimating, TENANT, spec.model, Priority.NORMAL, is_estimate=True)
+        with database.write() as session:
+            assert lanes(ledger.submit(session, TENANT, [small], window=64)) == [Lane.FIRST]
+
+
 def test_the_dispatcher_releases_the_jobs_of_a_tenant_with_a_limit_on_running_jobs(
     database: Database, catalogue: Catalogue
 ):

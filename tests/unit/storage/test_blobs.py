@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from obstore.exceptions import GenericError
-from tests.buckets import unresponsive_bucket
+from tests.buckets import denying_bucket, unresponsive_bucket
 
 from limner_shared.errors import ConfigurationError, NotFound, StorageFailed, StorageFull
 from limner_shared.storage import object_store, syncing
@@ -205,6 +205,21 @@ def test_an_unresponsive_bucket_times_out_and_then_opens_the_circuit_breaker(unr
             unresponsive_blobs.put(b"picture")
     with pytest.raises(StorageFailed, match="tried again in a few seconds"):
         unresponsive_blobs.get("ab" * 32)
+
+
+def test_one_object_that_is_denied_does_not_close_the_store_and_several_do(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(object_store, "RETRIES", 0)
+    with denying_bucket(monkeypatch) as url:
+        store, archived = Store(url), [f"{number:064}" for number in range(FAILURES + 1)]
+        for _ in range(2 * FAILURES):
+            with pytest.raises(StorageFailed):
+                store.get(archived[0])
+        assert store.get("ab" * 32) == b"picture"
+        for key in archived:
+            with pytest.raises(StorageFailed):
+                store.get(key)
+        with pytest.raises(StorageFailed, match="tried again in a few seconds"):
+            store.get("ab" * 32)
 
 
 @pytest.mark.parametrize("encryption", ["sse:kms", "sse-c", "AES512"])

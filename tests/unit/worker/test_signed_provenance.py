@@ -17,8 +17,9 @@ from PIL import Image
 
 from limner_client.cli.main import cli
 from limner_client.local.doctor import certificate_checks
+from limner_client.local.embedded_valkey import free_port
 from limner_client.local.findings import State
-from limner_shared.c2pa_signing import PictureSigner, is_signed
+from limner_shared.c2pa_signing import TIMESTAMP_FAILURES, PictureSigner, is_signed
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane
@@ -101,6 +102,19 @@ def test_the_receipt_has_the_digest_of_the_unsigned_file_which_a_replay_reproduc
     assert first.sha256 != again.sha256
     assert first.receipt["c2pa"] == again.receipt["c2pa"] == {"unsigned_sha256": hashlib.sha256(plain).hexdigest()}
     assert "c2pa" not in unsigned.receipt
+
+
+def test_an_authority_for_time_stamps_that_is_away_prevents_no_start_and_is_not_asked_each_time(
+    certified: Settings,
+) -> None:
+    away = certified.model_copy(update={"c2pa_timestamp_url": f"http://127.0.0.1:{free_port()}/"})
+    signer = PictureSigner.of(away)
+    assert signer is not None
+    for _ in range(TIMESTAMP_FAILURES):
+        with pytest.raises(SigningFailed, match="could not be signed"):
+            signer.created(encode_png(PICTURE), "limner-flow")
+    with pytest.raises(SigningFailed, match="asked again soon"):
+        signer.created(encode_png(PICTURE), "limner-flow")
 
 
 def test_the_signed_file_keeps_its_pixels_and_its_other_provenance(signer: PictureSigner) -> None:

@@ -20,7 +20,7 @@ from limner_web import small_talk
 from limner_web.intake.earlier_pictures import EarlierPictures
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
-from limner_web.intake.submission import ConversationContext, submit
+from limner_web.intake.submission import ConversationContext, hashed_text, submit
 from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.services import Services
 
@@ -154,7 +154,7 @@ def _add_small_talk(
     services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, context: ConversationContext
 ) -> str:
     services.catalogue.get(request.model or context.model)
-    repeat = repeat_of(header, f"{context.place} {request.model_dump_json()}")
+    repeat = repeat_of(header, f"{context.place} {hashed_text(request)}")
     kind = ResourceKind(lambda session: context.store_turn(session, ledger.NO_JOB) or "", str, _found)
     return create_once(services, tenant_id, repeat, kind)
 

@@ -203,13 +203,14 @@ def _digest(services: Services, place: str, request: JobRequest) -> str:
     hashes: dict[str, Any] = {name: services.storage.call(_sha256, value) for name, value in large.items()}
     if references := request.reference_images:
         hashes["reference_images"] = tuple(services.storage.call(_sha256, value) for value in references)
-    return _sha256(f"{place}{request.model_copy(update=hashes).model_dump_json(exclude=_at_default(request))}")
+    return _sha256(f"{place}{hashed_text(request.model_copy(update=hashes))}")
 
 
-def _at_default(request: JobRequest) -> set[str]:
-    """The fields of later releases that have their default."""
+def hashed_text(request: JobRequest) -> str:
+    """What of a request makes its digest, as JSON: the same in each release that knows its fields."""
     fields = JobRequest.model_fields.items()
-    return {name for name, each in fields if name not in ALWAYS_HASHED and getattr(request, name) == each.default}
+    later = {name for name, each in fields if name not in ALWAYS_HASHED and getattr(request, name) == each.default}
+    return request.model_dump_json(exclude=later)
 
 
 def _sha256(text: str) -> str:

@@ -87,19 +87,21 @@ class IntakeState(NamedTuple):
         return self.first if lane is Lane.FIRST else min(POSITION_LIMIT, self.before)
 
 
-def read_intake_state(session: Session, tenant_id: str, model: str, priority: Priority) -> IntakeState:
-    """The intake state for a tenant's new job."""
+def read_intake_state(
+    session: Session, tenant_id: str, model: str, priority: Priority, *, is_estimate: bool = False
+) -> IntakeState:
+    """The intake state for a tenant's new job. An estimate adds no job, so it takes no turn of one that does."""
     lane = Lane.of(priority.rank)
     values = {"tenant": tenant_id, "model": model, "priority": priority.rank, "first": Lane.FIRST, "lane": lane}
-    return IntakeState(*session.execute(_statement(), values).one())
+    return IntakeState(*session.execute(_statement(is_estimate=is_estimate), values).one())
 
 
 @cache
-def _statement() -> Select[*tuple[Any, ...]]:
+def _statement(*, is_estimate: bool) -> Select[*tuple[Any, ...]]:
     model = Job.model == bindparam("model")
     active = select(Job.id).where(Job.tenant_id == bindparam("tenant"), model, text(ACTIVE))
     first_active = active.order_by(_index_order()).limit(1).scalar_subquery()
-    has_turn = _has_turn(cast(bindparam("tenant"), String), cast(bindparam("model"), String))
+    turn = _has_turn(cast(bindparam("tenant"), String), cast(bindparam("model"), String))
     waiting = select(Job.id).where(model, Job.priority == bindparam("priority"), text(WAITING))
     # In the index's order: a planner that expects most jobs to be waiting would search among those that are done.
     first_waiting = waiting.order_by(Job.tenant_id, Job.queue_key, Job.id).limit(1).scalar_subquery()
@@ -109,7 +111,7 @@ def _statement() -> Select[*tuple[Any, ...]]:
         Tenant.max_queued,
         Tenant.cost_per_day,
         Tenant.max_running,
-        case((first_active.is_not(None), true()), else_=not_(has_turn)),
+        case((first_active.is_not(None), true()), else_=not_(true() if is_estimate else turn)),
         first_waiting.is_not(None),
         _released(model, Job.lane == bindparam("first")),
         _released(model, Job.lane == bindparam("lane")),
