@@ -41,7 +41,7 @@ def test_a_tenants_calls_leave_threads_for_those_of_others(monkeypatch: pytest.M
         return True
 
     class Threads:
-        """Instead of gevent's: so many calls run, and the others wait for one of them."""
+        """Instead of gevent's: `count` calls run, and the others wait for one of them."""
 
         def __init__(self, count: int) -> None:
             self._free = threading.Semaphore(count)
