@@ -53,7 +53,8 @@ def sample(figures: Figures) -> None:
         try:
             kinds = [KINDS[word] for word in process.cmdline() if word in KINDS]
             if kinds:
-                memory[kinds[0]] += process.memory_info().rss / 1e6
+                used = process.memory_info()
+                memory[kinds[0]] += (used.rss - used.shared) / 1e6
                 threads[kinds[0]] += process.num_threads()
         except psutil.NoSuchProcess:
             continue
