@@ -39,7 +39,7 @@ class Figures:
     latencies: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     """Milliseconds from the submission of a single job to its picture's bytes."""
     memory: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
-    """Resident megabytes of all processes of a kind, without those of files, which the kernel may drop and read again."""
+    """Resident megabytes of a kind of process, without pages of files, which the kernel may drop and read again."""
     threads: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
     jobs: int = 0
     errors: list[str] = field(default_factory=list[str])
