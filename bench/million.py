@@ -26,7 +26,7 @@ from openai import OpenAI
 from sqlalchemy import func, select, update
 
 from bench.backlog import Lines, redis_mb
-from bench.batches import SMALL, Peak, complete, queue
+from bench.batches import SMALL, Peak, complete, queue, whole_lines
 from bench.common import NULL_CARD, conclude, postgres, processes, running_stack, summary
 from limner_client.client import Client
 from limner_client.local.stack import Stack
@@ -103,22 +103,30 @@ def bulk(stack: Stack, lines: int) -> Figures:
         drawn = time.perf_counter()
         if found.status != "done" or found.counts["succeeded"] != lines:
             raise SystemExit(f"the bulk was not completed: {found}")
-        expected = 0
-        for expected, job in enumerate(client.bulk_results(bulk_id), 1):
-            if (job.status, job.seed, len(job.images)) != ("succeeded", expected - 1, 1):
-                raise SystemExit(f"line {expected} has another result: {job}")
-        if expected != lines:
-            raise SystemExit(f"the results have {expected} lines")
-    read = time.perf_counter()
-    megabytes = archive(f"{stack.url}/api/v1/bulks/{bulk_id}/results", lines)
-    return {
+    figures: Figures = {
         "queued_s": round(queued - begun, 1),
         "drawn_s": round(drawn - queued, 1),
         "jobs_per_s": round(lines / (drawn - queued)),
-        "results_s": round(read - drawn, 1),
-        "zip_s": round(time.perf_counter() - read, 1),
-        "zip_mb": megabytes,
-    } | probe.figures()
+    }
+    click.echo(json.dumps(figures), err=True)
+    address = f"{stack.url}/api/v1/bulks/{bulk_id}/results"
+    read_results(address, lines)
+    read = time.perf_counter()
+    figures |= {"results_s": round(read - drawn, 1), "zip_mb": archive(address, lines)}
+    return figures | {"zip_s": round(time.perf_counter() - read, 1)} | probe.figures()
+
+
+def read_results(url: str, lines: int) -> None:
+    """Read the results as JSON Lines and check each."""
+    number = 0
+    with httpx.stream("GET", url, timeout=600, trust_env=False) as answer:
+        answer.raise_for_status()
+        for number, line in enumerate(whole_lines(answer.iter_bytes(BLOCK)), 1):
+            job: Any = json.loads(line)
+            if (job["status"], job["seed"], len(job["images"])) != ("succeeded", number - 1, 1):
+                raise SystemExit(f"line {number} has another result: {line!r}")
+    if number != lines:
+        raise SystemExit(f"the results have {number} lines")
 
 
 def archive(url: str, lines: int) -> float:
@@ -151,6 +159,7 @@ def batch(stack: Stack, lines: int) -> Figures:
     """Upload a batch, wait for its end and read every answer."""
     client = OpenAI(base_url=f"{stack.url}/v1", api_key="none", timeout=1800)
     batch_id, figures = queue(client, lines)
+    click.echo(json.dumps(figures), err=True)
     with Probe(stack.url) as probe:
         figures |= complete(client, batch_id, lines)
     return {**figures, "jobs_per_s": round(lines / max(figures["drawn_s"], 0.1))} | probe.figures()
