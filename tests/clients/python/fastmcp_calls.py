@@ -44,7 +44,6 @@ async def main() -> None:
         found["progress"].append((progress, total, message))
 
     async with Client(url) as client:
-        found["alive"] = await client.ping()
         found["tools"] = [tool.name for tool in await client.list_tools()]
         found["others"] = [len(await client.list_resources()), len(await client.list_prompts())]
         models = (await client.call_tool("list_models", {})).structured_content["models"]
