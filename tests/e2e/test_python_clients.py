@@ -17,7 +17,7 @@ PYTHON = Path(__file__).parents[2] / "dist" / "clients" / "bin" / "python"
 CALL = "image_generation_call"
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists(),
-    reason="`make clients` installs litellm, LangChain, the Agents SDK, fastmcp and openapi-python-client, and runs this",
+    reason="`make clients` installs litellm, LangChain, the Agents SDK, fastmcp and a generator, and runs this",
 )
 
 
