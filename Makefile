@@ -29,7 +29,7 @@ test: $(STAMP) browser ## Run the tests, in less than ten minutes; they start th
 test-long: $(STAMP) browser ## Run the long tests: crashes, outages and other faults of real processes
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile -m long $(ARGS)
 
-clients: $(STAMP) ## Run clients of other projects unmodified: for Node, litellm, LangChain, the Agents SDK and a generated one; installs them in dist/
+clients: $(STAMP) ## Run clients of other projects unmodified: for Node, litellm, LangChain, the Agents SDK, fastmcp and a generated one; installs them in dist/
 	@test -x dist/clients/bin/python || { $(BIN)/python -m venv dist/clients \
 	&& dist/clients/bin/python -m pip install -qq --disable-pip-version-check -r tests/clients/python/requirements.txt; }
 	@exec $(BIN)/python -m pytest tests/e2e/test_node_clients.py tests/e2e/test_python_clients.py $(ARGS)

@@ -13,7 +13,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from bench.common import NULL_CARD, conclude, processes, running_stack
 GOAL_MB: Final = 100.0
 """How much memory a process may take beyond what it had after a small batch."""
 SMALL: Final = 2000
+CHUNK: Final = 1 << 18
 ENDED: Final = ("completed", "failed", "expired", "cancelled")
 
 
@@ -88,6 +89,16 @@ class Peak:
         return most
 
 
+def whole_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a download without their ends, at a fraction of the cost of httpx's own `iter_lines`."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
+
+
 def until(client: OpenAI, batch_id: str, is_done: Callable[[str], bool]) -> str:
     """Wait until a batch's status is this; returns the status."""
     while not is_done(status := client.batches.retrieve(batch_id).status):
@@ -139,11 +150,11 @@ def complete(client: OpenAI, batch_id: str, count: int) -> dict[str, float]:
         raise SystemExit(f"the batch has not the files of a success: {found}")
     size, left = 0, {f"n{number}" for number in range(count)}
     with client.files.with_streaming_response.content(found.output_file_id) as answer:
-        for line in answer.iter_lines():
+        for line in whole_lines(answer.iter_bytes(CHUNK)):
             told: Any = json.loads(line)
             left.remove(told["custom_id"])
             if told["response"]["status_code"] != 200 or not told["response"]["body"]["data"][0]["b64_json"]:
-                raise SystemExit(f"a line has no picture: {line[:300]}")
+                raise SystemExit(f"a line has no picture: {line[:300]!r}")
             size += len(line) + 1
     named = client.files.retrieve(found.output_file_id).bytes
     if left or named != size:

@@ -130,6 +130,10 @@ UNHONORED: list[tuple[str, Any]] = [
     ("alwayson_scripts", {"controlnet": {"args": [{"image": "x", "control_mode": 2}]}}),
     ("alwayson_scripts", {"controlnet": {"args": [{"image": "x", "weight": 1}]}}),
     ("alwayson_scripts", {"ADetailer": {"args": []}}),
+    ("alwayson_scripts", {"ADetailer": {"args": [True, {}]}}),
+    ("alwayson_scripts", {"ADetailer": True}),
+    ("alwayson_scripts", [False]),
+    ("alwayson_scripts", {"controlnet": {"args": [{"enabled": False}, {"image": "x", "lowvram": True, "mask": "y"}]}}),
     ("styles", ["3d", "flat"]),
     ("styles", ["oil"]),
     ("init_images", ["x"]),
@@ -227,6 +231,24 @@ def test_every_list_answers_and_needs_a_key_where_keys_are_required(
         refused = protected.get(f"/sdapi/v1/{name}")
         assert (refused.status_code, refused.json["code"]) == (401, "unauthorized")
         assert protected.get(f"/sdapi/v1/{name}", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("call", ["refresh-checkpoints", "refresh-loras", "refresh-vae"])
+def test_lists_are_always_current_so_that_refreshing_them_succeeds(client: ApiClient, call: str):
+    answer = client.post(f"/sdapi/v1/{call}")
+    assert (answer.status_code, answer.json) == (200, None)
+
+
+@pytest.mark.parametrize("call", ["unload-checkpoint", "reload-checkpoint"])
+def test_a_program_that_makes_room_on_a_shared_gpu_is_not_stopped(client: ApiClient, call: str):
+    answer = client.post(f"/sdapi/v1/{call}", json="")  # as text-generation-webui's extension does
+    assert (answer.status_code, answer.json) == (200, None)
+
+
+def test_overrides_that_should_stay_are_refused(client: ApiClient):
+    body = {"prompt": "a cat", "override_settings": {"enable_pnginfo": True}}
+    answer = client.post("/sdapi/v1/txt2img", json=body | {"override_settings_restore_afterwards": False})
+    assert (answer.status_code, answer.json["field"]) == (422, "override_settings_restore_afterwards")
 
 
 @pytest.mark.parametrize("header", ["Basic", "Basic x", "Basic Og==", "Basic YTpi", "Digest x"])

@@ -1,11 +1,12 @@
-"""Rounds of chaos for webhooks alone: jobs end while receivers, dispatchers and Redis fail.
+"""Rounds of chaos for webhooks alone: jobs end while receivers, web servers, dispatchers and Redis fail.
 
     python -m tests.chaos.webhook_rounds [--rounds 50] [--database sqlite|postgresql] [--seed N]
 
-Each round has five endpoints with a receiver each, and jobs with a webhook of their own to a sixth. One endpoint is
-deleted in the middle. Afterwards everything is healed, and then each event must have arrived at each receiver that is
-left, each request must have a valid signature, all requests with one id must have one body, and the deleted endpoint
-must have been left alone. The seed and the round's number determine the faults.
+Each round has five endpoints with a receiver each, and jobs with a webhook of their own to a sixth. Clients submit and
+cancel the jobs through the web server while it is killed. One endpoint is deleted in the middle. Afterwards everything
+is healed, and then each event must have arrived at each receiver that is left, each request must have a valid
+signature, all requests with one id must have one body, and the deleted endpoint must have been left alone. The seed and
+the round's number determine the faults.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import json
 import random
 import secrets
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
@@ -29,22 +29,16 @@ import click
 from sqlalchemy import delete, func, select, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from limner_shared.db import ledger, schema
 from limner_shared.db.engine import Database, now
-from limner_shared.db.tables import Job
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent
 from limner_shared.db.webhooks import endpoints
 from limner_shared.db.webhooks.endpoints import EndpointFields
-from limner_shared.settings import Settings
-from tests.chaos.run import CARD
-from tests.chaos.servers import Postgres, RedisServer, Sqlite
-from tests.processes import TENANT, Service, eventually
+from tests.chaos.webhook_service import EVENT, TIMEOUT_SECONDS, Clients, World, build, kill_a_server
+from tests.processes import TENANT, eventually
 from tests.receivers import Answer, Receiver, Request, receiver
 
 JOBS = 40
 ENDPOINTS = 5
-EVENT = "job.canceled"
-TIMEOUT_SECONDS = 2.0
 GRACE_SECONDS = 2 * TIMEOUT_SECONDS
 """What was being sent to an endpoint when it was deleted may arrive for so long."""
 END_SECONDS = 120.0
@@ -97,59 +91,11 @@ class Shop:
             return None
 
 
-@dataclass
-class World:
-    """The service: a database, Redis, two dispatchers."""
-
-    service: Service
-    redis: RedisServer
-    store: Postgres | Sqlite
-    roles: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, subprocess.Popen[bytes]])
-
-    def restart_dead(self) -> None:
-        """Start each dispatcher that does not run."""
-        for role in ("dispatcher-1", "dispatcher-2"):
-            if role not in self.roles or self.roles[role].poll() is not None:
-                self.roles[role] = self.service.start("dispatcher")
-
-    @property
-    def database(self) -> Database:
-        return self.service.database
-
-    def stop(self) -> None:
-        self.service.stop()
-        self.redis.stop()
-        self.store.stop()
-
-
-def build(folder: Path, kind: str) -> World:
-    """Create a service without workers and web servers."""
-    redis = RedisServer(folder)
-    store = Postgres(folder) if kind == "postgresql" else Sqlite(folder)
-    schema.upgrade(store.url)
-    settings = Settings(
-        data_dir=folder / "data",
-        redis_url=redis.url,
-        database_url=store.url,
-        models=(CARD,),
-        default_model="null",
-        webhook_internal_targets=("127.0.0.1",),
-        webhook_timeout_seconds=TIMEOUT_SECONDS,
-    )
-    service = Service(settings, Database(store.url), folder)
-    with service.database.write() as session:
-        ledger.ensure_tenant(session, TENANT, "local")
-    return World(service, redis, store)
-
-
-def end_jobs(world: World, shop: Shop, count: int) -> set[str]:
-    """Queue jobs whose own webhook is this shop, and cancel them; returns their ids."""
-    ids = world.service.submit(count)
-    webhook = {"url": shop.receiver.url, "events": [EVENT]}
-    with world.database.write() as session:
-        session.execute(update(Job).where(Job.id.in_(ids)).values(webhook=webhook))
-        changes = ledger.cancel(session, Job.id.in_(ids))
-    return {change.id for change in changes}
+def begin(world: World, shop: Shop, count: int) -> Clients:
+    """Start to submit and cancel jobs whose own webhook is this shop."""
+    clients = Clients(world, shop.receiver.url, count)
+    clients.start()
+    return clients
 
 
 def add_endpoint(world: World, shop: Shop) -> None:
@@ -173,19 +119,6 @@ def break_receivers(
         else:
             shops[number].behave(kind, chance.uniform(0.3, TIMEOUT_SECONDS - 0.5))
     return [f"receiver {number} {kind}" for number, kind in kinds.items()], threads
-
-
-def kill_a_server(world: World, chance: random.Random) -> list[str]:
-    """Kill a dispatcher or Redis, or neither; both are started again."""
-    fault = chance.choice(("dispatcher", "Redis", None))
-    if fault == "dispatcher":
-        world.roles[chance.choice(list(world.roles))].kill()
-        world.restart_dead()
-    elif fault == "Redis":
-        world.redis.crash()
-        time.sleep(chance.uniform(0, 1))
-        world.redis.start()
-    return [] if fault is None else [f"{fault} killed"]
 
 
 def wait_for_deliveries(world: World) -> list[str]:
@@ -241,25 +174,26 @@ def one_round(world: World, chance: random.Random) -> dict[str, Any]:
         own = shops[ENDPOINTS]
         with world.database.write() as session:
             own.secret = endpoints.current_secret(session, TENANT)
-        ended = end_jobs(world, own, JOBS // 4)
+        clients = [begin(world, own, JOBS // 4)]
         eventually(lambda: any(shop.requests for shop in shops), END_SECONDS)  # a dispatcher sends
         seconds = chance.uniform(2, 5)
         done, threads = break_receivers(shops, seconds, chance)
-        ended |= end_jobs(world, own, JOBS // 4)
+        clients.append(begin(world, own, JOBS // 4))
         time.sleep(chance.uniform(0.2, seconds / 2))
         done += kill_a_server(world, chance)
         gone = chance.randrange(ENDPOINTS)
         with world.database.write() as session:
             endpoints.remove(session, TENANT, shops[gone].endpoint_id, actor="chaos")
         deleted_at = time.monotonic()
-        ended |= end_jobs(world, own, JOBS - len(ended))
-        time.sleep(seconds / 2)
+        clients.append(begin(world, own, JOBS // 2))
+        time.sleep(chance.uniform(0, seconds / 2))
         done += kill_a_server(world, chance)
         for thread in threads:
             thread.join()
+        ended = set().union(*(each.end() for each in clients))
         for shop in shops:
             shop.behave("well", 0)
-        found = wait_for_deliveries(world)
+        found = [text for each in clients for text in each.failures] + wait_for_deliveries(world)
         for number, shop in enumerate(shops):
             found += violations(shop, f"receiver {number}", ended, deleted_at=deleted_at if number == gone else None)
         sent = sum(len(shop.requests) for shop in shops)
@@ -268,7 +202,7 @@ def one_round(world: World, chance: random.Random) -> dict[str, Any]:
         for shop in shops:
             shop.stack.close()
     clear(world.database, [shop.endpoint_id for number, shop in enumerate(shops[:ENDPOINTS]) if number != gone])
-    return {"faults": done, "events": once, "requests": sent, "found": found}
+    return {"faults": done, "jobs": len(ended), "events": once, "requests": sent, "found": found}
 
 
 def clear(database: Database, endpoint_ids: list[str]) -> None:
@@ -310,7 +244,7 @@ def run(rounds: int, kind: str, seed: int, tell: Callable[[str], None]) -> dict[
 @click.option("--database", "kind", type=click.Choice(["postgresql", "sqlite"]), default="sqlite", show_default=True)
 @click.option("--seed", type=int, help="Default: random; it is printed.")
 def main(rounds: int, kind: str, seed: int | None) -> None:
-    """Let jobs end while receivers, dispatchers and Redis fail, and check what arrives."""
+    """Let jobs end while receivers, web servers, dispatchers and Redis fail, and check what arrives."""
     seed = secrets.randbelow(2**31) if seed is None else seed
     click.echo(f"seed {seed}, {kind}")
     figures = run(rounds, kind, seed, click.echo)

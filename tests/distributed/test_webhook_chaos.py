@@ -1,4 +1,4 @@
-"""Webhooks while receivers, dispatchers and Redis fail."""
+"""Webhooks while receivers, web servers, dispatchers and Redis fail."""
 
 from __future__ import annotations
 

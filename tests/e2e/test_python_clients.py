@@ -1,4 +1,6 @@
-"""litellm, LangChain, the Agents SDK and a generated client against a real service; `make clients` installs them."""
+"""litellm, LangChain, the Agents SDK, fastmcp and a generated client against a real service; `make clients` installs
+them.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,13 @@ import httpx
 import pytest
 
 from tests.e2e.client_programs import CLIENTS, examples, jobs_of, run_example, run_program
+from tests.e2e.test_mcp import mcp_over_http
 
 PYTHON = Path(__file__).parents[2] / "dist" / "clients" / "bin" / "python"
 CALL = "image_generation_call"
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists(),
-    reason="`make clients` installs litellm, LangChain, the Agents SDK and a generator of clients, and runs this",
+    reason="`make clients` installs litellm, LangChain, the Agents SDK, fastmcp and a generator, and runs this",
 )
 
 
@@ -61,6 +64,21 @@ def test_the_agents_sdk(door: str) -> None:
     assert "boat" in found["streamed"]
     assert "![" in found["chat"]
     assert found["error"] == ["NotFoundError", 404]
+
+
+def test_fastmcp(door: str) -> None:
+    with mcp_over_http(door) as origin:
+        found = run("fastmcp_calls.py", origin)
+    assert found["others"] == [0, 0]
+    assert found["tools"] == ["generate_image", "edit_image", "get_job", "search_images", "list_models"]
+    assert {"limner-gan", "null", "canvas"} <= set(found["models"])
+    assert found["drawn"] == ["succeeded", True, ["PNG", "PNG"]]
+    assert (found["searched"], found["edited"], found["given"]) == (True, ["succeeded", ["PNG"]], ["PNG"])
+    assert found["later"] == [False, True, ["PNG"]]
+    assert found["progress"][-1] == [1.0, 1.0, "succeeded"]
+    codes = ("invalid_request: width", "invalid_request: width", "not_found", "invalid_request: image", "Unknown tool")
+    assert [code for code, told in zip(codes, found["refused"], strict=True) if f"{code}: " not in told] == []
+    assert found["together"] == ["succeeded"] * 4
 
 
 def test_a_client_generated_from_the_openapi_document(door: str) -> None:

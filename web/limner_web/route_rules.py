@@ -106,7 +106,8 @@ DECLARED: Final[dict[Route, str]] = {
         a1111.get_options a1111.list_models a1111.list_samplers a1111.list_schedulers a1111.list_upscalers
         a1111.list_nothing a1111.list_vaes a1111.list_face_restorers a1111.list_realesrgan_models
         a1111.list_hypernetworks a1111.list_embeddings a1111.list_adapters a1111.list_styles a1111.list_scripts
-        a1111.get_progress a1111.interrupt
+        a1111.get_progress a1111.interrupt a1111.do_nothing a1111.refresh_adapters a1111.refresh_vaes
+        a1111.reload_model a1111.unload_model
     """,
     JSON: """
         jobs.create_job jobs.retry_jobs jobs.set_priority

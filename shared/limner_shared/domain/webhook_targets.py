@@ -92,7 +92,7 @@ class Targets:
         """
         try:
             url = httpx.URL(text)
-            port, host = url.port, url.raw_host.decode("ascii")
+            port, host, name = url.port, url.raw_host.decode("ascii"), url.host
         except (httpx.InvalidURL, ValueError, UnicodeError) as error:
             raise InvalidRequest(f"{field}: this is not a URL.", field=field) from error
         is_host = HOST.fullmatch(host) is not None or _literal(host) is not None
@@ -100,11 +100,11 @@ class Targets:
             raise InvalidRequest(f"{field}: use a URL such as https://shop.example/limner.", field=field)
         if url.userinfo or url.fragment:
             raise InvalidRequest(f"{field}: remove the user name, password and fragment from the URL.", field=field)
-        if url.scheme == "http" and not self.names(url.host):
+        if url.scheme == "http" and not self.names(name):
             raise InvalidRequest(f"{field}: use https; http is allowed only for the operator's targets.", field=field)
-        literal = _literal(url.host)
-        if literal is not None and not self.allows(url.host, literal):
-            raise InvalidRequest(f"{field}: {url.host} is not an address of the public internet.", field=field)
+        literal = _literal(name)
+        if literal is not None and not self.allows(name, literal):
+            raise InvalidRequest(f"{field}: {name} is not an address of the public internet.", field=field)
         normal = str(url)
         if len(normal) > MAX_URL_CHARS:
             raise InvalidRequest(f"{field}: a URL may have at most {MAX_URL_CHARS} characters.", field=field)

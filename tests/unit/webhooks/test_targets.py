@@ -77,6 +77,8 @@ def test_an_ipv4_address_is_judged_alike_behind_every_translation(address: Any):
         "https://shop.example/#part",
         "https://shop.example:0",
         "https://shop.example:99999",
+        "https://xn--/",
+        "https://xn--a/",
         "https://127.0.0.1/",
         "https://[::1]/",
         "https://[::ffff:10.0.0.1]:8443/x",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.inputs import MAX_REFERENCES, RequestedName, reference_field
@@ -21,6 +21,8 @@ MODES: Final = {
     "My prompt is more important": 1,
     "ControlNet is more important": 2,
 }
+MAX_UNITS: Final = 10 + MAX_REFERENCES
+"""Units of a request, most of which are not enabled: the extension shows up to ten."""
 NO_PREPROCESSOR: Final = ("none", "None", None)
 Module = Literal[
     "none",
@@ -48,10 +50,11 @@ class ControlUnit(BaseModel):
     guidance_end: float = 1.0
     resize_mode: Literal[0, 1, 2] | RequestedName = CROPPED[0]
     control_mode: Literal[0, 1, 2] | RequestedName = 0
-    mask: None = None
+    mask: Literal[""] | None = None
+    guessmode: Literal[False] | None = None
     # What only preprocessors, a second pass at a larger size and the memory of the web UI's process read:
     hr_option: str | None = None
-    low_vram: bool = False
+    low_vram: bool = Field(default=False, validation_alias=AliasChoices("low_vram", "lowvram"))
     pixel_perfect: bool = False
     processor_res: float | None = None
     threshold_a: float | None = None
@@ -64,20 +67,39 @@ class ControlUnit(BaseModel):
         return self.module not in NO_PREPROCESSOR
 
 
+def _blank_if_disabled(unit: object) -> object:
+    """A unit that is not enabled without what else it says: clients send all their units, used or not."""
+    is_off = isinstance(unit, dict) and cast("dict[str, object]", unit).get("enabled") is False
+    return {"enabled": False} if is_off else unit
+
+
 class ControlScript(BaseModel):
     """The arguments of the extension: a unit for the model's one control network, and units of its IP-Adapter."""
 
     model_config = ConfigDict(extra="forbid")
-    args: list[ControlUnit] = Field(default=[], max_length=1 + MAX_REFERENCES)
+    args: list[Annotated[ControlUnit, BeforeValidator(_blank_if_disabled)]] = Field(default=[], max_length=MAX_UNITS)
 
 
 class Scripts(BaseModel):
-    """The extensions that a request may use."""
+    """The extensions that a request may use. One whose first argument says that it is off may have any name."""
 
     model_config = ConfigDict(extra="forbid")
     controlnet: ControlScript | None = Field(
         default=None, validation_alias=AliasChoices("controlnet", "ControlNet", "Controlnet")
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_those_that_are_off(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        scripts = cast("dict[str, Any]", given)
+        return {name: script for name, script in scripts.items() if not _is_off(script)}
+
+
+def _is_off(script: Any) -> bool:
+    args = cast("dict[str, Any]", script).get("args") if isinstance(script, dict) else None
+    return isinstance(args, list) and bool(args) and args[0] is False
 
 
 @dataclass(frozen=True, slots=True)

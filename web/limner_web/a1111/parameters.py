@@ -18,6 +18,7 @@ from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
 from limner_web.a1111.control_units import Scripts, Units, data_url
 from limner_web.a1111.options import Options, with_changes
+from limner_web.a1111.unused_parameters import without_unused
 from limner_web.picture_formats import MAX_SIDE
 from limner_web.problems import renamed
 
@@ -45,41 +46,6 @@ SAMPLERS: Final = {
 }
 """A1111's names of samplers and the diffusers schedulers that implement them."""
 
-IGNORED: Final = {
-    # What the web UI does with its own output folder, and its name for the task.
-    *("do_not_save_grid", "do_not_save_samples", "force_task_id", "save_images"),
-    # What only matters together with a parameter that is refused.
-    *("firstphase_height", "firstphase_width", "refiner_switch_at", "script_args", "subseed", "s_tmax", "s_tmin"),
-    *("hr_additional_modules", "hr_cfg", "hr_checkpoint_name", "hr_negative_prompt", "hr_prompt", "hr_resize_x"),
-    *("hr_resize_y", "hr_sampler_name", "hr_scale", "hr_scheduler", "hr_second_pass_steps", "hr_upscaler"),
-    # SillyTavern sends the address and the credentials that it uses along with the parameters.
-    *("auth", "url"),
-}
-NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
-    "clip_skip": (0, 1),
-    "comments": ({},),
-    "enable_hr": (False,),
-    "eta": (0, 1),
-    "firstpass_image": ("",),
-    "image_cfg_scale": (0, 1.5),
-    "infotext": ("",),
-    "initial_noise_multiplier": (0, 1),
-    "inpainting_mask_invert": (0,),
-    "latent_mask": ("",),
-    "override_settings_restore_afterwards": (True,),
-    "refiner_checkpoint": ("", "None"),
-    "resize_mode": (0, 1),
-    "restore_faces": (False,),
-    "s_churn": (0,),
-    "s_min_uncond": (0,),
-    "s_noise": (1,),
-    "script_name": ("", "None"),
-    "seed_resize_from_h": (-1, 0),
-    "seed_resize_from_w": (-1, 0),
-    "subseed_strength": (0,),
-    "tiling": (False,),
-}
-"""Parameters that are not supported, and the values that clients send for "not used". `null` always is one."""
 MASK_ONLY: Final = {
     "inpainting_fill": "The masked part is drawn from its original content.",
     "mask_blur": "The edge of the mask is not blurred.",
@@ -87,7 +53,7 @@ MASK_ONLY: Final = {
     "mask_blur_y": None,
     "mask_round": None,
 }
-"""Parameters of masks whose defaults this service does not follow, and what the answer then says."""
+"""Parameters of masks whose defaults this service does not follow, and what the answer then says if there is one."""
 WHOLE: Final = "inpaint_full_res: The whole picture is drawn, not only the masked part at full resolution."
 CALLED: Final = {
     "adapters": "prompt",
@@ -167,17 +133,13 @@ def read(
     `fits` says that the pictures are scaled to a size that the model lacks. Raises ValidationError or InvalidRequest,
     which names the parameter as the client does.
     """
-    masks = MASK_ONLY if issubclass(kind, ImageToImage) else {}
-    ours = {name: value for name, value in body.items() if name not in IGNORED | NEUTRAL.keys() | masks.keys()}
-    for name, value in body.items():
-        if name in NEUTRAL and value is not None and value not in NEUTRAL[name]:
-            raise refuse(name, repr(value)[:60], [repr(neutral) for neutral in NEUTRAL[name]])
-    given = kind.model_validate({name: value for name, value in ours.items() if value is not None})
+    ours = without_unused(body)
+    given = kind.model_validate({name: value for name, value in ours.items() if name not in MASK_ONLY})
     options = with_changes(options, given.override_settings, catalogue)
     card = catalogue.get(options.sd_model_checkpoint)
     warnings: list[str] = []
     if isinstance(given, ImageToImage) and given.mask is not None:
-        warnings += [f"{name}: {note}" for name, note in masks.items() if note and body.get(name)]
+        warnings += [f"{name}: {note}" for name, note in MASK_ONLY.items() if note and body.get(name)]
     units = Units.of(given.alwayson_scripts)
     fields, letterbox = _job(given, card, warnings) | units.fields(card, warnings), None
     if fits and (letterbox := _other_size(given, card)) is not None:

@@ -107,6 +107,18 @@ def list_nothing() -> Response:
     return jsonify([])
 
 
+@bp.post("/refresh-checkpoints")
+@bp.post("/refresh-loras", endpoint="refresh_adapters")
+@bp.post("/refresh-vae", endpoint="refresh_vaes")
+@bp.post("/reload-checkpoint", endpoint="reload_model")
+@bp.post("/unload-checkpoint", endpoint="unload_model")
+def do_nothing() -> Response:
+    """Do nothing: lists are always current, and the workers decide which models are in memory. Programs that share a
+    GPU with the web UI call these and stop at an error.
+    """
+    return jsonify(None)
+
+
 @bp.get("/embeddings")
 def list_embeddings() -> Response:
     """List no embeddings: no word of a prompt stands for one."""
