@@ -23,7 +23,9 @@ MODES: Final[dict[str, dict[str, Any]]] = {
     "dark": DESKTOP | {"color_scheme": "dark"},
     "phone": PHONE | {"color_scheme": "light"},
 }
-STILL: Final = "document.getAnimations().every(each => each.effect.getTiming().iterations === Infinity)"
+STILL: Final = """document.getAnimations().every((each) => {
+    return each.timeline !== document.timeline || each.effect.getTiming().iterations === Infinity;
+})"""
 SHOWN: Final = """[...document.images].every((each) => {
     const {top, bottom} = each.getBoundingClientRect();
     return !each.checkVisibility() || each.complete || bottom < 0 || top > innerHeight;
@@ -209,7 +211,7 @@ def _boards(page: Page) -> None:
             page.url.replace("/gallery", f"/api/v1/jobs/{job['id']}/tags/{('Animals', 'Small things')[at % 2]}")
         )
     page.reload()
-    expect(page.locator("#boards img")).to_have_count(2)
+    expect(page.locator("#boards .cover:not(.sheet) img")).to_have_count(2)
     loaded(page)
 
 

@@ -59,8 +59,9 @@ function row(preset, dialog, show) {
 
 async function open() {
   const list = el("ul", { className: "presets" });
-  const name = nameInput({ placeholder: t("Name of the current settings"), ariaLabel: t("Name of the current settings") });
-  const saving = el("form", { className: "with-button" }, name, el("button", { className: "btn primary" }, t("Save")));
+  const name = nameInput({ id: "preset-name" });
+  const label = el("label", { htmlFor: name.id }, t("Name of the current settings"));
+  const saving = el("form", { className: "field" }, label, el("div", { className: "with-button" }, name, el("button", { className: "btn primary" }, t("Save"))));
   let known = [];
   const show = async () => {
     known = (await getJson("presets")).items;

@@ -7,8 +7,9 @@ import { why } from "./explanation.js";
 import { number, t, tn } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
-import { showFleet } from "./operator.js";
 import { openMenu } from "./menu.js";
+import { morph } from "./morph.js";
+import { showFleet } from "./operator.js";
 import { showOwnPause } from "./own-pause.js";
 import { attempt, toast } from "./toast.js";
 import { count, ended, facts, status } from "./words.js";
@@ -50,11 +51,11 @@ const waitingButtons = (job) => [moveButton(job), button(t("Why?"), () => why(jo
 const nothing = (text) => el("p", { className: "nothing" }, text);
 const byAge = (a, b) => (a.id < b.id ? -1 : 1);
 
-// Draws a list without losing the focus of a button in it.
+// Draws a list; the focus follows a job from one list to another.
 function fill(parent, children) {
   const focused = parent.contains(document.activeElement) ? document.activeElement.closest(".row")?.id : null;
-  parent.replaceChildren(...children);
-  if (focused) document.getElementById(focused)?.querySelector(".buttons :last-child")?.focus();
+  morph(parent, children);
+  if (focused && document.activeElement === document.body) document.getElementById(focused)?.querySelector(".buttons :last-child")?.focus();
 }
 
 function draw() {
@@ -71,7 +72,7 @@ function draw() {
 
 function group(members) {
   const [{ model, priority }] = members;
-  return el("div", { className: "group" },
+  return el("div", { className: "group", data: { name: `${model} ${priority}` } },
     el("h3", {}, model, el("span", { className: "badge" }, PRIORITY[priority]), el("span", { className: "quiet" }, count(members.length, "job"))),
     el("ol", { className: "rows" }, members.map((job) => row(job, waitingButtons(job)))));
 }
