@@ -38,7 +38,7 @@ HASHED_ON_THREAD_CHARS: Final = 64_000
 
 
 LATER_FIELDS: Final = (
-    *("not_before", "max_retries", "webhook", "webhook_events_filter", "unique", "size"),
+    *("not_before", "max_retries", "webhook", "webhook_events_filter", "unique", "size", "padding_mask_crop"),
     *CONTROL_FIELDS,
     *REFERENCE_FIELDS,
 )

@@ -71,7 +71,7 @@ export function startFrom({ id, ...image }) {
   $(".start", form).scrollIntoView({ block: "nearest" });
 }
 
-// Takes what a job started from, or nothing, as it did; a mask can then be used as it is, or painted anew.
+// Takes what a job started from, or nothing, as it did; its mask can be used as it is, or be painted again.
 export function startAs(job) {
   const { id, image: isGiven, mask: isMasked, strength, metadata, padding_mask_crop: padding } = job;
   const drawn = !isMasked && metadata?.[START];
