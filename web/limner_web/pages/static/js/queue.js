@@ -17,6 +17,7 @@ import { count, ended, facts, status } from "./words.js";
 const REFRESH_MS = 8000; // while something changes
 const IDLE_MS = 30_000;
 const LOOK_MS = 1000;
+const MOST_READ = 100; // jobs of each state
 const PRIORITIES = ["high", "normal", "low"];
 const HEALTH = { ok: t("All well"), degraded: t("Updates are slow"), overloaded: t("At its limit"), unavailable: t("Not available") };
 const PRIORITY = { high: t("high priority"), normal: t("normal priority"), low: t("low priority") };
@@ -68,6 +69,8 @@ function draw() {
   fill($("#waiting"), order.length ? [...order.map(([, members]) => group(members)), ...(unlisted ? [nothing(tn("%(n)s more job waits.", "%(n)s more jobs wait.", unlisted))] : [])] : [nothing(t("Nothing waits."))]);
   fill($("#dead-list"), deadLetters.map((job) => row(job, button(t("Try again"), () => retryDead(job), "small", "again"))));
   $("#dead").hidden = !deadLetters.length;
+  if (running.length < MOST_READ) figure("running", running.length);
+  figure("queued", waiting.length + unlisted);
 }
 
 function group(members) {
@@ -96,14 +99,14 @@ const health = () => call("/readyz").then((answer) => answer.json(), (error) => 
 
 async function load() {
   const [ready, usage, running, queued, dead] = await Promise.all([
-    health(), getJson("usage"), getJson("jobs?status=running&limit=100"), getJson("jobs?status=queued&limit=100"), getJson("jobs?dead=true&limit=100"),
+    health(), getJson("usage"), ...["status=running", "status=queued", "dead=true"].map((wanted) => getJson(`jobs?${wanted}&limit=${MOST_READ}`)),
   ]);
   const open = new Set([...running.items, ...queued.items].map(({ id }) => id));
   for (const job of jobs.values()) if (!open.has(job.id)) jobs.delete(job.id);
   [...running.items, ...queued.items].forEach(put);
   deadLetters = dead.items;
   unlisted = Math.max(0, usage.queued - queued.items.length);
-  for (const [name, value] of [["running", usage.running], ["queued", usage.queued], ["rate", usage.recent_images], ["workers", ready.workers.running]]) figure(name, value);
+  for (const [name, value] of [["running", usage.running], ["rate", usage.recent_images], ["workers", ready.workers.running]]) figure(name, value);
   $("#figures").setAttribute("aria-busy", "false");
   showHealth(ready);
   draw();
