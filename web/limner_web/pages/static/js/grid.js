@@ -108,7 +108,7 @@ function layout() {
 function draw() {
   const { x, y, columns, rows, at } = layout();
   const head = el("thead", {}, el("tr", {}, el("td", { className: "corner" }, el("span", {}, NAMES[y]), el("span", {}, NAMES[x])), columns.map((text) => el("th", { scope: "col" }, text))));
-  const body = el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row", className: row.length < SHORT ? "short" : "" }, row), columns.map((column) => el("td", {}, cell(at.get(`${row}\n${column}`)))))));
+  const body = el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row", className: row.length < SHORT ? "unbroken" : "" }, row), columns.map((column) => el("td", {}, cell(at.get(`${row}\n${column}`)))))));
   morph($("#grid"), [head, body]);
   viewer.refresh();
   showState();

@@ -5,7 +5,6 @@ import { el } from "./dom.js";
 import { t, tn } from "./i18n.js";
 import { attempt, toast } from "./toast.js";
 
-const UNDO_SECONDS = 10;
 const MOST_AT_ONCE = 8;
 const leaving = new Set(); // deletions that can still be undone
 
@@ -56,7 +55,7 @@ export function deleteLater(targets, { hide, show }) {
   };
   leaving.add(flush);
   const undo = () => { leaving.delete(flush); show(targets); };
-  toast(targets.length === 1 ? t("Deleted") : tn("%(n)s picture deleted", "%(n)s pictures deleted", targets.length), { action: t("Undo"), seconds: UNDO_SECONDS, onAction: undo, onEnd: end });
+  toast(targets.length === 1 ? t("Deleted") : tn("%(n)s picture deleted", "%(n)s pictures deleted", targets.length), { action: t("Undo"), onAction: undo, onEnd: end });
 }
 
 addEventListener("pagehide", () => { for (const flush of leaving) flush(); });

@@ -3,9 +3,10 @@ import { el } from "./dom.js";
 
 const area = el("div", { className: "toasts", popover: "manual" });
 area.setAttribute("role", "status");
+const ACTION_SECONDS = 10;
 
 // It stays while the pointer or the focus is on it. `onAction` is called for its action, `onEnd` where it goes without.
-export function toast(text, { action = null, onAction = () => {}, onEnd = () => {}, bad = false, seconds = 5 } = {}) {
+export function toast(text, { action = null, onAction = () => {}, onEnd = () => {}, bad = false, seconds = action ? ACTION_SECONDS : 5 } = {}) {
   const message = el("div", { className: `toast${bad ? " bad" : ""}` }, el("span", {}, text));
   const holders = new Set(); // "pointer", "focus"
   let timer = null;
@@ -19,11 +20,18 @@ export function toast(text, { action = null, onAction = () => {}, onEnd = () => 
   message.addEventListener("focusout", () => release("focus"));
   if (action) message.append(el("button", { type: "button", onclick: () => { holders.add("used"); close(); onAction(); } }, action));
   wait();
-  const place = document.querySelector("dialog[open]") || document.body; // a modal dialog hides what is outside it
-  if (area.parentElement !== place) place.append(area);
   area.append(message);
-  if (!area.matches(":popover-open")) area.showPopover();
+  settle();
 }
+
+// A modal dialog hides what is outside it, and a closed one what is inside.
+function settle() {
+  const place = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+  if (area.parentElement !== place) place.append(area);
+  if (area.childElementCount && !area.matches(":popover-open")) area.showPopover();
+}
+
+document.addEventListener("close", settle, true);
 
 // Runs an action, and shows its error if it fails.
 export async function attempt(action) {
