@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.states import PHONE, photo
+from tests.e2e.start_states import photo
+from tests.e2e.states import PHONE
 from tests.processes import eventually
 
 
