@@ -1,7 +1,7 @@
 // The mask of the picture that the next message starts from: painted over it, for models that can inpaint.
 import { $ } from "./dom.js";
 import { number, t } from "./i18n.js";
-import { forgetMask, paintMask } from "./mask.js";
+import { forgetMask, paintMask, showOver } from "./mask.js";
 import { attempt } from "./toast.js";
 
 const form = $("#compose");
@@ -16,9 +16,7 @@ export function showMask() {
   $("[data-paint]", area).hidden = !can("masks");
   $("[data-paint] span", area).textContent = mask ? t("Change the mask") : t("Paint a mask");
   $("[data-unpaint]", area).hidden = !mask || !can("masks");
-  const image = $(".masked", area);
-  image.hidden = !mask || !can("masks");
-  if (mask && image.getAttribute("src") !== mask) image.src = mask;
+  showOver($(".masked", area), can("masks") ? mask : null);
   $(".cropped", area).hidden = !mask || !can("crops");
   $("[data-padding]", area).hidden = !crop.checked;
   shown.value = t("%(n)s pixels", { n: number(Number(padding.value)) });

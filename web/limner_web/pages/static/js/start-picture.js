@@ -6,7 +6,7 @@ import { acceptPictures, hasPictures } from "./drag.js";
 import { extended } from "./extend.js";
 import { form, modelChosen, models, chooseModel } from "./form.js";
 import { number, t } from "./i18n.js";
-import { forgetMask, maskAround, paintMask } from "./mask.js";
+import { forgetMask, maskAround, paintMask, showOver } from "./mask.js";
 import { fileOf, readPicture } from "./picture-file.js";
 import { attempt, toast } from "./toast.js";
 
@@ -47,9 +47,8 @@ function show() {
   $("[data-extend]", form).hidden = Boolean(mask) || !can("inpainting");
   $("[data-unpaint]", form).hidden = !mask || !can("inpainting");
   $("[data-about-mask]", form).textContent = !can("inpainting") ? t("This model changes the whole picture; it cannot fill a mask.") : mask ? t("Only what is painted is drawn again.") : isOnly ? t("This model fills a mask: paint where the picture may change.") : t("Without a mask the whole picture may change.");
-  $(".started .masked", form).hidden = !mask || !can("inpainting");
+  showOver($(".started .masked", form), can("inpainting") ? mask?.url : null);
   if (picture) setSource($(".started .picture", form), picture.url);
-  if (mask) setSource($(".started .masked", form), mask.url);
   $(".cropped", form).hidden = !mask || !modelChosen().mask_crops;
   $("[data-padding]", form).hidden = !form.elements.crop.checked;
   form.elements.padding_shown.value = t("%(n)s pixels", { n: number(Number(form.elements.padding.value)) });
