@@ -52,6 +52,22 @@ def test_a_conversation_starts_from_a_picture_and_its_messages_go_on_from_it(app
     assert (spec_of(app, later).image == first["job"]["image"], spec_of(app, later).strength) == (False, 0.8)
 
 
+def test_a_mask_is_of_its_message_alone_and_stays_when_that_message_is_edited(app: App, client: ApiClient):
+    mask = data_url(Image.new("L", (64, 32), 255))
+    conversation = begin(client, "a boat", image=PHOTO, mask=mask, strength=0.5)
+    [first] = conversation["turns"]
+    assert spec_of(app, first).mask is not None
+    second = say(client, conversation, "bluer")
+    assert (spec_of(app, second).image, spec_of(app, second).mask) == (first["job"]["image"], None)
+    third = say(client, conversation, "with a sail", mask=mask)
+    assert (spec_of(app, third).image, spec_of(app, third).mask) == (first["job"]["image"], spec_of(app, first).mask)
+    turns = f"{conversation['links']['self']}/turns/"
+    edited = client.put(turns + third["id"], json={"message": "with two sails", "style": "oil"}).json
+    assert spec_of(app, edited).mask == spec_of(app, first).mask
+    given_up = client.put(turns + third["id"], json={"message": "with two sails", "image": "none"}).json
+    assert (spec_of(app, given_up).image, spec_of(app, given_up).mask) == (None, None)
+
+
 def test_the_input_of_a_job_is_shown_to_its_owner_alone(make_app: Callable[..., App], database: Database):
     client = make_app(models=(CANVAS,), default_model="canvas", require_keys=True).test_client()
     mine, yours = make_key(database, "mine"), make_key(database, "yours")
@@ -70,6 +86,8 @@ def test_the_input_of_a_job_is_shown_to_its_owner_alone(make_app: Callable[..., 
         ({"image": PHOTO, "model": "limner-flow"}, "image: image-to-image with limner-flow is not allowed"),
         ({"image": "a" * 64}, "image: give the id of an image or job"),
         ({"strength": 0.5}, "strength: "),
+        ({"mask": PHOTO}, "mask: a mask without an image"),
+        ({"image": PHOTO, "padding_mask_crop": 8}, "padding_mask_crop: "),
         ({"image": PHOTO, "strength": 0}, "strength: "),
     ],
 )

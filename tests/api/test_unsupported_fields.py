@@ -68,6 +68,19 @@ def test_what_no_worker_of_a_model_takes_is_refused_by_its_name(app: App, client
     assert [(error["line"], error["field"]) for error in bulk.json["errors"]] == [(2, "steps")]
 
 
+def test_the_models_say_which_of_them_draw_only_the_part_around_a_mask(make_app: Callable[..., App], tmp_path: Path):
+    def cropping(reported: Unsupported) -> list[str]:
+        card = tmp_path / "painter.toml"
+        card.write_text(CARD.replace('"null"', '"diffusers"'))
+        app = make_app(models=(card,), default_model="painter")
+        report(app, "one", painter=reported)
+        items = app.test_client().get("/api/v1/models").json["items"]
+        return [model["name"] for model in items if model["mask_crops"]]
+
+    assert cropping(Unsupported()) == ["painter"]
+    assert cropping(WITHOUT) == []
+
+
 def test_a_mask_with_nothing_to_draw_is_refused_only_where_its_part_is_drawn(client: ApiClient):
     black = Image.new("L", (64, 32))
     given = {"image": data_url(black), "mask": data_url(black)}

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from PIL import Image, ImageDraw
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from limner_client.client import Client
+from tests.e2e.start_states import cropped, masked, masking, photo, referring
 from tests.processes import eventually
 
 PHONE: Final[dict[str, Any]] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -23,7 +23,9 @@ MODES: Final[dict[str, dict[str, Any]]] = {
     "dark": DESKTOP | {"color_scheme": "dark"},
     "phone": PHONE | {"color_scheme": "light"},
 }
-STILL: Final = "document.getAnimations().every(each => each.effect.getTiming().iterations === Infinity)"
+STILL: Final = """document.getAnimations().every((each) => {
+    return each.timeline !== document.timeline || each.effect.getTiming().iterations === Infinity;
+})"""
 SHOWN: Final = """[...document.images].every((each) => {
     const {top, bottom} = each.getBoundingClientRect();
     return !each.checkVisibility() || each.complete || bottom < 0 || top > innerHeight;
@@ -102,48 +104,6 @@ def _understood(page: Page) -> None:
     expect(page.get_by_role("group", name="What was understood")).to_be_visible(timeout=30_000)
 
 
-def photo() -> FilePayload:
-    """A picture to start from: a sun over a field."""
-    picture = Image.new("RGB", (640, 420), "#8ec1de")
-    pen = ImageDraw.Draw(picture)
-    pen.ellipse((230, 90, 410, 270), fill="#e9a23b")
-    pen.rectangle((0, 300, 640, 420), fill="#6c9440")
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return {"name": "field.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
-
-
-def _start(page: Page) -> None:
-    page.evaluate("document.querySelector('.settings').open = true")
-    page.get_by_role("combobox", name="Model", exact=True).select_option("canvas")
-    page.locator(".start input[type=file]").set_input_files(photo())
-    expect(page.get_by_role("img", name="The picture to start from")).to_be_visible()
-
-
-def _references(page: Page) -> None:
-    page.evaluate("document.querySelector('.settings').open = true")
-    page.get_by_role("combobox", name="Model", exact=True).select_option("likeness")
-    page.locator(".references input[type=file]").set_input_files([photo(), photo()])
-    expect(page.get_by_role("img", name="Reference picture")).to_have_count(2)
-
-
-def _mask(page: Page) -> None:
-    _start(page)
-    page.get_by_role("button", name="Paint a mask").click()
-    box = page.get_by_role("dialog", name="Mask painter").locator("canvas").bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.45)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.4, steps=5)
-    page.mouse.up()
-
-
-def _masked(page: Page) -> None:
-    _mask(page)
-    page.get_by_role("button", name="Use this mask").click()
-    expect(page.get_by_role("button", name="Change the mask")).to_be_visible()
-
-
 def _presets(page: Page) -> None:
     settings = {"model": "limner-flow", "style": "3d", "width": 256, "height": 256, "n": 4}
     for name in ("Four figures", "Quick look"):
@@ -209,7 +169,7 @@ def _boards(page: Page) -> None:
             page.url.replace("/gallery", f"/api/v1/jobs/{job['id']}/tags/{('Animals', 'Small things')[at % 2]}")
         )
     page.reload()
-    expect(page.locator("#boards img")).to_have_count(2)
+    expect(page.locator("#boards .cover:not(.sheet) img")).to_have_count(2)
     loaded(page)
 
 
@@ -233,6 +193,16 @@ def _followed(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.locator(".reply.succeeded .pictures img")).to_be_visible(timeout=60_000)
     eventually(lambda: page.evaluate(SHOWN), 30)
+
+
+def _part(page: Page) -> None:
+    _said(page)
+    page.locator(".reply.succeeded").last.get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name="Change a part of it").click()
+    expect(page.get_by_role("dialog", name="Mask painter").locator("canvas")).to_be_focused()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Use this mask").click()
+    expect(page.get_by_role("button", name="Change the mask")).to_be_visible()
 
 
 def _checked(page: Page) -> None:
@@ -303,9 +273,10 @@ STATES: Final = (
     State("studio", "/", loaded),
     State("studio-first", "/", _first),
     State("studio-understood", "/", _understood),
-    State("studio-start", "/", _masked),
-    State("studio-mask", "/", _mask),
-    State("studio-references", "/", _references),
+    State("studio-start", "/", masked),
+    State("studio-mask", "/", masking),
+    State("studio-cropped", "/", cropped),
+    State("studio-references", "/", referring),
     State("studio-problem", "/", _problem),
     State("studio-progress", "/", _progress),
     State("studio-menu", "/", _menu),
@@ -325,6 +296,7 @@ STATES: Final = (
     State("gallery-empty", "/gallery?bulk=bulk_0123456789"),
     State("conversation", "/conversation"),
     State("conversation-reply", "/conversation", _said),
+    State("conversation-part", "/conversation", _part),
     State("conversation-control", "/conversation", _followed),
     State("bulk", "/bulk", _checked),
     State("queue", "/queue", _busy),

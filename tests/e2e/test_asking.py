@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, Request, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from limner_client.client import Client
 from tests.e2e.states import PHONE
@@ -201,6 +201,55 @@ def test_a_picture_is_extended_beyond_its_edges_in_another_shape(open_page: Open
     painter.get_by_role("button", name="Undo").click()
     painter.get_by_role("button", name="Use this mask").click()
     expect(page.get_by_role("button", name="Paint a mask")).to_be_visible()
+
+
+def test_only_the_part_around_a_mask_is_drawn_where_the_model_can(open_page: OpenPage, photo: Path) -> None:
+    page = open_page()
+    start_from(page, photo)
+    page.get_by_role("button", name="Extend the picture beyond its edges").click()
+    crop = page.get_by_role("checkbox", name="Draw only the part around the mask")
+    expect(page.get_by_role("button", name="Change the mask")).to_be_visible()
+    expect(crop).to_be_hidden()  # a model of this family cannot
+
+    def able(route: Route) -> None:
+        route.fulfill(body=route.fetch().text().replace('"mask_crops": false', '"mask_crops": true'))
+
+    page.route(page.url, able)
+    page.reload()
+    start_from(page, photo)
+    expect(crop).to_be_hidden()  # there is no mask
+    page.get_by_role("button", name="Extend the picture beyond its edges").click()
+    crop.check()
+    page.get_by_label("Margin around the mask").fill("64")
+    page.route("**/api/v1/jobs", lambda route: route.abort())
+    for field in ({"padding_mask_crop": 64}, {}):
+        crop.set_checked(bool(field))
+        with page.expect_request("**/api/v1/jobs") as sent:
+            page.get_by_role("button", name="Draw", exact=True).click()
+        asked: Any = sent.value.post_data_json
+        assert {name: value for name, value in asked.items() if name == "padding_mask_crop"} == field
+
+
+def test_remix_brings_back_the_picture_that_a_job_started_from_and_its_mask(service: int, open_page: OpenPage) -> None:
+    buffers = [io.BytesIO(), io.BytesIO()]
+    for buffer, colour in zip(buffers, ("teal", "white"), strict=True):
+        Image.new("RGB", (64, 32), colour).save(buffer, "PNG")
+    given = ["data:image/png;base64," + base64.b64encode(each.getvalue()).decode() for each in buffers]
+    with Client(f"http://127.0.0.1:{service}") as client:
+        inputs = {"image": given[0], "mask": given[1], "strength": 0.35}
+        masked = client.submit({"prompt": "a masked pond", "model": "canvas"} | inputs).id
+        plain = client.submit({"prompt": "a pond from words", "model": "canvas"}).id
+    page = open_page()
+    page.locator(f"#{masked}").get_by_role("button", name="Remix").click()
+    start = page.get_by_role("img", name="The picture to start from")
+    eventually(lambda: start.evaluate("image => image.naturalWidth") == 64)
+    expect(page.get_by_role("button", name="Change the mask")).to_be_visible()
+    expect(page.get_by_label("Change", exact=True)).to_have_value("0.35")
+    sent = submitted(page)
+    assert (sent["image"], sent["mask"], sent["strength"]) == (masked, masked, 0.35)
+    page.locator(f"#{plain}").get_by_role("button", name="Remix").click()
+    expect(start).to_be_hidden()
+    assert "image" not in submitted(page)
 
 
 @pytest.mark.long

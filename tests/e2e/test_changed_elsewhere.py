@@ -67,7 +67,7 @@ def test_a_picture_that_no_longer_fits_the_filter_goes(service: int, open_page: 
 
 def test_only_the_pictures_whose_deletion_failed_come_back(service: int, open_page: OpenPage):
     job = drawn(service, "a stubborn weed")
-    page = open_page("/gallery?model=limner-gan")
+    page = open_page("/gallery?model=limner-gan", clock=True)
     cells = page.locator(".cell").filter(has_text="a stubborn weed")
     expect(cells).to_have_count(3)
 
@@ -82,6 +82,7 @@ def test_only_the_pictures_whose_deletion_failed_come_back(service: int, open_pa
         cells.nth(index).locator("input").check(force=True)
     page.get_by_role("button", name="Delete").click()
     expect(cells).to_have_count(0)
+    page.clock.run_for(15_000)
     expect(cells).to_have_count(1)
     left = httpx.get(f"http://127.0.0.1:{service}/api/v1/jobs/{job.id}").json()["images"]
     assert [image["id"] for image in left] == [job.images[1].id]

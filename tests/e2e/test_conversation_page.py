@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.states import PHONE, photo
+from tests.e2e.start_states import photo
+from tests.e2e.states import PHONE
 from tests.processes import eventually
 
 
@@ -95,6 +96,29 @@ def test_a_conversation_starts_from_a_picture_that_is_brought_kept_and_given_up(
     expect(page.locator(".reply.succeeded")).to_have_count(3, timeout=60_000)
     expect(last.get_by_role("button", name="Start picture")).to_have_count(0)
     expect(thumbnail).to_be_hidden()
+
+
+def test_a_part_of_a_picture_that_was_drawn_is_painted_and_changed(open_page: Callable[..., Page]):
+    page = open_page("/conversation")
+    page.get_by_label("Message").fill("a plum, please")
+    page.keyboard.press("Enter")
+    reply = page.locator(".reply.succeeded")
+    reply.get_by_role("button", name="More actions").click(timeout=60_000)
+    page.get_by_role("menuitem", name="Change a part of it").click()
+    painter = page.get_by_role("dialog", name="Mask painter")
+    expect(painter.locator("canvas")).to_be_focused()
+    page.keyboard.press("Space")
+    painter.get_by_role("button", name="Use this mask").click()
+    expect(page.get_by_label("Model")).to_have_value("canvas")  # the default model draws from words only
+    expect(page.get_by_role("button", name="Change the mask")).to_be_visible()
+    page.get_by_label("Message").fill("a leaf there")
+    with page.expect_request(lambda request: request.url.endswith("/messages")) as sent:
+        page.keyboard.press("Enter")
+    body: Any = sent.value.post_data_json
+    assert body["image"].startswith("img_")
+    assert body["mask"].startswith("data:image/png;base64,")
+    expect(reply).to_have_count(2, timeout=60_000)
+    expect(page.get_by_role("button", name="Paint a mask")).to_be_visible()  # it was of that message alone
 
 
 def test_small_talk_is_answered_in_words_with_examples_to_click(open_page: Callable[..., Page]):

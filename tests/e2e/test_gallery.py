@@ -17,6 +17,15 @@ from tests.e2e.running import draw
 from tests.e2e.states import PHONE
 from tests.processes import eventually
 
+NOTE_NUMBERS = """() => {
+    window.noted = [];
+    const number = document.querySelector("#number");
+    new MutationObserver(() => {
+        window.noted.push([number.textContent, document.querySelectorAll("#pictures .cell").length]);
+    }).observe(number, { childList: true });
+}"""
+"""What is said of the number of pictures, each time with how many are shown then."""
+
 
 @pytest.fixture(scope="module")
 def many(service: int) -> str:
@@ -109,7 +118,9 @@ def test_each_tag_is_a_board_of_the_gallery(service: int, open_page: Callable[..
     expect(page.locator("#number")).to_have_text("1 picture")
     expect(boards.get_by_role("button", name="foxes 1")).to_have_attribute("aria-pressed", "true")
     assert page.url.endswith("?tag=foxes")
-    boards.get_by_role("button", name="All pictures").click()
+    everything = boards.get_by_role("button", name="All pictures")
+    expect(everything.locator("img").first).to_be_visible()
+    everything.click()
     expect(page.locator("#number")).not_to_have_text("1 picture")
 
 
@@ -138,18 +149,65 @@ def test_pictures_are_separated_by_where_they_were_asked_for(service: int, open_
     expect(page.locator("#number")).to_have_text("1 picture")
 
 
-def test_on_a_phone_every_row_of_filters_is_full(open_page: Callable[..., Page]):
-    page = open_page("/gallery", **PHONE)
+def test_on_a_phone_the_filters_are_folded_and_every_row_of_them_is_full(open_page: Callable[..., Page]):
+    page = open_page("/gallery?style=flat", **PHONE)
+    expect(page.get_by_label("Origin")).to_be_hidden()
+    page.get_by_role("button", name="Filters 1").click()
     ends = "all => all.filter((each) => each.checkVisibility()).map((each) => each.getBoundingClientRect().right)"
     for origin in ("All origins", "From bulks"):
         page.get_by_label("Origin").select_option(origin)
-        rights = page.locator("#filters > label").evaluate_all(ends)
+        rights = page.locator("#filters > label ~ label").evaluate_all(ends)
         assert rights[-1] == max(rights)
 
 
 def test_an_empty_gallery_says_what_to_do(open_page: Callable[..., Page]):
     page = open_page("/gallery?bulk=bulk_0123456789")
     expect(page.get_by_role("heading", name="No picture matches")).to_be_visible()
+
+
+def test_the_number_of_pictures_is_said_together_with_the_pictures_and_not_of_an_earlier_search(
+    service: int, open_page: Callable[..., Page]
+):
+    bulk = draw_bulk(service, *({"prompt": f"quince {name}"} for name in ("one", "two", "three")))
+    page = open_page(f"/gallery?bulk={bulk}")
+    expect(page.locator("#number")).to_have_text("3 pictures")
+    page.evaluate(NOTE_NUMBERS)
+    search = page.get_by_role("searchbox", name="Search")
+    said = search.evaluate(
+        "input => { input.value = 'two'; input.dispatchEvent(new Event('input', { bubbles: true }));"
+        " return document.querySelector('#number').textContent; }"
+    )
+    assert said == ""
+    expect(page.locator("#number")).to_have_text("1 picture")
+    search.fill("")
+    expect(page.locator("#number")).to_have_text("3 pictures")
+    assert page.evaluate("window.noted") == [["", 3], ["1 picture", 1], ["", 1], ["3 pictures", 3]]
+
+
+def test_a_deletion_can_be_undone_while_the_pointer_or_the_focus_is_on_its_message(
+    service: int, open_page: Callable[..., Page]
+):
+    bulk = draw_bulk(service, {"prompt": "quince to keep"}, {"prompt": "quince to delete"})
+    page = open_page(f"/gallery?bulk={bulk}", clock=True)
+    select(page, 0)
+    page.keyboard.press("Delete")
+    expect(page.locator("#number")).to_have_text("1 picture")
+    undo = page.get_by_role("button", name="Undo")
+    undo.hover()
+    page.clock.run_for(60_000)
+    undo.focus()
+    page.mouse.move(5, 5)
+    page.clock.run_for(60_000)
+    undo.press("Enter")
+    expect(page.locator("#number")).to_have_text("2 pictures")
+    page.clock.run_for(60_000)
+    expect(page.locator("#number")).to_have_text("2 pictures")
+    select(page, 0)
+    page.keyboard.press("Delete")
+    page.clock.run_for(60_000)
+    expect(undo).to_have_count(0)
+    with httpx.Client(base_url=f"http://127.0.0.1:{service}/api/v1") as client:
+        eventually(lambda: len(client.get(f"/jobs?bulk={bulk}").json()["items"]) == 1)
 
 
 def test_pictures_are_marked_tagged_found_and_deleted_with_undo(service: int, open_page: Callable[..., Page]):

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.e2e.bulks import SMALL
-from tests.e2e.states import photo
+from tests.e2e.start_states import photo
 from tests.processes import eventually
 
 pytestmark = pytest.mark.long

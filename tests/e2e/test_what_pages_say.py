@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.e2e.running import draw
-from tests.e2e.states import DESKTOP, PHONE, photo
+from tests.e2e.start_states import photo
+from tests.e2e.states import DESKTOP, PHONE
 from tests.processes import eventually
 
 pytestmark = pytest.mark.long

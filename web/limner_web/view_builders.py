@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from flask import request, url_for
 from sqlalchemy.orm import Session
@@ -21,6 +22,8 @@ from limner_shared.domain.views import JobView, ModelView, PauseNotice, Progress
 from limner_shared.messaging.hints import Hints
 from limner_web import small_talk
 from limner_web.services import Services, get_services
+
+CROP: Final = "padding_mask_crop"
 
 
 def read_job_view(services: Services, tenant_id: str, job_id: str) -> JobView:
@@ -147,6 +150,7 @@ def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> Mod
         max_retries=card.max_retries.model_dump(),
         negative_prompts=card.takes_negative_prompts,
         prompt_weights=card.prompt_weights,
+        mask_crops=card.takes_mask_crops and not get_services().unsupported.lacks(card.name, "inpainting", CROP),
         control=None if card.control is None else ControlView.model_validate(card.control.model_dump()),
         reference=None
         if card.reference is None

@@ -170,6 +170,11 @@ class ModelCard(BaseModel):
         """Whether negative prompts have an effect; without guidance they have none."""
         return self.negative_prompts and self.guidance.max > 1
 
+    @property
+    def takes_mask_crops(self) -> bool:
+        """Whether `padding_mask_crop` may go with a mask, as far as the card says."""
+        return self.family == "diffusers" and "inpainting" in self.tasks
+
     def resolve(self, request: JobRequest) -> JobSpec:
         """Fill in defaults and check every limit.
 

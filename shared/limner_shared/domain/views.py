@@ -278,6 +278,7 @@ class ModelView(BaseModel):
     max_prompt_chars: int
     negative_prompts: bool = Field(default=True, description="Whether it takes a `negative_prompt`.")
     prompt_weights: bool = Field(default=False, description="Whether `(word:1.3)` in a prompt weighs words.")
+    mask_crops: bool = Field(default=False, description="Whether it takes `padding_mask_crop` with a mask.")
     max_retries: dict[str, float] = Field(default_factory=dict[str, float], description="Limits of `max_retries`.")
     control: ControlView | None = Field(default=None, description="If it follows a control picture, how.")
     reference: ReferenceView | None = Field(default=None, description="If it takes reference pictures, how.")

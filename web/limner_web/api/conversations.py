@@ -13,7 +13,13 @@ from limner_shared.db.conversation_search import find_conversations
 from limner_shared.db.ledger.conversations import TITLE_CHARS
 from limner_shared.domain.conditions import STORABLE, Description
 from limner_shared.domain.conversation_views import ConversationList, ConversationView, TurnView
-from limner_shared.domain.inputs import MAX_IMAGE_CHARS, InputPicture, RequestedName, RequestedReferences
+from limner_shared.domain.inputs import (
+    MAX_IMAGE_CHARS,
+    InputPicture,
+    MaskPadding,
+    RequestedName,
+    RequestedReferences,
+)  # fmt: skip
 from limner_shared.domain.jobs import MAX_SEED, JobRequest
 from limner_shared.domain.search_words import read_query
 from limner_shared.errors import Gone
@@ -51,6 +57,14 @@ class Message(RequestedReferences):
         max_length=MAX_IMAGE_CHARS,
         description="What to start from: the id of one of your pictures, or a `data:` URL of a PNG, JPEG or WebP. "
         "Defaults to what the earlier turn starts from, if the model can; `none` starts from words.",
+    )
+    mask: InputPicture | None = Field(
+        default=None,
+        description="White where the picture that the message starts from may change; as `image`. Later messages are "
+        "without it.",
+    )
+    padding_mask_crop: MaskPadding | None = Field(
+        default=None, description="With `mask`: draw only the part around its white, as in `POST /jobs`."
     )
     strength: float | None = Field(
         default=None,

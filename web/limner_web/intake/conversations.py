@@ -80,7 +80,8 @@ def edit_turn(
 ) -> str:
     """Add a new version of an earlier turn beside it; returns the new turn's id.
 
-    Without an image of its own it starts from that turn's, unless `from_words`; likewise its control picture.
+    Without an image of its own it starts from that turn's with its mask, unless `from_words`; likewise its control
+    picture.
 
     Raises NotFound if the turn is not in this conversation, and what `submit` raises.
     """
@@ -90,7 +91,7 @@ def edit_turn(
         edited = next((turn for turn, _ in turns if turn.id == turn_id), None)
         if edited is None:
             raise NotFound(f"There is no turn {turn_id} in this conversation.")
-        earlier = _earlier_pictures(session, turns, turn_id, from_words=from_words)
+        earlier = _earlier_pictures(session, turns, turn_id, from_words=from_words, with_mask=True)
     place = f"{conversation_id} instead of {turn_id}{FROM_WORDS if from_words else ''}"
     context = _context(tenant_id, conversation_id, place, turns, edited.parent_id, request.description or "")
     return _add_turn(services, tenant_id, request, header, replace(context, earlier=earlier))
@@ -128,7 +129,7 @@ def _retitle(session: Session, row: Conversation, first: str, message: str) -> N
 
 
 def _earlier_pictures(
-    session: Session, turns: TurnRows, turn_id: str | None, *, from_words: bool
+    session: Session, turns: TurnRows, turn_id: str | None, *, from_words: bool, with_mask: bool = False
 ) -> EarlierPictures | None:
     """The pictures that a turn was given; None if it was given none, or they are no longer kept. Raises NotFound."""
     path = _path(turns, turn_id)
@@ -136,7 +137,7 @@ def _earlier_pictures(
     spec = None if job is None else JobSpec.read(job.spec)
     if job is None or spec is None or not queries.keeps_inputs(session, job.id):
         return None
-    return EarlierPictures(job.id, spec, from_words)
+    return EarlierPictures(job.id, spec, from_words, with_mask)
 
 
 def _add_turn(

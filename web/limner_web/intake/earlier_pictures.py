@@ -17,6 +17,8 @@ class EarlierPictures:
     spec: JobSpec
     from_words: bool = False
     """Whether the new message gives up what the earlier one starts from. It still has its other pictures."""
+    with_mask: bool = False
+    """Whether the new message has the earlier mask as well: one that takes the place of the earlier one."""
 
     def complete(self, request: JobRequest, card: ModelCard) -> JobRequest:
         """Return a request with the pictures that it lacks and its model takes."""
@@ -24,10 +26,21 @@ class EarlierPictures:
         return request.model_copy(update=pictures)
 
     def _start(self, request: JobRequest, card: ModelCard) -> dict[str, Any]:
-        is_wanted = request.image is None and not self.from_words and "image-to-image" in card.tasks
-        if self.spec.image is None or not is_wanted:
+        if self.spec.image is None or request.image is not None or self.from_words:
             return {}
-        return {"image": self.job_id, "strength": _first(request.strength, self._strength(request, card))}
+        mask = self._mask(request, card)
+        if not mask and request.mask is None and "image-to-image" not in card.tasks:
+            return {}
+        return {"image": self.job_id, "strength": _first(request.strength, self._strength(request, card))} | mask
+
+    def _mask(self, request: JobRequest, card: ModelCard) -> dict[str, Any]:
+        is_wanted = self.with_mask and request.mask is None and "inpainting" in card.tasks
+        if self.spec.mask is None or not is_wanted:
+            return {}
+        padding = request.padding_mask_crop
+        if padding is None and card.name == self.spec.model:
+            padding = self.spec.padding_mask_crop
+        return {"mask": self.job_id, "padding_mask_crop": padding}
 
     def _strength(self, request: JobRequest, card: ModelCard) -> float | None:
         """The earlier strength, if the model is the same and its steps admit it."""

@@ -71,7 +71,7 @@ function drawLarger(model, job, image, [width, height]) {
 async function largerItem(job, image) {
   const model = await modelNamed(job.model).catch(() => null); // without it, the menu has its other entries
   const size = largerSize(model, image);
-  return size && { icon: "expand", text: t("Draw larger: %(size)s", { size: size.join(" × ") }), onClick: () => drawLarger(model, job, image, size) };
+  return size && { group: "make", icon: "expand", text: t("Draw larger: %(size)s", { size: size.join(" × ") }), onClick: () => drawLarger(model, job, image, size) };
 }
 
 // A dead letter is retried as such, so that it is marked as done; another job is submitted again with its seed.
@@ -108,15 +108,17 @@ const copyPicture = (image) => attempt(async () => {
 
 // The menu of one picture, or of a job's first.
 export async function menuOf(job, image, more = []) {
-  const downloads = image ? ["png", "webp", "jpeg"].map((format) => ({ icon: "download", text: t("Download %(format)s", { format: formatName(format) }), href: pictureUrl(image, format), download: fileName(job, image, format) })) : [];
+  const downloading = { group: "take", row: { icon: "download", text: t("Download") } };
+  const copying = { group: "take", row: { icon: "copy", text: t("Copy") } };
+  const downloads = image ? ["png", "webp", "jpeg"].map((format) => ({ ...downloading, short: formatName(format), text: t("Download %(format)s", { format: formatName(format) }), href: pictureUrl(image, format), download: fileName(job, image, format) })) : [];
   const canCopy = image && window.isSecureContext && navigator.clipboard;
   return [
     image && await largerItem(job, image),
+    image && { group: "take", icon: "link", text: t("Share a link …"), onClick: () => share(image) },
     ...downloads,
-    canCopy && { icon: "copy", text: t("Copy picture"), onClick: () => copyPicture(image) },
-    image && { icon: "link", text: t("Share a link …"), onClick: () => share(image) },
-    navigator.clipboard && { icon: "text", text: t("Copy prompt"), onClick: () => copyText(job.prompt) },
-    job.conversation && location.pathname !== "/conversation" && { icon: "talk", text: t("Go on in its conversation"), href: `/conversation#${job.conversation}` },
+    canCopy && { ...copying, short: t("Picture"), text: t("Copy picture"), onClick: () => copyPicture(image) },
+    navigator.clipboard && { ...copying, short: t("Prompt"), text: t("Copy prompt"), onClick: () => copyText(job.prompt) },
+    job.conversation && location.pathname !== "/conversation" && { group: "keep", icon: "talk", text: t("Go on in its conversation"), href: `/conversation#${job.conversation}` },
     ...more,
   ];
 }

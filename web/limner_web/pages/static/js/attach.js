@@ -2,6 +2,7 @@
 // and its control picture.
 import { api, inputUrl } from "./api.js";
 import { bringControl, broughtControl, followedFields, followFrom, isFollowing, setUpFollowing, showFollowed } from "./attach-control.js";
+import { dropMask, maskFields, paint, setUpMask, showMask } from "./attach-mask.js";
 import { $, $$ } from "./dom.js";
 import { acceptPictures, hasPictures } from "./drag.js";
 import { number, t } from "./i18n.js";
@@ -24,12 +25,14 @@ function show() {
   area.hidden = !picture || !isAble(chosen());
   if (picture && image.getAttribute("src") !== picture.url) image.src = picture.url;
   form.elements.strength_shown.value = number(Number(strength.value), { minimumFractionDigits: 2 });
+  showMask();
   showFollowed();
 }
 
 function set(next) {
   if (picture?.url.startsWith("blob:")) URL.revokeObjectURL(picture.url);
   picture = next;
+  dropMask();
   strength.value = next?.strength ?? strength.defaultValue;
   show();
 }
@@ -52,7 +55,7 @@ export function attachedFields() {
 function startFields() {
   if (!isAble(chosen())) return {};
   if (!picture) return earlier ? { image: FROM_WORDS } : {};
-  const fields = { strength: Number(strength.value) };
+  const fields = { strength: Number(strength.value), ...maskFields() };
   return picture.image ? { ...fields, image: picture.image, ...sizeOf(picture) } : fields;
 }
 
@@ -103,11 +106,22 @@ function listenForFiles(thread) {
 }
 
 export function setUpAttaching(thread) {
-  $("button", area).onclick = () => { set(null); form.elements.message.focus(); };
+  $(".thumb button", area).onclick = () => { set(null); form.elements.message.focus(); };
   $("img", area).addEventListener("error", () => { if (picture === earlier) goOnFrom(null); });
   model.addEventListener("change", show);
   strength.addEventListener("input", show);
   if ($$("option:is([data-starts], [data-control])", model).length) listenForFiles(thread);
   setUpFollowing();
+  setUpMask(() => picture.url);
   show();
+}
+
+export const canPaint = () => $$("option[data-masks]", model).length > 0;
+
+// Brings a picture that was drawn, and opens the painter over it.
+export async function changePart({ id }) {
+  if (!("masks" in chosen().dataset)) model.value = $("option[data-masks]", model).value;
+  bring({ image: id, url: `${api}/images/${id}` });
+  await paint();
+  form.elements.message.focus();
 }

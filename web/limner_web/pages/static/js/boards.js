@@ -7,9 +7,15 @@ import { number, t } from "./i18n.js";
 const TAGS = el("datalist", { id: "tags" }); // what fields for a tag suggest
 document.body.append(TAGS);
 
+const MOST_SHOWN = 8;
+let newest = []; // pictures: the cover of the board of all
+let asked = 0;
+
+const pictureOf = (image, side) => el("img", { src: thumbnailUrl(image, side), alt: "", loading: "lazy", decoding: "async" });
+
 function board(name, text, cover, isChosen, { choose, take }) {
-  const picture = cover ? el("img", { src: thumbnailUrl(cover, 256), alt: "", loading: "lazy", decoding: "async" }) : icon(name ? "tag" : "image");
-  const button = el("button", { type: "button", onclick: () => choose(name) }, el("span", { className: "cover" }, picture), el("b", {}, name || t("All pictures")), el("span", { className: "quiet" }, text));
+  const picture = name ? cover ? pictureOf(cover, 256) : icon("tag") : newest.map((image) => pictureOf(image, 128));
+  const button = el("button", { type: "button", onclick: () => choose(name) }, el("span", { className: `cover${name ? "" : " sheet"}` }, picture), el("b", {}, name || t("All pictures")), el("span", { className: "quiet" }, text));
   button.setAttribute("aria-pressed", isChosen);
   if (name) acceptPictures(button, (ids) => take(ids, name));
   return el("li", {}, button);
@@ -22,10 +28,23 @@ function newBoard(take) {
   return el("li", { className: "only-dragging", ariaHidden: "true" }, target);
 }
 
+// The newest of all pictures are now these.
+export function coverAll(images) {
+  const next = images.slice(0, MOST_SHOWN);
+  if (next.map(({ id }) => id).join() === newest.map(({ id }) => id).join()) return;
+  newest = next;
+  $("#boards .sheet")?.replaceChildren(...newest.map((image) => pictureOf(image, 128)));
+}
+
+const newestOfAll = async () => (await getJson(`jobs?status=succeeded&limit=${MOST_SHOWN}`)).items.flatMap(({ images }) => images);
+
 // Shows the boards, of which `chosen` is open. `choose(tag)` opens one, or all pictures for an empty tag; `take(ids, tag)`
-// puts pictures on one, or on a new one for null.
-export async function showBoards(chosen, actions) {
+// puts pictures on one, or on a new one for null; `isFiltered` says that the page does not show all pictures.
+export async function showBoards(chosen, actions, isFiltered) {
+  const turn = ++asked;
   const { items } = await getJson("tags");
+  if (items.length && isFiltered && !newest.length) coverAll(await newestOfAll());
+  if (turn !== asked) return; // a later answer has been shown
   TAGS.replaceChildren(...items.map(({ tag }) => new Option(tag, tag)));
   $("#boards").classList.toggle("none", !items.length);
   $("#boards").hidden = false;

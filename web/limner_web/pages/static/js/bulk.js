@@ -7,6 +7,7 @@ import { contactSheet, MOST } from "./contact-sheet.js";
 import { bulkEstimate } from "./cost.js";
 import { $, button, el, icon } from "./dom.js";
 import { dateTime, number, t, tn } from "./i18n.js";
+import { morphInto } from "./morph.js";
 import { attempt, toast } from "./toast.js";
 import { count, durationLeft, size } from "./words.js";
 import { save } from "./zip.js";
@@ -155,11 +156,11 @@ function show(bulk, isNew = false) {
     el("div", { className: "meter", role: "img", ariaLabel: tally.join(", ") }, part("succeeded", succeeded), part("failed", failed), part("canceled", canceled), part("running", running)),
     el("p", { className: "tally" }, el("span", {}, tally.join(" · ")), el("span", {}, pace(bulk, succeeded + failed + canceled))));
   const before = cards.get(bulk.id);
-  const focused = before?.contains(document.activeElement) ? document.activeElement.textContent : null;
-  if (before) before.replaceWith(card);
-  else $("#bulks")[isNew ? "prepend" : "append"](card);
-  cards.set(bulk.id, card);
-  if (focused) [...card.querySelectorAll("button, a")].find(({ textContent }) => textContent === focused)?.focus();
+  if (before) morphInto(before, card);
+  else {
+    $("#bulks")[isNew ? "prepend" : "append"](card);
+    cards.set(bulk.id, card);
+  }
   $("#bulks > .nothing")?.remove();
 }
 

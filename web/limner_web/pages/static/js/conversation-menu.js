@@ -47,7 +47,7 @@ export function talkMenu({ id, title }, { onDeleted, onRenamed }) {
   more.onclick = () => openMenu(more, [
     { icon: "edit", text: t("Rename …"), onClick: () => attempt(() => renameTalk({ id, title }, onRenamed)) },
     { icon: "download", text: t("Save as a text file"), onClick: () => attempt(() => exportTalk(id)) },
-    { icon: "trash", text: t("Delete"), danger: true, onClick: () => attempt(() => deleteTalk(id, onDeleted)) },
+    { group: "end", icon: "trash", text: t("Delete"), danger: true, onClick: () => attempt(() => deleteTalk(id, onDeleted)) },
   ]);
   return more;
 }

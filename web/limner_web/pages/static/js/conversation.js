@@ -2,6 +2,7 @@
 import { attachedFields, goOnFrom, setUpAttaching, showAttached } from "./attach.js";
 import { call, getJson, inputUrl, isSlowed, make, pictureUrl, send } from "./api.js";
 import { foldTalks, listTalks, setUpTalks } from "./conversation-list.js";
+import { enlarge, openActions, setUpPictures } from "./conversation-pictures.js";
 import { dock } from "./dock.js";
 import { $, $$, el, icon, scrolling } from "./dom.js";
 import { t } from "./i18n.js";
@@ -9,7 +10,7 @@ import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
 import { modelsLink, shortcomings } from "./shortcomings.js";
 import { understoodChips } from "./understood.js";
-import { ended, fileName, formatName, status } from "./words.js";
+import { ended, enlargeLabel, status } from "./words.js";
 
 const form = $("#compose");
 const message = form.elements.message;
@@ -72,6 +73,7 @@ function render(turn) {
     showBrought(element, turn);
     $(".edit", element).onclick = () => edit(turn);
     $(".again", element).onclick = () => tryAction(() => post("again", { after: turn.id }));
+    $(".more", element).onclick = ({ currentTarget }) => openActions(currentTarget, entry.job, pictureOf(entry));
     $(".cancel", element).onclick = () => tryAction(async () => put(await send("POST", `jobs/${entry.job.id}/cancel`)));
   }
   const versions = siblings(turn);
@@ -104,8 +106,6 @@ function statusText(job) {
   return job.status === "failed" ? detail : [said, detail].filter(Boolean).join(" · ");
 }
 
-const downloads = (job, image) => ["png", "webp", "jpeg"].map((format) => el("a", { href: pictureUrl(image, format), download: fileName(job, image, format) }, formatName(format)));
-
 // A message that asks for no picture is answered in words, with examples to click.
 function renderWords(element, { reply }) {
   $(".reply", element).className = "reply words";
@@ -113,7 +113,7 @@ function renderWords(element, { reply }) {
   $(".presentation", element).textContent = reply?.text ?? t("Its picture was deleted.");
   $(".understood", element).replaceChildren(...(reply?.examples ?? []).map((text) => el("button", { type: "button", className: "chip", onclick: () => tryAction(() => post(text, attachedFields())) }, text)));
   $(".understood", element).ariaLabel = t("Examples");
-  for (const name of [".pictures", ".state", ".again", ".cancel"]) $(name, element).hidden = true;
+  for (const name of [".pictures", ".state", ".again", ".more", ".cancel"]) $(name, element).hidden = true;
 }
 
 function renderReply(entry, job) {
@@ -130,6 +130,7 @@ function renderReply(entry, job) {
   if (job.progress) bar.value = job.progress.done / job.progress.total;
   $(".cancel", element).hidden = ended(job);
   $(".again", element).hidden = job.status !== "succeeded";
+  $(".more", element).hidden = !job.images.length;
   Object.assign($(".remix", element), { hidden: !job.interpretation, href: `/?remix=${job.id}` });
   $(".presentation", element).textContent = job.presentation || "";
   if (shortcomings(job).length) $(".presentation", element).append(" ", modelsLink(job));
@@ -147,12 +148,14 @@ function showPictures({ element, turn }, job) {
   removePreview(element);
   const show = (image) => el("img", { width: image.width, height: image.height, alt: image.alt_text || job.prompt, src: pictureUrl(image) });
   const choice = (image, at) => el("button", { type: "button", className: "choice", title: t("Go on from this picture"), ariaLabel: t("Go on from picture %(n)s: %(text)s", { n: at + 1, text: image.alt_text || job.prompt }), aria: { pressed: false }, data: { seed: image.seed }, onclick: () => pick(picked?.seed === image.seed && picked.turn === turn.id ? null : { turn: turn.id, seed: image.seed }) }, show(image), icon("check"));
-  const pictures = job.images.map(job.images.length > 1 ? choice : show);
-  $(".pictures", element).replaceChildren(...pictures);
-  if (job.images.length === 1) $(".saves", element).replaceChildren(...downloads(job, job.images[0]));
+  const single = (image) => el("button", { type: "button", className: "enlarge", ariaLabel: enlargeLabel(job, image), onclick: () => enlarge(image) }, show(image));
+  $(".pictures", element).replaceChildren(...job.images.map(job.images.length > 1 ? choice : single));
   $("#live").textContent = job.presentation || t("Done: %(prompt)s", job);
   element.scrollIntoView({ block: "end", behavior: scrolling() });
 }
+
+// The one that was chosen, or the first.
+const pictureOf = ({ turn, job }) => job.images.find(({ seed }) => picked?.turn === turn.id && picked.seed === seed) ?? job.images[0];
 
 function pick(choice) {
   picked = choice;
@@ -345,6 +348,7 @@ setInterval(() => {
   for (const { id, job } of shown) if (job?.status === "running" && entries.get(id)) showPreview(entries.get(id)).catch(() => {});
 }, 1000);
 
+setUpPictures(() => shown.flatMap(({ job }) => (job?.images ?? []).map((image) => ({ job, image }))));
 setUpAttaching($(".thread"));
 dock($("#compose"));
 tryAction(visitTalk);

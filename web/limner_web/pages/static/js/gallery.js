@@ -1,8 +1,8 @@
 // The gallery: every picture of the tenant, filtered; several can be chosen and downloaded, compared, tagged or deleted.
 import { again, vary } from "./actions.js";
 import { call, getJson, pictureUrl, thumbnailUrl } from "./api.js";
-import { showBoards } from "./boards.js";
-import { $, el, icon } from "./dom.js";
+import { coverAll, showBoards } from "./boards.js";
+import { $, el, icon, perFrame } from "./dom.js";
 import { makeDraggable } from "./drag.js";
 import { dateTime, number, t, tn } from "./i18n.js";
 import { readNewer, watch } from "./jobs.js";
@@ -21,6 +21,7 @@ const MOST_ZIPPED = 1000;
 const MOST_BYTES = 2 ** 30; // an archive is made in memory
 const GONE = [404, 410];
 const filters = $("#filters");
+const folded = $(".more-filters"); // on a phone, the button that shows all filters
 const root = $("#pictures");
 const found = new Map(); // image id -> {job, image}
 const hidden = new Set(); // ids of pictures that are being deleted
@@ -29,6 +30,8 @@ let cursor = null;
 let isComplete = false;
 let loading = null;
 let generation = 0; // which set of filters the list belongs to
+let isStale = true; // while the filters are not those of the list
+let typing = null; // a timer, while the filters change
 
 const selection = makeSelection(({ id }, on) => { const cell = grid.cells.get(id); if (cell) mark(cell, on); showSelection(); });
 const grid = makeGrid(root, { render, keyOf: ({ image }) => image.id, least: () => (innerWidth < 640 ? 110 : 190), onNearEnd: () => more() });
@@ -89,10 +92,19 @@ function offerBulks() {
   bulk.closest("label").hidden = !isShown;
 }
 
-async function restart() {
-  offerBulks();
+// From the first key on, nothing is said of the list that the filters no longer mean.
+function outdate() {
   generation += 1;
   loading = null;
+  isStale = true;
+  $("#number").textContent = "";
+}
+
+async function restart() {
+  clearTimeout(typing);
+  typing = null;
+  offerBulks();
+  outdate();
   found.clear();
   grid.clear();
   selection.clear();
@@ -106,12 +118,17 @@ async function restart() {
 }
 
 const choose = (tag) => { filters.elements.tag.value = tag; restart(); };
-const boards = () => showBoards(filters.elements.tag.value, { choose, take: putOnBoard }).catch(() => {});
+const boards = () => showBoards(filters.elements.tag.value, { choose, take: putOnBoard }, query().size > 0).catch(() => {});
 
 function more() {
-  if (isComplete) return Promise.resolve();
+  if (isComplete || typing) return Promise.resolve();
+  const own = generation;
   root.setAttribute("aria-busy", "true");
-  loading ??= load(generation).finally(() => { loading = null; root.setAttribute("aria-busy", "false"); });
+  loading ??= load(own).finally(() => {
+    if (own !== generation) return;
+    loading = null;
+    root.setAttribute("aria-busy", "false");
+  });
   return loading;
 }
 
@@ -130,9 +147,11 @@ async function load(own) {
     showFailure(null);
   } catch (error) {
     if (error.status === undefined) throw error;
+    if (own !== generation) return;
     isComplete = true; // until the user tries again
     showFailure(error.message);
   }
+  isStale = false;
   show();
 }
 
@@ -205,18 +224,22 @@ function arrange() {
   viewer.refresh();
 }
 
-function show() {
+// The cells and what is said of them change in one frame.
+const show = perFrame(() => {
   grid.show(list);
   root.dataset.loaded = list.length;
   const isEmpty = isComplete && !list.length && $("#failed").hidden;
   $("#none").hidden = !isEmpty;
   const isFiltered = query().size > 0;
+  const chosenBeside = [...query().keys()].filter((name) => name !== "q").length;
+  $("b", folded).textContent = chosenBeside ? number(chosenBeside) : "";
+  if (!isFiltered && !isStale) coverAll(list.map(({ image }) => image));
   $("#none [data-draw]").hidden = isFiltered;
   $("#none [data-clear]").hidden = !isFiltered;
   $("#none h2").textContent = isFiltered ? t("No picture matches") : t("No pictures yet");
   $("#none p").textContent = isFiltered ? t("Change the filters to see more.") : t("What you draw in the studio, in bulks or through the API appears here.");
-  $("#number").textContent = !list.length ? "" : isComplete ? count(list.length, "picture") : tn("%(n)s picture, more as you scroll", "%(n)s pictures, more as you scroll", list.length);
-}
+  $("#number").textContent = isStale || !list.length ? "" : isComplete ? count(list.length, "picture") : tn("%(n)s picture, more as you scroll", "%(n)s pictures, more as you scroll", list.length);
+});
 
 function showFailure(reason) {
   $("#failed").hidden = !reason;
@@ -347,10 +370,10 @@ for (const [name, value] of new URLSearchParams(location.search)) {
   else input.value = value;
 }
 if (filters.elements.bulk.value) filters.elements.origin.value = "bulk";
-let typing = null;
-filters.addEventListener("input", ({ target }) => { clearTimeout(typing); typing = setTimeout(restart, target.type === "search" ? 300 : 0); });
+filters.addEventListener("input", ({ target }) => { outdate(); clearTimeout(typing); typing = setTimeout(restart, target.type === "search" ? 300 : 0); });
 filters.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
 $("[data-reload]").onclick = restart;
+folded.onclick = () => folded.setAttribute("aria-expanded", folded.ariaExpanded !== "true");
 addShortcuts(
   { keys: ["Ctrl+a"], text: t("Select all that are loaded"), run: () => commands.all() },
   { keys: ["t"], text: t("Put on a board"), run: () => attempt(tagAll) },

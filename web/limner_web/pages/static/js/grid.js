@@ -2,12 +2,13 @@
 import { again, vary } from "./actions.js";
 import { getJson, make, send, thumbnailUrl } from "./api.js";
 import { bulkEstimate } from "./cost.js";
-import { $, el } from "./dom.js";
+import { $, el, scrolling } from "./dom.js";
 import { drawGrid } from "./grid-picture.js";
 import { changeSeed, modelNamed, NAMES, readPlan, setUpPlan } from "./grid-plan.js";
 import { number, t, tn } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
+import { morph } from "./morph.js";
 import { attempt, toast } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
 import { ended, status } from "./words.js";
@@ -57,6 +58,7 @@ form.addEventListener("submit", async (event) => {
     changeSeed();
     history.pushState(null, "", `?bulk=${made.id}`);
     await show(made.id);
+    if ($(".plan").getBoundingClientRect().top < $(".sheet").getBoundingClientRect().top) $(".sheet").scrollIntoView({ behavior: scrolling() }); // it stands below the plan
   } catch (error) {
     if (error.status === undefined) throw error;
     say(error.problem?.errors?.[0]?.message || error.message);
@@ -106,10 +108,8 @@ function layout() {
 function draw() {
   const { x, y, columns, rows, at } = layout();
   const head = el("thead", {}, el("tr", {}, el("td", { className: "corner" }, el("span", {}, NAMES[y]), el("span", {}, NAMES[x])), columns.map((text) => el("th", { scope: "col" }, text))));
-  const body = el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row", className: row.length < SHORT ? "short" : "" }, row), columns.map((column) => el("td", {}, cell(at.get(`${row}\n${column}`)))))));
-  const focused = $("#grid").contains(document.activeElement) ? document.activeElement.closest("[id]").id : null;
-  $("#grid").replaceChildren(head, body);
-  if (focused) document.getElementById(focused)?.focus();
+  const body = el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row", className: row.length < SHORT ? "unbroken" : "" }, row), columns.map((column) => el("td", {}, cell(at.get(`${row}\n${column}`)))))));
+  morph($("#grid"), [head, body]);
   viewer.refresh();
   showState();
 }

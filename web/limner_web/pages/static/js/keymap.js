@@ -4,6 +4,7 @@ import { t } from "./i18n.js";
 
 const shortcuts = [{ keys: ["?"], text: t("Show this map"), run: showMap }];
 const NAMES = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", "-": "−", " ": t("Space"), Ctrl: t("Ctrl"), Delete: t("Del"), Enter: t("Enter"), Escape: t("Esc"), Shift: t("Shift"), click: t("click") };
+const POPOVER = ":is([popover='auto'], [popover='']):popover-open";
 
 // Adds {keys, text, run, group}; a key such as "Ctrl+Enter" also works while typing. Without `run` it is only listed, as
 // those of a dialog are, under the heading `group`.
@@ -14,6 +15,7 @@ const isTyping = ({ target }) => target.isContentEditable || ["TEXTAREA", "SELEC
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || (event.key !== "?" && document.querySelector("dialog[open]")) || document.querySelector("dialog.keys")) return;
   const name = (event.ctrlKey || event.metaKey ? "Ctrl+" : "") + event.key;
+  if (name === "Escape" && document.querySelector(POPOVER)) return; // which the browser closes
   const found = shortcuts.find(({ keys, run }) => run && keys.includes(name));
   if (!found || (isTyping(event) && !name.startsWith("Ctrl+") && event.key !== "Escape")) return;
   if (found.run(event) !== false) event.preventDefault();

@@ -55,6 +55,12 @@ export function maskAround(width, height, part) {
   return strokes.exported(...sides);
 }
 
+// Shows a mask over a small picture.
+export function showOver(element, url) {
+  element.hidden = !url;
+  element.style.maskImage = url ? `url("${url}")` : "";
+}
+
 export const forgetMask = () => { strokes.copy = []; };
 
 // --- what is shown ---------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import { ask, choice, field } from "./dialog.js";
 import { $, button, el } from "./dom.js";
 import { showHistory } from "./history.js";
 import { number, t, tn } from "./i18n.js";
+import { morph } from "./morph.js";
 import { attempt, toast } from "./toast.js";
 import { count, duration, PAUSE_TIMES, pauseEnd, pauseWords } from "./words.js";
 
@@ -14,8 +15,8 @@ export async function showFleet() {
   if (!isOperator) return;
   try {
     const [queues, workers] = await Promise.all([getJson("queues"), getJson("workers").catch((error) => { if (error.status === 503) return null; throw error; })]);
-    redraw($("#queues"), queues.items.map(queueCard));
-    redraw($("#workers"), workers === null ? [el("p", { className: "nothing" }, t("The workers cannot be listed while Redis is unavailable."))] : workers.items.map(workerCard));
+    morph($("#queues"), queues.items.map(queueCard));
+    morph($("#workers"), workers === null ? [el("p", { className: "nothing" }, t("The workers cannot be listed while Redis is unavailable."))] : workers.items.map(workerCard));
     if (workers && !workers.items.length) $("#workers").replaceChildren(el("p", { className: "nothing" }, t("No worker runs. Start one with limner worker.")));
     await showHistory();
     $("#operator").hidden = false;
@@ -25,16 +26,10 @@ export async function showFleet() {
   }
 }
 
-// Draws cards without losing the focus of a button in them.
-function redraw(parent, cards) {
-  const focused = parent.contains(document.activeElement) ? document.activeElement.closest("[data-name]")?.dataset.name : null;
-  parent.replaceChildren(...cards);
-  if (focused) [...parent.children].find(({ dataset }) => dataset.name === focused)?.querySelector("button")?.focus();
-}
-
 function queueCard(queue) {
   const waiting = queue.lanes.reduce((sum, { released, backlog }) => sum + released + backlog, 0);
   const act = queue.paused ? button(t("Resume"), () => resume(queue), "small", "play") : button(t("Pause …"), () => pause(queue), "small", "pause");
+  act.dataset.pause = queue.pause ?? "";
   act.setAttribute("aria-label", queue.paused ? t("Resume %(name)s", { name: queue.title }) : t("Pause %(name)s", { name: queue.title }));
   const state = queue.paused ? el("span", { className: "badge paused" }, t("paused")) : queue.workers === 0 ? el("span", { className: "badge failed" }, t("no worker")) : queue.running > 0 && el("span", { className: "badge running" }, t("drawing"));
   const facts = [t("%(n)s running", { n: number(queue.running) }), t("%(n)s waiting", { n: number(waiting) }), queue.rate && t("%(n)s a minute", { n: number(queue.rate.jobs_per_minute) }), queue.workers !== null && count(queue.workers, "worker")];

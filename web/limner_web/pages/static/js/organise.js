@@ -5,7 +5,6 @@ import { el } from "./dom.js";
 import { t, tn } from "./i18n.js";
 import { attempt, toast } from "./toast.js";
 
-const UNDO_SECONDS = 6;
 const MOST_AT_ONCE = 8;
 const leaving = new Set(); // deletions that can still be undone
 
@@ -40,23 +39,23 @@ export async function forEach(items, work) {
   await Promise.all(Array.from({ length: MOST_AT_ONCE }, async () => { while (rest.length) await work(rest.shift()); }));
 }
 
-// Deletes after a few seconds in which the user can take it back. `hide()` and `show(targets)` change the page: those
-// that could not be deleted are shown again.
+// Deletes after a few seconds in which the user can take it back. `hide(targets)` and `show(targets)` change the page:
+// those that could not be deleted are shown again.
 export function deleteLater(targets, { hide, show }) {
-  hide();
+  hide(targets);
   const remove = (target, options) => call(pathOf(target), { method: "DELETE", ...options });
   const flush = () => { for (const target of targets) remove(target, { keepalive: true }).catch(() => {}); };
-  const timer = setTimeout(async () => {
+  const end = async () => {
     leaving.delete(flush);
     const failures = new Map(); // target -> error
     await forEach(targets, (target) => remove(target).catch((error) => { if (error.status !== 404) failures.set(target, error); }));
     if (!failures.size) return;
     show([...failures.keys()]);
     toast([...failures.values()][0].message, { bad: true });
-  }, UNDO_SECONDS * 1000);
+  };
   leaving.add(flush);
-  const undo = () => { clearTimeout(timer); leaving.delete(flush); show(targets); };
-  toast(targets.length === 1 ? t("Deleted") : tn("%(n)s picture deleted", "%(n)s pictures deleted", targets.length), { action: t("Undo"), seconds: UNDO_SECONDS, onAction: undo });
+  const undo = () => { leaving.delete(flush); show(targets); };
+  toast(targets.length === 1 ? t("Deleted") : tn("%(n)s picture deleted", "%(n)s pictures deleted", targets.length), { action: t("Undo"), onAction: undo, onEnd: end });
 }
 
 addEventListener("pagehide", () => { for (const flush of leaving) flush(); });
@@ -71,8 +70,8 @@ export function organiseMenu(target, { onChange, hide, show }) {
     onChange();
   });
   return [
-    { icon: "heart", text: target.favourite ? t("Remove from favourites") : t("Add to favourites"), onClick: () => attempt(async () => { await setFavourite(target, !target.favourite); onChange(); }) },
-    { icon: "tag", text: t("Add a tag …"), onClick: tag },
-    { icon: "trash", text: t("Delete"), danger: true, onClick: () => deleteLater([target], { hide, show }) },
+    { group: "keep", icon: "heart", text: target.favourite ? t("Remove from favourites") : t("Add to favourites"), onClick: () => attempt(async () => { await setFavourite(target, !target.favourite); onChange(); }) },
+    { group: "keep", icon: "tag", text: t("Add a tag …"), onClick: tag },
+    { group: "end", icon: "trash", text: t("Delete"), danger: true, onClick: () => deleteLater([target], { hide, show }) },
   ];
 }

@@ -36,7 +36,7 @@ async function rename({ name }, show) {
 async function remove({ name, settings }, show) {
   await call(pathOf(name), { method: "DELETE" });
   await show();
-  toast(t("“%(name)s” is deleted", { name }), { action: t("Undo"), onAction: () => attempt(() => put(name, settings, show)), seconds: 8 });
+  toast(t("“%(name)s” is deleted", { name }), { action: t("Undo"), onAction: () => attempt(() => put(name, settings, show)) });
 }
 
 async function put(name, settings, show) {
@@ -46,7 +46,7 @@ async function put(name, settings, show) {
 
 async function save(name, before, show) {
   await put(name, readSettings(), show);
-  if (before) toast(t("“%(name)s” has the current settings now", { name }), { action: t("Undo"), onAction: () => attempt(() => put(name, before.settings, show)), seconds: 8 });
+  if (before) toast(t("“%(name)s” has the current settings now", { name }), { action: t("Undo"), onAction: () => attempt(() => put(name, before.settings, show)) });
   else toast(t("Saved as “%(name)s”", { name }));
 }
 
@@ -59,8 +59,9 @@ function row(preset, dialog, show) {
 
 async function open() {
   const list = el("ul", { className: "presets" });
-  const name = nameInput({ placeholder: t("Name of the current settings"), ariaLabel: t("Name of the current settings") });
-  const saving = el("form", { className: "with-button" }, name, el("button", { className: "btn primary" }, t("Save")));
+  const name = nameInput({ id: "preset-name" });
+  const label = el("label", { htmlFor: name.id }, t("Name of the current settings"));
+  const saving = el("form", { className: "field" }, label, el("div", { className: "with-button" }, name, el("button", { className: "btn primary" }, t("Save"))));
   let known = [];
   const show = async () => {
     known = (await getJson("presets")).items;

@@ -7,8 +7,9 @@ import { why } from "./explanation.js";
 import { number, t, tn } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
-import { showFleet } from "./operator.js";
 import { openMenu } from "./menu.js";
+import { morph } from "./morph.js";
+import { showFleet } from "./operator.js";
 import { showOwnPause } from "./own-pause.js";
 import { attempt, toast } from "./toast.js";
 import { count, ended, facts, status } from "./words.js";
@@ -16,6 +17,7 @@ import { count, ended, facts, status } from "./words.js";
 const REFRESH_MS = 8000; // while something changes
 const IDLE_MS = 30_000;
 const LOOK_MS = 1000;
+const MOST_READ = 100; // jobs of each state
 const PRIORITIES = ["high", "normal", "low"];
 const HEALTH = { ok: t("All well"), degraded: t("Updates are slow"), overloaded: t("At its limit"), unavailable: t("Not available") };
 const PRIORITY = { high: t("high priority"), normal: t("normal priority"), low: t("low priority") };
@@ -50,11 +52,11 @@ const waitingButtons = (job) => [moveButton(job), button(t("Why?"), () => why(jo
 const nothing = (text) => el("p", { className: "nothing" }, text);
 const byAge = (a, b) => (a.id < b.id ? -1 : 1);
 
-// Draws a list without losing the focus of a button in it.
+// Draws a list; the focus follows a job from one list to another.
 function fill(parent, children) {
   const focused = parent.contains(document.activeElement) ? document.activeElement.closest(".row")?.id : null;
-  parent.replaceChildren(...children);
-  if (focused) document.getElementById(focused)?.querySelector(".buttons :last-child")?.focus();
+  morph(parent, children);
+  if (focused && document.activeElement === document.body) document.getElementById(focused)?.querySelector(".buttons :last-child")?.focus();
 }
 
 function draw() {
@@ -67,11 +69,13 @@ function draw() {
   fill($("#waiting"), order.length ? [...order.map(([, members]) => group(members)), ...(unlisted ? [nothing(tn("%(n)s more job waits.", "%(n)s more jobs wait.", unlisted))] : [])] : [nothing(t("Nothing waits."))]);
   fill($("#dead-list"), deadLetters.map((job) => row(job, button(t("Try again"), () => retryDead(job), "small", "again"))));
   $("#dead").hidden = !deadLetters.length;
+  if (running.length < MOST_READ) figure("running", running.length);
+  figure("queued", waiting.length + unlisted);
 }
 
 function group(members) {
   const [{ model, priority }] = members;
-  return el("div", { className: "group" },
+  return el("div", { className: "group", data: { name: `${model} ${priority}` } },
     el("h3", {}, model, el("span", { className: "badge" }, PRIORITY[priority]), el("span", { className: "quiet" }, count(members.length, "job"))),
     el("ol", { className: "rows" }, members.map((job) => row(job, waitingButtons(job)))));
 }
@@ -95,14 +99,14 @@ const health = () => call("/readyz").then((answer) => answer.json(), (error) => 
 
 async function load() {
   const [ready, usage, running, queued, dead] = await Promise.all([
-    health(), getJson("usage"), getJson("jobs?status=running&limit=100"), getJson("jobs?status=queued&limit=100"), getJson("jobs?dead=true&limit=100"),
+    health(), getJson("usage"), ...["status=running", "status=queued", "dead=true"].map((wanted) => getJson(`jobs?${wanted}&limit=${MOST_READ}`)),
   ]);
   const open = new Set([...running.items, ...queued.items].map(({ id }) => id));
   for (const job of jobs.values()) if (!open.has(job.id)) jobs.delete(job.id);
   [...running.items, ...queued.items].forEach(put);
   deadLetters = dead.items;
   unlisted = Math.max(0, usage.queued - queued.items.length);
-  for (const [name, value] of [["running", usage.running], ["queued", usage.queued], ["rate", usage.recent_images], ["workers", ready.workers.running]]) figure(name, value);
+  for (const [name, value] of [["running", usage.running], ["rate", usage.recent_images], ["workers", ready.workers.running]]) figure(name, value);
   $("#figures").setAttribute("aria-busy", "false");
   showHealth(ready);
   draw();

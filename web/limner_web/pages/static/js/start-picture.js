@@ -1,17 +1,17 @@
 // The picture that the studio starts from: chosen, dropped, pasted or one that was drawn, with its strength and mask.
 import { START } from "./actions.js";
-import { pictureUrl } from "./api.js";
+import { inputUrl, pictureUrl } from "./api.js";
 import { $, $$ } from "./dom.js";
 import { acceptPictures, hasPictures } from "./drag.js";
 import { extended } from "./extend.js";
 import { form, modelChosen, models, chooseModel } from "./form.js";
 import { number, t } from "./i18n.js";
-import { forgetMask, maskAround, paintMask } from "./mask.js";
+import { forgetMask, maskAround, paintMask, showOver } from "./mask.js";
 import { fileOf, readPicture } from "./picture-file.js";
 import { attempt, toast } from "./toast.js";
 
 let picture = null; // {image: id or data URL, url, id}
-let mask = null; // a data URL
+let mask = null; // {mask: a data URL or the id of a job, url}
 
 const can = (task) => modelChosen().tasks.includes(task);
 const canStart = (model) => model.tasks.some((task) => task !== "text-to-image");
@@ -25,9 +25,11 @@ export function startFields() {
   if (!picture || !canStart(modelChosen())) return {};
   return {
     image: picture.image, strength: Number(form.elements.strength.value),
-    ...(mask && can("inpainting") && { mask }), ...(picture.id && !mask && { metadata: { [START]: picture.id } }),
+    ...(mask && can("inpainting") && { mask: mask.mask, ...cropFields() }), ...(picture.id && !mask && { metadata: { [START]: picture.id } }),
   };
 }
+
+const cropFields = () => (form.elements.crop.checked && modelChosen().mask_crops ? { padding_mask_crop: Number(form.elements.padding.value) } : {});
 
 // Setting the same source again would load it again, at every key that is typed.
 const setSource = (image, url) => { if (image.getAttribute("src") !== url) image.src = url; };
@@ -45,9 +47,11 @@ function show() {
   $("[data-extend]", form).hidden = Boolean(mask) || !can("inpainting");
   $("[data-unpaint]", form).hidden = !mask || !can("inpainting");
   $("[data-about-mask]", form).textContent = !can("inpainting") ? t("This model changes the whole picture; it cannot fill a mask.") : mask ? t("Only what is painted is drawn again.") : isOnly ? t("This model fills a mask: paint where the picture may change.") : t("Without a mask the whole picture may change.");
-  $(".started .masked", form).hidden = !mask || !can("inpainting");
+  showOver($(".started .masked", form), can("inpainting") ? mask?.url : null);
   if (picture) setSource($(".started .picture", form), picture.url);
-  if (mask) setSource($(".started .masked", form), mask);
+  $(".cropped", form).hidden = !mask || !modelChosen().mask_crops;
+  $("[data-padding]", form).hidden = !form.elements.crop.checked;
+  form.elements.padding_shown.value = t("%(n)s pixels", { n: number(Number(form.elements.padding.value)) });
   form.elements.strength_shown.value = number(Number(form.elements.strength.value), { minimumFractionDigits: 2 });
 }
 
@@ -66,6 +70,18 @@ export function startFrom({ id, ...image }) {
   $(".start", form).scrollIntoView({ block: "nearest" });
 }
 
+// Takes what a job started from, or nothing, as it did; its mask can be used as it is, or be painted again.
+export function startAs(job) {
+  const { id, image: isGiven, mask: isMasked, strength, metadata, padding_mask_crop: padding } = job;
+  const drawn = !isMasked && metadata?.[START];
+  set(!isGiven ? null : drawn ? { image: drawn, id: drawn, url: `/api/v1/images/${encodeURIComponent(drawn)}` } : { image: id, id: null, url: inputUrl(job) });
+  if (isMasked) mask = { mask: id, url: inputUrl(job, "mask") };
+  if (isGiven) form.elements.strength.value = strength;
+  form.elements.crop.checked = Number.isInteger(padding);
+  if (Number.isInteger(padding)) form.elements.padding.value = padding;
+  show();
+}
+
 async function take(file) {
   const read = file && await readPicture(file);
   if (read) set({ ...read, id: null });
@@ -73,7 +89,7 @@ async function take(file) {
 
 async function paint() {
   const painted = await paintMask(picture.url);
-  if (painted !== undefined) mask = painted;
+  if (painted !== undefined) mask = painted && { mask: painted, url: painted };
   show();
 }
 
@@ -82,7 +98,8 @@ async function extend() {
   const [width, height] = form.elements.size.value.split("x").map(Number);
   const { image, part } = await extended(picture.url, width, height);
   set({ image, url: image, id: null });
-  mask = maskAround(width, height, part);
+  const around = maskAround(width, height, part);
+  mask = { mask: around, url: around };
   form.elements.strength.value = 1;
   show();
 }

@@ -17,7 +17,7 @@ import { organiseMenu } from "./organise.js";
 import { setUpPresets } from "./presets.js";
 import { anyTakesReferences, referAs, referenceFields, referTo, setUpReferences } from "./references.js";
 import { setUpShapes } from "./shapes.js";
-import { anyCanStart, setUpStart, startFields, startFrom } from "./start-picture.js";
+import { anyCanStart, setUpStart, startAs, startFields, startFrom } from "./start-picture.js";
 import { setUpStylePictures } from "./style-pictures.js";
 import { suggestPrompt } from "./suggest-prompt.js";
 import { setUpSuggestions } from "./suggest.js";
@@ -32,6 +32,7 @@ const NOTICED_MS = 400;
 const gallery = $("#gallery");
 const tiles = new Map(); // job id -> tile
 const changed = new Set(); // ids of jobs to paint
+const hidden = new Set(); // ids of jobs and pictures that are being deleted
 let cursor = null;
 let isLoading = true;
 
@@ -77,6 +78,7 @@ async function draw() {
 function remix(job) {
   setMode("prompt");
   fillForm(job);
+  startAs(job);
   followAs(job);
   referAs(job);
   toast(t("Settings loaded"));
@@ -84,18 +86,19 @@ function remix(job) {
 
 // --- the tiles -------------------------------------------------------------------------------------------------------
 
-const pictures = () => [...jobs.values()].filter((job) => tiles.has(job.id)).sort((a, b) => (a.id < b.id ? 1 : -1)).flatMap((job) => job.images.map((image) => ({ job, image })));
+const shownOf = (job) => (job.images.some(({ id }) => hidden.has(id)) ? { ...job, images: job.images.filter(({ id }) => !hidden.has(id)) } : job);
+const pictures = () => [...jobs.values()].filter(({ id }) => tiles.has(id) && !hidden.has(id)).sort((a, b) => (a.id < b.id ? 1 : -1)).map(shownOf).flatMap((job) => job.images.map((image) => ({ job, image })));
 const viewer = setUpViewer({ pictures, actions: [
   { icon: "again", text: t("Again, with another seed"), run: ({ job }) => again(job) },
   { icon: "vary", text: t("Vary: four pictures near this one"), run: ({ job, image }) => vary(job, image) },
   { icon: "remix", text: t("Remix: load these settings"), run: ({ job }) => { viewer.close(); remix(job); } },
-], organise: ({ image }) => [startItem(image), referItem(image), suggestItem(image)] });
+], organise: ({ job, image }) => [startItem(image), referItem(image), suggestItem(image), ...organiseMenu(jobs.get(job.id).images.length > 1 ? image : job, hideOf(job.id))] });
 
-const startItem = (image) => anyCanStart() && image && { icon: "image", text: t("Start from this picture"), onClick: () => { viewer.close(); startFrom(image); } };
+const startItem = (image) => anyCanStart() && image && { group: "make", icon: "image", text: t("Start from this picture"), onClick: () => { viewer.close(); startFrom(image); } };
 
-const referItem = (image) => anyTakesReferences() && image && { icon: "image", text: t("Take as a reference"), onClick: () => { viewer.close(); referTo([image.id]); } };
+const referItem = (image) => anyTakesReferences() && image && { group: "make", icon: "plus", text: t("Take as a reference"), onClick: () => { viewer.close(); referTo([image.id]); } };
 
-const suggestItem = (image) => image && { icon: "text", text: t("Suggest a prompt"), onClick: () => { viewer.close(); suggestPrompt(image.id); } };
+const suggestItem = (image) => image && { group: "make", icon: "text", text: t("Suggest a prompt"), onClick: () => { viewer.close(); suggestPrompt(image.id); } };
 
 const enlarge = (job, index) => viewer.show(job.images[index].id);
 
@@ -103,7 +106,9 @@ const repaint = perFrame(() => {
   for (const id of changed) {
     const job = jobs.get(id);
     if (!tiles.has(id)) place(job);
-    paint(tiles.get(id), job);
+    const tile = tiles.get(id);
+    paint(tile, shownOf(job));
+    tile.element.hidden = hidden.has(id);
   }
   changed.clear();
   showState();
@@ -135,10 +140,16 @@ function remove(id) {
   showState();
 }
 
-function organise(job) {
-  const { element } = tiles.get(job.id);
-  const set = (isHidden) => { element.hidden = isHidden; };
-  return [startItem(job.images[0]), referItem(job.images[0]), ...organiseMenu(job, { hide: () => set(true), show: () => set(false), onChange: () => paint(tiles.get(job.id), job) })];
+const organise = (job) => [startItem(job.images[0]), referItem(job.images[0]), ...organiseMenu(job, hideOf(job.id))];
+
+// How a job or one of its pictures goes from the page, and comes back.
+function hideOf(id) {
+  const redraw = () => { if (jobs.has(id)) { changed.add(id); repaint(); } viewer.update(); };
+  return {
+    hide: (targets) => { for (const target of targets) hidden.add(target.id); redraw(); },
+    show: (targets) => { for (const target of targets) hidden.delete(target.id); redraw(); },
+    onChange: redraw,
+  };
 }
 
 const announce = (text) => { $("#live").textContent = text; };

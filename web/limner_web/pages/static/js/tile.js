@@ -21,8 +21,8 @@ export function makeTile({ onRemix, onEnlarge, organise }) {
   const on = (name, run) => { $(name, element).addEventListener("click", (event) => run(tile.job, event.currentTarget)); };
   // The actions for which a narrow tile has no room.
   const folded = (job) => [
-    job.images.length > 0 && { name: ".vary", icon: "vary", text: t("Vary: four pictures near this one"), onClick: () => vary(job) },
-    { name: ".remix", icon: "remix", text: t("Remix: load these settings"), onClick: () => onRemix(job) },
+    job.images.length > 0 && { group: "make", name: ".vary", icon: "vary", text: t("Vary: four pictures near this one"), onClick: () => vary(job) },
+    { group: "make", name: ".remix", icon: "remix", text: t("Remix: load these settings"), onClick: () => onRemix(job) },
   ].filter((each) => each && !$(each.name, element).checkVisibility());
   on(".cancel", cancel);
   on(".why", why);
@@ -37,7 +37,7 @@ export function makeTile({ onRemix, onEnlarge, organise }) {
 
 export function paint(tile, job) {
   const { element } = tile;
-  const isNew = tile.job?.status !== job.status;
+  const isNew = tile.job?.status !== job.status || tile.job.images.length !== job.images.length;
   tile.job = job;
   element.id = job.id;
   element.dataset.state = job.status === "succeeded" && !job.images.length ? "gone" : job.status;

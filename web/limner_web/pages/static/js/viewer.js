@@ -25,6 +25,7 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
   const compare = makeCompare(dialog);
   let current = null; // id of the picture shown
   let place = 0; // its index
+  const thumbs = new Map(); // image id -> the thumbnails of the strip, kept so that none is loaded twice
 
   const list = () => pictures();
   const at = () => list().findIndex(({ image }) => image.id === current);
@@ -76,14 +77,22 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
 
   function drawStrip(all, index) {
     const start = Math.max(0, index - STRIP);
-    find(".strip").replaceChildren(...all.slice(start, index + STRIP + 1).map((each) => {
-      const mark = each.image.id === current ? "true" : compare.isSecond(each.image.id) ? "step" : "false";
-      const thumb = el("button", { type: "button", ariaLabel: t("%(prompt)s, seed %(seed)s", { prompt: each.job.prompt, seed: each.image.seed }), onclick: () => pick(each) }, el("img", { src: thumbnailUrl(each.image, 128), alt: "", loading: "lazy" }));
-      thumb.setAttribute("aria-current", mark);
-      return el("li", {}, thumb);
-    }));
+    const near = all.slice(start, index + STRIP + 1);
+    const known = new Set(near.map(({ image }) => image.id));
+    for (const id of thumbs.keys()) if (!known.has(id)) thumbs.delete(id);
+    const items = near.map((each) => {
+      const item = thumbs.get(each.image.id) ?? thumbOf(each);
+      thumbs.set(each.image.id, item);
+      $("button", item).onclick = () => pick(each);
+      $("button", item).setAttribute("aria-current", each.image.id === current ? "true" : compare.isSecond(each.image.id) ? "step" : "false");
+      return item;
+    });
+    const strip = find(".strip");
+    if (items.length !== strip.childElementCount || items.some((item, place) => item !== strip.children[place])) strip.replaceChildren(...items);
     find(".strip [aria-current=true]")?.scrollIntoView({ block: "nearest", inline: "center" });
   }
+
+  const thumbOf = ({ job, image }) => el("li", {}, el("button", { type: "button", ariaLabel: t("%(prompt)s, seed %(seed)s", { prompt: job.prompt, seed: image.seed }) }, el("img", { src: thumbnailUrl(image, 128), alt: "", loading: "lazy" })));
 
   function pick(each) {
     if (compare.isOn) { compare.setSecond(each); drawStrip(list(), at()); } else show(each.image.id);
@@ -113,7 +122,7 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
     previous: () => step(-1), next: () => step(1), in: () => zoom.by(1.6), out: () => zoom.by(1 / 1.6), info: toggleFacts, compare: toggleCompare,
     side: () => compare.setMode("side"), slider: () => compare.setMode("slider"), close: () => dialog.close(), share: () => share(picture().image),
     full: () => (document.fullscreenElement ? document.exitFullscreen() : dialog.requestFullscreen()).catch(() => {}),
-    more: async (button) => { const shown = picture(); openMenu(button, [...actions.map(({ run, ...rest }) => ({ ...rest, onClick: () => run(shown) })), { icon: "grid", text: t("More like this"), onClick: () => attempt(() => moreLike(shown.image)) }, ...await menuOf(shown.job, shown.image), ...organise(shown)]); },
+    more: async (button) => { const shown = picture(); openMenu(button, [...actions.map(({ run, ...rest }) => ({ group: "make", ...rest, onClick: () => run(shown) })), { group: "make", icon: "grid", text: t("More like this"), onClick: () => attempt(() => moreLike(shown.image)) }, ...await menuOf(shown.job, shown.image), ...organise(shown)]); },
   };
   const keys = { ArrowLeft: "previous", ArrowRight: "next", "+": "in", "=": "in", "-": "out", i: "info", c: "compare", f: "full", s: "share" };
 

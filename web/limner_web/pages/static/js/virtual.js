@@ -74,10 +74,10 @@ export function makeGrid(root, { render, keyOf, least, onNearEnd, gap = 8 }) {
     drawSoon();
   }
 
-  const update = perFrame(() => { measure(); draw(); });
+  const update = () => { measure(); draw(); };
   const drawSoon = perFrame(draw);
   addEventListener("scroll", onScroll, { passive: true });
-  new ResizeObserver(update).observe(root.parentElement);
+  new ResizeObserver(perFrame(update)).observe(root.parentElement);
 
   root.addEventListener("keydown", (event) => {
     const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: layout.columns, ArrowUp: -layout.columns }[event.key];
