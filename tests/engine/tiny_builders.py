@@ -14,6 +14,7 @@ from tests.engine import (
     tiny_pipelines_3,
     tiny_pipelines_4,
     tiny_variants,
+    tiny_vision,
 )
 from tests.engine.pipeline_jobs import FAMILIES
 
@@ -36,6 +37,7 @@ BUILDERS: Final[dict[str, Build]] = {
     **tiny_pipelines_3.BUILDERS,
     **tiny_pipelines_4.BUILDERS,
     **tiny_variants.BUILDERS,
+    **tiny_vision.BUILDERS,
 }
 SMALL: Final = {"_auto_resize": False}
 UNION: Final = {"control_mode": 3}
@@ -50,6 +52,7 @@ ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     **tiny_pipelines_2.ARGUMENTS,
     **tiny_pipelines_3.ARGUMENTS,
     **tiny_pipelines_4.ARGUMENTS,
+    **tiny_vision.ARGUMENTS,
 } | {name: family.arguments for name, family in FAMILIES.items()}
 """Arguments of the pipeline's call, by the name of the builder whose modules a pipeline has."""
 SIZES: Final = (

@@ -89,8 +89,10 @@ def variant(name: str, base: Build) -> Build:
             parts["scheduler"] = d.DDIMParallelScheduler.from_config(parts["scheduler"].config)
         if {"controlnet", "adapter"} & takes.keys():
             _add_control(name, takes, parts)
-        if "pag_applied_layers" in takes:
-            parts["pag_applied_layers"] = "mid" if "unet" in parts else "0"
+        if "pag_applied_layers" in takes and "transformer" in parts:  # a saved pipeline has the default: the second one
+            parts["transformer"] = pipelines.like(parts["transformer"], num_layers=2)
+        elif "pag_applied_layers" in takes:
+            parts["pag_applied_layers"] = "mid"
         if "image_processor" in takes and name.startswith("StableDiffusionGLIGEN"):
             parts |= {"processor": None, "image_encoder": None, "image_project": None}
         optional = [key for key in takes if key not in parts and takes[key].default is takes[key].empty]
@@ -122,6 +124,7 @@ def _control_net(name: str, parts: dict[str, Any]) -> Any:
     """A control network of the denoiser's shape."""
     if "unet" in parts:
         if "XS" in name:
+            parts["unet"] = _like(parts["unet"], d.UNet2DConditionModel, layers_per_block=2)  # the only number it knows
             return d.ControlNetXSAdapter.from_unet(
                 parts["unet"], size_ratio=0.5, conditioning_embedding_out_channels=(4, 8)
             )
