@@ -105,6 +105,24 @@ def test_the_models_that_can_stay_beside_another_are_the_most_recently_used(cata
     assert RecordingCache(catalogue, 300).cache.all_fit
 
 
+def test_a_model_that_has_grown_unloads_idle_ones_and_is_loaded_again_at_its_first_size(catalogue: Catalogue):
+    models = RecordingCache(catalogue, 210)
+    assert models.loaded() == ["two", "three"]
+    models.generators["three"].nbytes = 110
+    models.cache.recount("three", busy={"three"})
+    assert models.loaded() == ["two", "three"]
+    models.generators["three"].nbytes = 111
+    models.cache.recount("three", busy={"two", "three"})
+    assert models.loaded() == ["two", "three"], "both are in use"
+    models.generators["three"].nbytes = 112
+    models.cache.recount("three", busy={"three"})
+    assert models.loaded() == ["three"]
+    assert not models.cache.ensure_loaded("one", busy={"three"}), "the grown model leaves no room"
+    assert models.cache.ensure_loaded("one", busy=())
+    assert models.cache.ensure_loaded("three", busy=())
+    assert models.loaded() == ["one", "three"]
+
+
 def test_a_busy_model_is_not_unloaded(catalogue: Catalogue):
     models = RecordingCache(catalogue, 200)
     assert not models.cache.ensure_loaded("one", busy={"two", "three"})
@@ -138,6 +156,24 @@ def test_no_model_is_loaded_beside_others_that_leave_it_no_room(catalogue: Catal
         assert max(peaks) == len(held) == room
         del cache
         gc.collect()
+
+
+def test_an_engine_counts_what_its_jobs_have_added_to_a_model(catalogue: Catalogue):
+    models, heard = RecordingCache(catalogue, 210), Heard()
+    grown = models.generators["three"]
+    begin = grown.start
+
+    def start(tasks: Any) -> Any:
+        grown.nbytes = 150  # an adapter that the job has named
+        return begin(tasks)
+
+    grown.start = start
+    engine = Engine(models.cache, heard, Supervisor())
+    engine.start()
+    engine.submit([job_for(catalogue, "three", "one")])
+    assert set(heard.wait(1).values()) == {"generated"}
+    engine.stop()
+    assert models.loaded() == ["three"]
 
 
 def test_jobs_of_three_models_finish_in_the_memory_of_one(catalogue: Catalogue):

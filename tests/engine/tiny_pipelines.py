@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import diffusers
 import transformers
-from tokenizers import processors
 from tests.engine import odd_pipelines
 from tests.engine.pipelines import clip_text, clip_tokenizer, fast_tokenizer, flux, like, t5, t5_tokenizer, vae
+from tokenizers import processors
 
 t: Any = transformers
 d: Any = diffusers
@@ -215,7 +215,7 @@ def kandinsky_3(folder: Path) -> Any:
     return d.Kandinsky3Pipeline(
         tokenizer=t5_tokenizer(), text_encoder=t5(16), movq=movq(32, 32, 32, 64),
         unet=d.Kandinsky3UNet(
-            in_channels=4, time_embedding_dim=4, groups=2, attention_head_dim=4, layers_per_block=1,
+            in_channels=4, time_embedding_dim=4, groups=2, attention_head_dim=4, layers_per_block=3,
             block_out_channels=(32, 64), cross_attention_dim=4, encoder_hid_dim=16,
         ),
         scheduler=d.DDPMScheduler(beta_schedule="squaredcos_cap_v2", steps_offset=1, clip_sample=True),
@@ -228,7 +228,7 @@ def lumina(folder: Path) -> Any:
             sample_size=16, patch_size=2, in_channels=4, hidden_size=16, num_layers=1, num_attention_heads=2,
             num_kv_heads=2, multiple_of=16, cross_attention_dim=16, learn_sigma=True, qk_norm=True, scaling_factor=1.0,
         ),
-        scheduler=flow(), vae=vae(), text_encoder=t.GemmaForCausalLM(t.GemmaConfig(**TINY)),
+        scheduler=flow(), vae=vae(widths=(4, 4, 4, 4)), text_encoder=t.GemmaForCausalLM(t.GemmaConfig(**TINY)),
         tokenizer=ended_tokenizer(),
     )  # fmt: skip
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import diffusers
+import torch
 import transformers
-from tests.engine import pipelines
+from tests.engine import odd_pipelines, pipelines
 from tests.engine.pipelines import fast_tokenizer, like, vae
 from tests.engine.tiny_pipelines import TINY, flow
 from tests.engine.tiny_pipelines_2 import flux_2_vae
 
 t: Any = transformers
 d: Any = diffusers
-MARKS: Final = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "[IMG]", "[IMG_BREAK]", "[IMG_END]")
+MARKS: Final = (
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+    "[IMG]",
+    "[IMG_BREAK]",
+    "[IMG_END]",
+)
 TEMPLATE: Final = (
     "{% for message in messages %}{% if message.content is string %}{{ message.content }}{% else %}"
     "{% for part in message.content %}{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
     "{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}{% endfor %}"
 )
-SMALL: Final = {"shortest_edge": 56 * 56, "longest_edge": 64 * 64}
+SMALL: Final = {"shortest_edge": 32 * 32, "longest_edge": 64 * 64}
 """The area in which an encoder sees pictures, in pixels."""
 
 
@@ -38,7 +48,7 @@ def _marks(tokenizer: Any) -> dict[str, int]:
     return {name: tokenizer.convert_tokens_to_ids(mark) for name, mark in zip(names, MARKS, strict=False)}
 
 
-def qwen_2(**more: Any) -> dict[str, Any]:
+def qwen_2() -> dict[str, Any]:
     """The tokenizer, processor and encoder of Qwen2.5-VL."""
     tokenizer = vision_tokenizer()
     config = t.Qwen2_5_VLConfig(
@@ -56,7 +66,11 @@ def qwen_2(**more: Any) -> dict[str, Any]:
         image_processor=t.Qwen2VLImageProcessor(size=SMALL), tokenizer=tokenizer,
         video_processor=t.Qwen2VLVideoProcessor(), chat_template=TEMPLATE,
     )  # fmt: skip
-    return {"tokenizer": tokenizer, "processor": processor, "text_encoder": t.Qwen2_5_VLForConditionalGeneration(config)}
+    return {
+        "tokenizer": tokenizer,
+        "processor": processor,
+        "text_encoder": t.Qwen2_5_VLForConditionalGeneration(config),
+    }
 
 
 def qwen_3(layers: int = 2) -> dict[str, Any]:
@@ -81,15 +95,24 @@ def qwen_3(layers: int = 2) -> dict[str, Any]:
 
 
 def qwen_edit_vae(*, channels: int = 3) -> Any:
-    """A VAE of few latents, since these pipelines draw a picture that they start from with a million pixels."""
+    """A VAE that gives few latents."""
     return d.AutoencoderKLQwenImage(
         base_dim=8, z_dim=4, dim_mult=[1, 1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True, True],
         latents_mean=[0.0] * 4, latents_std=[1.0] * 4, input_channels=channels,
     )  # fmt: skip
 
 
+def in_small(cls: Any) -> None:
+    """Let a class, which draws a picture with a million pixels whatever it is asked for, do so with 64x64 of them."""
+    module: Any = sys.modules[cls.__module__]
+    if module.calculate_dimensions.__module__ == module.__name__:
+        original = module.calculate_dimensions
+        module.calculate_dimensions = lambda area, ratio: original(area // 256, ratio)
+
+
 def _qwen_edit(name: str) -> Callable[[Path], Any]:
     def qwen_edit(folder: Path) -> Any:
+        in_small(getattr(d, name))
         base = pipelines.qwen_image(folder)
         return getattr(d, name)(scheduler=flow(), vae=qwen_edit_vae(), transformer=base.transformer, **qwen_2())
 
@@ -98,12 +121,9 @@ def _qwen_edit(name: str) -> Callable[[Path], Any]:
 
 def qwen_layered(folder: Path) -> Any:
     """A pipeline that draws the layers of a picture, each with an opacity."""
-    denoiser = like(
-        pipelines.qwen_image(folder).transformer, use_additional_t_cond=True, use_layer3d_rope=True
-    )
-    return d.QwenImageLayeredPipeline(
-        scheduler=flow(), vae=qwen_edit_vae(channels=4), transformer=denoiser, **qwen_2()
-    )
+    in_small(d.QwenImageLayeredPipeline)
+    denoiser = like(pipelines.qwen_image(folder).transformer, use_additional_t_cond=True, use_layer3d_rope=True)
+    return d.QwenImageLayeredPipeline(scheduler=flow(), vae=qwen_edit_vae(channels=4), transformer=denoiser, **qwen_2())
 
 
 def qwen_21(_folder: Path) -> Any:
@@ -124,12 +144,14 @@ def qwen_21(_folder: Path) -> Any:
 
 def _longcat(name: str) -> Callable[[Path], Any]:
     def longcat(_folder: Path) -> Any:
+        if "Edit" in name:
+            in_small(getattr(d, name))
         parts = qwen_2()
         parts["text_processor"] = parts.pop("processor")
         return getattr(d, name)(
-            scheduler=flow(), vae=vae(shift_factor=0.06, scaling_factor=1.5, widths=(8,) * 5), **parts,
+            scheduler=flow(), vae=vae(16, shift_factor=0.06, scaling_factor=1.5), **parts,
             transformer=d.LongCatImageTransformer2DModel(
-                patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
+                patch_size=1, in_channels=64, num_layers=1, num_single_layers=1, attention_head_dim=16,
                 num_attention_heads=2, joint_attention_dim=16, pooled_projection_dim=16, axes_dims_rope=[4, 4, 8],
             ),
         )  # fmt: skip
@@ -137,17 +159,18 @@ def _longcat(name: str) -> Callable[[Path], Any]:
     return longcat
 
 
-def nucleus(_folder: Path) -> Any:
+def nucleus(folder: Path) -> Any:
     parts = qwen_3(layers=8)
     del parts["tokenizer"]
-    return d.NucleusMoEImagePipeline(
-        scheduler=flow(), vae=pipelines.qwen_image(_folder).vae, **parts,
-        transformer=d.NucleusMoEImageTransformer2DModel(
-            patch_size=2, in_channels=16, out_channels=4, num_layers=5, attention_head_dim=16, num_attention_heads=2,
-            joint_attention_dim=16, axes_dims_rope=(8, 4, 4), num_experts=4, moe_intermediate_dim=16,
-            capacity_factors=2.0,
-        ),
+    denoiser = d.NucleusMoEImageTransformer2DModel(
+        patch_size=2, in_channels=16, out_channels=4, num_layers=5, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=16, axes_dims_rope=(8, 4, 4), num_experts=4, moe_intermediate_dim=16, capacity_factors=2.0,
     )  # fmt: skip
+    for parameter in denoiser.parameters():  # its experts have whatever was in memory
+        torch.nn.init.normal_(parameter, std=0.1)
+    return d.NucleusMoEImagePipeline(
+        scheduler=flow(), vae=pipelines.qwen_image(folder).vae, transformer=denoiser, **parts
+    )
 
 
 def flux_2_dev(_folder: Path) -> Any:
@@ -185,7 +208,7 @@ def _dream_lite(name: str) -> Callable[[Path], Any]:
                 in_channels=4, out_channels=4, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4,
                 down_block_types=kinds, up_block_types=("DreamLiteCrossAttnUpBlock2D", "DreamLiteUpBlock2D"),
                 cross_attention_dim=16, attention_head_dim=2, encoder_hid_dim=16, encoder_hid_dim_type="text_proj",
-                addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=16,
+                addition_embed_type="time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=16,
             ),
         )  # fmt: skip
 
@@ -194,7 +217,7 @@ def _dream_lite(name: str) -> Callable[[Path], Any]:
 
 def omni_gen(_folder: Path) -> Any:
     return d.OmniGenPipeline(
-        scheduler=flow(), vae=vae(scaling_factor=0.13), tokenizer=vision_tokenizer(),
+        scheduler=flow(), vae=vae(scaling_factor=0.13, widths=(4, 4, 4, 4)), tokenizer=vision_tokenizer(),
         transformer=d.OmniGenTransformer2DModel(
             in_channels=4, patch_size=2, hidden_size=16, num_attention_heads=2, num_key_value_heads=2,
             intermediate_size=32, num_layers=1, pad_token_id=0, vocab_size=200, max_position_embeddings=1024,
@@ -204,7 +227,63 @@ def omni_gen(_folder: Path) -> Any:
     )  # fmt: skip
 
 
+def _joy(name: str, denoiser: str) -> Callable[[Path], Any]:
+    def joy(_folder: Path) -> Any:
+        return getattr(d, name)(
+            scheduler=flow(), **qwen_3(),
+            vae=d.AutoencoderKLWan(
+                base_dim=8, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True],
+            ),
+            transformer=getattr(d, denoiser)(
+                patch_size=[1, 2, 2], in_channels=16, hidden_size=32, num_attention_heads=2, text_dim=16, num_layers=1,
+                rope_dim_list=[4, 4, 8],
+            ),
+        )  # fmt: skip
+
+    return joy
+
+
+def bria_fibo_2(_folder: Path) -> Any:
+    parts = qwen_3(layers=36)
+    del parts["tokenizer"]
+    return d.BriaFibo2Pipeline(
+        scheduler=flow(), vae=flux_2_vae(), **parts,
+        transformer=d.BriaFibo2Transformer2DModel(
+            in_channels=4, patch_size=2, dim=32, n_layers=8, n_refiner_layers=1, n_heads=2, cap_feat_dim=16 * 3,
+            injection_layer_ids=(1, 2, 3, 4, 5), perceiver_num_layers=1, min_num_gist_tokens=8, max_num_gist_tokens=16,
+            gist_step=8, gist_min_text_len=8, gist_max_text_len=64, axes_dims=(8, 4, 4), axes_lens=(512, 64, 64),
+        ),
+    )  # fmt: skip
+
+
+def z_image_omni(folder: Path) -> Any:
+    base = pipelines.z_image(folder)
+    siglip = t.Siglip2VisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, patch_size=16, num_patches=16
+    )
+    return d.ZImageOmniPipeline(
+        scheduler=flow(), vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer,
+        transformer=like(base.transformer, siglip_feat_dim=16), siglip=t.Siglip2VisionModel(siglip),
+        siglip_processor=t.Siglip2ImageProcessor(patch_size=16, max_num_patches=16),
+    )  # fmt: skip
+
+
+def kandinsky_5_edit(folder: Path) -> Any:
+    base = odd_pipelines.kandinsky_5(folder)
+    parts = qwen_2()
+    return d.Kandinsky5I2IPipeline(
+        transformer=like(base.transformer, visual_cond=True), vae=base.vae, text_encoder=parts["text_encoder"],
+        tokenizer=parts["processor"], text_encoder_2=base.text_encoder_2, tokenizer_2=base.tokenizer_2,
+        scheduler=base.scheduler,
+    )  # fmt: skip
+
+
 BUILDERS: Final[dict[str, Callable[[Path], Any]]] = {
+    "BriaFibo2Pipeline": bria_fibo_2,
+    "JoyImageEditPipeline": _joy("JoyImageEditPipeline", "JoyImageEditTransformer3DModel"),
+    "JoyImageEditPlusPipeline": _joy("JoyImageEditPlusPipeline", "JoyImageEditPlusTransformer3DModel"),
+    "Kandinsky5I2IPipeline": kandinsky_5_edit,
+    "ZImageOmniPipeline": z_image_omni,
     "DreamLiteMobilePipeline": _dream_lite("DreamLiteMobilePipeline"),
     "DreamLitePipeline": _dream_lite("DreamLitePipeline"),
     "Flux2Pipeline": flux_2_dev,
@@ -220,6 +299,11 @@ BUILDERS: Final[dict[str, Callable[[Path], Any]]] = {
 }
 ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "flux_2_dev": {"max_sequence_length": 128, "text_encoder_out_layers": [1]},
-    "longcat": {"enable_prompt_rewrite": False},
+    "longcat": {"enable_prompt_rewrite": False}, "qwen_21": {"output_resolution": 64},
 }  # fmt: skip
 """Arguments of the calls, by builder."""
+SIZES: Final[dict[str, list[tuple[int, int]]]] = {
+    "kandinsky_5_edit": [(1024, 1024)],
+    "flux_2_dev": [(64, 64), (128, 64)],
+}
+"""Sizes other than 32x32 and 64x32, by builder."""
