@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +33,8 @@ class RecordingCache:
     """A model cache of scripted models that records each load."""
 
     def __init__(self, catalogue: Catalogue, max_bytes: int | None) -> None:
-        self.cards = [catalogue.get("limner-flow").model_copy(update={"name": name}) for name in NAMES]
+        card = catalogue.get("limner-flow").model_copy(update={"adapter_folder": Path("adapters")})
+        self.cards = [card.model_copy(update={"name": name}) for name in NAMES]
         self.loads: list[str] = []
         self.generators: dict[str, Scripted] = {}
         self.broken: set[str] = set()

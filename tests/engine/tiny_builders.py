@@ -68,7 +68,10 @@ SIZES: Final[dict[str, list[tuple[int, int]]]] = (
 UNSTABLE: Final = {"kandinsky_22": ("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler")}
 """Schedulers with which random weights amplify rounding, by builder: a batch of two by diffusers itself differs from
 single pictures by 17/255 there."""
-NEEDS: Final = dict.fromkeys(tiny_vision.BUILDERS, "torchvision") | {"PRXPipeline": "ftfy", "PRXPixelPipeline": "ftfy"}
+NEEDS: Final = dict.fromkeys(tiny_vision.BUILDERS, "torchvision") | {
+    **dict.fromkeys(("PRXPipeline", "PRXPixelPipeline"), "ftfy"),
+    **dict.fromkeys(("KolorsPipeline", "KolorsImg2ImgPipeline", "KolorsPAGPipeline"), "sentencepiece"),
+}
 """The package that a class needs beside those of the environment."""
 NOT_BUILT: Final[dict[str, str]] = {
     "GlmImagePipeline": "it draws from tokens that a language model of its own writes, and the tests have no tiny one",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import diffusers
 import transformers
 from tests.engine import pipelines, tiny_pipelines_2
-from tests.engine.pipelines import clip_text, clip_tokenizer, unet, vae
+from tests.engine.pipelines import WORDS, clip_text, clip_tokenizer, unet, vae
 
 t: Any = transformers
 d: Any = diffusers
@@ -81,8 +81,34 @@ def unclip_image(folder: Path) -> Any:
     return d.StableUnCLIPImg2ImgPipeline(**parts, image_encoder=encoder, feature_extractor=processor)
 
 
+def kolors(folder: Path) -> Any:
+    """SDXL with a language model as its text encoder. Its tokenizer is a file of sentencepiece."""
+    import sentencepiece  # noqa: PLC0415 - the environment of the tests does not have it
+    from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig, ChatGLMModel  # noqa: PLC0415
+    from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer  # noqa: PLC0415
+
+    folder.mkdir(parents=True, exist_ok=True)
+    cast("Any", sentencepiece).SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(WORDS)]), model_prefix=str(folder / "letters"), model_type="char",
+        vocab_size=200, hard_vocab_limit=False, minloglevel=2,
+    )  # fmt: skip
+    config = ChatGLMConfig(
+        num_layers=2, padded_vocab_size=200, hidden_size=16, ffn_hidden_size=32, kv_channels=8, num_attention_heads=2,
+        seq_length=256,
+    )  # fmt: skip
+    return d.KolorsPipeline(
+        text_encoder=ChatGLMModel(config), tokenizer=ChatGLMTokenizer(str(folder / "letters.model")), vae=vae(),
+        scheduler=d.EulerDiscreteScheduler(),
+        unet=unet(
+            addition_embed_type="text_time", addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=6 * 8 + 16, use_linear_projection=True,
+        ),
+    )  # fmt: skip
+
+
 BUILDERS: Final[dict[str, Callable[[Path], Any]]] = {
     "FluxFillPipeline": flux_fill,
+    "KolorsPipeline": kolors,
     "PixArtAlphaPipeline": pixart_alpha,
     "StableDiffusionDepth2ImgPipeline": depth_to_image,
     "StableDiffusionInstructPix2PixPipeline": instruct_pix2pix,
@@ -92,6 +118,7 @@ BUILDERS: Final[dict[str, Callable[[Path], Any]]] = {
 }
 ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "flux_fill": {"max_sequence_length": 32},
+    "kolors": {"max_sequence_length": 32},
     "pixart_alpha": {"max_sequence_length": 32, "use_resolution_binning": False},
 }  # fmt: skip
 """Arguments of the calls, by builder."""

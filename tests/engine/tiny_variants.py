@@ -11,7 +11,7 @@ from typing import Any, Final
 import diffusers
 from diffusers.pipelines.deepfloyd_if.watermark import IFWatermarker
 from diffusers.pipelines.stable_diffusion.clip_image_project_model import CLIPImageProjection
-from tests.engine import pipelines, tiny_pipelines, tiny_pipelines_2, tiny_pipelines_4
+from tests.engine import pipelines, tiny_pipelines, tiny_pipelines_2, tiny_pipelines_3, tiny_pipelines_4
 
 d: Any = diffusers
 Build = Callable[[Path], Any]
@@ -71,6 +71,7 @@ VARIANTS: Final[dict[Build, tuple[str, ...]]] = {
     tiny_pipelines_4.alt_diffusion: ("AltDiffusionImg2ImgPipeline",),
     tiny_pipelines_4.versatile: ("VersatileDiffusionDualGuidedPipeline",),
     tiny_pipelines.bria_fibo: ("BriaFiboEditPipeline",),
+    tiny_pipelines_3.kolors: ("KolorsImg2ImgPipeline", "KolorsPAGPipeline"),
     tiny_pipelines_4.deep_floyd_upscale: ("IFImg2ImgSuperResolutionPipeline", "IFInpaintingSuperResolutionPipeline"),
     tiny_pipelines.kandinsky_3: ("Kandinsky3Img2ImgPipeline",),
     tiny_pipelines_2.sana: ("SanaControlNetPipeline", "SanaPAGPipeline"),
@@ -126,6 +127,8 @@ def _add_what_few_take(name: str, parts: dict[str, Any], folder: Path) -> None:
         parts |= tiny_pipelines_4.safety_checker()
     if name == "IFImg2ImgSuperResolutionPipeline":
         parts["watermarker"] = IFWatermarker()
+    if name == "CogView4ControlPipeline":
+        parts["transformer"] = pipelines.like(parts["transformer"], in_channels=8)
     if name.startswith("Kandinsky") and "InpaintCombined" in name:
         parts["unet"] = pipelines.like(parts["unet"], in_channels=9)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,17 +103,21 @@ def qwen_edit_vae(*, channels: int = 3) -> Any:
     )  # fmt: skip
 
 
-def in_small(cls: Any) -> None:
-    """Let a class, which draws a picture with a million pixels whatever it is asked for, do so with 64x64 of them."""
-    module: Any = sys.modules[cls.__module__]
-    if module.calculate_dimensions.__module__ == module.__name__:
+def in_small(*classes: Any) -> None:
+    """Let classes, which draw a picture with a million pixels whatever they are asked for, do so with 64x64 of them."""
+    for module in {sys.modules[cls.__module__] for cls in classes}:
         original = module.calculate_dimensions
-        module.calculate_dimensions = lambda area, ratio: original(area // 256, ratio)
+        if not isinstance(original, partial):
+            module.calculate_dimensions = partial(_in_small, original)
+
+
+def _in_small(original: Callable[[int, float], Any], area: int, ratio: float) -> Any:
+    return original(area // 256, ratio)
 
 
 def _qwen_edit(name: str) -> Callable[[Path], Any]:
     def qwen_edit(folder: Path) -> Any:
-        in_small(getattr(d, name))
+        in_small(d.QwenImageEditPipeline, d.QwenImageEditInpaintPipeline, d.QwenImageEditPlusPipeline)
         base = pipelines.qwen_image(folder)
         return getattr(d, name)(scheduler=flow(), vae=qwen_edit_vae(), transformer=base.transformer, **qwen_2())
 

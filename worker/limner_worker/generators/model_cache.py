@@ -81,11 +81,10 @@ class ModelCache:
         return True
 
     def recount(self, name: str, busy: Collection[str]) -> None:
-        """Note the size of a loaded model, which adapters make larger, and unload idle models that no longer fit."""
-        size = self._loaded[name].nbytes
-        if size == self._sizes[name]:
-            return
-        self._sizes[name] = size
+        """Note the size of a model that loads adapters of a folder, and unload idle models that no longer fit."""
+        if self.cards[name].adapter_folder is None:
+            return  # its size stays; to measure it takes a part of a millisecond
+        self._sizes[name] = self._loaded[name].nbytes
         idle = [each for each in self._loaded if each != name and each not in busy]
         while idle and self._max_bytes is not None and self._loaded_bytes() > self._max_bytes:
             self._evict([idle.pop(0)])

@@ -104,7 +104,7 @@ class Call:
 
     def again(self, arguments: dict[str, Any], scale: float) -> Call:
         """Return a call with other arguments and an equal key. `dataclasses.replace` takes ten times as long."""
-        return Call(self.name, arguments, self.rows, self.key, self.alone, False, self.layered, scale)  # noqa: FBT003
+        return Call(self.name, arguments, self.rows, self.key, self.alone, False, self.layered, scale)
 
     @property
     def device(self) -> torch.device:

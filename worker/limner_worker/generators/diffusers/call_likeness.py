@@ -56,11 +56,7 @@ class Likeness:
         if type(value) is not dict or len(cast("dict[str, Any]", value)) != len(self.inner):
             return False
         for (name, each), (given, inner) in zip(self.inner.items(), cast("dict[str, Any]", value).items(), strict=True):
-            if name != given:
-                return False
-            if each.inner is None and each.shape is None:
-                if inner is not each.value:
-                    return False
-            elif not each.holds(inner):
+            by_identity = each.inner is None and each.shape is None
+            if name != given or not (inner is each.value if by_identity else each.holds(inner)):
                 return False
         return True
