@@ -94,7 +94,7 @@ def kolors(folder: Path) -> Any:
     )  # fmt: skip
     config = ChatGLMConfig(
         num_layers=2, padded_vocab_size=200, hidden_size=16, ffn_hidden_size=32, kv_channels=8, num_attention_heads=2,
-        seq_length=256,
+        seq_length=256, original_rope=True,
     )  # fmt: skip
     return d.KolorsPipeline(
         text_encoder=ChatGLMModel(config), tokenizer=ChatGLMTokenizer(str(folder / "letters.model")), vae=vae(),

@@ -39,6 +39,8 @@ PER_ROW: Final = frozenset({
 """Arguments whose rows the modules of diffusers and transformers process independently."""
 POSITIONS: Final = frozenset({"img_ids", "txt_ids", "position_ids", "image_rotary_emb"})
 """Arguments with a row for each image of which a module may read only the first: joined calls must have equal ones."""
+KNOWN_ROWS: Final = PER_ROW | POSITIONS | LAYERED
+"""Arguments with rows that do not keep a call from being joined."""
 IGNORED: Final = ("generator",)
 """Arguments that the modules called here do not read."""
 MASKS: Final = {"encoder_hidden_states": "encoder_hidden_states_mask"}
@@ -137,7 +139,7 @@ class Signature:
         """Return the pipeline's call with its key. Raises TypeError for a call without a tensor or list."""
         arguments = self._bind(args, kwargs)
         for name, mask in self._masks:
-            if arguments.get(name) is not None and not _has_more_about(arguments, name, mask):
+            if arguments.get(name) is not None and not _is_alone(arguments, name, mask):
                 _pad_text(arguments, name, mask)
         scale = take_scale(arguments) if self._scales_last else 1.0
         earlier = digests.earlier.get(self.name)
@@ -227,13 +229,13 @@ def _digest(tensor: Tensor) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def _has_more_about(arguments: Mapping[str, Any], name: str, mask: str) -> bool:
-    """Whether another argument has an item for each token of a text, such as which of them stand for pictures: then the
-    text must keep its length.
+def _is_alone(arguments: Mapping[str, Any], name: str, mask: str) -> bool:
+    """Whether a call with a text cannot be joined anyway, because another argument has rows of an unknown kind, such as
+    which of the tokens stand for pictures. Then the text keeps its length, which that argument may depend on.
     """
-    tokens = arguments[name].shape[:2]
-    others = (value for other, value in arguments.items() if other not in (name, mask) and other not in PER_ROW)
-    return any(isinstance(other, Tensor) and other.shape[:2] == tokens for other in others)
+    rows, known = arguments[name].shape[0], (name, mask, *TIMES)
+    others = [value for other, value in arguments.items() if other not in known and other not in KNOWN_ROWS]
+    return any(isinstance(other, Tensor) and other.ndim and other.shape[0] == rows for other in others)
 
 
 def _pad_text(arguments: dict[str, Any], name: str, mask: str) -> None:
