@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import diffusers
+import torch
 import transformers
 from tests.engine import pipelines, tiny_pipelines_2
 from tests.engine.pipelines import WORDS, clip_text, clip_tokenizer, unet, vae
@@ -96,8 +97,11 @@ def kolors(folder: Path) -> Any:
         num_layers=2, padded_vocab_size=200, hidden_size=16, ffn_hidden_size=32, kv_channels=8, num_attention_heads=2,
         seq_length=256, original_rope=True,
     )  # fmt: skip
+    encoder = ChatGLMModel(config)
+    for parameter in encoder.parameters():  # it begins with whatever was in memory
+        torch.nn.init.normal_(parameter, std=0.1)
     return d.KolorsPipeline(
-        text_encoder=ChatGLMModel(config), tokenizer=ChatGLMTokenizer(str(folder / "letters.model")), vae=vae(),
+        text_encoder=encoder, tokenizer=ChatGLMTokenizer(str(folder / "letters.model")), vae=vae(),
         scheduler=d.EulerDiscreteScheduler(),
         unet=unet(
             addition_embed_type="text_time", addition_time_embed_dim=8,

@@ -161,6 +161,7 @@ def _longcat(name: str) -> Callable[[Path], Any]:
             ),
         )  # fmt: skip
 
+    longcat.__name__ = "longcat_edit" if "Edit" in name else "longcat"
     return longcat
 
 
