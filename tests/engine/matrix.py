@@ -45,8 +45,8 @@ TASKS: Final = ("text-to-image", "image-to-image", "inpainting")
 LINE: Final = re.compile(r"^\| (\w+(?:Pipeline\w*)) \| (.*)$", re.MULTILINE)
 NOT_HERE: Final = re.compile("video|audio|frame|gen_length")
 """Arguments of pipelines that draw no picture."""
-NO_PICTURE: Final = re.compile("Audio|Spectrogram|ConsisID|Onnx")
-"""Names of pipelines of sound and video, and of another runtime."""
+NO_PICTURE: Final = re.compile("^Auto|^Flax|Audio|Spectrogram|ConsisID|Onnx")
+"""Names of what chooses a pipeline, and of pipelines of sound and video and of other runtimes."""
 GIVEN: Final = frozenset({"self", "prompt", "image", "mask_image", "height", "width"})
 """The arguments that requests give; a pipeline that requires others is not one of those listed."""
 HEAD: Final = """# Pipelines of diffusers
@@ -54,7 +54,7 @@ HEAD: Final = """# Pipelines of diffusers
 Made by `make matrix` with diffusers {version}. The library's text-to-image and edit pipelines and their support:
 
 - **batched**: a mixed batch of a tiny random pipeline gave the pictures that `pipe(…)` gives alone, within 1/255 in
-  float32, with every scheduler that fits.
+  float32, with as many schedulers as the table says.
 - **per image**: the same, with the denoiser or the named calls made for one image at a time.
 - **refused**: a card of it is refused at load, with the reason given.
 - **needs**: a package that `limner[pipelines]` installs; a card is refused at load without it, with this advice.
@@ -70,6 +70,8 @@ pipeline that has a tiny one here.
 
 A pipeline that follows a control picture, by a control network, an adapter or channels of its denoiser, was given one;
 scales and parts of the steps differ in its mixed batches. Its card has `[control]`.
+
+Pipelines that draw a picture with a million pixels, whatever they are asked for, draw it here with 64x64 of them.
 
 Reference pictures by an IP-Adapter, which a card's `[reference]` names, were tried with Stable Diffusion and SDXL.
 
@@ -107,8 +109,7 @@ def classes() -> Iterator[str]:
     """Yield the names of all pipelines that draw a picture from a text, with or without another picture."""
     for name in sorted(dir(diffusers)):
         cls = getattr(diffusers, name, None)
-        is_one = inspect.isclass(cls) and "Pipeline" in name and not name.startswith(("Auto", "Flax"))
-        if not is_one or NO_PICTURE.search(name):
+        if not inspect.isclass(cls) or "Pipeline" not in name or NO_PICTURE.search(name):
             continue
         if hasattr(cls, "_backends"):
             yield name

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import diffusers
 import torch
@@ -84,12 +85,12 @@ def unclip_image(folder: Path) -> Any:
 
 def kolors(folder: Path) -> Any:
     """SDXL with a language model as its text encoder. Its tokenizer is a file of sentencepiece."""
-    import sentencepiece  # noqa: PLC0415 - the environment of the tests does not have it
     from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig, ChatGLMModel  # noqa: PLC0415
     from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer  # noqa: PLC0415
 
     folder.mkdir(parents=True, exist_ok=True)
-    cast("Any", sentencepiece).SentencePieceTrainer.train(
+    trainer: Any = import_module("sentencepiece").SentencePieceTrainer  # the environment of the tests has none
+    trainer.train(
         sentence_iterator=iter([" ".join(WORDS)]), model_prefix=str(folder / "letters"), model_type="char",
         vocab_size=200, hard_vocab_limit=False, minloglevel=2,
     )  # fmt: skip

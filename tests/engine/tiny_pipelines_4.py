@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from unittest import mock
 
 import diffusers
@@ -127,7 +127,7 @@ def alt_diffusion(folder: Path) -> Any:
 
 def versatile(folder: Path) -> Any:
     """A pipeline with a denoiser for pictures and one for texts."""
-    text_unet = UNetFlatConditionModel(
+    text_unet = cast("Any", UNetFlatConditionModel)(
         sample_size=16, block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=16, norm_num_groups=4,
         attention_head_dim=4, down_block_types=("DownBlockFlat", "CrossAttnDownBlockFlat"),
         up_block_types=("CrossAttnUpBlockFlat", "UpBlockFlat"),

@@ -105,7 +105,8 @@ def qwen_edit_vae(*, channels: int = 3) -> Any:
 
 def in_small(*classes: Any) -> None:
     """Let classes, which draw a picture with a million pixels whatever they are asked for, do so with 64x64 of them."""
-    for module in {sys.modules[cls.__module__] for cls in classes}:
+    modules: list[Any] = [sys.modules[cls.__module__] for cls in classes]
+    for module in modules:
         original = module.calculate_dimensions
         if not isinstance(original, partial):
             module.calculate_dimensions = partial(_in_small, original)
