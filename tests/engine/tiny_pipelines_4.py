@@ -125,24 +125,27 @@ def alt_diffusion(folder: Path) -> Any:
     return d.AltDiffusionPipeline(**parts | more, requires_safety_checker=False)
 
 
-def versatile(folder: Path) -> Any:
-    """A pipeline with a denoiser for pictures and one for texts."""
+def _versatile_parts(folder: Path) -> dict[str, Any]:
+    """A denoiser for pictures and one for texts, and what they need."""
     text_unet = cast("Any", UNetFlatConditionModel)(
         sample_size=16, block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=16, norm_num_groups=4,
         attention_head_dim=4, down_block_types=("DownBlockFlat", "CrossAttnDownBlockFlat"),
         up_block_types=("CrossAttnUpBlockFlat", "UpBlockFlat"),
     )  # fmt: skip
-    return d.VersatileDiffusionDualGuidedPipeline(
-        tokenizer=clip_tokenizer(folder), image_feature_extractor=clip_images(), vae=vae(), text_unet=text_unet,
-        text_encoder=clip_text(projection=True), image_encoder=vision(), image_unet=unet(),
-        scheduler=d.DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1),
-    )  # fmt: skip
+    return {
+        "tokenizer": clip_tokenizer(folder), "image_feature_extractor": clip_images(), "vae": vae(),
+        "text_unet": text_unet, "text_encoder": clip_text(projection=True), "image_encoder": vision(),
+        "image_unet": unet(), "scheduler": d.DDIMScheduler(clip_sample=False, steps_offset=1),
+    }  # fmt: skip
+
+
+def versatile(folder: Path) -> Any:
+    return d.VersatileDiffusionDualGuidedPipeline(**_versatile_parts(folder))
 
 
 def versatile_text(folder: Path) -> Any:
-    parts = versatile(folder).components
+    parts = _versatile_parts(folder)
     names = ("tokenizer", "text_encoder", "image_unet", "text_unet", "vae", "scheduler")
-    parts["text_unet"].config["dual_cross_attention"] = False  # or it swaps the attention of both denoisers
     return d.VersatileDiffusionTextToImagePipeline(**{name: parts[name] for name in names})
 
 
@@ -251,6 +254,7 @@ BUILDERS: Final[dict[str, Callable[[Path], Any]]] = {
     "UnCLIPPipeline": unclip,
     "UniDiffuserPipeline": uni_diffuser,
     "VQDiffusionPipeline": vq_diffusion,
+    "VersatileDiffusionDualGuidedPipeline": versatile,
     "VersatileDiffusionTextToImagePipeline": versatile_text,
     "WuerstchenPriorPipeline": wuerstchen_prior,
 }

@@ -69,7 +69,6 @@ VARIANTS: Final[dict[Build, tuple[str, ...]]] = {
     tiny_pipelines_4.kandinsky_22_prior: ("KandinskyV22PriorEmb2EmbPipeline",),
     tiny_pipelines_2.kandinsky: ("KandinskyImg2ImgCombinedPipeline", "KandinskyInpaintCombinedPipeline"),
     tiny_pipelines_4.alt_diffusion: ("AltDiffusionImg2ImgPipeline",),
-    tiny_pipelines_4.versatile: ("VersatileDiffusionDualGuidedPipeline",),
     tiny_pipelines.bria_fibo: ("BriaFiboEditPipeline",),
     tiny_pipelines_3.kolors: ("KolorsImg2ImgPipeline", "KolorsPAGPipeline"),
     tiny_pipelines_4.deep_floyd_upscale: ("IFImg2ImgSuperResolutionPipeline", "IFInpaintingSuperResolutionPipeline"),

@@ -101,12 +101,14 @@ class Call:
     """Whether the call must be made although its result is cached, because the cached one is incomplete."""
     layered: bool = False
     """Whether lists in its output have an item for each layer, instead of each row."""
+    stateful: bool = False
+    """Whether an argument is of an unknown type, such as a cache that the module fills for the next calls."""
     scale: float = 1.0
     """By what its output is to be multiplied; not a part of the key."""
 
     def again(self, arguments: dict[str, Any], scale: float) -> Call:
         """Return a call with other arguments and an equal key. `dataclasses.replace` takes ten times as long."""
-        return Call(self.name, arguments, self.rows, self.key, self.alone, False, self.layered, scale)
+        return Call(self.name, arguments, self.rows, self.key, self.alone, False, self.layered, self.stateful, scale)
 
     @property
     def device(self) -> torch.device:
@@ -150,10 +152,11 @@ class Signature:
             raise TypeError(f"{self.name} is called without a tensor")
         parts = {name: _signature(name, value, rows, digests) for name, value in arguments.items()}
         alone = any(_names((name, part), mark) for name, part in parts.items() for mark in self._marks)
+        stateful = any(_names((name, part), OBJECT) for name, part in parts.items())
         layered = self._kind is CallKind.CONTROL
         lengths = _item_shapes(arguments) if layered else ()
         key = (self.name, rows, *parts.items(), *lengths)
-        call = Call(self.name, arguments, rows, key, alone, layered=layered, scale=scale)
+        call = Call(self.name, arguments, rows, key, alone, layered=layered, stateful=stateful, scale=scale)
         likeness = Likeness.of_all(arguments, parts)
         if likeness is not None:
             digests.earlier[self.name] = dataclasses.replace(call, arguments={}), likeness
