@@ -78,8 +78,10 @@ soak: $(STAMP) ## Run a mixed load for an hour and compare memory, threads and l
 fuzz: $(STAMP) ## Send 10,000 random and hostile requests for each database to the API and to every door; ARGS="--part doors"
 	@exec $(BIN)/python -W ignore -m tests.fuzz.run $(ARGS)
 
+# Fetched for this table alone: what the extra `pipelines` installs. torchvision must be of torch's version.
 matrix: $(STAMP) ## Compare tiny diffusers pipelines with pipe(), and write docs/pipelines.md
-	@exec $(BIN)/python -W ignore -m tests.engine.matrix
+	@test -e dist/matrix/torchvision || $(PIP) install --target dist/matrix --no-deps 'torchvision==0.28.*' sentencepiece ftfy
+	@PYTHONPATH=dist/matrix exec $(BIN)/python -W ignore -m tests.engine.matrix
 
 screenshots: $(STAMP) browser ## Photograph every page and state in light, dark and phone width into dist/screenshots/, and check them with axe-core
 	@exec $(BIN)/python -W ignore -m tests.e2e.screenshots

@@ -110,6 +110,9 @@ def test_an_agent_edits_the_picture_of_an_earlier_answer_with_a_model_that_can(h
     refused = call(url, "edit_image", prompt="y", model="null", image=picture, mask=picture)
     assert refused.is_error
     assert "inpainting with null is not allowed here" in refused.content[0].text
+    masked = {"prompt": "y", "model": "canvas", "image": picture, "mask": picture, "padding_mask_crop": 8}
+    refused = call(url, "edit_image", **masked)
+    assert "padding_mask_crop with canvas is not allowed here" in refused.content[0].text
 
 
 def test_an_agent_gives_reference_pictures_to_a_model_that_takes_them(http_origin: str, door: str):

@@ -11,12 +11,15 @@ With classes, only these are tried and only their lines change.
 
 from __future__ import annotations
 
+# isort: split
+
 import inspect
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +27,11 @@ import diffusers
 import numpy as np
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from tests.engine import odd_pipelines, tiny_variants
+from tests.engine.matrix_cards import loaded
 from tests.engine.pipeline_jobs import job_of, reference, run
 from tests.engine.resuming import wrong_steps
-from tests.engine.tiny_builders import ARGUMENTS, BUILDERS, NOT_BUILT, SIZES, UNSTABLE
+from tests.engine.tiny_builders import ARGUMENTS, BUILDERS, NEEDS, NOT_BUILT, SIZES, UNSTABLE
 
-from limner_shared.domain.card_fields import Control, Range
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.request_limits import DEFAULT_STRENGTH
 from limner_shared.errors import CardError
@@ -40,8 +43,10 @@ from limner_worker.generators.registry import load
 TABLE: Final = Path("docs/pipelines.md")
 TASKS: Final = ("text-to-image", "image-to-image", "inpainting")
 LINE: Final = re.compile(r"^\| (\w+(?:Pipeline\w*)) \| (.*)$", re.MULTILINE)
-NOT_HERE: Final = re.compile("video|audio|frame")
+NOT_HERE: Final = re.compile("video|audio|frame|gen_length")
 """Arguments of pipelines that draw no picture."""
+NO_PICTURE: Final = re.compile("^Auto|^Flax|Audio|Spectrogram|ConsisID|Onnx")
+"""Names of what chooses a pipeline, and of pipelines of sound and video and of other runtimes."""
 GIVEN: Final = frozenset({"self", "prompt", "image", "mask_image", "height", "width"})
 """The arguments that requests give; a pipeline that requires others is not one of those listed."""
 HEAD: Final = """# Pipelines of diffusers
@@ -49,9 +54,10 @@ HEAD: Final = """# Pipelines of diffusers
 Made by `make matrix` with diffusers {version}. The library's text-to-image and edit pipelines and their support:
 
 - **batched**: a mixed batch of a tiny random pipeline gave the pictures that `pipe(…)` gives alone, within 1/255 in
-  float32, with every scheduler that fits.
+  float32, with as many schedulers as the table says.
 - **per image**: the same, with the denoiser or the named calls made for one image at a time.
 - **refused**: a card of it is refused at load, with the reason given.
+- **needs**: a package that `limner[pipelines]` installs; a card is refused at load without it, with this advice.
 - **no effect**: what did not change the picture. A card that allows negative prompts or a choice of guidance where the
   pipeline's call takes none is refused at load, with what to write instead. Where the prompt has no effect, the random
   weights of the tiny pipeline do not let it through: there, mixed batches prove nothing about texts. Not tried: this
@@ -64,6 +70,8 @@ pipeline that has a tiny one here.
 
 A pipeline that follows a control picture, by a control network, an adapter or channels of its denoiser, was given one;
 scales and parts of the steps differ in its mixed batches. Its card has `[control]`.
+
+Pipelines that draw a picture with a million pixels, whatever they are asked for, draw it here with 64x64 of them.
 
 Reference pictures by an IP-Adapter, which a card's `[reference]` names, were tried with Stable Diffusion and SDXL.
 
@@ -101,7 +109,7 @@ def classes() -> Iterator[str]:
     """Yield the names of all pipelines that draw a picture from a text, with or without another picture."""
     for name in sorted(dir(diffusers)):
         cls = getattr(diffusers, name, None)
-        if not inspect.isclass(cls) or "Pipeline" not in name or name.startswith(("Auto", "Flax", "Onnx")):
+        if not inspect.isclass(cls) or "Pipeline" not in name or NO_PICTURE.search(name):
             continue
         if hasattr(cls, "_backends"):
             yield name
@@ -121,7 +129,7 @@ def outcome(name: str, folder: Path) -> Row:
     build = BUILDERS[name]
     base = tiny_variants.BASES.get(name, build.__name__)
     options = {"arguments": ARGUMENTS.get(base, {}) | ARGUMENTS.get(build.__name__, {})}
-    sizes = SIZES.get(base, [(32, 32), (64, 32)])
+    sizes = SIZES.get(name) or SIZES.get(base, [(32, 32), (64, 32)])
     card = odd_pipelines.saved(build, folder, options=options, sizes=sizes, negative_prompts=True)
     refusals: dict[str, str] = {}
     row = Row("")
@@ -149,51 +157,6 @@ def own_task(name: str) -> str:
         return TASKS[2]
     follows = re.search("ControlNet|Adapter", name) and "strength" not in takes  # then `image` is the control picture
     return TASKS[1] if "image" in takes and not follows else TASKS[0]
-
-
-def loaded(card: ModelCard, cache: Path) -> tuple[ModelCard, Any]:
-    """Return the card without what the pipeline ignores, and its generator. Raises CardError if it is refused."""
-    for _ in range(6):
-        try:
-            return card, load(card, Settings(device="cpu", cache_dir=cache))
-        except CardError as error:
-            changed = _controlled(card, error.message) or _without(card, error.message)
-            if changed is None:
-                raise
-            card = changed
-    raise AssertionError("a card was refused for what it does not have")
-
-
-def _controlled(card: ModelCard, refusal: str) -> ModelCard | None:
-    """Return the card with the control that a refusal asks for."""
-    control = card.control or Control()
-    if "control.interval = false" in refusal:
-        control = control.model_copy(update={"interval": False})
-    elif "of control.scale to one number" in refusal:
-        control = control.model_copy(update={"scale": Range(min=1, max=1, default=1)})
-    elif "add [control]" not in refusal:
-        return None
-    return card.model_copy(update={"control": control})
-
-
-def _without(card: ModelCard, refusal: str) -> ModelCard | None:
-    """Return the card without what a refusal says is ignored."""
-    if "set negative_prompts = false" in refusal:
-        return card.model_copy(update={"negative_prompts": False})
-    if "of guidance to one number" in refusal:
-        return _fixed(card, "guidance", card.guidance.default)
-    if "of steps to one number" in refusal:
-        return _fixed(card, "steps", card.steps.default)
-    if found := re.search(r"default of steps to (\d+)", refusal):
-        return _fixed(card, "steps", int(found[1]))
-    if found := re.search(r"set min of steps to (\d+)", refusal):
-        return card.model_copy(update={"steps": card.steps.model_copy(update={"min": int(found[1])})})
-    return None
-
-
-def _fixed(card: ModelCard, field: str, number: float) -> ModelCard:
-    limits = getattr(card, field).model_copy(update={"min": number, "max": number, "default": number})
-    return card.model_copy(update={field: limits})
 
 
 def without(card: ModelCard, generator: Any) -> list[str]:
@@ -296,13 +259,18 @@ def support_of(name: str) -> Row:
     if needs is not None:
         missing = ", ".join(each for each in needs if each not in ("torch", "transformers"))
         return Row(f"refused: it needs the package {missing}, which is not installed")
+    needed = NEEDS.get(name)
+    if needed is not None and find_spec(needed) is None:
+        return Row(f"not built here: it needs the package {needed}, which is not installed")
     if name not in BUILDERS or name in NOT_BUILT:
         return Row(f"not built here: {NOT_BUILT.get(name, 'no tiny pipeline yet')}")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return outcome(name, Path(folder))
+            row = outcome(name, Path(folder))
         except Exception as error:  # noqa: BLE001 - one class must not end the others
             return Row(f"**error**: {type(error).__name__}: {shortened(str(error))}")
+    row.support += f" (needs {needed})" if needed is not None else ""
+    return row
 
 
 def main() -> int:

@@ -274,7 +274,7 @@ def strength_of(pipe: Any, spec: JobSpec) -> float | None:
 def guided(pipe: Any, spec: JobSpec) -> dict[str, Any]:
     """Return the arguments for a request's guidance, or set it in the pipeline's guiders, which have it instead."""
     takes, config = inspect.signature(pipe.__call__).parameters, getattr(pipe, "transformer", pipe).config
-    if "true_cfg_scale" in takes and not config.guidance_embeds:
+    if "true_cfg_scale" in takes and not config.get("guidance_embeds"):
         # Without a negative prompt these pipelines ignore the guidance; the documentation of Qwen-Image gives a space.
         empty = {"negative_prompt": " "} if spec.guidance > 1 and not spec.negative_prompt else {}
         return {"true_cfg_scale": spec.guidance} | empty

@@ -13,6 +13,7 @@ import numpy as np
 import peft
 import pytest
 import torch
+from safetensors.torch import load_file as load_safetensors
 from tests.engine import odd_pipelines, pipelines
 from tests.engine.pipeline_jobs import job_of, run
 
@@ -128,6 +129,22 @@ def test_idle_adapters_are_unloaded_and_those_in_work_are_not(card: ModelCard, m
     first, _, _, again, plain = drawn(one_by_one)
     assert np.array_equal(first, again)
     assert np.abs(plain - alone(card, {})).max() <= 1
+
+
+def test_loaded_files_count_in_the_models_size_until_they_are_unloaded(
+    card: ModelCard, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loaded_adapters, "MOST_LOADED", 1)
+    generator: Any = load(card, Settings(device="cpu"))
+    alone = generator.nbytes
+    weights = [load_safetensors(save_adapter(card, name, seed)) for seed, name in enumerate(("a", "b"))]
+    sizes = [sum(tensor.nbytes for tensor in tensors.values()) for tensors in weights]
+    assert sizes[0] > 0
+    for adapters, size in (({}, 0), ({"a": 1.0}, sizes[0]), ({"a": 1.0, "b": 1.0}, sum(sizes)), ({"b": 1.0}, sizes[1])):
+        [job] = jobs_of(card, adapters)
+        assert run(generator, [job]) == {}
+        assert generator.nbytes == alone + size, adapters
+    assert load(card, Settings(device="cpu")).nbytes == alone
 
 
 def test_a_file_that_cannot_be_used_fails_its_job_only_and_says_why(card: ModelCard, tmp_path: Path):

@@ -85,6 +85,23 @@ def test_guidance_that_needs_a_negative_prompt_gets_one():
     assert "negative_prompt" not in given(Plain(), card(), guidance=4.0)
 
 
+class OnlyTrueGuidance:
+    """A pipeline whose denoiser says nothing of guidance, such as Qwen-Image 2.1."""
+
+    def __init__(self) -> None:
+        self.transformer = SimpleNamespace(config=SimpleNamespace())
+
+    def __call__(
+        self, prompt: str, negative_prompt: str, true_cfg_scale: float, num_inference_steps: int, generator: Any
+    ) -> None: ...
+
+
+def test_a_pipeline_with_no_other_guidance_gets_the_true_one():
+    assert given(OnlyTrueGuidance(), card(), guidance=4.0) == {
+        "prompt": "a cat", "negative_prompt": " ", "true_cfg_scale": 4.0,
+    }  # fmt: skip
+
+
 def test_a_card_that_allows_negative_prompts_is_refused_where_they_have_no_effect():
     with pytest.raises(ValueError, match="ignores negative prompts: set negative_prompts = false"):
         CallArguments.of(TrueGuidance(learned=True), card())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +33,8 @@ class RecordingCache:
     """A model cache of scripted models that records each load."""
 
     def __init__(self, catalogue: Catalogue, max_bytes: int | None) -> None:
-        self.cards = [catalogue.get("limner-flow").model_copy(update={"name": name}) for name in NAMES]
+        card = catalogue.get("limner-flow").model_copy(update={"adapter_folder": Path("adapters")})
+        self.cards = [card.model_copy(update={"name": name}) for name in NAMES]
         self.loads: list[str] = []
         self.generators: dict[str, Scripted] = {}
         self.broken: set[str] = set()
@@ -105,6 +107,24 @@ def test_the_models_that_can_stay_beside_another_are_the_most_recently_used(cata
     assert RecordingCache(catalogue, 300).cache.all_fit
 
 
+def test_a_model_that_has_grown_unloads_idle_ones_and_is_loaded_again_at_its_first_size(catalogue: Catalogue):
+    models = RecordingCache(catalogue, 210)
+    assert models.loaded() == ["two", "three"]
+    models.generators["three"].nbytes = 110
+    models.cache.recount("three", busy={"three"})
+    assert models.loaded() == ["two", "three"]
+    models.generators["three"].nbytes = 111
+    models.cache.recount("three", busy={"two", "three"})
+    assert models.loaded() == ["two", "three"], "both are in use"
+    models.generators["three"].nbytes = 112
+    models.cache.recount("three", busy={"three"})
+    assert models.loaded() == ["three"]
+    assert not models.cache.ensure_loaded("one", busy={"three"}), "the grown model leaves no room"
+    assert models.cache.ensure_loaded("one", busy=())
+    assert models.cache.ensure_loaded("three", busy=())
+    assert models.loaded() == ["one", "three"]
+
+
 def test_a_busy_model_is_not_unloaded(catalogue: Catalogue):
     models = RecordingCache(catalogue, 200)
     assert not models.cache.ensure_loaded("one", busy={"two", "three"})
@@ -138,6 +158,24 @@ def test_no_model_is_loaded_beside_others_that_leave_it_no_room(catalogue: Catal
         assert max(peaks) == len(held) == room
         del cache
         gc.collect()
+
+
+def test_an_engine_counts_what_its_jobs_have_added_to_a_model(catalogue: Catalogue):
+    models, heard = RecordingCache(catalogue, 210), Heard()
+    grown = models.generators["three"]
+    begin = grown.start
+
+    def start(tasks: Any) -> Any:
+        grown.nbytes = 150  # an adapter that the job has named
+        return begin(tasks)
+
+    grown.start = start
+    engine = Engine(models.cache, heard, Supervisor())
+    engine.start()
+    engine.submit([job_for(catalogue, "three", "one")])
+    assert set(heard.wait(1).values()) == {"generated"}
+    engine.stop()
+    assert models.loaded() == ["three"]
 
 
 def test_jobs_of_three_models_finish_in_the_memory_of_one(catalogue: Catalogue):

@@ -158,7 +158,8 @@ def test_a_pipeline_whose_processor_needs_torchvision_is_refused(tmp_path: Path)
         index.replace("StableDiffusionPipeline", "OmniGenPipeline").replace('"unet"', '"transformer"')
     )
     (tmp_path / "omnigen/unet").rename(tmp_path / "omnigen/transformer")
-    assert "needs the package torchvision, which is not installed" in refusal(odd_pipelines.card(tmp_path / "omnigen"))
+    refused = refusal(odd_pipelines.card(tmp_path / "omnigen"))
+    assert "needs the package torchvision, which is not installed: pip install 'limner[pipelines]'" in refused
 
 
 def test_noise_for_which_a_pipeline_passes_no_generator_is_determined_by_the_seed(tmp_path: Path) -> None:

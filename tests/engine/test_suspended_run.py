@@ -14,6 +14,8 @@ from tests.engine.resuming import wrong_steps
 from tests.engine.tiny_builders import ARGUMENTS
 
 from limner_shared.settings import Settings
+from limner_worker.generators.base import ImageTask
+from limner_worker.generators.diffusers.call_arguments import CallArguments
 from limner_worker.generators.registry import load
 
 SELF_ATTENTION_GUIDANCE = tiny_variants.BUILDERS["StableDiffusionSAGPipeline"]
@@ -68,6 +70,25 @@ def test_a_picture_resumed_after_any_step_has_the_bytes_of_one_without_interrupt
     card = odd_pipelines.saved(build, tmp_path, options=options, sizes=[(32, 32)])
     generator: Any = load(card, Settings(device="cpu"))
     assert wrong_steps(generator, card, {"prompt": "a cat", "seed": 1, "steps": 5}) == []
+
+
+def test_a_picture_whose_denoiser_fills_a_cache_has_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A worker that continues it would skip the calls that fill the cache. Qwen-Image 2.1 has one."""
+    card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
+    generator: Any = load(card, Settings(device="cpu"))
+    original, cache = CallArguments.given, object()
+
+    def given(arguments: CallArguments, task: ImageTask) -> dict[str, Any]:
+        attention = {"cache": cache} if task.seed == 1 else {}
+        return original(arguments, task) | {"cross_attention_kwargs": attention}
+
+    monkeypatch.setattr(CallArguments, "given", given)
+    tasks = [job_of(card, str(seed), {"prompt": "a cat", "seed": seed}).rows[0].task for seed in (1, 2)]
+    for state, has_one in zip(generator.start(tasks), (False, True), strict=True):
+        for _ in range(2):
+            generator.step([state])
+        assert state.error is None
+        assert (state.checkpoint() is not None) == has_one
 
 
 def test_an_image_that_only_has_to_be_decoded_resumes_from_its_checkpoint(tmp_path: Path) -> None:

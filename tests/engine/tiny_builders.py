@@ -14,6 +14,7 @@ from tests.engine import (
     tiny_pipelines_3,
     tiny_pipelines_4,
     tiny_variants,
+    tiny_vision,
 )
 from tests.engine.pipeline_jobs import FAMILIES
 
@@ -36,6 +37,7 @@ BUILDERS: Final[dict[str, Build]] = {
     **tiny_pipelines_3.BUILDERS,
     **tiny_pipelines_4.BUILDERS,
     **tiny_variants.BUILDERS,
+    **tiny_vision.BUILDERS,
 }
 SMALL: Final = {"_auto_resize": False}
 UNION: Final = {"control_mode": 3}
@@ -50,41 +52,28 @@ ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     **tiny_pipelines_2.ARGUMENTS,
     **tiny_pipelines_3.ARGUMENTS,
     **tiny_pipelines_4.ARGUMENTS,
+    **tiny_vision.ARGUMENTS,
 } | {name: family.arguments for name, family in FAMILIES.items()}
 """Arguments of the pipeline's call, by the name of the builder whose modules a pipeline has."""
-SIZES: Final = (
-    {"kandinsky_5": [(1024, 1024)], "hunyuan_dit": [(64, 64), (128, 64)]}
+SQUARES: Final = [(32, 32), (64, 64)]
+"""For pipelines that take the height for the width."""
+SIZES: Final[dict[str, list[tuple[int, int]]]] = (
+    {"kandinsky_5": [(1024, 1024)]}
+    | {name: [(64, 64), (128, 64)] for name in ("hunyuan_dit", "kandinsky_3")}
     | tiny_pipelines_2.SIZES
     | tiny_pipelines_4.SIZES
+    | tiny_vision.SIZES
+    | {f"{name}Img2ImgCombinedPipeline": SQUARES for name in ("Kandinsky", "KandinskyV22")}
 )
 UNSTABLE: Final = {"kandinsky_22": ("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler")}
 """Schedulers with which random weights amplify rounding, by builder: a batch of two by diffusers itself differs from
 single pictures by 17/255 there."""
-_IMAGE_PROCESSOR = "its image processor needs torchvision, and more files than the tests write"
-_NOT_FOUND = "diffusers does not find the class of a module that it has saved itself"
-_TINY = "its text encoder expects more tokens than a tiny one has"
+NEEDS: Final = dict.fromkeys(tiny_vision.BUILDERS, "torchvision") | {
+    **dict.fromkeys(("PRXPipeline", "PRXPixelPipeline"), "ftfy"),
+    **dict.fromkeys(("KolorsPipeline", "KolorsImg2ImgPipeline", "KolorsPAGPipeline"), "sentencepiece"),
+}
+"""The package that a class needs beside those of the environment."""
 NOT_BUILT: Final[dict[str, str]] = {
-    "BriaFiboPipeline": _TINY,
-    "CogView4ControlPipeline": _TINY,
-    "CogView4Pipeline": _TINY,
-    "HunyuanDiTPAGPipeline": _TINY,
-    "GlmImagePipeline": _IMAGE_PROCESSOR,
-    "Kandinsky3Img2ImgPipeline": _TINY,
-    "Kandinsky3Pipeline": _TINY,
-    "Ideogram4Pipeline": "its text encoder is made for one checkpoint",
-    "KandinskyCombinedPipeline": "its tokenizer cannot be built without sentencepiece",
-    "LuminaPipeline": "its random weights give values that are not finite",
-    "PixArtSigmaPAGPipeline": "its default layers are not in a tiny denoiser",
-    "PRXPipeline": "its text encoder cannot be built from a configuration",
-    "StableCascadeCombinedPipeline": _NOT_FOUND,
-    "StableDiffusion3PAGImg2ImgPipeline": "its default layers are not in a tiny denoiser",
-    "StableDiffusion3PAGPipeline": "its default layers are not in a tiny denoiser",
-    "StableDiffusionControlNetXSPipeline": "its modules cannot be loaded after they were saved",
-    "StableDiffusionGLIGENTextImagePipeline": "its modules are made for one checkpoint",
-    "StableDiffusionInpaintPipelineLegacy": "deprecated; its modules are those of StableDiffusionInpaintPipeline",
-    "StableDiffusionXLControlNetXSPipeline": "its modules cannot be loaded after they were saved",
-    "WuerstchenCombinedPipeline": _NOT_FOUND,
-    "ZImageControlNetInpaintPipeline": "its control network is made for one checkpoint",
-    "ZImageOmniPipeline": _IMAGE_PROCESSOR,
+    "GlmImagePipeline": "it draws from tokens that a language model of its own writes, and the tests have no tiny one",
 }
 """Classes without a tiny pipeline in the tests that works, and why."""

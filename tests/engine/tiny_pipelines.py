@@ -10,6 +10,7 @@ import diffusers
 import transformers
 from tests.engine import odd_pipelines
 from tests.engine.pipelines import clip_text, clip_tokenizer, fast_tokenizer, flux, like, t5, t5_tokenizer, vae
+from tokenizers import processors
 
 t: Any = transformers
 d: Any = diffusers
@@ -19,6 +20,8 @@ TINY: Final[dict[str, Any]] = {
     "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 200,
 }  # fmt: skip
 """A tiny language model."""
+LLAMA: Final = {"vocab_size": 128_256}
+"""Texts without a word are a token of Llama's vocabulary."""
 
 
 def flow() -> Any:
@@ -29,6 +32,15 @@ def language_tokenizer() -> Any:
     """Return a tokenizer for a language model, with a chat template."""
     tokenizer = fast_tokenizer(t.Qwen2TokenizerFast, model_max_length=64)
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    return tokenizer
+
+
+def ended_tokenizer() -> Any:
+    """Return a tokenizer for a language model that ends each text with a token, so that no text is empty."""
+    tokenizer = language_tokenizer()
+    end = tokenizer.convert_tokens_to_ids("</s>")
+    inner = tokenizer.backend_tokenizer
+    inner.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", end)])
     return tokenizer
 
 
@@ -92,7 +104,7 @@ def bria_fibo(folder: Path) -> Any:
             num_attention_heads=2, joint_attention_dim=32, text_encoder_dim=16, pooled_projection_dim=None,
             axes_dims_rope=[0, 4, 4],
         ),
-        scheduler=flow(), text_encoder=t.SmolLM3ForCausalLM(t.SmolLM3Config(**TINY, pad_token_id=0)),
+        scheduler=flow(), text_encoder=t.SmolLM3ForCausalLM(t.SmolLM3Config(**TINY | LLAMA, pad_token_id=0)),
         tokenizer=language_tokenizer(),
         vae=d.AutoencoderKLWan(
             base_dim=8, decoder_base_dim=8, num_res_blocks=1, in_channels=12, out_channels=12, patch_size=2,
@@ -125,7 +137,7 @@ def cog_view_3(folder: Path) -> Any:
 
 def cog_view_4(folder: Path) -> Any:
     return d.CogView4Pipeline(
-        tokenizer=language_tokenizer(), text_encoder=t.GlmModel(t.GlmConfig(**TINY, pad_token_id=0)), vae=vae(),
+        tokenizer=ended_tokenizer(), text_encoder=t.GlmModel(t.GlmConfig(**TINY, pad_token_id=0)), vae=vae(),
         transformer=d.CogView4Transformer2DModel(
             patch_size=2, in_channels=4, num_layers=1, attention_head_dim=8, num_attention_heads=2, out_channels=4,
             text_embed_dim=16, time_embed_dim=8, condition_dim=4, sample_size=16,
@@ -189,19 +201,21 @@ def deep_floyd(folder: Path) -> Any:
     )  # fmt: skip
 
 
-def movq() -> Any:
+def movq(*widths: int) -> Any:
+    more = len(widths) - 2 if widths else 0
     return d.VQModel(
-        block_out_channels=(32, 64), down_block_types=("DownEncoderBlock2D", "AttnDownEncoderBlock2D"),
-        up_block_types=("AttnUpDecoderBlock2D", "UpDecoderBlock2D"), latent_channels=4, norm_num_groups=8,
+        down_block_types=("DownEncoderBlock2D",) * (1 + more) + ("AttnDownEncoderBlock2D",),
+        up_block_types=("AttnUpDecoderBlock2D",) + ("UpDecoderBlock2D",) * (1 + more),
+        block_out_channels=widths or (32, 64), latent_channels=4, norm_num_groups=8,
         norm_type="spatial", num_vq_embeddings=12, vq_embed_dim=4,
     )  # fmt: skip
 
 
 def kandinsky_3(folder: Path) -> Any:
     return d.Kandinsky3Pipeline(
-        tokenizer=t5_tokenizer(), text_encoder=t5(16), movq=movq(),
+        tokenizer=t5_tokenizer(), text_encoder=t5(16), movq=movq(32, 32, 32, 64),
         unet=d.Kandinsky3UNet(
-            in_channels=4, time_embedding_dim=4, groups=2, attention_head_dim=4, layers_per_block=1,
+            in_channels=4, time_embedding_dim=4, groups=2, attention_head_dim=4, layers_per_block=3,
             block_out_channels=(32, 64), cross_attention_dim=4, encoder_hid_dim=16,
         ),
         scheduler=d.DDPMScheduler(beta_schedule="squaredcos_cap_v2", steps_offset=1, clip_sample=True),
@@ -214,8 +228,8 @@ def lumina(folder: Path) -> Any:
             sample_size=16, patch_size=2, in_channels=4, hidden_size=16, num_layers=1, num_attention_heads=2,
             num_kv_heads=2, multiple_of=16, cross_attention_dim=16, learn_sigma=True, qk_norm=True, scaling_factor=1.0,
         ),
-        scheduler=flow(), vae=vae(), text_encoder=t.GemmaForCausalLM(t.GemmaConfig(**TINY)),
-        tokenizer=language_tokenizer(),
+        scheduler=flow(), vae=vae(widths=(4, 4, 4, 4)), text_encoder=t.GemmaForCausalLM(t.GemmaConfig(**TINY)),
+        tokenizer=ended_tokenizer(),
     )  # fmt: skip
 
 

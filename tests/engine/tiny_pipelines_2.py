@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import diffusers
 import transformers
-from tests.engine.pipelines import clip_text, clip_tokenizer, fast_tokenizer, unet, vae
+from tests.engine.pipelines import WORDS, clip_text, clip_tokenizer, unet, vae
 from tests.engine.tiny_pipelines import TINY, flow, language_tokenizer, movq, qwen_vae
 
 t: Any = transformers
@@ -28,7 +27,7 @@ def ovis(folder: Path) -> Any:
 
 
 def prx(folder: Path) -> Any:
-    config = t.T5GemmaModuleConfig(**TINY, layer_types=["full_attention"] * 2)
+    config = t.T5GemmaModuleConfig(**TINY, layer_types=["full_attention"] * 2, dropout_rate=0.0)
     return d.PRXPipeline(
         transformer=d.PRXTransformer2DModel(
             patch_size=1, in_channels=4, context_in_dim=16, hidden_size=8, mlp_ratio=2.0, num_heads=2, depth=1,
@@ -138,6 +137,13 @@ def _prior() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def roberta_tokenizer() -> Any:
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    return t.XLMRobertaTokenizer(
+        vocab=[*((token, 0.0) for token in special), *((letter, -1.0) for letter in ["▁", *WORDS])]
+    )
+
+
 def kandinsky(folder: Path) -> Any:
     from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP  # noqa: PLC0415
 
@@ -146,7 +152,7 @@ def kandinsky(folder: Path) -> Any:
         num_hidden_layers=1, vocab_size=200, max_position_embeddings=90,
     )  # fmt: skip
     return d.KandinskyCombinedPipeline(
-        text_encoder=MultilingualCLIP(config), tokenizer=fast_tokenizer(t.XLMRobertaTokenizerFast), movq=movq(),
+        text_encoder=MultilingualCLIP(config), tokenizer=roberta_tokenizer(), movq=movq(),
         unet=unet(
             out_channels=8, addition_embed_type="text_image", block_out_channels=(32, 64), norm_num_groups=8,
             down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"), encoder_hid_dim=16,
@@ -220,68 +226,19 @@ def ideogram(folder: Path) -> Any:
             adaln_dim=16, llm_features_dim=16 * 13, mrope_section=(4, 2, 2),
         )  # fmt: skip
 
-    config = t.Qwen3Config(**{**TINY, "num_hidden_layers": 36})
+    config = t.Qwen3VLConfig(
+        text_config={
+            **TINY, "num_hidden_layers": 36,
+            "rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e6},
+        },
+        vision_config={"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16},
+    )  # fmt: skip
     return d.Ideogram4Pipeline(
-        scheduler=flow(), vae=flux_2_vae(), text_encoder=t.Qwen3Model(config), tokenizer=language_tokenizer(),
+        scheduler=flow(), vae=flux_2_vae(), text_encoder=t.Qwen3VLModel(config), tokenizer=language_tokenizer(),
         transformer=denoiser(), unconditional_transformer=denoiser(),
     )  # fmt: skip
 
 
-IMAGES: Final = {
-    "Qwen3VLProcessor": "Qwen2VLImageProcessor", "Qwen2VLProcessor": "Qwen2VLImageProcessor",
-    "PixtralProcessor": "PixtralImageProcessor", "GlmImageProcessor": "GlmImageImageProcessor",
-    "Siglip2ImageProcessor": "Siglip2ImageProcessor",
-}  # fmt: skip
-"""The class with which a processor reads images."""
-
-
-class ProcessorOnly:
-    """The files of a pipeline of which only the processor is read: loading fails there without torchvision."""
-
-    def __init__(self, name: str, component: str, kind: str) -> None:
-        self.name, self.component, self.kind = name, component, kind
-
-    def save_pretrained(self, folder: Path, **_: Any) -> None:
-        """Write the pipeline's index and an empty configuration of its processor."""
-        (folder / self.component).mkdir(parents=True)
-        index = {"_class_name": self.name, "_diffusers_version": d.__version__}
-        (folder / "model_index.json").write_text(json.dumps({**index, self.component: ["transformers", self.kind]}))
-        (folder / self.component / "preprocessor_config.json").write_text(
-            json.dumps({"image_processor_type": IMAGES[self.kind]})
-        )
-        language_tokenizer().save_pretrained(folder / self.component)
-
-
-PROCESSORS: Final = {
-    "BriaFibo2Pipeline": ("processor", "Qwen3VLProcessor"),
-    "DreamLiteMobilePipeline": ("processor", "Qwen3VLProcessor"),
-    "DreamLitePipeline": ("processor", "Qwen3VLProcessor"),
-    "Flux2Pipeline": ("tokenizer", "PixtralProcessor"),
-    "GlmImagePipeline": ("processor", "GlmImageProcessor"),
-    "JoyImageEditPipeline": ("processor", "Qwen3VLProcessor"),
-    "JoyImageEditPlusPipeline": ("processor", "Qwen3VLProcessor"),
-    "LongCatImageEditPipeline": ("text_processor", "Qwen2VLProcessor"),
-    "LongCatImagePipeline": ("text_processor", "Qwen2VLProcessor"),
-    "NucleusMoEImagePipeline": ("processor", "Qwen3VLProcessor"),
-    "QwenImage21Pipeline": ("processor", "Qwen3VLProcessor"),
-    "QwenImageEditInpaintPipeline": ("processor", "Qwen2VLProcessor"),
-    "QwenImageEditPipeline": ("processor", "Qwen2VLProcessor"),
-    "QwenImageEditPlusPipeline": ("processor", "Qwen2VLProcessor"),
-    "QwenImageLayeredPipeline": ("processor", "Qwen2VLProcessor"),
-    "ZImageOmniPipeline": ("siglip_processor", "Siglip2ImageProcessor"),
-}
-"""Pipelines that need torchvision, with the component that imports it."""
-
-
-def _processor_only(name: str) -> Callable[[Path], Any]:
-    def build(_folder: Path) -> Any:
-        return ProcessorOnly(name, *PROCESSORS[name])
-
-    build.__name__ = name
-    return build
-
-
-NEEDS_TORCHVISION: Final = {name: _processor_only(name) for name in PROCESSORS}
 BUILDERS: Final[dict[str, Callable[[Path], Any]]] = {
     "ErnieImagePipeline": ernie,
     "Ideogram4Pipeline": ideogram,
@@ -295,7 +252,6 @@ BUILDERS: Final[dict[str, Callable[[Path], Any]]] = {
     "StableCascadeCombinedPipeline": stable_cascade,
     "StableUnCLIPPipeline": stable_unclip,
     "WuerstchenCombinedPipeline": wuerstchen,
-    **NEEDS_TORCHVISION,
 }
 SHORT: Final = {"max_sequence_length": 32}
 PLAIN: Final = {"complex_human_instruction": None, "use_resolution_binning": False, **SHORT}

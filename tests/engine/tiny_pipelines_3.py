@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import diffusers
+import torch
 import transformers
 from tests.engine import pipelines, tiny_pipelines_2
-from tests.engine.pipelines import clip_text, clip_tokenizer, unet, vae
+from tests.engine.pipelines import WORDS, clip_text, clip_tokenizer, unet, vae
 
 t: Any = transformers
 d: Any = diffusers
@@ -81,8 +83,37 @@ def unclip_image(folder: Path) -> Any:
     return d.StableUnCLIPImg2ImgPipeline(**parts, image_encoder=encoder, feature_extractor=processor)
 
 
+def kolors(folder: Path) -> Any:
+    """SDXL with a language model as its text encoder. Its tokenizer is a file of sentencepiece."""
+    from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig, ChatGLMModel  # noqa: PLC0415
+    from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer  # noqa: PLC0415
+
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer: Any = import_module("sentencepiece").SentencePieceTrainer  # the environment of the tests has none
+    trainer.train(
+        sentence_iterator=iter([" ".join(WORDS)]), model_prefix=str(folder / "letters"), model_type="char",
+        vocab_size=200, hard_vocab_limit=False, minloglevel=2,
+    )  # fmt: skip
+    config = ChatGLMConfig(
+        num_layers=2, padded_vocab_size=200, hidden_size=16, ffn_hidden_size=32, kv_channels=8, num_attention_heads=2,
+        seq_length=256, original_rope=True,
+    )  # fmt: skip
+    encoder = ChatGLMModel(config)
+    for parameter in encoder.parameters():  # it begins with whatever was in memory
+        torch.nn.init.normal_(parameter, std=0.1)
+    return d.KolorsPipeline(
+        text_encoder=encoder, tokenizer=ChatGLMTokenizer(str(folder / "letters.model")), vae=vae(),
+        scheduler=d.EulerDiscreteScheduler(),
+        unet=unet(
+            addition_embed_type="text_time", addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=6 * 8 + 16, use_linear_projection=True,
+        ),
+    )  # fmt: skip
+
+
 BUILDERS: Final[dict[str, Callable[[Path], Any]]] = {
     "FluxFillPipeline": flux_fill,
+    "KolorsPipeline": kolors,
     "PixArtAlphaPipeline": pixart_alpha,
     "StableDiffusionDepth2ImgPipeline": depth_to_image,
     "StableDiffusionInstructPix2PixPipeline": instruct_pix2pix,
@@ -92,6 +123,7 @@ BUILDERS: Final[dict[str, Callable[[Path], Any]]] = {
 }
 ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "flux_fill": {"max_sequence_length": 32},
+    "kolors": {"max_sequence_length": 32},
     "pixart_alpha": {"max_sequence_length": 32, "use_resolution_binning": False},
 }  # fmt: skip
 """Arguments of the calls, by builder."""

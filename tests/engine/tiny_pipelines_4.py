@@ -5,18 +5,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from unittest import mock
 
 import diffusers
 import torch
 import transformers
+from diffusers.pipelines.deprecated.alt_diffusion.modeling_roberta_series import (
+    RobertaSeriesConfig,
+    RobertaSeriesModelWithTransformation,
+)
 from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
+from diffusers.pipelines.deprecated.versatile_diffusion.modeling_text_unet import UNetFlatConditionModel
 from diffusers.pipelines.deprecated.vq_diffusion.pipeline_vq_diffusion import LearnedClassifierFreeSamplingEmbeddings
 from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from tests.engine import odd_pipelines, pipelines, tiny_pipelines, tiny_pipelines_2, tiny_pipelines_3
 from tests.engine.pipelines import WORDS, clip_text, clip_tokenizer, t5, t5_tokenizer, unet, vae
 from tests.engine.tiny_pipelines import flow
+from tests.engine.tiny_pipelines_2 import roberta_tokenizer
 
 t: Any = transformers
 d: Any = diffusers
@@ -95,6 +102,58 @@ def latent_upscale(folder: Path) -> Any:
         scheduler=d.EulerDiscreteScheduler(prediction_type="sample"),
         unet=unet(in_channels=8, out_channels=5, time_cond_proj_dim=128 + 16),
     )  # fmt: skip
+
+
+def clip_processor(folder: Path) -> Any:
+    return t.CLIPProcessor(image_processor=clip_images(), tokenizer=clip_tokenizer(folder / "processor"))
+
+
+def safety_checker() -> dict[str, Any]:
+    """A checker that finds nothing, and what it needs."""
+    config = t.CLIPConfig(projection_dim=16, vision_config=vision().config.to_dict())
+    return {"safety_checker": StableDiffusionSafetyChecker(config), "feature_extractor": clip_images()}
+
+
+def alt_diffusion(folder: Path) -> Any:
+    """Stable Diffusion with a text encoder of several languages."""
+    parts = pipelines.stable_diffusion(folder).components
+    config = RobertaSeriesConfig(
+        vocab_size=200, hidden_size=16, project_dim=16, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, max_position_embeddings=90,
+    )  # fmt: skip
+    more = {"text_encoder": RobertaSeriesModelWithTransformation(config), "tokenizer": roberta_tokenizer()}
+    return d.AltDiffusionPipeline(**parts | more, requires_safety_checker=False)
+
+
+def _versatile_parts(folder: Path) -> dict[str, Any]:
+    """A denoiser for pictures and one for texts, and what they need."""
+    text_unet = cast("Any", UNetFlatConditionModel)(
+        sample_size=16, block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=16, norm_num_groups=4,
+        attention_head_dim=4, down_block_types=("DownBlockFlat", "CrossAttnDownBlockFlat"),
+        up_block_types=("CrossAttnUpBlockFlat", "UpBlockFlat"),
+    )  # fmt: skip
+    return {
+        "tokenizer": clip_tokenizer(folder), "image_feature_extractor": clip_images(), "vae": vae(),
+        "text_unet": text_unet, "text_encoder": clip_text(projection=True), "image_encoder": vision(),
+        "image_unet": unet(), "scheduler": d.DDIMScheduler(clip_sample=False, steps_offset=1),
+    }  # fmt: skip
+
+
+def versatile(folder: Path) -> Any:
+    return d.VersatileDiffusionDualGuidedPipeline(**_versatile_parts(folder))
+
+
+def versatile_text(folder: Path) -> Any:
+    parts = _versatile_parts(folder)
+    names = ("tokenizer", "text_encoder", "image_unet", "text_unet", "vae", "scheduler")
+    return d.VersatileDiffusionTextToImagePipeline(**{name: parts[name] for name in names})
+
+
+def kandinsky_prior(folder: Path) -> Any:
+    """A pipeline that turns a prompt into an image embedding, and draws nothing."""
+    parts = tiny_pipelines_2.kandinsky(folder).components
+    names = ("prior", "image_encoder", "text_encoder", "tokenizer", "scheduler", "image_processor")
+    return d.KandinskyPriorPipeline(**{name: parts[f"prior_{name}"] for name in names})
 
 
 def kandinsky_22_prior(folder: Path) -> Any:
@@ -183,16 +242,20 @@ def deep_floyd_upscale(folder: Path) -> Any:
 
 
 BUILDERS: Final[dict[str, Callable[[Path], Any]]] = {
+    "AltDiffusionPipeline": alt_diffusion,
     "Cosmos2TextToImagePipeline": cosmos_2,
     "FluxPriorReduxPipeline": redux,
     "HunyuanImageRefinerPipeline": hunyuan_image_refiner,
     "IFSuperResolutionPipeline": deep_floyd_upscale,
+    "KandinskyPriorPipeline": kandinsky_prior,
     "KandinskyV22PriorPipeline": kandinsky_22_prior,
     "StableCascadePriorPipeline": stable_cascade_prior,
     "StableDiffusionLatentUpscalePipeline": latent_upscale,
     "UnCLIPPipeline": unclip,
     "UniDiffuserPipeline": uni_diffuser,
     "VQDiffusionPipeline": vq_diffusion,
+    "VersatileDiffusionDualGuidedPipeline": versatile,
+    "VersatileDiffusionTextToImagePipeline": versatile_text,
     "WuerstchenPriorPipeline": wuerstchen_prior,
 }
 ARGUMENTS: Final[dict[str, dict[str, Any]]] = {"cosmos_2": {"max_sequence_length": 32}}

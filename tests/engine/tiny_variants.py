@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import diffusers
-from tests.engine import pipelines, tiny_pipelines, tiny_pipelines_2, tiny_pipelines_4
+from diffusers.pipelines.deepfloyd_if.watermark import IFWatermarker
+from diffusers.pipelines.stable_diffusion.clip_image_project_model import CLIPImageProjection
+from tests.engine import pipelines, tiny_pipelines, tiny_pipelines_2, tiny_pipelines_3, tiny_pipelines_4
 
 d: Any = diffusers
 Build = Callable[[Path], Any]
@@ -65,6 +67,10 @@ VARIANTS: Final[dict[Build, tuple[str, ...]]] = {
     ),
     tiny_pipelines.amused: ("AmusedImg2ImgPipeline", "AmusedInpaintPipeline"),
     tiny_pipelines_4.kandinsky_22_prior: ("KandinskyV22PriorEmb2EmbPipeline",),
+    tiny_pipelines_2.kandinsky: ("KandinskyImg2ImgCombinedPipeline", "KandinskyInpaintCombinedPipeline"),
+    tiny_pipelines_4.alt_diffusion: ("AltDiffusionImg2ImgPipeline",),
+    tiny_pipelines.bria_fibo: ("BriaFiboEditPipeline",),
+    tiny_pipelines_3.kolors: ("KolorsImg2ImgPipeline", "KolorsPAGPipeline"),
     tiny_pipelines_4.deep_floyd_upscale: ("IFImg2ImgSuperResolutionPipeline", "IFInpaintingSuperResolutionPipeline"),
     tiny_pipelines.kandinsky_3: ("Kandinsky3Img2ImgPipeline",),
     tiny_pipelines_2.sana: ("SanaControlNetPipeline", "SanaPAGPipeline"),
@@ -73,6 +79,10 @@ VARIANTS: Final[dict[Build, tuple[str, ...]]] = {
     tiny_pipelines.cog_view_4: ("CogView4ControlPipeline",),
 }  # fmt: skip
 """Classes by the builder whose modules they take."""
+
+
+NEED_SAFETY_CHECKER: Final = ("StableDiffusionGLIGENTextImagePipeline", "StableDiffusionInpaintPipelineLegacy")
+"""Classes that diffusers does not load without one."""
 
 
 def variant(name: str, base: Build) -> Build:
@@ -90,15 +100,36 @@ def variant(name: str, base: Build) -> Build:
         if {"controlnet", "adapter"} & takes.keys():
             _add_control(name, takes, parts)
         if "pag_applied_layers" in takes:
-            parts["pag_applied_layers"] = "mid" if "unet" in parts else "0"
-        if "image_processor" in takes and name.startswith("StableDiffusionGLIGEN"):
-            parts |= {"processor": None, "image_encoder": None, "image_project": None}
+            _add_perturbed_attention(parts)
+        _add_what_few_take(name, parts, folder)
         optional = [key for key in takes if key not in parts and takes[key].default is takes[key].empty]
         parts |= {key: None for key in optional if key not in ("self", "args", "kwargs")}
         return cls(**{key: value for key, value in parts.items() if key in takes})
 
     build.__name__ = name
     return build
+
+
+def _add_perturbed_attention(parts: dict[str, Any]) -> None:
+    """Name layers that a tiny denoiser has; a saved transformer is loaded with the default, which is its second."""
+    if "transformer" in parts:
+        parts["transformer"] = pipelines.like(parts["transformer"], num_layers=2)
+    else:
+        parts["pag_applied_layers"] = "mid"
+
+
+def _add_what_few_take(name: str, parts: dict[str, Any], folder: Path) -> None:
+    if name.startswith("StableDiffusionGLIGENTextImage"):
+        parts |= {"image_encoder": tiny_pipelines_4.vision(), "image_project": CLIPImageProjection(16)}
+        parts["processor"] = tiny_pipelines_4.clip_processor(folder)
+    if name in NEED_SAFETY_CHECKER:
+        parts |= tiny_pipelines_4.safety_checker()
+    if name == "IFImg2ImgSuperResolutionPipeline":
+        parts["watermarker"] = IFWatermarker()
+    if name == "CogView4ControlPipeline":
+        parts["transformer"] = pipelines.like(parts["transformer"], in_channels=8)
+    if name.startswith("Kandinsky") and "InpaintCombined" in name:
+        parts["unet"] = pipelines.like(parts["unet"], in_channels=9)
 
 
 def _add_control(name: str, takes: Container[str], parts: dict[str, Any]) -> None:
@@ -122,6 +153,7 @@ def _control_net(name: str, parts: dict[str, Any]) -> Any:
     """A control network of the denoiser's shape."""
     if "unet" in parts:
         if "XS" in name:
+            parts["unet"] = _like(parts["unet"], d.UNet2DConditionModel, layers_per_block=2)  # the only number it knows
             return d.ControlNetXSAdapter.from_unet(
                 parts["unet"], size_ratio=0.5, conditioning_embedding_out_channels=(4, 8)
             )
@@ -131,7 +163,11 @@ def _control_net(name: str, parts: dict[str, Any]) -> Any:
         return d.ControlNetModel.from_unet(parts["unet"], conditioning_embedding_out_channels=(4, 8))
     transformer = parts["transformer"]
     if name.startswith("ZImage"):
-        more = {"control_layers_places": [0], "control_refiner_layers_places": [0], "control_in_dim": 16}
+        more = {
+            "control_layers_places": [0],
+            "control_refiner_layers_places": [0],
+            "control_in_dim": 33 if "Inpaint" in name else 16,
+        }
         keep = ("all_patch_size", "all_f_patch_size", "dim", "n_refiner_layers", "n_heads", "n_kv_heads", "qk_norm")
         return d.ZImageControlNetModel(**more, **{key: transformer.config[key] for key in keep})
     if name.startswith("Sana"):

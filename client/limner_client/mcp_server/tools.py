@@ -87,6 +87,10 @@ References = Annotated[
     BeforeValidator(_as_list),
     Field(description="What the picture takes its subject or style from, if the model can: as control_image, several."),
 ]
+MaskPadding = Annotated[
+    int | None,
+    Field(ge=0, description="Draw only the mask and this many pixels around it, in full size: for small details."),
+]
 ReferenceScale = Annotated[float | None, Field(description="How much is taken from reference_images.")]
 JobAnswer = Annotated[CallToolResult, JobResult]
 
@@ -138,6 +142,7 @@ class Tools:
         image: Annotated[str, Field(description="The id of a picture (img_…) of an earlier job, or a data: URL.")],
         prompt: Prompt,
         mask: Annotated[Text, Field(description="White where the picture may change; as `image`.")] = "",
+        padding_mask_crop: MaskPadding = None,
         strength: Annotated[float | None, Field(gt=0, le=1, description="How far it may differ from `image`.")] = None,
         model: Annotated[Text, Field(description="A model with the task image-to-image or inpainting.")] = "",
         style: Style = "",
@@ -157,6 +162,7 @@ class Tools:
         request = {"prompt": prompt, "image": image, "mask": mask, "strength": strength, "style": style, "n": n}
         request |= {"seed": seed, "control_image": control_image, "control_scale": control_scale, **_size(size)}
         request |= {"reference_images": reference_images or None, "reference_scale": reference_scale}
+        request |= {"padding_mask_crop": padding_mask_crop}
         progress = Progress(ctx)
 
         def edit(client: Client) -> CallToolResult:

@@ -32,6 +32,7 @@ NAMES: Final = {
     "seed": "seed",
     "image": "image",
     "mask": "mask",
+    "padding_mask_crop": "padding_mask_crop",
     "prompt_strength": "strength",
     "control_image": "control_image",
     "controlnet_conditioning_scale": "control_scale",

@@ -133,6 +133,7 @@ OF_POPULAR_MODELS: Final[dict[str, st.SearchStrategy[Any]]] = {
     "image_input": REFERENCES,
     "image_prompt": REFERENCE,
     "image_prompt_strength": st.floats(-1, 2),
+    "padding_mask_crop": st.integers(-1, 70_000),
 }
 """Inputs as Replicate's own models name them."""
 
@@ -265,6 +266,8 @@ def hugging_face(draw: st.DrawFn) -> Request:
         "negative_prompt": values.prompts,
         "style": st.sampled_from(("flat", "x")),
         "strength": st.floats(-1, 2),
+        "mask_image": st.sampled_from((*GOOD_PICTURES, *BAD_PICTURES)).map(data_url),
+        "padding_mask_crop": st.integers(-1, 70_000),
         "target_size": st.fixed_dictionaries({"width": st.integers(), "height": st.integers()}),
         "prompt": values.prompts,
         "reference_images": REFERENCES,

@@ -120,3 +120,18 @@ def test_a_call_like_the_last_one_keeps_its_key_and_any_other_gets_its_own():
         key(torch.randn(2, 4), img_ids=ids),
     ]
     assert len({first, *others}) == 7
+
+
+def denoise_text(hidden_states: Any, encoder_hidden_states: Any, encoder_hidden_states_mask: Any, img_mask: Any): ...
+
+
+def test_a_text_keeps_its_length_beside_an_argument_of_an_unknown_kind_that_may_depend_on_it():
+    signature = Signature("transformer.forward", denoise_text, CallKind.DENOISE)
+    text, of_each = torch.ones(1, 5, 4), torch.zeros(1, 7, dtype=torch.bool)
+    alone = signature.call((torch.ones(1, 8, 4), text, None, of_each), {}, Digests())
+    assert alone.alone
+    assert alone.arguments["encoder_hidden_states"].shape == (1, 5, 4)
+    assert alone.arguments["encoder_hidden_states_mask"] is None
+    padded = signature.call((torch.ones(1, 5, 4), text, None, None), {}, Digests())
+    assert padded.arguments["encoder_hidden_states"].shape == (1, 64, 4)
+    assert padded.arguments["encoder_hidden_states_mask"].sum() == 5

@@ -17,7 +17,14 @@ from limner_web.services import Services
 CALLED: Final = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
 """What the client calls our fields, where the names differ in both tasks."""
 OF_TEXT: Final = CALLED | {"prompt": "inputs"}
-OF_PICTURE: Final = CALLED | {"image": "inputs", "width": "target_size", "height": "target_size"}
+OF_PICTURE: Final = CALLED | {
+    "image": "inputs",
+    "mask": "mask_image",
+    "width": "target_size",
+    "height": "target_size",
+}
+OF_EDITS: Final = ("target_size", "strength", "mask_image", "padding_mask_crop")
+"""The parameters that only a call with a picture takes."""
 
 
 class TargetSize(BaseModel):
@@ -46,6 +53,8 @@ class Parameters(BaseModel):
     seed: int | None = None
     style: str | None = None
     strength: float | None = None
+    mask_image: str | None = None
+    padding_mask_crop: int | None = None
     control_image: str | None = None
     control_scale: float | None = None
     control_start: float | None = None
@@ -95,6 +104,8 @@ def read_order(services: Services, tenant_id: str, call: PictureCall, card: Mode
         image = _data_url(call.inputs)
         width, height = _target(services, tenant_id, given.target_size, image, card)
         fields |= {"prompt": given.prompt, "image": image, "strength": given.strength}
+        fields |= {"mask": given.mask_image and _data_url(given.mask_image)}
+        fields |= {"padding_mask_crop": given.padding_mask_crop}
     else:
         width, height = given.width, given.height
         fields["prompt"] = call.inputs
@@ -115,7 +126,7 @@ def _data_url(picture: str) -> str:
 
 
 def _refuse_combinations(given: Parameters, *, is_edit: bool) -> None:
-    for name in ("width", "height") if is_edit else ("target_size", "strength"):
+    for name in ("width", "height") if is_edit else OF_EDITS:
         if getattr(given, name) is not None:
             allowed = "target_size" if is_edit else "a picture as inputs, and a prompt among the parameters"
             raise refuse(f"parameters.{name}", f"{name} in this task", allowed)

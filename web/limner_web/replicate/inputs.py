@@ -84,6 +84,7 @@ class Inputs(OutputForm):
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
     image: str | None = None
     mask: str | None = None
+    padding_mask_crop: int | None = None
     prompt_strength: float | None = None
     control_image: str | None = None
     controlnet_conditioning_scale: float | None = Field(

@@ -148,11 +148,11 @@ class Engine:
                 self._reject(self._pending.take(model), "the model does not load")
                 continue
             if loaded:
-                jobs = [job for job in self._pending.take(model) if not job.closed]
-                rows = [row for job in jobs for row in job.rows]
+                rows = [row for job in self._pending.take(model) if not job.closed for row in job.rows]
                 with measuring.encoding(model, rows):
                     self._isolator.run(partial(start, self._models.get(model)), rows)
                 self._update_rows(rows)
+                self._models.recount(model, self._busy_models())
 
     def _reject(self, jobs: Sequence[JobRun], reason: str) -> None:
         remaining = [job for job in jobs if not job.closed]

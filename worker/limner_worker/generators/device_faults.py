@@ -46,6 +46,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def reraise(error: Exception) -> None:
+    """Raise an error again that is the device's, so that no one takes it for that of a model's files."""
+    if is_device_broken(error) or is_out_of_memory(error):
+        raise error
+
+
 def release_cached_memory() -> None:
     """Collect garbage, and empty torch's CUDA cache if torch is loaded; does not import torch."""
     collect_and_freeze()

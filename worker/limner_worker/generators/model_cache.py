@@ -36,6 +36,8 @@ class ModelCache:
         self._max_bytes = max_bytes
         self._loaded: dict[str, Generator] = {}  # least recently used first
         self._sizes: dict[str, int] = {}
+        self._first_sizes: dict[str, int] = {}
+        """The size of each model when it has just been loaded, without adapters that its requests name."""
         self.loaded: tuple[str, ...] = ()
         """The names of the loaded models, the least recently used first. Safe from any thread."""
         self.load_seconds: dict[str, float] = {}
@@ -78,6 +80,15 @@ class ModelCache:
         self._keep(name, generator)
         return True
 
+    def recount(self, name: str, busy: Collection[str]) -> None:
+        """Note the size of a model that loads adapters of a folder, and unload idle models that no longer fit."""
+        if self.cards[name].adapter_folder is None:
+            return  # its size stays; to measure it takes a part of a millisecond
+        self._sizes[name] = self._loaded[name].nbytes
+        idle = [each for each in self._loaded if each != name and each not in busy]
+        while idle and self._max_bytes is not None and self._loaded_bytes() > self._max_bytes:
+            self._evict([idle.pop(0)])
+
     @property
     def all_fit(self) -> bool:
         """Whether all models fit into memory together, so that none is ever unloaded."""
@@ -100,7 +111,8 @@ class ModelCache:
     def _load_first(self, card: ModelCard) -> dict[str, Any]:
         """Load a model for the first time, and return its fingerprint."""
         generator = self._timed_load(card)
-        self.cards[card.name], self._sizes[card.name] = card, generator.nbytes
+        self.cards[card.name] = card
+        self._sizes[card.name] = self._first_sizes[card.name] = generator.nbytes
         # The cards of the other families say all that they take.
         self.unsupported[card.name] = getattr(generator, "unsupported", Unsupported())
         self._keep(card.name, generator)
@@ -146,14 +158,18 @@ class ModelCache:
             left -= self._sizes[evicted[-1]]
         if left and left + size > self._max_bytes:
             return False
-        for name in evicted:
-            log.info("model unloaded to make room", model=name)
-        self._unload(evicted)
+        self._evict(evicted)
         return True
+
+    def _evict(self, names: Collection[str]) -> None:
+        for name in names:
+            log.info("model unloaded to make room", model=name)
+        self._unload(names)
 
     def _unload(self, names: Collection[str]) -> None:
         for name in names:
             del self._loaded[name]
+            self._sizes[name] = self._first_sizes[name]
         self.loaded = tuple(self._loaded)
         if names:
             device_faults.release_cached_memory()

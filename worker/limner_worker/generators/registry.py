@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
+from limner_worker.generators import device_faults
 from limner_worker.generators.base import Generator
 from limner_worker.generators.null import Null
+
+OPERATORS: Final = "torchvision::"
+"""What an operator that only a fitting torchvision has is called in errors."""
 
 # torch takes seconds and much memory to import, so only the families that need it import it.
 
@@ -42,16 +48,37 @@ def _builtin(card: ModelCard, device: str, settings: Settings) -> Generator:
     return (OneStep if card.family == "one-step" else LatentFlow)(card, device, encoder)
 
 
+def _missing(error: BaseException) -> str:
+    """Return what is to be installed so that diffusers can be imported."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if OPERATORS in str(cause):
+            return (
+                "cannot use diffusers: the installed torchvision was built for another torch. Install both from the "
+                f"same index, or remove torchvision ({cause})."
+            )
+        cause = cause.__cause__ or cause.__context__
+    return "needs diffusers: pip install 'limner[diffusers]'."
+
+
 def _diffusers(card: ModelCard, device: str, settings: Settings) -> Generator:
     try:
         from transformers.utils import logging as transformers_logging  # noqa: PLC0415
 
         from limner_worker.generators.diffusers.pipeline import DiffusersPipeline  # noqa: PLC0415
         from limner_worker.generators.diffusers.self_check import check_batching  # noqa: PLC0415
-    except ImportError as error:
-        raise CardError(f"{card.name} needs diffusers: pip install 'limner[diffusers]'.") from error
+    except (ImportError, RuntimeError) as error:  # torchvision raises the latter over another build of torch
+        device_faults.reraise(error)
+        raise CardError(f"{card.name} {_missing(error)}") from error
     transformers_logging.set_verbosity_error()  # keep its progress bars and load reports out of the service's log
     transformers_logging.disable_progress_bar()
-    pipeline = DiffusersPipeline(card, device, settings.encoder_cache_bytes, settings.encoder_cache_url)
-    check_batching(pipeline, settings.cache_dir / "checks")
+    try:
+        pipeline = DiffusersPipeline(card, device, settings.encoder_cache_bytes, settings.encoder_cache_url)
+        check_batching(pipeline, settings.cache_dir / "checks")
+    except CardError:
+        raise
+    except Exception as error:
+        # A pipeline may raise anything, also where no check expects it; the other models must still be served.
+        device_faults.reraise(error)
+        raise CardError(f"{card.name}: {card.source.name} does not work: {type(error).__name__}: {error}") from error
     return pipeline

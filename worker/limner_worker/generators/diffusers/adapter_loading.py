@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
@@ -11,7 +11,7 @@ import peft
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
@@ -161,9 +161,16 @@ def _weights(folder: Path) -> Path:
 
 def _layers(pipeline: Any, adapter: str) -> int:
     """How many layers of the pipeline's modules have weights of the adapter."""
-    found = 0
+    return sum(any(mark in f".{key}" for mark in MARKS) for key, _ in _tensors(pipeline, adapter))
+
+
+def adapter_size(pipeline: Any, adapter: str) -> int:
+    """How many bytes the weights of a loaded adapter have."""
+    return sum(tensor.nbytes for _, tensor in _tensors(pipeline, adapter))
+
+
+def _tensors(pipeline: Any, adapter: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield the weights of an adapter in the pipeline's modules, with their names."""
     for module in pipeline.components.values():
         if adapter in (getattr(module, "peft_config", None) or {}):
-            weights = cast("Any", peft).get_peft_model_state_dict(module, adapter_name=adapter)
-            found += sum(any(mark in f".{key}" for mark in MARKS) for key in weights)
-    return found
+            yield from cast("Any", peft).get_peft_model_state_dict(module, adapter_name=adapter).items()

@@ -191,7 +191,8 @@ def _guidance(pipeline: Any, takes: frozenset[str]) -> str | None:
     """The argument for classifier-free guidance, which some pipelines have in addition to distilled guidance."""
     config = getattr(getattr(pipeline, "transformer", None), "config", None)
     distilled = getattr(config, "guidance_embeds", None)
-    if distilled is False and TRUE_GUIDANCE in takes:
+    only_true = distilled is None and not takes.intersection(GUIDANCE)  # as Qwen-Image 2.1, whose denoiser learns none
+    if TRUE_GUIDANCE in takes and (distilled is False or only_true):
         return TRUE_GUIDANCE
     if distilled and DISTILLED_GUIDANCE in takes:
         return DISTILLED_GUIDANCE

@@ -39,6 +39,8 @@ PER_ROW: Final = frozenset({
 """Arguments whose rows the modules of diffusers and transformers process independently."""
 POSITIONS: Final = frozenset({"img_ids", "txt_ids", "position_ids", "image_rotary_emb"})
 """Arguments with a row for each image of which a module may read only the first: joined calls must have equal ones."""
+KNOWN_ROWS: Final = PER_ROW | POSITIONS | LAYERED
+"""Arguments with rows that do not keep a call from being joined."""
 IGNORED: Final = ("generator",)
 """Arguments that the modules called here do not read."""
 MASKS: Final = {"encoder_hidden_states": "encoder_hidden_states_mask"}
@@ -99,8 +101,14 @@ class Call:
     """Whether the call must be made although its result is cached, because the cached one is incomplete."""
     layered: bool = False
     """Whether lists in its output have an item for each layer, instead of each row."""
+    stateful: bool = False
+    """Whether an argument is of an unknown type, such as a cache that the module fills for the next calls."""
     scale: float = 1.0
     """By what its output is to be multiplied; not a part of the key."""
+
+    def again(self, arguments: dict[str, Any], scale: float) -> Call:
+        """Return a call with other arguments and an equal key. `dataclasses.replace` takes ten times as long."""
+        return Call(self.name, arguments, self.rows, self.key, self.alone, False, self.layered, self.stateful, scale)
 
     @property
     def device(self) -> torch.device:
@@ -133,21 +141,22 @@ class Signature:
         """Return the pipeline's call with its key. Raises TypeError for a call without a tensor or list."""
         arguments = self._bind(args, kwargs)
         for name, mask in self._masks:
-            if arguments.get(name) is not None:
+            if arguments.get(name) is not None and not _is_alone(arguments, name, mask):
                 _pad_text(arguments, name, mask)
         scale = take_scale(arguments) if self._scales_last else 1.0
         earlier = digests.earlier.get(self.name)
         if earlier is not None and earlier[1].holds(arguments):
-            return dataclasses.replace(earlier[0], arguments=arguments, scale=scale)
+            return earlier[0].again(arguments, scale)
         rows = next((length_of(value) for value in arguments.values() if isinstance(value, (Tensor, list))), None)
         if rows is None:
             raise TypeError(f"{self.name} is called without a tensor")
         parts = {name: _signature(name, value, rows, digests) for name, value in arguments.items()}
         alone = any(_names((name, part), mark) for name, part in parts.items() for mark in self._marks)
+        stateful = any(_names((name, part), OBJECT) for name, part in parts.items())
         layered = self._kind is CallKind.CONTROL
         lengths = _item_shapes(arguments) if layered else ()
         key = (self.name, rows, *parts.items(), *lengths)
-        call = Call(self.name, arguments, rows, key, alone, layered=layered, scale=scale)
+        call = Call(self.name, arguments, rows, key, alone, layered=layered, stateful=stateful, scale=scale)
         likeness = Likeness.of_all(arguments, parts)
         if likeness is not None:
             digests.earlier[self.name] = dataclasses.replace(call, arguments={}), likeness
@@ -221,6 +230,15 @@ def _names(identity: Hashable, mark: str) -> bool:
 def _digest(tensor: Tensor) -> str:
     raw: Any = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
     return hashlib.sha256(raw).hexdigest()
+
+
+def _is_alone(arguments: Mapping[str, Any], name: str, mask: str) -> bool:
+    """Whether a call with a text cannot be joined anyway, because another argument has rows of an unknown kind, such as
+    which of the tokens stand for pictures. Then the text keeps its length, which that argument may depend on.
+    """
+    rows, known = arguments[name].shape[0], (name, mask, *TIMES)
+    others = [value for other, value in arguments.items() if other not in known and other not in KNOWN_ROWS]
+    return any(isinstance(other, Tensor) and other.ndim and other.shape[0] == rows for other in others)
 
 
 def _pad_text(arguments: dict[str, Any], name: str, mask: str) -> None:

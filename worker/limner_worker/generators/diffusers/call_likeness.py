@@ -48,14 +48,15 @@ class Likeness:
         return cls(inner=known) if len(known) == len(inner) else None
 
     def holds(self, value: Any) -> bool:
-        """Whether an argument is like the earlier one. This runs at each step of each image."""
-        if self.shape is not None:
-            return isinstance(value, Tensor) and value.dtype is self.dtype and value.shape == self.shape
+        """Whether an argument is like the earlier one. This runs at each step of each image, so it calls little."""
         if self.inner is None:
-            return value is self.value
-        if type(value) is not dict:
+            if self.shape is None:
+                return value is self.value
+            return isinstance(value, Tensor) and value.dtype is self.dtype and value.shape == self.shape
+        if type(value) is not dict or len(cast("dict[str, Any]", value)) != len(self.inner):
             return False
-        given = cast("dict[str, Any]", value)
-        return list(given) == list(self.inner) and all(
-            each.holds(inner) for each, inner in zip(self.inner.values(), given.values(), strict=True)
-        )
+        for (name, each), (given, inner) in zip(self.inner.items(), cast("dict[str, Any]", value).items(), strict=True):
+            by_identity = each.inner is None and each.shape is None
+            if name != given or not (inner is each.value if by_identity else each.holds(inner)):
+                return False
+        return True

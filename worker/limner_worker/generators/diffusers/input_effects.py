@@ -17,12 +17,16 @@ from numpy.typing import NDArray
 from limner_shared.domain.inputs import INPUT_FIELDS
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
+from limner_worker.generators import device_faults
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
+from limner_worker.generators.diffusers.pipeline_checks import explain
 
 log = get_logger(__name__)
 
 REMEDIES: Final = {"control_image": "load the weights without a control network, and remove control"}
+LEAST: Final = (1.0, 1.01)
+"""Numbers from which pipelines evaluate guidance: 1, or more."""
 OTHER_TEXT: Final = "a green field under dark clouds"
 
 
@@ -38,7 +42,8 @@ class InputEffects:
 
     def check(self) -> None:
         """Raise CardError with what to change in the card if an input that it allows has no effect."""
-        for what, remedy in chain(self._ignored_pictures(), self._ignored_guidance()):
+        weakest = self._weakest()
+        for what, remedy in chain(self._ignored_pictures(), self._ignored_guidance(weakest)):
             name = type(self.generator.pipeline).__name__
             raise CardError(f"{self.generator.card.name}: {name} ignores {what}: {remedy}")
 
@@ -54,7 +59,32 @@ class InputEffects:
         if others and self._same(replace(self.task, reference_images=others)):
             yield f"the reference_images of {kind}", "remove reference from the card"
 
-    def _ignored_guidance(self) -> Iterator[tuple[str, str]]:
+    def _weakest(self) -> NDArray[np.float32] | None:
+        """Return the picture with the least guidance that the card allows, with which some pipelines fail; None if it
+        allows one number only.
+        """
+        limits = self.generator.card.guidance
+        if limits.min == limits.max:
+            return None
+        try:
+            return self._draw(self._with(guidance=limits.min))
+        except Exception as error:
+            device_faults.reraise(error)
+            more = next((each for each in LEAST if limits.min < each <= limits.max and self._works(each)), None)
+            remedy = "raise min of guidance" if more is None else f"set min of guidance to {more:g}"
+            name, reason = type(self.generator.pipeline).__name__, explain(error)
+            failed = f"{self.generator.card.name}: {name} fails with a guidance of {limits.min:g}"
+            raise CardError(f"{failed} ({reason}): {remedy}") from error
+
+    def _works(self, guidance: float) -> bool:
+        try:
+            self._draw(self._with(guidance=guidance))
+        except Exception as error:  # noqa: BLE001 - a pipeline may raise anything
+            device_faults.reraise(error)
+            return False
+        return True
+
+    def _ignored_guidance(self, weakest: NDArray[np.float32] | None) -> Iterator[tuple[str, str]]:
         card = self.generator.card
         if self._same(self._with(prompt=OTHER_TEXT)):
             # Then guidance and negative prompts have no effect either, whatever the pipeline does with them.
@@ -62,7 +92,7 @@ class InputEffects:
             return
         limits = card.guidance
         strongest = self._draw(self._with(guidance=limits.max))
-        if limits.min < limits.max and np.array_equal(self._draw(self._with(guidance=limits.min)), strongest):
+        if weakest is not None and np.array_equal(weakest, strongest):
             yield "guidance", "set min, max and default of guidance to one number"
         if card.takes_negative_prompts:
             other = self._draw(self._with(guidance=limits.max, negative_prompt=OTHER_TEXT))

@@ -13,7 +13,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError, RequestUnsupported
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import ImageTask, sha256
-from limner_worker.generators.diffusers.adapter_loading import UsedAdapters, load_file, unload
+from limner_worker.generators.diffusers.adapter_loading import UsedAdapters, adapter_size, load_file, unload
 from limner_worker.generators.diffusers.suspended_run import SuspendedRun
 from limner_worker.generators.diffusers.weight_files import check_weights
 
@@ -38,10 +38,15 @@ class LoadedAdapters:
         self._own = card.adapters.keys()
         self._folder = card.adapter_folder
         self._changing = changing
-        self._loaded: dict[str, None] = {}
+        self._loaded: dict[str, int] = {}  # with their sizes
         self._digests: dict[tuple[Path, int, int], str] = {}
         self.runs: WeakSet[SuspendedRun] = WeakSet()
         """The images that may be in work: what they use stays loaded."""
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the loaded files' weights in bytes."""
+        return sum(self._loaded.values())
 
     def of(self, task: ImageTask) -> UsedAdapters:
         """Return the adapters of an image, all of them loaded, and note in the task which files they are.
@@ -90,8 +95,8 @@ class LoadedAdapters:
                     raise RequestUnsupported(f"adapters: {error.message}") from error
                 raise
             log.info("adapter loaded", adapter=name, sha256=digest)
-        self._loaded.pop(known_as, None)
-        self._loaded[known_as] = None
+        size = self._loaded.pop(known_as, None)
+        self._loaded[known_as] = size if size is not None else adapter_size(self._pipeline, known_as)
         self._make_room({known_as, *(other for other, _ in others)})
         return known_as
 

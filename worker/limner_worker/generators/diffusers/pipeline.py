@@ -74,6 +74,8 @@ class DiffusersPipeline:
         self._latent_preview: LatentPreview | None = None
         self._adapters = ActiveAdapters(self.pipeline, card, lambda: self._shared.enter(AS_LOADED))
         self._folder = LoadedAdapters(self.pipeline, card, self._adapters.changing)
+        modules = [module for module in self.pipeline.components.values() if isinstance(module, nn.Module)]
+        self._size = sum(weights_size(module) for module in modules)
         self.unsupported = self._loaded.unsupported
         if card.adapters:
             self.pipeline.disable_lora()
@@ -123,9 +125,8 @@ class DiffusersPipeline:
 
     @property
     def nbytes(self) -> int:
-        """The size of all the pipeline's modules in bytes."""
-        modules = [module for module in self.pipeline.components.values() if isinstance(module, nn.Module)]
-        return sum(weights_size(module) for module in modules)
+        """The size of all the pipeline's modules in bytes, with the adapters that requests have named."""
+        return self._size + self._folder.nbytes
 
     @torch.inference_mode()
     def start(self, tasks: Sequence[ImageTask]) -> list[SuspendedRun]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, Final, cast
@@ -44,6 +45,10 @@ COPIED: Final = (
 )
 PARALLEL: Final = "batch_step_no_noise"
 """The method of schedulers that make several steps of a picture at once."""
+NEEDED_LIBRARY: Final = re.compile(r"requires the ([\w-]+) library but it was not found")
+"""What diffusers says of a pipeline whose class it leaves out."""
+OF_THE_EXTRA: Final = ("ftfy", "sentencepiece", "torchvision")
+"""The packages of the extra `pipelines`."""
 TRIAL_STEPS: Final = 3
 MOST_TRIED: Final = 200
 """The largest difference of a card's limits of which each number of steps is tried; each takes up to a millisecond."""
@@ -99,12 +104,18 @@ def schedulers(pipeline: Any, card: ModelCard) -> dict[str, Any]:
 def explain(error: BaseException) -> str:
     """Return a library's error message, or which package to install if a missing one is the cause."""
     if isinstance(error, NameError) and error.name and error.name.isidentifier() and find_spec(error.name) is None:
-        package = error.name if error.name.islower() else "torchvision"  # otherwise a class that it would provide
-        return f"it needs the package {package}, which is not installed ({_first_line(error)})"
+        return _needs(error.name if error.name.islower() else "torchvision", error)  # a class that it would provide
     # transformers stands a placeholder in for a class that needs torchvision
     if find_spec("torchvision") is None and any(part in str(error) for part in ("orchvision", "<locals>.Placeholder")):
-        return f"it needs the package torchvision, which is not installed ({_first_line(error)})"
+        return _needs("torchvision", error)
+    if (found := NEEDED_LIBRARY.search(str(error))) and isinstance(error, ImportError):
+        return _needs(found[1].lower(), error)
     return str(error)
+
+
+def _needs(package: str, error: BaseException) -> str:
+    advice = ": pip install 'limner[pipelines]'" if package in OF_THE_EXTRA else ""
+    return f"it needs the package {package}, which is not installed{advice} ({_first_line(error)})"
 
 
 def _first_line(error: BaseException) -> str:

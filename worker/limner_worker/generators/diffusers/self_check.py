@@ -82,14 +82,26 @@ def _check_all_tasks(generator: DiffusersPipeline) -> list[str]:
             with generator.without_text_cache():
                 expected = [generator.draw_alone(each) for each in trial_tasks(card, task)]
         except Exception as error:
-            _reraise_device_fault(error)
+            device_faults.reraise(error)
             hint = _hint(task, generator)
             raise CardError(f"{card.name}: {task} does not work with this pipeline: {explain(error)}{hint}") from error
         _check_pictures(card, task, expected)
-        InputEffects(generator, trial_tasks(card, task)[0], expected[0]).check()
+        _check_effects(generator, task, expected[0])
         apart |= _check_task(generator, task, expected, apart)
     _check_schedulers(generator)
     return sorted(apart)
+
+
+def _check_effects(generator: DiffusersPipeline, task: Task, drawn: Pixels) -> None:
+    """Raise CardError if an input that the card allows has no effect, or the pipeline fails with it."""
+    try:
+        InputEffects(generator, trial_tasks(generator.card, task)[0], drawn).check()
+    except CardError:
+        raise
+    except Exception as error:
+        device_faults.reraise(error)
+        name = generator.card.name
+        raise CardError(f"{name}: {task} does not work with this pipeline: {explain(error)}") from error
 
 
 def _hint(task: Task, generator: DiffusersPipeline) -> str:
@@ -126,7 +138,7 @@ def _check_schedulers(generator: DiffusersPipeline) -> None:
                 generator.draw_alone(trial_tasks(card, card.tasks[0], scheduler=name, steps=steps)[0])
                 break
             except Exception as error:  # noqa: BLE001 - a pipeline may raise anything
-                _reraise_device_fault(error)
+                device_faults.reraise(error)
                 reason = explain(error)
         else:
             raise CardError(f"{card.name}: the scheduler {name!r} does not work with this pipeline: {reason}")
@@ -146,7 +158,7 @@ def _check_task(generator: DiffusersPipeline, task: Task, expected: Sequence[Pix
             with generator.without_text_cache():
                 found = _batch(generator, trial_tasks(generator.card, task))
         except Exception as error:  # noqa: BLE001 - a module may raise anything over rows that it cannot combine
-            _reraise_device_fault(error)
+            device_faults.reraise(error)
             reason = explain(error)
             continue
         if equal(found, expected, exact=generator.card.dtype == "float32"):
@@ -185,11 +197,6 @@ def equal(found: Sequence[Pixels], expected: Sequence[Pixels], *, exact: bool) -
         if not (difference.max() <= LARGEST_DIFFERENCE if exact else difference.mean() <= MEAN_DIFFERENCE):
             return False
     return True
-
-
-def _reraise_device_fault(error: Exception) -> None:
-    if device_faults.is_device_broken(error) or device_faults.is_out_of_memory(error):
-        raise error
 
 
 def _digest(generator: DiffusersPipeline) -> str:

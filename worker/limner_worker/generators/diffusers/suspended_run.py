@@ -94,7 +94,7 @@ class SuspendedRun:
         """[height, width, 3] in [0, 1]; None until decoded."""
         self.joining = Joining()
         self._digests = Digests()
-        self._controlled = False
+        self._controlled = self._stateful = False
         self.adapters = adapters  # that the calls need
         self._pipe: Any = pipeline
         self._scheduler, self._scheduler_steps = scheduler, 0
@@ -204,6 +204,8 @@ class SuspendedRun:
     def suspend(self, kind: CallKind, signature: Signature, args: Any, kwargs: Any) -> Any:
         """Called within the image's greenlet: hand out a call, and return the value that the run is resumed with."""
         self.pending = signature.call(args, kwargs, self._digests)
+        # A denoiser that keeps something in an argument needs all its calls, also those that a resumed run skips.
+        self._stateful |= kind is CallKind.DENOISE and self.pending.stateful
         return self._wait(kind)
 
     def repeat(self, call: Call) -> Any:
@@ -230,8 +232,8 @@ class SuspendedRun:
         return skipped.denoised(self.pending.device)
 
     def checkpoint(self) -> bytes | None:
-        """Return the latents after the last step, with the state of its own parts and of the random generator."""
-        if self._latents is None or self._denoised is None or (self.finished and self.kind is not CallKind.DECODE):
+        """Return the latents after the last step, the state of its own parts and of its generator; None without any."""
+        if self._latents is None or self._denoised is None or self._stateful or self.kind is None:
             return None
         parts = stateful_parts(self._pipe, self._scheduler)
         return Checkpoint.write(self._scheduler_steps, self._latents, self._denoised, parts, self._generator)
