@@ -24,6 +24,7 @@ BLOCK: Final = re.compile(r"^ *```bash\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 CONTINUED: Final = re.compile(r"\\\n\s*")
 ASSIGNED: Final = re.compile(r"^(?:export )?([A-Z_0-9]+)=('[^']*'|\S*)(?:\s+|$)")
 """A variable before a command, or a setting in a line of its own."""
+VERSION: Final = re.compile(r"(?<=\d)\.\d+$")
 SERVERS: Final = ("serve", "up")
 """The commands of `limner` that run until they are stopped."""
 
@@ -50,8 +51,8 @@ def commands(guide: str) -> list[str]:
 
 
 def program(command: str) -> str:
-    """The program of a command; empty for a setting."""
-    return next(iter(shlex.split(command)), "")
+    """The name of a command's program, without folder and version; empty for a setting."""
+    return VERSION.sub("", Path(next(iter(shlex.split(command)), "")).name)
 
 
 class Operator:

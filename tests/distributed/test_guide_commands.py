@@ -65,6 +65,13 @@ def test_each_setting_of_a_guide_exists(guide: str) -> None:
     assert {name.removeprefix("LIMNER_").lower() for name in named} <= Settings.model_fields.keys()
 
 
+def test_the_commands_that_alerts_name_are_those_of_the_guides() -> None:
+    rules = (GUIDES.parents[1] / "deploy" / "monitoring" / "rules.yml").read_text("utf-8")
+    named = set(re.findall(r"`(limner [^`]+)`", rules))
+    assert named
+    assert named <= {command for guide in FOR_OPERATORS for command in commands(guide)}
+
+
 @pytest.fixture
 def operated(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Service, Path]]:
     """A web server with keys, a worker's report, and a folder with the files that the guides name."""

@@ -82,6 +82,12 @@ def test_our_services_read_a_file_of_settings_which_the_compose_file_does_not_ov
         assert service["env_file"] == [{"path": "limner.env", "required": False}], name
 
 
+def test_the_base_of_each_built_image_can_be_named(compose: dict[str, Any]) -> None:
+    default = {re.findall(r"^ARG BASE_IMAGE=(\S+)", file.read_text(), re.MULTILINE)[0] for file in DOCKERFILES}
+    given = {service["build"]["args"]["BASE_IMAGE"] for service in compose["services"].values() if "build" in service}
+    assert given == {f"${{BASE_IMAGE:-{base}}}" for base in default}
+
+
 def test_our_services_start_after_the_migration(compose: dict[str, Any]) -> None:
     for name in ("web", "dispatcher", "worker-gpu", "worker-cpu"):
         waits = compose["services"][name]["depends_on"]

@@ -75,7 +75,7 @@ def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) ->
     most = LOSSES_TOGETHER + max_solo_losses
     error = WorkerLost(
         f"{most} workers were lost while running this job, the last {max_solo_losses} of them running it alone:"
-        " check what is special about it, then retry it with `limner dead-letters retry`."
+        " check what is special about it, then retry it with `limner dead-letters retry JOB`."
     )
     values = error_values(error) | {"state": JobState.FAILED, "losses": Job.losses + 1, "finished_at": now()}
     given_up = expired & (Job.losses + 1 >= most)
