@@ -133,6 +133,8 @@ UNHONORED: list[tuple[str, Any]] = [
     ("alwayson_scripts", {"ADetailer": {"args": [True, {}]}}),
     ("alwayson_scripts", {"ADetailer": True}),
     ("alwayson_scripts", [False]),
+    ("controlnet_units", [{"enabled": True, "image": "x"}]),
+    ("controlnet_units", "x"),
     ("alwayson_scripts", {"controlnet": {"args": [{"enabled": False}, {"image": "x", "lowvram": True, "mask": "y"}]}}),
     ("styles", ["3d", "flat"]),
     ("styles", ["oil"]),

@@ -38,7 +38,7 @@ def mcp_over_http(server: str, *options: str) -> Iterator[str]:
     command = [sys.executable, *COMMAND, "--server", server, "--http", "--port", str(port), *options]
     with subprocess.Popen(command, env=environment) as process:
         try:
-            eventually(lambda: answers(port), 60)
+            eventually(lambda: answers(port), 180)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()

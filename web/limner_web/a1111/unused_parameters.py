@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from limner_shared.domain.request_limits import refuse
 
@@ -17,9 +17,9 @@ IGNORED: Final = {
     *("hr_resize_y", "hr_sampler_name", "hr_scale", "hr_scheduler", "hr_second_pass_steps", "hr_upscaler"),
     # SillyTavern sends the address and the credentials that it uses along with the parameters.
     *("auth", "url"),
-    # A plugin for Photoshop sends what it remembers of a call; the units are in `alwayson_scripts` as well.
-    *("controlnet_units", "expanded_mask", "mask_expansion", "mode", "original_negative_prompt", "original_prompt"),
-    *("prompt_shortcut_ui_dict", "selection_info", "uniqueDocumentId", "use_prompt_shortcut", "use_sharp_mask"),
+    # A plugin for Photoshop sends what it remembers of a call.
+    *("expanded_mask", "mask_expansion", "mode", "original_negative_prompt", "original_prompt", "selection_info"),
+    *("prompt_shortcut_ui_dict", "uniqueDocumentId", "use_prompt_shortcut", "use_sharp_mask"),
     # An extension of Blender sends its own names of `denoising_strength` and `sampler_index` along.
     *("image_similarity", "sampler"),
 }
@@ -48,6 +48,8 @@ NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "tiling": (False,),
 }
 """Parameters that are not supported, and the values that clients send for "not used". `null` always is one."""
+UNITS: Final = "controlnet_units"
+"""An older place for the units of the ControlNet extension, which clients fill beside the newer one."""
 KEEP_OVERRIDES: Final = "override_settings_restore_afterwards"
 
 
@@ -58,5 +60,20 @@ def without_unused(body: dict[str, Any]) -> dict[str, Any]:
             raise refuse(name, repr(value)[:60], [repr(neutral) for neutral in NEUTRAL[name]])
     if body.get("override_settings") and body.get(KEEP_OVERRIDES) not in (None, True):
         raise refuse(KEEP_OVERRIDES, repr(body[KEEP_OVERRIDES])[:60], ["True"])
-    unused = IGNORED | NEUTRAL.keys() | {KEEP_OVERRIDES}
+    if _are_used(body.get(UNITS)) and body[UNITS] != _newer_units(body):
+        raise refuse(UNITS, "units that are enabled", "the units in alwayson_scripts.controlnet.args")
+    unused = IGNORED | NEUTRAL.keys() | {KEEP_OVERRIDES, UNITS}
     return {name: value for name, value in body.items() if name not in unused and value is not None}
+
+
+def _are_used(units: object) -> bool:
+    """Whether a unit may be enabled; what is no list of units counts as one."""
+    if not isinstance(units, list):
+        return units is not None
+    return any(not isinstance(unit, dict) or unit.get("enabled") is not False for unit in cast("list[Any]", units))
+
+
+def _newer_units(body: dict[str, Any]) -> object:
+    scripts = body.get("alwayson_scripts")
+    script = cast("dict[str, Any]", scripts).get("controlnet") if isinstance(scripts, dict) else None
+    return cast("dict[str, Any]", script).get("args") if isinstance(script, dict) else None
