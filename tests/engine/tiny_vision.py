@@ -234,20 +234,17 @@ def omni_gen(_folder: Path) -> Any:
     )  # fmt: skip
 
 
-def _joy(name: str, denoiser: str) -> Callable[[Path], Any]:
-    def joy(_folder: Path) -> Any:
-        return getattr(d, name)(
-            scheduler=flow(), **qwen_3(),
-            vae=d.AutoencoderKLWan(
-                base_dim=8, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True],
-            ),
-            transformer=getattr(d, denoiser)(
-                patch_size=[1, 2, 2], in_channels=16, hidden_size=32, num_attention_heads=2, text_dim=16, num_layers=1,
-                rope_dim_list=[4, 4, 8],
-            ),
-        )  # fmt: skip
-
-    return joy
+def joy_plus(_folder: Path) -> Any:
+    return d.JoyImageEditPlusPipeline(
+        scheduler=flow(), **qwen_3(),
+        vae=d.AutoencoderKLWan(
+            base_dim=8, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True],
+        ),
+        transformer=d.JoyImageEditPlusTransformer3DModel(
+            patch_size=[1, 2, 2], in_channels=16, hidden_size=32, num_attention_heads=2, text_dim=16, num_layers=1,
+            rope_dim_list=[4, 4, 8],
+        ),
+    )  # fmt: skip
 
 
 def bria_fibo_2(_folder: Path) -> Any:
@@ -277,8 +274,7 @@ def z_image_omni(folder: Path) -> Any:
 
 BUILDERS: Final[dict[str, Callable[[Path], Any]]] = {
     "BriaFibo2Pipeline": bria_fibo_2,
-    "JoyImageEditPipeline": _joy("JoyImageEditPipeline", "JoyImageEditTransformer3DModel"),
-    "JoyImageEditPlusPipeline": _joy("JoyImageEditPlusPipeline", "JoyImageEditPlusTransformer3DModel"),
+    "JoyImageEditPlusPipeline": joy_plus,
     "ZImageOmniPipeline": z_image_omni,
     "DreamLiteMobilePipeline": _dream_lite("DreamLiteMobilePipeline"),
     "DreamLitePipeline": _dream_lite("DreamLitePipeline"),
