@@ -11,7 +11,7 @@ from typing import Any, Final
 import diffusers
 import torch
 import transformers
-from tests.engine import odd_pipelines, pipelines
+from tests.engine import pipelines
 from tests.engine.pipelines import fast_tokenizer, like, vae
 from tests.engine.tiny_pipelines import TINY, flow
 from tests.engine.tiny_pipelines_2 import flux_2_vae
@@ -234,20 +234,17 @@ def omni_gen(_folder: Path) -> Any:
     )  # fmt: skip
 
 
-def _joy(name: str, denoiser: str) -> Callable[[Path], Any]:
-    def joy(_folder: Path) -> Any:
-        return getattr(d, name)(
-            scheduler=flow(), **qwen_3(),
-            vae=d.AutoencoderKLWan(
-                base_dim=8, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True],
-            ),
-            transformer=getattr(d, denoiser)(
-                patch_size=[1, 2, 2], in_channels=16, hidden_size=32, num_attention_heads=2, text_dim=16, num_layers=1,
-                rope_dim_list=[4, 4, 8],
-            ),
-        )  # fmt: skip
-
-    return joy
+def joy_plus(_folder: Path) -> Any:
+    return d.JoyImageEditPlusPipeline(
+        scheduler=flow(), **qwen_3(),
+        vae=d.AutoencoderKLWan(
+            base_dim=8, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True],
+        ),
+        transformer=d.JoyImageEditPlusTransformer3DModel(
+            patch_size=[1, 2, 2], in_channels=16, hidden_size=32, num_attention_heads=2, text_dim=16, num_layers=1,
+            rope_dim_list=[4, 4, 8],
+        ),
+    )  # fmt: skip
 
 
 def bria_fibo_2(_folder: Path) -> Any:
@@ -275,21 +272,9 @@ def z_image_omni(folder: Path) -> Any:
     )  # fmt: skip
 
 
-def kandinsky_5_edit(folder: Path) -> Any:
-    base = odd_pipelines.kandinsky_5(folder)
-    parts = qwen_2()
-    return d.Kandinsky5I2IPipeline(
-        transformer=like(base.transformer, visual_cond=True), vae=base.vae, text_encoder=parts["text_encoder"],
-        tokenizer=parts["processor"], text_encoder_2=base.text_encoder_2, tokenizer_2=base.tokenizer_2,
-        scheduler=base.scheduler,
-    )  # fmt: skip
-
-
 BUILDERS: Final[dict[str, Callable[[Path], Any]]] = {
     "BriaFibo2Pipeline": bria_fibo_2,
-    "JoyImageEditPipeline": _joy("JoyImageEditPipeline", "JoyImageEditTransformer3DModel"),
-    "JoyImageEditPlusPipeline": _joy("JoyImageEditPlusPipeline", "JoyImageEditPlusTransformer3DModel"),
-    "Kandinsky5I2IPipeline": kandinsky_5_edit,
+    "JoyImageEditPlusPipeline": joy_plus,
     "ZImageOmniPipeline": z_image_omni,
     "DreamLiteMobilePipeline": _dream_lite("DreamLiteMobilePipeline"),
     "DreamLitePipeline": _dream_lite("DreamLitePipeline"),
@@ -310,7 +295,7 @@ ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 """Arguments of the calls, by builder."""
 SIZES: Final[dict[str, list[tuple[int, int]]]] = {
-    "kandinsky_5_edit": [(1024, 1024)],
+    "longcat_edit": [(64, 64)],
     "flux_2_dev": [(64, 64), (128, 64)],
 }
 """Sizes other than 32x32 and 64x32, by builder."""
