@@ -123,6 +123,20 @@ def test_a_program_serves_its_own_schema_and_later_compatible_ones(
             schema.require_current(empty_database_url)
 
 
+def test_an_earlier_program_leaves_the_schema_of_a_later_one_as_it_is(opened: Database, empty_database_url: str):
+    schema.upgrade(empty_database_url)
+    write(opened, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")  # noqa: S608
+    told: list[str] = []
+    schema.upgrade(empty_database_url, tell=told.append)
+    assert told == [schema.SERVED]
+    write(opened, f"UPDATE {SERVES_FROM_TABLE} SET version_num = '9998'")  # noqa: S608
+    with pytest.raises(ConfigurationError, match="install a newer version"):
+        schema.upgrade(empty_database_url)
+    with pytest.raises(ConfigurationError, match="downgrade it with that version"):
+        schema.downgrade(empty_database_url, "base")
+    assert schema.schema_revisions(opened) == ("9999", "9998")
+
+
 def test_a_downgrade_restores_the_version_table_of_earlier_programs(opened: Database, empty_database_url: str):
     schema.upgrade(empty_database_url)
     opened.dispose()

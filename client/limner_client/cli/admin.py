@@ -75,9 +75,9 @@ def db_downgrade(revision: str) -> None:
 def db_current() -> None:
     """Check whether this version supports the schema; exit code 1 if it does not."""
     with opened_database() as database:
-        current = schema.is_current(database, Settings().session_database_url)
-    click.echo("The schema is current." if current else "The schema is of another version: run `limner db upgrade`.")
-    sys.exit(0 if current else 1)
+        found = schema.standing(database, Settings().session_database_url)
+    click.echo({"current": "The schema is current.", "older": schema.OLDER, "newer": schema.NEWER}[found])
+    sys.exit(0 if found == "current" else 1)
 
 
 @db.command("vacuum-report")

@@ -20,7 +20,7 @@ from limner_client.local.package_checks import package_checks
 from limner_client.local.picture_checks import is_made, picture_checks, sqlite_file, store_advice
 from limner_shared.c2pa_signing import PictureSigner
 from limner_shared.db.engine import Database
-from limner_shared.db.schema import is_current
+from limner_shared.db.schema import NEWER, standing
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.catalogue import Catalogue
@@ -48,7 +48,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     """Run all checks and yield each result. Changes nothing, except that it writes one small blob to the store."""
     yield from package_checks()
     yield _device()
-    yield _database(settings)
+    yield database_check(settings)
     yield from _redis(settings)
     yield from picture_checks(settings)
     yield from card_checks(settings)
@@ -75,7 +75,8 @@ def _device() -> Check:
     return Check("device", State.OK, probe.stdout.strip())
 
 
-def _database(settings: Settings) -> Check:
+def database_check(settings: Settings) -> Check:
+    """Whether the database can be used, and has a schema that this version supports."""
     url = settings.session_database_url
     if not is_made(url):
         return Check(
@@ -84,13 +85,15 @@ def _database(settings: Settings) -> Check:
     try:
         database = Database(url)
         shown = database.engine.url.render_as_string(hide_password=True)
-        current = is_current(database, url)
+        found = standing(database, url)
         database.dispose()
     except (SQLAlchemyError, ImportError, LimnerError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         return Check("database", State.FAIL, reason, "Check LIMNER_DATABASE_URL and that the server runs.")
-    if not current:
+    if found == "older":
         return Check("database", State.FAIL, f"{shown}: an older schema", "Run `limner db upgrade`.")
+    if found == "newer":
+        return Check("database", State.FAIL, f"{shown}: a newer schema", NEWER)
     return Check("database", State.OK, f"{shown}, schema is current")
 
 

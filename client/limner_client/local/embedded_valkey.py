@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -16,8 +17,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from limner_client.local.processes import Child
-from limner_shared.errors import ConfigurationError, ServiceUnavailable
+from limner_client.local.processes import Backoff, Child
+from limner_shared.errors import ConfigurationError, LimnerError, ServiceUnavailable
 from limner_shared.messaging.typed_redis import server_info
 
 HOST: Final = "127.0.0.1"
@@ -53,6 +54,9 @@ class EmbeddedValkey:
         self._log_file = log_file
         self.port = free_port()
         self.child: Child | None = None
+        self._backoff = Backoff()
+        self._is_restarting = False
+        """Whether the child has ended, and its backoff runs."""
 
     @property
     def url(self) -> str:
@@ -65,6 +69,34 @@ class EmbeddedValkey:
         Raises ServiceUnavailable with the server's last output if it does not answer.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        child = self._spawn()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if child.exit_code is not None or time.monotonic() > deadline:
+                self.stop()
+                raise ServiceUnavailable("The embedded Valkey did not start:\n" + "\n".join(child.tail))
+            time.sleep(0.02)
+
+    def restart_if_dead(self, tell: Callable[[str], object]) -> None:
+        """Restart a server that has ended, after its backoff, without a wait for its answer; `tell` receives why.
+
+        Its port stays the same: the other processes know it.
+        """
+        child = self.child
+        if child is None or child.exit_code is None:
+            return
+        if not self._is_restarting:
+            child.close()
+            self._is_restarting = True
+            tell(f"valkey {child.ending}; it is restarted in {self._backoff.pause(child.started_at):g} s")
+        elif self._backoff.is_over:
+            try:
+                self._spawn()
+            except LimnerError as error:  # the other processes go on without it
+                self._backoff.pause(time.monotonic())
+                tell(error.message)
+
+    def _spawn(self) -> Child:
         stop_orphan(self.folder)
         self.child = Child(
             "valkey",
@@ -73,12 +105,8 @@ class EmbeddedValkey:
             log_file=self._log_file,
             death_signal=signal.SIGTERM,  # on SIGTERM it flushes its append-only file and exits
         )
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            if self.child.exit_code is not None or time.monotonic() > deadline:
-                self.stop()
-                raise ServiceUnavailable("The embedded Valkey did not start:\n" + "\n".join(self.child.tail))
-            time.sleep(0.02)
+        self._is_restarting = False
+        return self.child
 
     def stop(self) -> None:
         """Stop the server gracefully; its state stays in the folder."""

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
@@ -21,8 +22,32 @@ log = get_logger(__name__)
 
 TAIL_LINES: Final = 20
 KILL_WAIT_SECONDS: Final = 5.0
+STEADY_SECONDS: Final = 60.0
+"""A process that ran longer than this resets its restart backoff."""
+BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 Tell = Callable[[str, str], None]
+
+
+@dataclass
+class Backoff:
+    """The pauses before a process is restarted: longer each time that it ends soon after its start."""
+
+    failures: int = 0
+    restart_at: float = 0.0
+
+    def pause(self, started_at: float) -> float:
+        """Begin the pause after a process that was started then; return its seconds."""
+        now = time.monotonic()
+        self.failures = 0 if now - started_at > STEADY_SECONDS else self.failures + 1
+        seconds = BACKOFF_SECONDS[min(self.failures, len(BACKOFF_SECONDS) - 1)]
+        self.restart_at = now + seconds
+        return seconds
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the process may be started."""
+        return time.monotonic() >= self.restart_at
 
 
 class Child:
@@ -77,6 +102,12 @@ class Child:
     def exit_code(self) -> int | None:
         """The exit code, or the negated number of the signal that killed it; None while it runs."""
         return self._process.poll()
+
+    @property
+    def ending(self) -> str:
+        """How it ended, for a message; only if it has."""
+        code = self.exit_code or 0
+        return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
     def terminate(self) -> None:
         """Send SIGTERM."""

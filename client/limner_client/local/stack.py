@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -19,17 +20,14 @@ import httpx
 from redis.exceptions import RedisError
 
 from limner_client.local.embedded_valkey import EmbeddedValkey, port_in_use
-from limner_client.local.processes import Child, Tell
+from limner_client.local.processes import Backoff, Child, Tell
 from limner_shared.db.schema import upgrade
-from limner_shared.errors import ConfigurationError, LimnerError, ServiceUnavailable
+from limner_shared.errors import ConfigurationError, ServiceUnavailable
 from limner_shared.messaging.hints import connect
 from limner_shared.messaging.typed_redis import keys_like
 from limner_shared.settings import Settings
 
 READY_SECONDS: Final = 180.0
-STEADY_SECONDS: Final = 60.0
-"""A process that ran longer than this resets its restart backoff."""
-BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 GRACE_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.1
 MAX_LOG_BYTES: Final = 10 << 20
@@ -71,8 +69,7 @@ class Service:
     command: tuple[str, ...]
     stop_seconds: float
     child: Child | None = None
-    failures: int = 0
-    restart_at: float = field(default=0.0)
+    backoff: Backoff = field(default_factory=Backoff)
     metrics_port: int = 0
 
 
@@ -158,7 +155,8 @@ class Stack:
 
     def restart_dead(self) -> None:
         """Restart each process that has ended, after its backoff."""
-        self._restart_valkey_if_dead()
+        if self._valkey is not None:
+            self._valkey.restart_if_dead(partial(self.tell, SUPERVISOR))
         for service in self.services:
             self._restart_if_dead(service)
         self._leaving = [each for each in self._leaving if not self._has_left(*each)]
@@ -222,28 +220,15 @@ class Stack:
     def _restart_if_dead(self, service: Service) -> None:
         child = service.child
         if child is None:
-            if time.monotonic() >= service.restart_at:
+            if service.backoff.is_over:
                 self._spawn(service)
             return
         if child.exit_code is None:
             return
         child.close()
-        steady = time.monotonic() - child.started_at > STEADY_SECONDS
-        service.failures = 0 if steady else service.failures + 1
-        pause = BACKOFF_SECONDS[min(service.failures, len(BACKOFF_SECONDS) - 1)]
-        self.tell(SUPERVISOR, f"{service.name} {_ended(child)}; it is restarted in {pause:g} s")
-        service.child, service.restart_at = None, time.monotonic() + pause
-
-    def _restart_valkey_if_dead(self) -> None:
-        valkey = self._valkey
-        if valkey is None or valkey.child is None or valkey.child.exit_code is None:
-            return
-        self.tell(SUPERVISOR, f"valkey {_ended(valkey.child)}; it is restarted")
-        valkey.child.close()
-        try:
-            valkey.start()
-        except LimnerError as error:  # without it the others go on
-            self.tell(SUPERVISOR, error.message)
+        pause = service.backoff.pause(child.started_at)
+        self.tell(SUPERVISOR, f"{service.name} {child.ending}; it is restarted in {pause:g} s")
+        service.child = None
 
     def _wait_or_kill(self, service: Service, deadline: float) -> None:
         child = service.child
@@ -263,7 +248,7 @@ class Stack:
                 if service.child is not None and service.child.exit_code is not None:
                     service.child.close()
                     output = "\n  ".join(service.child.tail)
-                    raise ServiceUnavailable(f"{service.name} {_ended(service.child)}. Its last output:\n  {output}")
+                    raise ServiceUnavailable(f"{service.name} {service.child.ending}. Its last output:\n  {output}")
             if time.monotonic() > deadline:
                 raise ServiceUnavailable(f"The {what} is not ready after {READY_SECONDS:g} s; see {self._log_dir}.")
             if self.stopping:
@@ -293,8 +278,3 @@ def _rotate(log_dir: Path) -> None:
 
 def _limner(command: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "limner_client.cli.main", command)
-
-
-def _ended(child: Child) -> str:
-    code = child.exit_code or 0
-    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

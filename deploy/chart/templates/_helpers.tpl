@@ -23,6 +23,17 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{ .repository }}{{ ternary "@" ":" (hasPrefix "sha256:" $tag) }}{{ $tag }}
 {{- end -}}
 
+{{/*
+The value of a variable. Helm reads numbers as floating point, which is written with an exponent from a million on.
+*/}}
+{{- define "limner.text" -}}
+{{- if eq (kindOf .) "float64" -}}
+{{- ternary (printf "%.0f" .) (toString .) (eq (floor .) .) | quote -}}
+{{- else -}}
+{{- toString . | quote -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The environment that all processes share. */}}
 {{- define "limner.environment" -}}
 - name: LIMNER_DATABASE_URL
@@ -66,11 +77,11 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end }}
 {{- range $name, $value := .root.Values.otel.environment }}
 - name: {{ $name }}
-  value: {{ $value | toString | quote }}
+  value: {{ include "limner.text" $value }}
 {{- end }}
 {{- range $name, $value := .root.Values.settings }}
 - name: LIMNER_{{ upper $name }}
-  value: {{ $value | toString | quote }}
+  value: {{ include "limner.text" $value }}
 {{- end }}
 {{- end -}}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from alembic import command
 from alembic.config import Config
@@ -41,6 +41,12 @@ POOLED: Final = (
     "{} leads to a connection pooler: set LIMNER_DATABASE_DIRECT_URL to the URL of the database itself, which what "
     "needs a session uses."
 )
+OLDER: Final = "The database does not have this version's schema: run `limner db upgrade`."
+NEWER: Final = "The database's schema no longer supports this version: install a newer version of Limner."
+NOT_DOWNGRADED: Final = "A newer version of Limner made the database's schema: downgrade it with that version."
+SERVED: Final = "The schema is that of a newer version, and supports this one: nothing is changed."
+
+Standing = Literal["current", "older", "newer"]
 
 
 def _config(url: str, tell: Callable[[str], object] | None = None) -> Config:
@@ -59,13 +65,23 @@ def upgrade(url: str, revision: str = "head", tell: Callable[[str], object] | No
     A migration is retried while a table is in use: each try blocks the table's other users for only a few seconds.
     So is one that made a deadlock with the service's transactions, which lock the same tables in another order.
 
-    Raises ConfigurationError for a URL that leads to a pooler, and ServiceUnavailable if a table stays in use.
+    A schema of a newer version that supports this one stays as it is.
+
+    Raises ConfigurationError for a URL that leads to a pooler and for a schema that no longer supports this version,
+    and ServiceUnavailable if a table stays in use.
     """
     database = Database(url)
     try:  # through a pooler, the lock against other migrations would stay with a session of others
         _require_session(database.sessions, "LIMNER_DATABASE_URL")
+        is_later = _is_later(database, url)
+        found = standing(database, url)
     finally:
         database.dispose()
+    if found == "newer":
+        raise ConfigurationError(NEWER)
+    if is_later:
+        (tell or log.info)(SERVED)
+        return
     for left in reversed(range(LOCK_TRIES)):
         try:
             command.upgrade(_config(url, tell), revision)
@@ -80,7 +96,16 @@ def upgrade(url: str, revision: str = "head", tell: Callable[[str], object] | No
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Migrate the schema back to an earlier revision (`base` is the empty database)."""
+    """Migrate the schema back to an earlier revision (`base` is the empty database).
+
+    Raises ConfigurationError for the schema of a newer version.
+    """
+    database = Database(url)
+    try:
+        if _is_later(database, url):
+            raise ConfigurationError(NOT_DOWNGRADED)
+    finally:
+        database.dispose()
     command.downgrade(_config(url), revision)
 
 
@@ -92,19 +117,14 @@ def require_current(url: str, direct_url: str = "") -> None:
     variable = "LIMNER_DATABASE_DIRECT_URL" if direct_url else "LIMNER_DATABASE_URL"
     try:
         _require_session(database.sessions, variable)
-        current = is_current(database, url)
-        newer = not current and schema_revisions(database)[0] not in {None, *known_revisions(url)}
+        found = standing(database, url)
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise ConfigurationError(f"The database cannot be used: {reason}; check {variable}.") from error
     finally:
         database.dispose()
-    if newer:
-        raise ConfigurationError(
-            "The database's schema no longer supports this version: install a newer version of Limner."
-        )
-    if not current:
-        raise ConfigurationError("The database does not have this version's schema: run `limner db upgrade`.")
+    if found != "current":
+        raise ConfigurationError(OLDER if found == "older" else NEWER)
 
 
 def _require_session(engine: Engine, variable: str) -> None:
@@ -123,14 +143,26 @@ def _require_session(engine: Engine, variable: str) -> None:
 
 
 def is_current(database: Database, url: str) -> bool:
-    """Whether this program supports the schema: its own revision, or a later one that still serves it.
+    """Whether this program supports the schema: its own revision, or a later one that still serves it."""
+    return standing(database, url) == "current"
+
+
+def standing(database: Database, url: str) -> Standing:
+    """Whether this program supports the schema, or it is too old, or too new.
 
     The migrations record the oldest revision whose programs are still served (`serves_from`); a program that knows that
     revision is one of them.
     """
     revision, serves_from = schema_revisions(database)
     known = known_revisions(url)
-    return revision == known[0] or (revision not in known and serves_from in known)
+    if revision is None or revision in known:
+        return "current" if revision == known[0] else "older"
+    return "current" if serves_from in known else "newer"
+
+
+def _is_later(database: Database, url: str) -> bool:
+    """Whether a newer version of Limner made the schema: this one does not know its revision."""
+    return schema_revisions(database)[0] not in {None, *known_revisions(url)}
 
 
 def schema_revisions(database: Database) -> tuple[str | None, str | None]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from tests.redis_clients import redis_at
 from limner_client.cli.main import COMMANDS
 from limner_client.local.contact_sheet import Tile, contact_sheet
 from limner_client.local.demo import requests
-from limner_client.local.doctor import card_checks, dispatcher_checks, worker_checks
+from limner_client.local.doctor import card_checks, database_check, dispatcher_checks, worker_checks
 from limner_client.local.embedded_valkey import free_port
 from limner_client.local.findings import State
 from limner_shared.domain.catalogue import Catalogue
@@ -84,6 +86,25 @@ def test_db_upgrades_and_downgrades(tmp_path: Path) -> None:
     assert run("db", "current", **settings).exit_code == 0
     assert run("db", "downgrade", "base", "--yes", **settings).exit_code == 0
     assert run("db", "current", **settings).exit_code == 1
+
+
+def test_a_newer_schema_is_not_to_be_upgraded_and_nothing_advises_it(tmp_path: Path) -> None:
+    settings = {"data_dir": str(tmp_path)}
+    assert database_check(Settings(data_dir=tmp_path)).state is State.WARN
+    assert run("db", "upgrade", **settings).exit_code == 0
+    assert database_check(Settings(data_dir=tmp_path)).state is State.OK
+    with closing(sqlite3.connect(tmp_path / "limner.db")) as database, database:
+        database.execute("UPDATE schema_revision SET version_num = '9999'")
+        database.execute("UPDATE alembic_version SET version_num = '9998'")
+    found = database_check(Settings(data_dir=tmp_path))
+    assert found.state is State.FAIL
+    said = {"doctor": f"{found.found} {found.advice}"}
+    for words in (("current",), ("upgrade",), ("downgrade", "base", "--yes")):
+        shown = run("db", *words, **settings)
+        assert shown.exit_code > 0
+        said[words[0]] = f"{shown.output} {shown.exception}"
+    assert [name for name, each in said.items() if "newer version" not in each] == []
+    assert [name for name, each in said.items() if "run `limner db upgrade`" in each.lower()] == []
 
 
 def test_db_reports_an_unreachable_database_in_one_line(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import RedisError
 from tests.processes import eventually
 from tests.redis_clients import redis_at
 
+from limner_client.local import processes
 from limner_client.local.embedded_valkey import EmbeddedValkey, free_port, pid_file, port_in_use, stop_orphan
 from limner_client.local.processes import Child
 from limner_client.local.stack import Stack, lock_data_dir
@@ -224,6 +226,51 @@ def test_a_dead_process_is_restarted_after_a_pause(tmp_path: Path) -> None:
         started = time.monotonic()
         stack.stop()
         assert time.monotonic() - started < 5
+
+
+def test_an_embedded_valkey_whose_port_was_taken_is_restarted_with_pauses_until_the_port_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pauses: 10 ms after the first end, an hour after the second."""
+    monkeypatch.setattr(processes, "BACKOFF_SECONDS", (0.0, 0.01, 3600.0))
+    lines: list[str] = []
+    server = EmbeddedValkey(tmp_path / "valkey", tmp_path / "valkey.log")
+
+    def restart(said: int) -> None:
+        eventually(lambda: (server.restart_if_dead(lines.append), len(lines) >= said)[1], 30)
+
+    try:
+        server.start()
+        assert server.child is not None
+        os.kill(server.child.pid, signal.SIGKILL)
+        server.child.wait(10)
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", server.port))
+            other.listen()
+            restart(said=2)
+            ended = server.child
+            server.restart_if_dead(lines.append)
+            assert server.child is ended, "it was started within its pause"
+            assert lines == [
+                "valkey was killed by signal 9; it is restarted in 0.01 s",
+                "valkey ended with exit code 1; it is restarted in 3600 s",
+            ]
+        with monkeypatch.context() as later:
+            later.setattr(time, "monotonic", lambda now=time.monotonic: now() + 3600)
+            server.restart_if_dead(lines.append)
+        with redis_at(server.url) as client:
+            eventually(lambda: answers(client), 30)
+        assert len(lines) == 2
+    finally:
+        server.stop()
+
+
+def answers(client: Any) -> bool:
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from limner_shared.db import pause_queries
 from limner_shared.db.engine import Database
 from limner_shared.db.postgresql_engine import parse, probe_engine
-from limner_shared.db.schema import is_current
+from limner_shared.db.schema import standing
 from limner_shared.domain.pauses import Paused
 from limner_shared.messaging.redis_servers import RedisRefuses
 from limner_shared.messaging.reports import STORE, DispatcherReport, WorkerReport, read_reports
@@ -99,8 +99,10 @@ class Probe:
             return Health("away", "unknown")
 
     def _state_of(self, database: Database) -> Health:
-        if not is_current(database, self._url):
-            return Health("not migrated: run `limner db upgrade`", "unknown")
+        found = standing(database, self._url)
+        if found != "current":
+            advice = "not migrated: run `limner db upgrade`" if found == "older" else "migrated by a newer version"
+            return Health(advice, "unknown")
         with database.read() as session:
             return Health("ok", "unknown", paused=pause_queries.paused(session))
 
