@@ -132,6 +132,7 @@ UNHONORED: list[tuple[str, Any]] = [
     ("alwayson_scripts", {"ADetailer": {"args": []}}),
     ("alwayson_scripts", {"ADetailer": {"args": [True, {}]}}),
     ("alwayson_scripts", {"ADetailer": True}),
+    ("alwayson_scripts", {"Sampler": {"args": [0, "Euler"]}}),
     ("alwayson_scripts", [False]),
     ("controlnet_units", [{"enabled": True, "image": "x"}]),
     ("controlnet_units", "x"),

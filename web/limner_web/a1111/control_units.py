@@ -69,8 +69,8 @@ class ControlUnit(BaseModel):
 
 def _blank_if_disabled(unit: object) -> object:
     """A unit that is not enabled without what else it says: clients send all their units, used or not."""
-    is_off = isinstance(unit, dict) and cast("dict[str, object]", unit).get("enabled") is False
-    return {"enabled": False} if is_off else unit
+    fields = cast("dict[str, object]", unit) if isinstance(unit, dict) else {}
+    return {"enabled": False} if fields.get("enabled") is False else cast("object", unit)
 
 
 class ControlScript(BaseModel):
@@ -98,8 +98,8 @@ class Scripts(BaseModel):
 
 
 def _is_off(script: Any) -> bool:
-    args = cast("dict[str, Any]", script).get("args") if isinstance(script, dict) else None
-    return isinstance(args, list) and bool(args) and args[0] is False
+    args: object = cast("dict[str, Any]", script).get("args") if isinstance(script, dict) else None
+    return isinstance(args, list) and any(each is False for each in cast("list[object]", args)[:1])
 
 
 @dataclass(frozen=True, slots=True)

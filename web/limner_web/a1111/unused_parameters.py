@@ -70,10 +70,13 @@ def _are_used(units: object) -> bool:
     """Whether a unit may be enabled; what is no list of units counts as one."""
     if not isinstance(units, list):
         return units is not None
-    return any(not isinstance(unit, dict) or unit.get("enabled") is not False for unit in cast("list[Any]", units))
+    return any(_fields(unit).get("enabled") is not False for unit in cast("list[object]", units))
 
 
 def _newer_units(body: dict[str, Any]) -> object:
-    scripts = body.get("alwayson_scripts")
-    script = cast("dict[str, Any]", scripts).get("controlnet") if isinstance(scripts, dict) else None
-    return cast("dict[str, Any]", script).get("args") if isinstance(script, dict) else None
+    return _fields(_fields(body.get("alwayson_scripts")).get("controlnet")).get("args")
+
+
+def _fields(value: object) -> dict[str, Any]:
+    """The fields of an object; none of anything else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
