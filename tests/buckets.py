@@ -31,7 +31,7 @@ class Denying(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"picture")
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
         """Say nothing."""
 
 

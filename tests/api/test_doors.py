@@ -22,7 +22,8 @@ from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import DeadlineExceeded, InvalidRequest
 from limner_web import waiting
 from limner_web.a1111.options import Options
-from limner_web.a1111.parameters import IGNORED, MASK_ONLY, NEUTRAL, ImageToImage, TextToImage, read
+from limner_web.a1111.parameters import MASK_ONLY, ImageToImage, TextToImage, read
+from limner_web.a1111.unused_parameters import IGNORED, NEUTRAL
 from limner_web.auth import DOORS
 from limner_web.replicate.inputs import Inputs, NewPrediction, job_fields
 from tests.api.canvas import DATA_URL, TOOL

@@ -20,7 +20,7 @@ from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 
 BUSY = {"code": "overloaded", "title": "Overloaded", "status": 503, "detail": "The server is busy."}
-UNWATCHED = cast("Progress", SimpleNamespace(is_wanted=False, tell=lambda _job: None))
+UNWATCHED = cast("Progress", SimpleNamespace(is_wanted=False, tell=bool))
 
 
 def _same(key: str | None) -> str | None:

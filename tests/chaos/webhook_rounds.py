@@ -190,7 +190,7 @@ def one_round(world: World, chance: random.Random) -> dict[str, Any]:
         done += kill_a_server(world, chance)
         for thread in threads:
             thread.join()
-        ended = {job_id for each in clients for job_id in each.end()}
+        ended: set[str] = {job_id for each in clients for job_id in each.end()}
         for shop in shops:
             shop.behave("well", 0)
         found = [text for each in clients for text in each.failures] + wait_for_deliveries(world)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,10 +21,14 @@ from tests.engine.pipeline_jobs import job_of, run
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError, RequestUnsupported
 from limner_shared.settings import Settings
+from limner_shared.storage.blobs import Blobs
+from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import sha256
 from limner_worker.generators.diffusers import loaded_adapters
+from limner_worker.generators.diffusers.adapter_loading import load_file
 from limner_worker.generators.registry import load
+from limner_worker.stages.checkpoints import CheckpointStore
 from limner_worker.stages.deduplication import deduplication_keys
 from limner_worker.stages.picture_files import receipt_of
 
@@ -109,6 +114,88 @@ def test_a_file_that_is_replaced_is_another_adapter(card: ModelCard):
     assert run(generator, [second]) == {}
     assert np.abs(drawn([second])[0] - alone(card, {"ink": 1.0})).max() <= 1
     assert np.abs(drawn([second])[0] - drawn([first])[0]).max() > 3
+
+
+def test_a_file_of_the_same_size_and_time_is_another_adapter(card: ModelCard):
+    generator: Any = load(card, Settings(device="cpu"))
+    for seed in (1, 2):
+        file = save_adapter(card, "ink", seed)
+        os.utime(file, (1, 1))
+        assert_drawn_with(generator, card, sha256(file))
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(card: ModelCard, monkeypatch: pytest.MonkeyPatch):
+    generator: Any = load(card, Settings(device="cpu"))
+    save_adapter(card, "ink", 1)
+
+    def load_another(pipeline: Any, name: str, file: Path, known_as: str) -> None:
+        monkeypatch.undo()
+        save_adapter(card, "ink", 2)
+        load_file(pipeline, name, file, known_as)
+
+    monkeypatch.setattr(loaded_adapters, "load_file", load_another)
+    assert_drawn_with(generator, card, None)
+
+
+def test_a_file_is_named_by_what_is_loaded_where_a_store_does_not_show_that_it_was_replaced(
+    card: ModelCard, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loaded_adapters, "MOST_LOADED", 1)
+    monkeypatch.setattr(loaded_adapters, "_version", lambda _name, file: file)
+    generator: Any = load(card, Settings(device="cpu"))
+    save_adapter(card, "other", 3)
+    for seed in (1, 2):
+        save_adapter(card, "ink", seed)
+        assert_drawn_with(generator, card, None)
+        assert run(generator, jobs_of(card, {"other": 1.0})) == {}, "this unloads ink"
+
+
+def assert_drawn_with(generator: Any, card: ModelCard, digest: str | None) -> None:
+    """Assert that a picture is drawn with the file that is there, and that its receipt names that one."""
+    [job] = jobs_of(card, {"ink": 1.0})
+    assert run(generator, [job]) == {}
+    assert card.adapter_folder is not None
+    there = sha256(card.adapter_folder / "ink.safetensors")
+    assert receipt_of(job.rows[0])["adapter_files"] == {"ink": there}
+    assert digest in (None, there)
+    assert np.abs(drawn([job])[0] - alone(card, {"ink": 1.0})).max() <= 1
+
+
+@pytest.mark.parametrize("header", ["of now", "of an earlier release"])
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_checkpoint_is_continued_with_its_adapter_files_only(
+    card: ModelCard, tmp_path: Path, header: str, is_replaced: bool
+):
+    generator: Any = load(card, Settings(device="cpu"))
+    blobs = Blobs((tmp_path / "blobs").as_uri())
+    store = CheckpointStore(blobs, {card.name: {}}, Supervisor(lambda _name, error: pytest.fail(str(error))))
+    save_adapter(card, "ink", 1)
+    [first, plain] = jobs_of(card, {"ink": 1.0}, {})
+    for job in (first, plain):
+        [state] = generator.start([job.rows[0].task])
+        generator.step([state])
+        store.store(job, 0, state.checkpoint())
+        state.close()
+    store.flush()
+    if header == "of an earlier release":
+        for job in (first, plain):
+            name = f"{job.id}-0"
+            about, _, rest = (blobs.load_checkpoint(name) or b"").partition(b"\n")
+            known = {key: value for key, value in json.loads(about).items() if key != "adapters"}
+            blobs.store_checkpoint(name, json.dumps(known).encode() + b"\n" + rest)
+    if is_replaced:
+        save_adapter(card, "ink", 2)
+    counted, steps = generator.step, list[int]()
+    generator.step = lambda states: (steps.append(len(states)), counted(states))
+    for adapters, expected in (({"ink": 1.0}, 2 if header == "of now" and not is_replaced else 3), ({}, 2)):
+        [job] = [each for each in jobs_of(card, {"ink": 1.0}, {}) if bool(each.claim.spec.adapters) == bool(adapters)]
+        job.claim = replace(job.claim, attempt=2)
+        store.load(job)
+        steps.clear()
+        assert run(generator, [job]) == {}
+        assert len(steps) == expected
+        assert np.abs(drawn([job])[0] - alone(card, adapters)).max() <= 1
+    store.close()
 
 
 def test_idle_adapters_are_unloaded_and_those_in_work_are_not(card: ModelCard, monkeypatch: pytest.MonkeyPatch):

@@ -52,6 +52,8 @@ class ImageTask:
     """What the picture takes its subject or style from, each in a size of its own."""
     checkpoint: bytes | None = None
     """The state of an earlier attempt, as `RowState.checkpoint` returned it."""
+    checkpoint_adapters: dict[str, str] = field(default_factory=dict[str, str])
+    """The `adapter_files` that the checkpoint was drawn with."""
     drawn_as: str | None = None
     """The known name that a built-in model draws in place of a longer prompt; set by `Generator.start`."""
     scene: Scene | None = None

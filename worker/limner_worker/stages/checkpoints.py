@@ -39,7 +39,7 @@ class CheckpointStore:
         """Store an image's checkpoint and the batches so far, asynchronously on a separate thread."""
         task = job.rows[index].task
         about = self._fingerprints[job.claim.spec.model]
-        header = {"buckets": task.buckets, "places": task.places, "fingerprint": about}
+        header = {"buckets": task.buckets, "places": task.places, "fingerprint": about, "adapters": task.adapter_files}
         job.checkpointed_images.add(index)
         name = _name(job.id, index)
         with self._lock:
@@ -77,29 +77,31 @@ class CheckpointStore:
             return
         job.checkpointed_images.add(row.index)
         try:
-            buckets, places, checkpoint = self._parse(data, job.claim.spec.model)
+            buckets, places, adapters, checkpoint = self._parse(data, job.claim.spec.model)
         except (ValueError, KeyError, TypeError) as error:
             log.warning("could not read a checkpoint", job=job.id, image=row.index, error=repr(error)[:200])
             return
         if checkpoint is not None:
             row.task.checkpoint, row.task.buckets, row.task.places = checkpoint, buckets, places
+            row.task.checkpoint_adapters = adapters
             if row.task.replay is not None:
                 row.task.replay = islice(row.task.replay, len(buckets), None)
             if row.task.replay_places is not None:
                 row.task.replay_places = islice(row.task.replay_places, len(places), None)
             log.info("resuming from an earlier attempt's checkpoint", job=job.id, image=row.index)
 
-    def _parse(self, data: bytes, model: str) -> tuple[list[int], list[int], bytes | None]:
-        """Return the batch sizes, the places, and the checkpoint, which is None if another model or device made it.
+    def _parse(self, data: bytes, model: str) -> tuple[list[int], list[int], dict[str, str], bytes | None]:
+        """Return the batch sizes, the places, the SHA-256 of the adapter files, and the checkpoint, which is None if
+        another model or device made it.
 
         Raises ValueError, KeyError or TypeError for damaged data.
         """
         first_line, _, checkpoint = data.partition(b"\n")
         header = json.loads(first_line)
-        # Earlier releases wrote no places.
+        # Earlier releases wrote no places, and no adapters.
         buckets, places = _whole_numbers(header["buckets"]), _whole_numbers(header.get("places", []))
         same_model = header["fingerprint"] == json.loads(json.dumps(self._fingerprints[model]))
-        return buckets, places, checkpoint if same_model else None
+        return buckets, places, dict(header.get("adapters", {})), checkpoint if same_model else None
 
     def delete(self, job: JobRun) -> None:
         """Delete a job's checkpoints, asynchronously."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
-from limner_shared.adapter_folder import adapters_in, shortened
+from limner_shared.adapter_folder import adapter_file, adapters_in, shortened
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError, RequestUnsupported
 from limner_shared.telemetry import get_logger
@@ -23,6 +23,10 @@ MOST_LOADED: Final = 8
 """How many adapters stay loaded; more, if the images in work use more."""
 DIGITS: Final = 24
 """Digits of a file's SHA-256 in the name by which the pipeline knows it."""
+TRIES: Final = 3
+"""How often a file is read that is replaced while it is read."""
+
+Version = tuple[Path, int, int, int, int]
 
 
 class LoadedAdapters:
@@ -38,8 +42,8 @@ class LoadedAdapters:
         self._own = card.adapters.keys()
         self._folder = card.adapter_folder
         self._changing = changing
-        self._loaded: dict[str, int] = {}  # with their sizes
-        self._digests: dict[tuple[Path, int, int], str] = {}
+        self._loaded: dict[str, int] = {}  # with their sizes in bytes, the least recently used first
+        self._digests: dict[Version, str] = {}
         self.runs: WeakSet[SuspendedRun] = WeakSet()
         """The images that may be in work: what they use stays loaded."""
 
@@ -51,59 +55,98 @@ class LoadedAdapters:
     def of(self, task: ImageTask) -> UsedAdapters:
         """Return the adapters of an image, all of them loaded, and note in the task which files they are.
 
-        Raises RequestUnsupported for one that is not in the folder or cannot be used.
+        Raises RequestUnsupported for one that is not in the folder or cannot be used, and ValueError if the task has a
+        checkpoint that was drawn with other files.
         """
         asked = UsedAdapters.of(task.spec)
         if self._folder is None or all(name in self._own for name, _ in asked.loras):
             return asked
-        files, loras = adapters_in(self._folder), list[tuple[str, float]]()
+        loras = list[tuple[str, float]]()
         for name, weight in asked.loras:
             if name in self._own:
                 loras.append((name, weight))
                 continue
-            if name not in files:
-                there = ", ".join(shortened(list(files))) or "nothing"
+            file = adapter_file(self._folder, name)
+            if file is None:
+                there = ", ".join(shortened(list(adapters_in(self._folder)))) or "nothing"
                 raise RequestUnsupported(f"adapters: {name!r} is not in the folder of adapters; there: {there}.")
-            task.adapter_files[name] = digest = self._digest(name, files[name])
-            loras.append((self._ready(name, files[name], digest, loras), weight))
+            task.adapter_files[name] = digest = self._loaded_file(name, file, loras)
+            loras.append((_known_as(digest), weight))
+        if task.checkpoint is not None and task.adapter_files != task.checkpoint_adapters:
+            raise ValueError("a checkpoint with other adapter files")
         return asked._replace(loras=tuple(loras))
 
-    def _digest(self, name: str, file: Path) -> str:
+    def _loaded_file(self, name: str, file: Path, others: list[tuple[str, float]]) -> str:
+        """Load a file, if it is not loaded, beside the `others` of its image; return its SHA-256."""
+        for _ in range(TRIES):
+            version = _version(name, file)
+            digest = self._digests.get(version, "")
+            if _known_as(digest) not in self._loaded:
+                # Read before each time that it is loaded: not every store shows by `version` that it was replaced.
+                self._digests[version] = digest = _digest(name, file)
+                if self._load(name, file, digest) and _version(name, file) != version:
+                    self._unload(_known_as(digest))  # another file may have been loaded than was read
+                    continue
+            self._make_room(_known_as(digest), {other for other, _ in others})
+            return digest
+        raise RequestUnsupported(f"adapters: {name!r} changes while it is read: send the request again afterwards.")
+
+    def _load(self, name: str, file: Path, digest: str) -> bool:
+        """Load a file, if no equal one is loaded; return whether none was."""
+        known_as = _known_as(digest)
+        if known_as in self._loaded:
+            return False
+        self._changing()
         try:
-            about = file.stat()
-            version = file, about.st_mtime_ns, about.st_size
-            if version not in self._digests:
-                check_weights(file, file.name)
-                self._digests[version] = sha256(file)
-            return self._digests[version]
-        except CardError as error:
-            raise RequestUnsupported(f"adapters: {error.message}") from error
-        except OSError as error:
-            raise RequestUnsupported(f"adapters: {name!r} cannot be read: {error.strerror}.") from error
+            load_file(self._pipeline, name, file, known_as)
+        except Exception as error:
+            with suppress(Exception):  # what was loaded of it before the error
+                unload(self._pipeline, known_as)
+            if isinstance(error, CardError):
+                raise RequestUnsupported(f"adapters: {error.message}") from error
+            raise
+        self._loaded[known_as] = adapter_size(self._pipeline, known_as)
+        log.info("adapter loaded", adapter=name, sha256=digest)
+        return True
 
-    def _ready(self, name: str, file: Path, digest: str, others: list[tuple[str, float]]) -> str:
-        """Load a file, if it is not loaded, beside the `others` of its image; return its name in the pipeline."""
-        known_as = f"file_{digest[:DIGITS]}"
-        if known_as not in self._loaded:
-            self._changing()
-            try:
-                load_file(self._pipeline, name, file, known_as)
-            except Exception as error:
-                with suppress(Exception):  # what was loaded of it before the error
-                    unload(self._pipeline, known_as)
-                if isinstance(error, CardError):
-                    raise RequestUnsupported(f"adapters: {error.message}") from error
-                raise
-            log.info("adapter loaded", adapter=name, sha256=digest)
-        size = self._loaded.pop(known_as, None)
-        self._loaded[known_as] = size if size is not None else adapter_size(self._pipeline, known_as)
-        self._make_room({known_as, *(other for other, _ in others)})
-        return known_as
+    def _unload(self, known_as: str) -> None:
+        self._changing()
+        unload(self._pipeline, known_as)
+        del self._loaded[known_as]
 
-    def _make_room(self, wanted: set[str]) -> None:
-        busy = wanted | {name for run in self.runs for name, _ in run.adapters.loras}
+    def _make_room(self, used: str, others: set[str]) -> None:
+        """Note the use of an adapter beside others, and unload idle ones if too many are loaded."""
+        self._loaded[used] = self._loaded.pop(used)
+        busy = {used} | others | {name for run in self.runs for name, _ in run.adapters.loras}
         idle = [name for name in self._loaded if name not in busy]
         for name in idle[: max(0, len(self._loaded) - MOST_LOADED)]:
-            self._changing()
-            unload(self._pipeline, name)
-            del self._loaded[name]
+            self._unload(name)
+
+
+def _known_as(digest: str) -> str:
+    """The name by which the pipeline knows a file."""
+    return f"file_{digest[:DIGITS]}"
+
+
+def _version(name: str, file: Path) -> Version:
+    """What changes when a file is replaced, also by one of its size and time. Raises RequestUnsupported."""
+    try:
+        about = file.stat()
+    except OSError as error:
+        raise _unreadable(name, error) from error
+    return file, about.st_ino, about.st_ctime_ns, about.st_mtime_ns, about.st_size
+
+
+def _digest(name: str, file: Path) -> str:
+    """The SHA-256 of a file, if it is whole. Raises RequestUnsupported."""
+    try:
+        check_weights(file, file.name)
+        return sha256(file)
+    except CardError as error:
+        raise RequestUnsupported(f"adapters: {error.message}") from error
+    except OSError as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: OSError) -> RequestUnsupported:
+    return RequestUnsupported(f"adapters: {name!r} cannot be read: {error.strerror}.")
