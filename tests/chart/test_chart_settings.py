@@ -24,8 +24,8 @@ SECRET: Final = sorted(
 
 def is_unbounded(field: FieldInfo) -> bool:
     """Whether a setting takes any large whole number."""
-    annotation: Any = field.annotation
-    return annotation in (int, int | None) and not any(hasattr(each, "le") for each in field.metadata)
+    whole: tuple[Any, ...] = (int, int | None)
+    return field.annotation in whole and not any(hasattr(each, "le") for each in field.metadata)
 
 
 def test_large_numbers_arrive_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,11 @@ def test_a_file_is_named_by_what_is_loaded_where_a_store_does_not_show_that_it_w
     card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(loaded_adapters, "MOST_LOADED", 1)
-    monkeypatch.setattr(loaded_adapters, "_version", lambda _name, file: file)
+
+    def unchanged(_name: str, file: Path) -> tuple[Path, int, int, int, int]:
+        return file, 1, 1, 1, 1
+
+    monkeypatch.setattr(loaded_adapters, "_version", unchanged)
     generator: Any = load(card, Settings(device="cpu"))
     save_adapter(card, "other", 3)
     for seed in (1, 2):
@@ -186,7 +190,12 @@ def test_a_checkpoint_is_continued_with_its_adapter_files_only(
     if is_replaced:
         save_adapter(card, "ink", 2)
     counted, steps = generator.step, list[int]()
-    generator.step = lambda states: (steps.append(len(states)), counted(states))
+
+    def step(states: Sequence[Any]) -> None:
+        steps.append(len(states))
+        counted(states)
+
+    generator.step = step
     for adapters, expected in (({"ink": 1.0}, 2 if header == "of now" and not is_replaced else 3), ({}, 2)):
         [job] = [each for each in jobs_of(card, {"ink": 1.0}, {}) if bool(each.claim.spec.adapters) == bool(adapters)]
         job.claim = replace(job.claim, attempt=2)

@@ -256,9 +256,9 @@ def test_an_embedded_valkey_whose_port_was_taken_is_restarted_with_pauses_until_
                 "valkey was killed by signal 9; it is restarted in 0.01 s",
                 "valkey ended with exit code 1; it is restarted in 3600 s",
             ]
+        an_hour_later = time.monotonic() + 3600
         with monkeypatch.context() as later:
-            much_later = time.monotonic() + 3600
-            later.setattr(time, "monotonic", lambda: much_later)
+            later.setattr(time, "monotonic", lambda: an_hour_later)
             server.restart_if_dead(lines.append)
         with redis_at(server.url) as client:
             eventually(lambda: answers(client), 30)
