@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import count
 from typing import Any, Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, or_, select, update
 
 from limner_shared.db.engine import now
 from limner_shared.db.table_base import Base
@@ -112,7 +112,9 @@ def working(world: World) -> Iterator[None]:
     def run() -> None:
         while not ended.wait(0.02):
             with database.read() as session:
-                jobs = session.scalars(select(Job.id).where(Job.state == "queued", Job.released_at.is_not(None))).all()
+                # Also single jobs that were left to a dispatcher, because the one before was not finished yet.
+                due = or_(Job.released_at.is_not(None), Job.bulk_id.is_(None) & Job.not_before.is_(None))
+                jobs = session.scalars(select(Job.id).where(Job.state == "queued", due)).all()
                 waits = session.scalar(select(WebhookDelivery.id).where(WebhookDelivery.state == "pending"))
             for job in jobs:
                 claim = start(world.app, job)
