@@ -83,7 +83,7 @@ def test_units_of_an_ip_adapter_give_a1111s_references(app: App, client: ApiClie
         ([unit(), {"enabled": False}, unit() | {"image": "ü"}], "args[2].image", "base64"),
         ([unit() | {"image": "job_x"}], "args[0].image", "base64"),
         ([unit(), UNIT(image=BLUE).to_dict()], "args[1].image", "follows no control picture"),
-        ([unit()] * 6, "alwayson_scripts.ControlNet.args", "at most 5"),
+        ([unit()] * 15, "alwayson_scripts.ControlNet.args", "at most 14"),
         ([unit(module="ip-adapter_face_id")], "alwayson_scripts.ControlNet.args.0.module", "ip-adapter"),
     ],
 )

@@ -297,7 +297,7 @@ def test_the_web_image_is_without_torch_and_the_worker_image_without_flask() -> 
     assert {"torch", "transformers", "diffusers", "psycopg"} <= set(worker)
 
 
-def test_the_lock_file_pins_all_requirements_of_the_project() -> None:
+def test_the_lock_file_pins_all_requirements_of_the_project_but_those_of_some_pipelines() -> None:
     locked = pins(ROOT / "requirements.lock") | pins(ROOT / "torch.lock")
     assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in locked.values()), (
         "a locked version has a local part"
@@ -306,7 +306,7 @@ def test_the_lock_file_pins_all_requirements_of_the_project() -> None:
     wanted = [Requirement(line) for line in [*(requires("limner") or []), *groups["dev"]]]
     for requirement in wanted:
         name = canonicalize_name(requirement.name)
-        if name != "limner":
+        if name != "limner" and 'extra == "pipelines"' not in str(requirement.marker):  # decision 0166
             assert name in locked, f"{name}: run make lock"
             assert requirement.specifier.contains(locked[name]), f"{requirement}: run make lock"
 
