@@ -181,7 +181,10 @@ def test_the_number_of_pictures_is_said_together_with_the_pictures_and_not_of_an
     expect(page.locator("#number")).to_have_text("1 picture")
     search.fill("")
     expect(page.locator("#number")).to_have_text("3 pictures")
-    assert page.evaluate("window.noted") == [["", 3], ["1 picture", 1], ["", 1], ["3 pictures", 3]]
+    noted = page.evaluate("window.noted")
+    if noted[0] == ["3 pictures", 3]:  # the first answer may be drawn once more
+        del noted[0]
+    assert noted == [["", 3], ["1 picture", 1], ["", 1], ["3 pictures", 3]]
 
 
 def test_a_deletion_can_be_undone_while_the_pointer_or_the_focus_is_on_its_message(
