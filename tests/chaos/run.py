@@ -20,46 +20,27 @@ from typing import Any
 import click
 from sqlalchemy import delete, func, select
 
-from limner_client.local.embedded_valkey import free_port
-from limner_shared.db import ledger, schema
 from limner_shared.db.accounts import tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Bulk, Event, IdempotencyKey, Image, Job
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent
 from limner_shared.domain.replay import SHARED_WITH
-from limner_shared.settings import Settings
 from tests.chaos.faults import FAULTS
 from tests.chaos.oracle import Watcher, violations
-from tests.chaos.servers import Disk, Postgres, RedisServer, Sqlite, in_background
+from tests.chaos.servers import Disk, in_background, new_service
 from tests.chaos.traffic import Traffic
 from tests.chaos.webhooks import Shop, wait_for_deliveries, webhook_violations
 from tests.chaos.world import World
-from tests.processes import Service, eventually
+from tests.processes import eventually
 
 RECOVERED_SECONDS = 12.0
 END_SECONDS = 90.0
-CARD = Path(__file__).parents[1] / "models" / "null.toml"
 
 
 def build(folder: Path, kind: str, seed: int) -> World:
     """Create a service of real processes with its own servers."""
-    redis = RedisServer(folder)
-    store = Postgres(folder) if kind == "postgresql" else Sqlite(folder)
-    schema.upgrade(store.url)
-    settings = Settings(
-        data_dir=folder / "data",
-        redis_url=redis.url,
-        database_url=store.url,
-        models=(CARD,),
-        default_model="null",
-        port=free_port(),
-        web_workers=1,
-        webhook_internal_targets=("127.0.0.1",),
-    )
+    service, redis, store = new_service(folder, kind, web_workers=1)
     disk = Disk(folder / "data" / "blobs")
-    service = Service(settings, Database(store.url), folder)
-    with service.database.write() as session:
-        ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
     return World(service, redis, store, disk, Shop(service.database), random.Random(seed))
 
 

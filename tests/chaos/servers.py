@@ -20,9 +20,13 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from limner_client.local.embedded_valkey import binary, free_port
-from tests.processes import eventually
+from limner_shared.db import ledger, schema
+from limner_shared.db.engine import Database
+from limner_shared.settings import Settings
+from tests.processes import TENANT, Service, eventually
 from tests.redis_clients import redis_at
 
+CARD: Final = Path(__file__).parents[1] / "models" / "null.toml"
 REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
     "a replica": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
     "too few replicas": ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
@@ -244,3 +248,24 @@ def in_background(action: Callable[..., object], *arguments: object) -> threadin
     thread = threading.Thread(target=action, args=arguments, daemon=True)
     thread.start()
     return thread
+
+
+def new_service(folder: Path, kind: str, **changes: Any) -> tuple[Service, RedisServer, Postgres | Sqlite]:
+    """A service of the null model with servers of its own; no process is started. `changes` are settings."""
+    redis = RedisServer(folder)
+    store = Postgres(folder) if kind == "postgresql" else Sqlite(folder)
+    schema.upgrade(store.url)
+    settings = Settings(
+        data_dir=folder / "data",
+        redis_url=redis.url,
+        database_url=store.url,
+        models=(CARD,),
+        default_model="null",
+        port=free_port(),
+        webhook_internal_targets=("127.0.0.1",),
+        **changes,
+    )
+    service = Service(settings, Database(store.url), folder)
+    with service.database.write() as session:
+        ledger.ensure_tenant(session, TENANT, "local")
+    return service, redis, store

@@ -30,6 +30,27 @@ def picture(number: int) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def until_accepted(
+    client: httpx.Client, path: str, key: str, seconds: float, failures: list[str], **sent: Any
+) -> dict[str, Any] | None:
+    """Repeat a request with one Idempotency-Key until it is accepted; otherwise None, and an entry in `failures`."""
+    headers = {"Idempotency-Key": key} | sent.pop("headers", {})
+    deadline, told = time.monotonic() + seconds, ""
+    while time.monotonic() < deadline:
+        try:
+            answer = client.post(path, headers=headers, **sent)
+            if answer.is_success:
+                return answer.json()
+            told = answer.text
+            if not answer.json().get("retryable", answer.status_code >= 500 or answer.status_code == 409):
+                break
+        except (httpx.HTTPError, ValueError) as error:
+            told = repr(error)
+        time.sleep(0.2)
+    failures.append(f"{path} was not accepted within {seconds:g} s: {told[:300]}")
+    return None
+
+
 class Traffic(threading.Thread):
     """Sends 200 jobs; `accepted` has the ids of those with a 2xx response, `failures` what could not be sent."""
 
@@ -57,20 +78,8 @@ class Traffic(threading.Thread):
                 self.accepted |= self._ids(client, bulk["links"]["results"])
 
     def _until_accepted(self, client: httpx.Client, path: str, key: str, body: str, kind: str) -> dict[str, Any] | None:
-        headers = {"Content-Type": kind, "Idempotency-Key": key}
-        deadline = time.monotonic() + GIVE_UP_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                answer = client.post(path, content=body, headers=headers)
-                if answer.is_success:
-                    return answer.json()
-                if not answer.json().get("retryable", answer.status_code >= 500 or answer.status_code == 409):
-                    break
-            except (httpx.HTTPError, ValueError):
-                pass
-            time.sleep(0.2)
-        self.failures.append(f"{path} was not accepted within {GIVE_UP_SECONDS} s")
-        return None
+        sent: dict[str, Any] = {"content": body, "headers": {"Content-Type": kind}}
+        return until_accepted(client, path, key, GIVE_UP_SECONDS, self.failures, **sent)
 
     def _ids(self, client: httpx.Client, results: object) -> set[str]:
         deadline = time.monotonic() + GIVE_UP_SECONDS

@@ -16,14 +16,11 @@ from typing import Any, Final
 import httpx
 import psutil
 
-from limner_client.local.embedded_valkey import free_port
-from limner_shared.db import ledger, schema
 from limner_shared.db.engine import Database
 from limner_shared.domain.ids import new_id
-from limner_shared.settings import Settings
-from tests.chaos.run import CARD
-from tests.chaos.servers import Postgres, RedisServer, Sqlite
-from tests.processes import TENANT, Service, eventually
+from tests.chaos.servers import Postgres, RedisServer, Sqlite, new_service
+from tests.chaos.traffic import until_accepted
+from tests.processes import Service, eventually
 
 EVENT: Final = "job.canceled"
 TIMEOUT_SECONDS: Final = 2.0
@@ -64,23 +61,7 @@ class World:
 
 def build(folder: Path, kind: str) -> World:
     """Create a service without workers."""
-    redis = RedisServer(folder)
-    store = Postgres(folder) if kind == "postgresql" else Sqlite(folder)
-    schema.upgrade(store.url)
-    settings = Settings(
-        data_dir=folder / "data",
-        redis_url=redis.url,
-        database_url=store.url,
-        models=(CARD,),
-        default_model="null",
-        port=free_port(),
-        web_workers=2,
-        webhook_internal_targets=("127.0.0.1",),
-        webhook_timeout_seconds=TIMEOUT_SECONDS,
-    )
-    service = Service(settings, Database(store.url), folder)
-    with service.database.write() as session:
-        ledger.ensure_tenant(session, TENANT, "local")
+    service, redis, store = new_service(folder, kind, web_workers=2, webhook_timeout_seconds=TIMEOUT_SECONDS)
     world = World(service, redis, store)
     world.restart_dead()
     eventually(service.web_responds, 60)
@@ -136,19 +117,7 @@ class Clients(threading.Thread):
                     self.ended.add(job["id"])
 
     def _until_accepted(self, client: httpx.Client, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
-        headers = {"Idempotency-Key": new_id("key")}
-        deadline, told = time.monotonic() + GIVE_UP_SECONDS, ""
-        while time.monotonic() < deadline:
-            try:
-                answer = client.post(path, json=body, headers=headers)
-                if answer.is_success:
-                    return answer.json()
-                told = answer.text
-            except httpx.HTTPError as error:
-                told = repr(error)
-            time.sleep(0.1)
-        self.failures.append(f"{path} was not accepted within {GIVE_UP_SECONDS:.0f} s: {told[:300]}")
-        return None
+        return until_accepted(client, path, new_id("key"), GIVE_UP_SECONDS, self.failures, json=body)
 
     def end(self) -> set[str]:
         """Wait for the end of the last job, while dead processes are started again; returns the ids."""

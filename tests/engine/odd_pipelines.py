@@ -13,6 +13,7 @@ from tests.engine.pipelines import (
     clip_text,
     clip_tokenizer,
     fast_tokenizer,
+    qwen_2_5_vl_config,
     stable_diffusion,
     stable_diffusion_xl,
     trained,
@@ -76,17 +77,7 @@ def kandinsky_22(folder: Path) -> Any:
 
 def hunyuan_image(folder: Path, guider: Any = None) -> Any:
     """A pipeline whose guider keeps state between steps."""
-    text = t.Qwen2_5_VLConfig(
-        text_config={
-            "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2,
-            "num_key_value_heads": 2, "vocab_size": 200,
-            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e6},
-        },
-        vision_config={
-            "depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16,
-        },
-        vision_start_token_id=180, vision_end_token_id=181, vision_token_id=182, image_token_id=183, video_token_id=184,
-    )  # fmt: skip
+    text = qwen_2_5_vl_config(layers=4, depth=1)
     return d.HunyuanImagePipeline(
         transformer=d.HunyuanImageTransformer2DModel(
             in_channels=4, out_channels=4, num_attention_heads=4, attention_head_dim=8, num_layers=1,

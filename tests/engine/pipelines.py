@@ -147,18 +147,24 @@ def pixart(folder: Path) -> Any:
     )  # fmt: skip
 
 
-def qwen_image(folder: Path) -> Any:
-    text = t.Qwen2_5_VLConfig(
+def qwen_2_5_vl_config(layers: int = 2, depth: int = 2, **marks: int) -> Any:
+    """The configuration of a text encoder that also sees pictures; `marks` are the tokens that stand for these."""
+    tokens = ("vision_start_token_id", "vision_end_token_id", "vision_token_id", "image_token_id", "video_token_id")
+    return t.Qwen2_5_VLConfig(
         text_config={
-            "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": layers, "num_attention_heads": 2,
             "num_key_value_heads": 2, "vocab_size": 200,
             "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e6},
         },
         vision_config={
-            "depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16,
+            "depth": depth, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16,
         },
-        vision_start_token_id=180, vision_end_token_id=181, vision_token_id=182, image_token_id=183, video_token_id=184,
+        **(marks or {name: number for number, name in enumerate(tokens, 180)}),
     )  # fmt: skip
+
+
+def qwen_image(folder: Path) -> Any:
+    text = qwen_2_5_vl_config()
     return d.QwenImagePipeline(
         text_encoder=t.Qwen2_5_VLForConditionalGeneration(text),
         tokenizer=fast_tokenizer(t.Qwen2TokenizerFast, model_max_length=2048),

@@ -12,7 +12,7 @@ import diffusers
 import torch
 import transformers
 from tests.engine import pipelines
-from tests.engine.pipelines import fast_tokenizer, like, vae
+from tests.engine.pipelines import fast_tokenizer, like, qwen_2_5_vl_config, vae
 from tests.engine.tiny_pipelines import TINY, flow
 from tests.engine.tiny_pipelines_2 import flux_2_vae
 
@@ -52,17 +52,7 @@ def _marks(tokenizer: Any) -> dict[str, int]:
 def qwen_2() -> dict[str, Any]:
     """The tokenizer, processor and encoder of Qwen2.5-VL."""
     tokenizer = vision_tokenizer()
-    config = t.Qwen2_5_VLConfig(
-        text_config={
-            "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-            "num_key_value_heads": 2, "vocab_size": 200,
-            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e6},
-        },
-        vision_config={
-            "depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16,
-        },
-        **_marks(tokenizer),
-    )  # fmt: skip
+    config = qwen_2_5_vl_config(**_marks(tokenizer))
     processor = t.Qwen2VLProcessor(
         image_processor=t.Qwen2VLImageProcessor(size=SMALL), tokenizer=tokenizer,
         video_processor=t.Qwen2VLVideoProcessor(), chat_template=TEMPLATE,

@@ -19,7 +19,7 @@ from limner_shared.domain.inputs import (
     MaskPadding,
     RequestedName,
     RequestedReferences,
-)  # fmt: skip
+)
 from limner_shared.domain.jobs import MAX_SEED, JobRequest
 from limner_shared.domain.search_words import read_query
 from limner_shared.errors import Gone

@@ -157,7 +157,7 @@ def _input_schema(card: ModelCard) -> dict[str, Any]:
         properties |= {"image": dict(uri), "prompt_strength": strength}
     if "inpainting" in card.tasks:
         properties["mask"] = dict(uri)
-        if card.family == "diffusers":
+        if card.takes_mask_crops:
             around = "Draw only the mask and this many pixels around it, in full size. Default: the whole picture."
             properties["padding_mask_crop"] = {"type": "integer", "minimum": 0, "description": around}
     if card.control is not None:
