@@ -107,7 +107,7 @@ def doctor(server: str | None, key: str | None) -> None:
         with remote_doctor.connect(server) as http:
             failures = show(remote_doctor.examine(http, key or settings.api_key, settings.metrics_key))
         good = "No check failed."
-    click.echo(f"{failures} checks failed." if failures else good)
+    click.echo(f"{failures} {'check' if failures == 1 else 'checks'} failed." if failures else good)
     sys.exit(1 if failures else 0)
 
 

@@ -88,6 +88,12 @@ def test_the_base_of_each_built_image_can_be_named(compose: dict[str, Any]) -> N
     assert given == {f"${{BASE_IMAGE:-{base}}}" for base in default}
 
 
+def test_each_built_image_can_be_labelled_with_its_revision(compose: dict[str, Any]) -> None:
+    given = [service["build"]["args"].get("REVISION") for service in compose["services"].values() if "build" in service]
+    assert set(given) == {"${REVISION:-}"}
+    assert all('revision="${REVISION}"' in file.read_text() for file in DOCKERFILES)
+
+
 def test_our_services_start_after_the_migration(compose: dict[str, Any]) -> None:
     for name in ("web", "dispatcher", "worker-gpu", "worker-cpu"):
         waits = compose["services"][name]["depends_on"]

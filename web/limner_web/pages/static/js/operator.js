@@ -28,7 +28,7 @@ export async function showFleet() {
 
 function queueCard(queue) {
   const waiting = queue.lanes.reduce((sum, { released, backlog }) => sum + released + backlog, 0);
-  const act = queue.paused ? button(t("Resume"), () => resume(queue), "small", "play") : button(t("Pause …"), () => pause(queue), "small", "pause");
+  const act = queue.paused ? button(t("Resume"), () => resume(queue), "small", "play") : button(t("Pause …"), () => pause(queue), "small quiet", "pause");
   act.dataset.pause = queue.pause ?? "";
   act.setAttribute("aria-label", queue.paused ? t("Resume %(name)s", { name: queue.title }) : t("Pause %(name)s", { name: queue.title }));
   const state = queue.paused ? el("span", { className: "badge paused" }, t("paused")) : queue.workers === 0 ? el("span", { className: "badge failed" }, t("no worker")) : queue.running > 0 && el("span", { className: "badge running" }, t("drawing"));
