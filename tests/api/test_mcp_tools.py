@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
+import anyio
 import httpx
 import pytest
 from mcp.server.mcpserver import Context
@@ -79,3 +80,39 @@ def test_a_key_with_many_waiting_calls_leaves_places_for_others(app: App, other:
         assert all(await asyncio.gather(*many))
 
     asyncio.run(run())
+
+
+def test_calls_that_are_given_up_keep_their_places_until_their_threads_end():
+    ended, begun, running, most = threading.Event(), threading.Semaphore(0), set[object](), 0
+    tools = Tools(lambda _: Client("http://localhost"), cast("Any", _same))
+
+    def hangs(client: Client) -> None:
+        nonlocal most
+        running.add(client)
+        most = max(most, len(running))
+        begun.release()
+        ended.wait(60)
+        running.discard(client)
+
+    async def call_and_give_up(given_up: asyncio.Event) -> None:
+        async with anyio.create_task_group() as calls:
+            for _ in range(CALLS_OF_ONE):
+                calls.start_soon(tools._call, cast("Context", "one"), hangs)
+            await given_up.wait()
+            calls.cancel_scope.cancel()
+
+    async def run() -> None:
+        given_up = asyncio.Event()
+        waves = [asyncio.create_task(call_and_give_up(given_up))]
+        for _ in range(CALLS_OF_ONE):
+            await asyncio.to_thread(begun.acquire, timeout=60)
+        given_up.set()
+        waves += [asyncio.create_task(call_and_give_up(asyncio.Event())) for _ in range(2)]
+        assert await tools._call(cast("Context", "another"), lambda _: True)
+        ended.set()
+        await waves[0]
+        for wave in waves[1:]:
+            wave.cancel()
+
+    asyncio.run(run())
+    assert most == CALLS_OF_ONE

@@ -211,7 +211,10 @@ class Tools:
         return await self._call(ctx, find)
 
     async def _call(self, ctx: Context, work: Callable[[Client], T]) -> T:
-        """Do the work with a client for this call, in a thread. Raises ToolError with our code and sentence."""
+        """Do the work with a client for this call, in a thread. Raises ToolError with our code and sentence.
+
+        A call that is given up keeps its place until its thread has ended: otherwise, threads would have no limit.
+        """
 
         def run() -> T:
             with self._connect(ctx) as client:
@@ -219,7 +222,7 @@ class Tools:
 
         try:
             async with self._share(self._caller(ctx)):
-                return await to_thread.run_sync(run, limiter=self._limiter, abandon_on_cancel=True)
+                return await to_thread.run_sync(run, limiter=self._limiter)
         except LimnerError as error:
             raise ToolError(f"{error.code}: {error.message}") from error
 
