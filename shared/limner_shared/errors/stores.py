@@ -29,6 +29,6 @@ class ObjectLost(NotFound):
 
 
 class ObjectUnreadable(LimnerError):
-    """The picture that this job starts from cannot be read, while others can: send it again."""
+    """A stored picture cannot be read, while others can."""
 
     code, title, status, retryable = "object_unreadable", "Object unreadable", 503, True

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Final
 
 from limner_shared.db.queries import Shown
-from limner_shared.errors import NotFound
+from limner_shared.errors import NotFound, ObjectUnreadable
 
 SUFFIXES: Final = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpg"}
 STORED, DEFLATED = 0, 8
@@ -109,7 +109,7 @@ def zipped(fetch: Callable[[str], bytes], jobs: Iterable[Shown], describe: Calla
     finally `results.jsonl` with every job, in the state in which its images were written.
 
     `fetch` returns an image's bytes by digest. Images for which it raises NotFound, because they were lost or deleted
-    meanwhile, are named in `missing.txt`. `describe` returns a job's line of `results.jsonl`.
+    meanwhile, or ObjectUnreadable, are named in `missing.txt`. `describe` returns a job's line of `results.jsonl`.
     """
     with _temporary() as directory, _temporary() as of_results, _temporary() as of_missing:
         writer, results, missing = _Writer(directory), _Packed(of_results), _Packed(of_missing)
@@ -120,7 +120,7 @@ def zipped(fetch: Callable[[str], bytes], jobs: Iterable[Shown], describe: Calla
                 name = f"{shown.job.bulk_line or 0:07d}{number}.{SUFFIXES[image.media_type]}"
                 try:
                     data = fetch(image.sha256)
-                except NotFound:
+                except (NotFound, ObjectUnreadable):
                     missing.add(f"{name}\n".encode())
                 else:
                     yield writer.stored(name, data)

@@ -37,6 +37,9 @@ LEASE_SECONDS: Final = 30.0
 RENEW_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 3.0
 """A batch that failed for a reason that passes is tried again after this time."""
+LONGEST_PAUSE_SECONDS: Final = 600.0
+GIVE_UP_SECONDS: Final = 86_400.0
+"""A batch whose output could not be made for so long ends as failed; its jobs keep their pictures."""
 
 UNEXPECTED: Final = "An internal error occurred. The service's log has the details under this batch's id."
 
@@ -129,10 +132,10 @@ class BatchLoader:
             batches.fail(session, claimed, total, _errors(error))
         self._services.hints.deliveries_wait()
 
-    def _try_later(self, claimed: Batch) -> None:
-        """Shorten the lease, so that any process tries again soon; if that fails, once the lease has ended."""
+    def _try_later(self, claimed: Batch, seconds: float = RETRY_SECONDS) -> None:
+        """Let any process try again after `seconds`, or, if the lease cannot be changed, once it has ended."""
         with suppress(LeaseLost, *DATABASE_AWAY), self._services.database.write() as session:
-            batches.renew(session, claimed, RETRY_SECONDS)
+            batches.renew(session, claimed, seconds)
 
     # --- finalizing ---
 
@@ -154,8 +157,7 @@ class BatchLoader:
         try:
             output = batch_output.measure(self._services, claimed, _Lease(self._services, claimed).keep)
         except LimnerError as error:
-            log.warning("a batch's output cannot be measured now", batch=claimed.id, error=error.message)
-            self._try_later(claimed)
+            self._finish_later(claimed, error)
             return
         except DATABASE_AWAY:
             self._try_later(claimed)
@@ -167,6 +169,18 @@ class BatchLoader:
         with self._services.database.write() as session:
             batches.finish(session, claimed, output)
         self._services.hints.deliveries_wait()
+
+    def _finish_later(self, claimed: Batch, error: LimnerError) -> None:
+        """Let any process try again; each pause is a tenth of the time that the batch has waited for its output."""
+        waited = (
+            (claimed.lease_until or 0.0) - LEASE_SECONDS - (claimed.finalizing_at or 0.0)
+        )  # by the database's clock
+        if waited > GIVE_UP_SECONDS:
+            log.error("a batch's output cannot be made", batch=claimed.id, error=error.message)
+            self._fail(claimed, claimed.total, error)
+        else:
+            log.warning("a batch's output cannot be measured now", batch=claimed.id, error=error.message)
+            self._try_later(claimed, min(max(RETRY_SECONDS, waited / 10), LONGEST_PAUSE_SECONDS))
 
 
 class _Lease:

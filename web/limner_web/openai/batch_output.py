@@ -21,7 +21,7 @@ from limner_shared.db.views import plain_view
 from limner_shared.domain.batches import BatchState
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.stored_errors import stored_error
-from limner_shared.errors import LimnerError, NotFound, UnreadableJob
+from limner_shared.errors import LimnerError, NotFound, ObjectUnreadable, UnreadableJob
 from limner_web.intake.busy import wait_while_busy
 from limner_web.openai.batch_calls import ENDPOINTS
 from limner_web.openai.image_answer import Encode, Finished, encoded
@@ -44,7 +44,7 @@ STOPPED: Final[dict[str, dict[str, str]]] = {
 def read(services: Services, row: Batch, *, errors: bool) -> Iterator[bytes]:
     """Yield the lines of the output, or of the errors. One page of rows and one answer are in memory.
 
-    Raises StorageFailed or Overloaded where a picture cannot be read.
+    Raises StorageFailed, SigningFailed or Overloaded where a picture cannot be read or converted now.
     """
     return (line for _, line in _lines(services, row, (errors,), partial(_encoded, services, row.tenant_id)))
 
@@ -118,6 +118,8 @@ def _success(services: Services, row: Batch, line: BatchLine, shown: Shown, enco
         body = ENDPOINTS[row.endpoint].answer(services, line.output, finished, address, encode)
     except NotFound:
         return _told(error=DELETED)
+    except ObjectUnreadable as error:
+        return _told(error=_error(error))
     except ValidationError:
         return _told(error=_error(UnreadableJob()))
     warning = {"warning": line.output["warning"]} if line.output.get("warning") else {}

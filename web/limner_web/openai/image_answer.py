@@ -184,8 +184,11 @@ def link(services: Services, origin: str, image: Image) -> str:
 
 
 def encoded(services: Services, tenant_id: str, output: Output, image: Image) -> str:
-    """A stored picture in the form of the answer, in base64. Raises NotFound, StorageFailed or Overloaded."""
-    stored = services.storage.call_for(tenant_id, services.blobs.get, image.sha256)
+    """A stored picture in the form of the answer, in base64.
+
+    Raises NotFound, ObjectUnreadable, StorageFailed, SigningFailed or Overloaded.
+    """
+    stored = services.storage.call_for(tenant_id, services.blobs.get_checked, image.sha256)
     return base64.b64encode(stored).decode() if output.as_stored else _encode(services, tenant_id, output, stored)
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
 from limner_shared.domain.inputs import reference_field
-from limner_shared.errors import DamagedInput, ObjectLost, ObjectUnreadable, StorageFailed
-from limner_shared.storage.blobs import Blobs, input_key
+from limner_shared.errors import DamagedInput, ObjectLost, ObjectUnreadable
+from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
@@ -41,21 +40,9 @@ def load_inputs(blobs: Blobs, job: JobRun) -> None:
 
 def _read(blobs: Blobs, digest: str) -> Picture:
     """Return uint8 [height, width, 3]; the web process stored it as RGB in the job's size."""
-    data = _bytes(blobs, digest)
+    data = blobs.get_input_checked(digest)
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             return np.asarray(picture.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, for damaged files
         raise DamagedInput from error
-
-
-def _bytes(blobs: Blobs, digest: str) -> bytes:
-    # An object may never be readable again, such as one that the bucket archived. A job that waits for it must not keep
-    # the others waiting.
-    with suppress(StorageFailed):
-        return blobs.get_input(digest)
-    blobs.check()
-    try:
-        return blobs.get_input(digest)
-    except StorageFailed as error:
-        raise ObjectUnreadable(object=input_key(digest), **error.details) from error
