@@ -21,10 +21,19 @@ def unresponsive_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 class Denying(BaseHTTPRequestHandler):
-    """Denies all reads but those of objects whose name begins with `ab`, as a store does with archived objects."""
+    """Denies all reads but those of objects whose names begin so, as a store does with archived objects."""
+
+    returns: tuple[str, ...] = ()
 
     def do_GET(self) -> None:
-        self.send_response(200 if "/ab" in self.path else 403)
+        self._answer(200 if self.path.rpartition("/")[2].startswith(self.returns) else 403)
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(200)
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
         self.send_header("Content-Length", "7")
         self.send_header("Last-Modified", "Sat, 28 Nov 2026 12:00:00 GMT")
         self.send_header("ETag", '"1"')
@@ -36,9 +45,10 @@ class Denying(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def denying_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of a bucket that denies reads as `Denying` says."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Denying) as server:
+def denying_bucket(monkeypatch: pytest.MonkeyPatch, returns: tuple[str, ...]) -> Iterator[str]:
+    """The URL of a bucket that takes writes and denies reads, but those of objects whose names begin so."""
+    handler = type("Handler", (Denying,), {"returns": returns})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

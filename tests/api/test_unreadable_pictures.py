@@ -1,4 +1,4 @@
-"""A stored picture that the store never returns again, such as one that a bucket has archived, and whose others it does."""
+"""A picture that the store never returns again, such as one that a bucket has archived, among others that it does."""
 
 from __future__ import annotations
 

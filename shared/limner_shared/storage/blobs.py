@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from limner_shared.errors import ObjectLost, ObjectUnreadable, StorageFailed, StorageFull
+from limner_shared.errors import ObjectUnreadable, StorageFailed, StorageFull
 from limner_shared.storage.lost_objects import FILE_LOST, Loss, ObjectKind, is_complete, lost_object
 from limner_shared.storage.object_store import Store
 from limner_shared.storage_failures import StorageReason, reason_of
@@ -25,7 +25,6 @@ FILES: Final = "files"
 ASIDE: Final = "aside"
 RENDITIONS: Final = "renditions"
 DIGEST_CHARS: Final = 64
-PROBE: Final = b"limner probe\n"
 FOLDERS: Final = tuple(f"{number:02x}" for number in range(256))
 """The folders of the pictures: the first two characters of a digest."""
 
@@ -52,10 +51,7 @@ class Blobs:
 
     def check(self) -> None:
         """Write and read a small object. Raises StorageFull or StorageFailed."""
-        try:
-            self.get(self.put(PROBE))
-        except ObjectLost as error:
-            raise StorageFailed("The picture store does not return what was written.") from error
+        self._store.check()
 
     def put(self, data: bytes) -> str:
         """Store bytes and return their SHA-256 in hex. Raises StorageFull or StorageFailed."""

@@ -45,6 +45,10 @@ FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_ur
 options are passed explicitly."""
 
 
+PROBE: Final = "probe"
+"""The key, and the bytes, of an object that tells whether the store works."""
+OF_OBJECTS: Final = frozenset({StorageReason.DENIED, StorageReason.OTHER})
+"""Why a store that works may not return an object."""
 WRITES: Final = frozenset({"put", "move"})
 """The operations that need space, for which a full store is an error of its own."""
 
@@ -60,8 +64,8 @@ class Store:
         self._before_call = before_call
         self._breaker: Breaker | None = None
         self._failed_at = float("-inf")
-        self._denied = ""
-        """The key whose read was denied last."""
+        self._probed_at = float("-inf")
+        """When the probe was returned last, in seconds of the monotonic clock."""
         if urlsplit(url).scheme == "file":
             self.folder = Path(unquote(urlsplit(url).path))
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -78,6 +82,12 @@ class Store:
         if self._breaker is None or self._breaker.state is BreakerState.CLOSED:
             return ""
         return self._breaker.reason if time.monotonic() - self._failed_at < TROUBLE_SECONDS else ""
+
+    def check(self) -> None:
+        """Write and read a small object."""
+        self.put(PROBE, PROBE.encode())
+        if self.get(PROBE) != PROBE.encode():
+            raise StorageFailed("The picture store does not return what was written.")
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         """Store bytes under a key. With `durable` they survive a power failure from then on."""
@@ -210,12 +220,24 @@ class Store:
                 self._breaker.succeeded()
 
     def _counts(self, reason: StorageReason, key: str) -> bool:
-        """Whether an error tells of the whole store. A full one responds, and can be read; one object may be archived,
-        or its key of encryption lost, so that each read of it is denied.
+        """Whether an error tells of the whole store. A full one responds, and can be read; objects may be archived, or
+        their key of encryption lost, so that each read of their `key` is denied while others are returned.
         """
-        again = reason is StorageReason.DENIED and key != "" and key == self._denied
-        self._denied = key if reason is StorageReason.DENIED else ""
-        return reason is not StorageReason.FULL and not again
+        if reason in OF_OBJECTS and key:
+            return not self._returns_probe()
+        return reason is not StorageReason.FULL
+
+    def _returns_probe(self) -> bool:
+        """Whether the store takes and returns a small object; a success is known for OPEN_SECONDS."""
+        if time.monotonic() - self._probed_at < OPEN_SECONDS:
+            return True
+        try:
+            self._store.put(PROBE, PROBE.encode())
+            self._store.get(PROBE).bytes()
+        except (BaseError, OSError):
+            return False
+        self._probed_at = time.monotonic()
+        return True
 
 
 def open_bucket(url: str, config: Any = None) -> ObjectStore:

@@ -11,10 +11,9 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from limner_shared.errors import ConfigurationError, StorageFailed
-from limner_shared.storage.object_store import open_bucket
+from limner_shared.storage.object_store import PROBE, open_bucket
 
 BUCKETS: Final = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl")
-PROBE: Final = "probe"
 
 
 class UrlSigner:

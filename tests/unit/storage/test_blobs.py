@@ -18,7 +18,7 @@ from limner_shared.errors import ConfigurationError, NotFound, StorageFailed, St
 from limner_shared.storage import object_store, syncing
 from limner_shared.storage.blobs import INPUTS, Blobs, SetAsideBlob, picture_key
 from limner_shared.storage.media_types import media_type
-from limner_shared.storage.object_store import FAILURES, Store
+from limner_shared.storage.object_store import FAILURES, PROBE, Store
 from limner_shared.storage.signed_urls import UrlSigner
 from limner_shared.storage_failures import StorageReason, is_full, reason_of
 
@@ -207,19 +207,19 @@ def test_an_unresponsive_bucket_times_out_and_then_opens_the_circuit_breaker(unr
         unresponsive_blobs.get("ab" * 32)
 
 
-def test_one_object_that_is_denied_does_not_close_the_store_and_several_do(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("returns_others", [True, False])
+def test_objects_that_are_denied_close_the_store_only_if_it_denies_everything(
+    returns_others: bool, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(object_store, "RETRIES", 0)
-    with denying_bucket(monkeypatch) as url:
-        store, archived = Store(url), [f"{number:064}" for number in range(FAILURES + 1)]
-        for _ in range(2 * FAILURES):
-            with pytest.raises(StorageFailed):
-                store.get(archived[0])
-        assert store.get("ab" * 32) == b"picture"
+    with denying_bucket(monkeypatch, returns=("ab", PROBE) if returns_others else ()) as url:
+        store, archived = Store(url), [f"{number:064}" for number in range(2 * FAILURES)]
         for key in archived:
             with pytest.raises(StorageFailed):
                 store.get(key)
-        with pytest.raises(StorageFailed, match="tried again in a few seconds"):
-            store.get("ab" * 32)
+        assert store.trouble == ("" if returns_others else "denied")
+        if returns_others:
+            assert store.get("ab" * 32) == b"picture"
 
 
 @pytest.mark.parametrize("encryption", ["sse:kms", "sse-c", "AES512"])

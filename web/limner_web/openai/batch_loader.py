@@ -172,9 +172,8 @@ class BatchLoader:
 
     def _finish_later(self, claimed: Batch, error: LimnerError) -> None:
         """Let any process try again; each pause is a tenth of the time that the batch has waited for its output."""
-        waited = (
-            (claimed.lease_until or 0.0) - LEASE_SECONDS - (claimed.finalizing_at or 0.0)
-        )  # by the database's clock
+        claimed_at = (claimed.lease_until or 0.0) - LEASE_SECONDS  # by the database's clock
+        waited = claimed_at - (claimed.finalizing_at or 0.0)
         if waited > GIVE_UP_SECONDS:
             log.error("a batch's output cannot be made", batch=claimed.id, error=error.message)
             self._fail(claimed, claimed.total, error)
