@@ -14,15 +14,18 @@ from typing import Any, Final
 
 from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.domain.safety import SOURCE_TYPE
-from limner_shared.errors import ConfigurationError, SigningFailed
+from limner_shared.errors import ConfigurationError, SigningFailed, SigningUnavailable
 from limner_shared.settings import Settings
+from limner_shared.telemetry import get_logger
+
+log = get_logger(__name__)
 
 PNG_CHUNK: Final = b"caBX"
 """The type of the chunk of a PNG that holds a manifest."""
 PNG_SIGNATURE_BYTES: Final = 8
-TIMESTAMP_FAILURES: Final = 3
-TIMESTAMP_PAUSE_SECONDS: Final = 10.0
-LONGEST_TIMESTAMP_PAUSE_SECONDS: Final = 300.0
+FAILURES: Final = 3
+PAUSE_SECONDS: Final = 10.0
+LONGEST_PAUSE_SECONDS: Final = 300.0
 OPTIONS: Final = {
     "builder": {"thumbnail": {"enabled": False}},  # the picture itself is in the file: a thumbnail doubles the size
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
@@ -42,7 +45,8 @@ class Ingredient:
 class PictureSigner:
     """Signs pictures with one certificate. Safe for several threads. Nothing valid can be signed after `ends_at`.
 
-    While the authority for time stamps fails, it is asked only now and then: it may take half a minute to fail.
+    While nothing can be signed, because the certificate has ended or the authority for time stamps is away, it is tried
+    only now and then: an authority may take half a minute to fail.
     """
 
     def __init__(self, certificate: Path, key: Path, timestamp_url: str = "") -> None:
@@ -58,13 +62,12 @@ class PictureSigner:
         except ModuleNotFoundError as error:
             raise _missing(error) from error
         self._local = threading.local()
-        self._breaker: Breaker | None = None
+        self._breaker = Breaker(FAILURES, PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         try:
-            self.created(_test_picture(), "limner")
-        except SigningFailed as error:
-            raise ConfigurationError(f"LIMNER_C2PA_CERTIFICATE: {certificate}: {error.message}") from error
+            self._sign_probe()
+        except c2pa.C2paError as error:
+            raise ConfigurationError(f"LIMNER_C2PA_CERTIFICATE: {certificate} cannot sign: {error}") from error
         if timestamp_url:
-            self._breaker = Breaker(TIMESTAMP_FAILURES, TIMESTAMP_PAUSE_SECONDS, LONGEST_TIMESTAMP_PAUSE_SECONDS)
             self._info = c2pa.C2paSignerInfo(algorithm, chain, private, timestamp_url.encode())
             self._local = threading.local()  # its signer has no time stamps
 
@@ -77,27 +80,55 @@ class PictureSigner:
             return None
         return cls(settings.c2pa_certificate, settings.c2pa_key, settings.c2pa_timestamp_url)
 
+    def outage(self) -> SigningUnavailable | None:
+        """The error of a picture that is to be signed now, if it is known that nothing can be; otherwise None."""
+        if self._breaker.state is not BreakerState.OPEN:
+            return None
+        seconds = round(self._breaker.open_seconds, 1)
+        return SigningUnavailable("Pictures cannot be signed now; it is tried again soon.", retry_after=seconds)
+
     def created(self, png: bytes, model: str, *sources: Ingredient) -> bytes:
         """A PNG of a model with a manifest that says so; `sources` are the pictures that the model was given.
 
-        Raises SigningFailed.
+        Raises SigningFailed, or SigningUnavailable if no other picture can be signed either.
         """
-        action: dict[str, Any] = {
-            "action": "c2pa.created",
-            "digitalSourceType": SOURCE_TYPE,
-            "softwareAgent": {"name": model},
-        }
-        return self._sign(png, "image/png", action, sources)
+        return self._sign(png, "image/png", _creation(model), sources)
 
     def converted(self, data: bytes, media_type: str, original: bytes) -> bytes:
         """A rendition with a manifest of its own, whose parent is the signed PNG that it was made from.
 
-        Raises SigningFailed.
+        Raises SigningFailed, or SigningUnavailable if no other picture can be signed either.
         """
         parent = Ingredient(original, "image/png", parent=True)
         return self._sign(data, media_type, {"action": "c2pa.opened"}, [parent])
 
     def _sign(self, data: bytes, media_type: str, action: dict[str, Any], sources: Sequence[Ingredient]) -> bytes:
+        if (outage := self.outage()) is not None:
+            raise outage
+        try:
+            signed = self._signed(data, media_type, action, sources)
+        except self._c2pa.C2paError as error:
+            message = f"The picture could not be signed: {error}"
+            if self._signs_others():
+                raise SigningFailed(message) from error
+            self._breaker.failed(str(error))
+            log.error("nothing can be signed", error=str(error), seconds=round(self._breaker.open_seconds, 1))
+            seconds = max(PAUSE_SECONDS, self._breaker.open_seconds)
+            raise SigningUnavailable(message, retry_after=seconds) from error
+        self._breaker.succeeded()
+        return signed
+
+    def _signs_others(self) -> bool:
+        try:
+            self._sign_probe()
+        except self._c2pa.C2paError:
+            return False
+        return True
+
+    def _sign_probe(self) -> None:
+        self._signed(_test_picture(), "image/png", _creation("limner"), ())
+
+    def _signed(self, data: bytes, media_type: str, action: dict[str, Any], sources: Sequence[Ingredient]) -> bytes:
         actions = [action]
         if sources:
             action["parameters"] = {"ingredientIds": [each.name for each in sources]}
@@ -109,19 +140,10 @@ class PictureSigner:
             "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": actions}}],
         }
         signed = io.BytesIO()
-        if self._breaker is not None and self._breaker.state is BreakerState.OPEN:
-            raise SigningFailed("The authority for time stamps fails; it is asked again soon.")
-        try:
-            with self._c2pa.Builder(manifest, self._context) as builder:
-                for source in sources:
-                    builder.add_ingredient(_described(source), source.media_type, io.BytesIO(source.data))
-                builder.sign(self._signer(), media_type, io.BytesIO(data), signed)
-        except self._c2pa.C2paError as error:
-            if self._breaker is not None:
-                self._breaker.failed()
-            raise SigningFailed(f"The picture could not be signed: {error}") from error
-        if self._breaker is not None:
-            self._breaker.succeeded()
+        with self._c2pa.Builder(manifest, self._context) as builder:
+            for source in sources:
+                builder.add_ingredient(_described(source), source.media_type, io.BytesIO(source.data))
+            builder.sign(self._signer(), media_type, io.BytesIO(data), signed)
         return signed.getvalue()
 
     def _signer(self) -> Any:
@@ -140,6 +162,10 @@ def is_signed(png: bytes) -> bool:
             return kind == PNG_CHUNK
         place += length + 12
     return False
+
+
+def _creation(model: str) -> dict[str, Any]:
+    return {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE, "softwareAgent": {"name": model}}
 
 
 def _described(source: Ingredient) -> Mapping[str, str]:

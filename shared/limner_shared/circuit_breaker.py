@@ -52,6 +52,12 @@ class Breaker:
         return BreakerState.OPEN if self._clock() < until else BreakerState.TRIAL
 
     @property
+    def open_seconds(self) -> float:
+        """Seconds until something may be tried; 0 unless it is open."""
+        until = self._open_until
+        return 0.0 if until is None else max(0.0, until - self._clock())
+
+    @property
     def failing_seconds(self) -> float:
         """Seconds since the first of the current consecutive failures; 0 after a success."""
         since = self._failing_since

@@ -23,7 +23,7 @@ class SafetySettings(BaseSettings):
     safety_threshold: float = Field(default=0.8, gt=0, le=1)
     """The classifier's score from which a picture is flagged."""
     safety_failure: Literal["closed", "open"] = "closed"
-    """Without a working classifier: `closed` refuses to start and fails jobs with `safety_unavailable`; `open` stores
+    """Without a working classifier: `closed` refuses to start, and lets jobs that must be judged wait; `open` stores
     pictures that were not judged, labelled so."""
 
     c2pa: Literal["off", "on"] = "off"

@@ -37,6 +37,7 @@ PROCESSES = "limner-web|limner-dispatcher|limner-worker"
 NAME = re.compile(r"\blimner_[a-z_]+")
 
 COUNTED = {
+    errors.ClassifierUnavailable,
     errors.DamagedInput,
     errors.DatabaseFull,
     errors.GenerationFailed,
@@ -46,6 +47,7 @@ COUNTED = {
     errors.ResourceUnreadable,
     errors.SafetyUnavailable,
     errors.SigningFailed,
+    errors.SigningUnavailable,
     errors.StorageFailed,
     errors.StorageFull,
     errors.UnreadableJob,

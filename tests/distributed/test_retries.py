@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import select
 
+from limner_client.cli.main import cli
+from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.tables import Event
 from limner_shared.storage.blobs import Blobs, input_key
 from tests.distributed.null_services import null_service, redis_server
 from tests.distributed.test_faults import start_faulty_worker
-from tests.processes import Service
+from tests.processes import Service, eventually
 
 pytestmark = pytest.mark.long
 
@@ -74,3 +77,24 @@ def test_a_job_whose_input_can_never_be_read_fails_after_its_retries_and_holds_u
     assert (job.error_code, job.retries, job.losses) == ("object_unreadable", 1, 0), null_service.logs()
     assert {(other.state, other.attempt) for other in null_service.wait(others)} == {("succeeded", 1)}
     assert "handing the job back" not in null_service.logs()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_job_fails_while_nothing_can_be_signed_and_each_is_signed_afterwards(null_service: Any, tmp_path: Path):
+    pytest.importorskip("c2pa", reason="the extra `c2pa` is not installed")
+    assert (
+        CliRunner().invoke(cli, ["c2pa", "new-certificate", str(tmp_path / "c"), "--organization", "X"]).exit_code == 0
+    )
+    files = {"c2pa_certificate": tmp_path / "c/certificate.pem", "c2pa_key": tmp_path / "c/key.pem", "c2pa": "on"}
+    away = f"http://127.0.0.1:{free_port()}/"
+    null_service.change_settings(files | {"c2pa_timestamp_url": away})
+    null_service.start("dispatcher")
+    worker = null_service.start("worker")
+    ids = null_service.submit(20, max_retries=0)
+    eventually(lambda: all(retries(null_service, job_id) for job_id in ids), 60)
+    assert {(job.state, job.retries, job.losses) for job in null_service.jobs(ids)} == {("queued", 0, 0)}
+    worker.terminate()
+    null_service.change_settings({"c2pa_timestamp_url": ""})
+    null_service.start("worker")
+    jobs = null_service.wait(ids)
+    assert {(job.state, job.retries) for job in jobs} == {("succeeded", 0)}, null_service.logs()

@@ -17,6 +17,7 @@ from limner_shared.errors.access import (
 from limner_shared.errors.base import LimnerError
 from limner_shared.errors.configuration import CardError, ConfigurationError
 from limner_shared.errors.jobs import (
+    ClassifierUnavailable,
     DamagedInput,
     DeadlineExceeded,
     GenerationFailed,
@@ -27,6 +28,7 @@ from limner_shared.errors.jobs import (
     ResourceUnreadable,
     SafetyUnavailable,
     SigningFailed,
+    SigningUnavailable,
     UnreadableJob,
     WorkerLost,
 )
@@ -69,6 +71,7 @@ __all__ = [
     "BodyTooLarge",
     "BulkLoading",
     "CardError",
+    "ClassifierUnavailable",
     "ConfigurationError",
     "DamagedInput",
     "DatabaseFull",
@@ -104,6 +107,7 @@ __all__ = [
     "SafetyUnavailable",
     "ServiceUnavailable",
     "SigningFailed",
+    "SigningUnavailable",
     "StorageFailed",
     "StorageFull",
     "SubmitScopeRequired",

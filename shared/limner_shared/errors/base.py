@@ -18,6 +18,8 @@ class LimnerError(Exception):
     retryable: ClassVar[bool] = False
     most_retries: ClassVar[int | None] = None
     """How often a job is retried after this error at most, if that is less than its `max_retries`."""
+    is_awaited: ClassVar[bool] = False
+    """Whether something that the service depends on is away: the job waits for it, and no retry is counted."""
     excused: ClassVar[bool] = False
     """Whether a job that fails with it does not count against the service's objective (`deploy/monitoring/rules.yml`):
     what it asks for is the cause."""

@@ -11,10 +11,22 @@ class SafetyUnavailable(LimnerError):
     code, title, status, retryable = "safety_unavailable", "Safety unavailable", 503, True
 
 
+class ClassifierUnavailable(SafetyUnavailable):
+    """No picture can be judged now, and this one must be: it is tried again."""
+
+    is_awaited = True
+
+
 class SigningFailed(LimnerError):
     """The picture could not be signed, and its owner wants signed pictures only: try again later."""
 
     code, title, status, retryable = "signing_failed", "Signing failed", 503, True
+
+
+class SigningUnavailable(SigningFailed):
+    """No picture can be signed now, and this one's owner wants signed pictures only: it is tried again."""
+
+    is_awaited = True
 
 
 class ModelUnavailable(LimnerError):

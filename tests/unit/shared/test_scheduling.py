@@ -24,7 +24,7 @@ from limner_shared.domain.scheduling import (
     BACKOFF_FACTOR,
     backoff_seconds,
 )
-from limner_shared.errors import GenerationFailed, LimnerError, StorageFailed, TooManyRequests
+from limner_shared.errors import GenerationFailed, LimnerError, SigningUnavailable, StorageFailed, TooManyRequests
 
 TENANT = ledger.LOCAL_TENANT
 MODEL = "limner-flow"
@@ -257,6 +257,20 @@ def test_a_retry_waits_at_least_as_long_as_the_error_asks(database: Database, ca
     before = moment(database)
     fail(database, claimed, TooManyRequests(retry_after=200))
     assert before + 200 <= row(database, job_id).not_before <= moment(database) + 200 + BACKOFF_BASE_SECONDS
+
+
+def test_a_job_waits_for_what_the_service_depends_on_without_losing_retries(database: Database, catalogue: Catalogue):
+    [job_id] = submit(database, catalogue, max_retries=0)
+    for _ in range(3):
+        [claimed] = claim(database, job_id)
+        before = moment(database)
+        change = fail(database, claimed, SigningUnavailable(retry_after=BACKOFF_CAP_SECONDS))
+        assert change is not None
+        job = row(database, job_id)
+        assert (change.state, job.retries, job.error_code) == (JobState.QUEUED, 0, "signing_failed")
+        assert job.not_before >= before + BACKOFF_CAP_SECONDS
+        arrive(database, job_id)
+        assert start_due(database) == {job_id}
 
 
 def test_a_retried_job_that_succeeds_keeps_its_count(database: Database, catalogue: Catalogue):

@@ -17,7 +17,7 @@ from limner_shared.db.ledger import Claim
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.domain.safety import SIGNED, SafetyPolicy, TenantPolicy, policy_of
-from limner_shared.errors import ConfigurationError, LimnerError, ModerationBlocked, SafetyUnavailable
+from limner_shared.errors import ClassifierUnavailable, ConfigurationError, LimnerError, ModerationBlocked
 from limner_shared.picture_classifier import PictureClassifier
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
@@ -139,8 +139,8 @@ def test_without_a_classifier_a_tenants_job_fails_for_now_and_nothing_is_stored(
     monkeypatch.setattr(PictureClassifier, "load", broken)
     run = drawn(claim(catalogue, TenantPolicy(SafetyPolicy.LABEL)))
     _, error, files = stored(tmp_path, run, stage(catalogue))
-    assert isinstance(error, SafetyUnavailable)
-    assert error.retryable
+    assert isinstance(error, ClassifierUnavailable)
+    assert (error.retryable, error.is_awaited) == (True, True)
     assert files == []
 
 
@@ -201,10 +201,14 @@ def test_a_classifier_that_could_not_be_loaded_is_tried_again(
     pictures = [row.picture for row in run.rows if row.picture is not None]
     with monkeypatch.context() as broken:
         broken.setattr(PictureClassifier, "load", fail)
-        with pytest.raises(SafetyUnavailable):
+        with pytest.raises(ClassifierUnavailable):
             judging.judge(run.claim, pictures)
-    with pytest.raises(SafetyUnavailable):
+    with pytest.raises(ClassifierUnavailable):
         judging.judge(run.claim, pictures)
+    outage = judging.outage(run.claim)
+    assert outage is not None
+    assert 0 < outage.details["retry_after"] <= safety.RELOAD_SECONDS
+    assert judging.outage(claim(catalogue, TenantPolicy(SafetyPolicy.OFF))) is None
     later = time.monotonic() + safety.RELOAD_SECONDS
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert judging.judge(run.claim, pictures)

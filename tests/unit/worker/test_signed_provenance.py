@@ -19,12 +19,12 @@ from limner_client.cli.main import cli
 from limner_client.local.doctor import certificate_checks
 from limner_client.local.embedded_valkey import free_port
 from limner_client.local.findings import State
-from limner_shared.c2pa_signing import TIMESTAMP_FAILURES, PictureSigner, is_signed
+from limner_shared.c2pa_signing import FAILURES, PAUSE_SECONDS, PictureSigner, is_signed
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.domain.safety import SOURCE_TYPE, TenantPolicy
-from limner_shared.errors import ConfigurationError, SigningFailed
+from limner_shared.errors import ConfigurationError, SigningFailed, SigningUnavailable
 from limner_shared.metrics import exposition
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
@@ -105,16 +105,31 @@ def test_the_receipt_has_the_digest_of_the_unsigned_file_which_a_replay_reproduc
 
 
 def test_an_authority_for_time_stamps_that_is_away_prevents_no_start_and_is_not_asked_each_time(
-    certified: Settings,
+    certified: Settings, catalogue: Catalogue
 ) -> None:
-    away = certified.model_copy(update={"c2pa_timestamp_url": f"http://127.0.0.1:{free_port()}/"})
-    signer = PictureSigner.of(away)
+    signs = encoder(certified, c2pa="on", c2pa_timestamp_url=f"http://127.0.0.1:{free_port()}/")
+    run = job(catalogue)
+    for _ in range(FAILURES):
+        assert signs.outage(run.claim) is None
+        with pytest.raises(SigningUnavailable, match="could not be signed"):
+            signs.encode(run, {})
+    with pytest.raises(SigningUnavailable, match="tried again soon"):
+        signs.encode(run, {})
+    error = signs.outage(run.claim)
+    assert error is not None
+    assert 0 < error.details["retry_after"] <= PAUSE_SECONDS
+    assert signs.outage(job(catalogue, TenantPolicy(sign_pictures=False)).claim) is None
+
+
+def test_a_picture_that_cannot_be_signed_does_not_keep_others_from_being_signed(certified: Settings) -> None:
+    signer = PictureSigner.of(certified)
     assert signer is not None
-    for _ in range(TIMESTAMP_FAILURES):
-        with pytest.raises(SigningFailed, match="could not be signed"):
-            signer.created(encode_png(PICTURE), "limner-flow")
-    with pytest.raises(SigningFailed, match="asked again soon"):
-        signer.created(encode_png(PICTURE), "limner-flow")
+    for _ in range(FAILURES + 1):
+        with pytest.raises(SigningFailed) as raised:
+            signer.created(b"no picture", "limner-flow")
+        assert not raised.value.is_awaited
+    assert signer.outage() is None
+    assert is_signed(signer.created(encode_png(PICTURE), "limner-flow"))
 
 
 def test_the_signed_file_keeps_its_pixels_and_its_other_provenance(signer: PictureSigner) -> None:

@@ -85,7 +85,8 @@ class WorkerService:
         presenter = Presenter(server, recognizers := recognizers_of(models.cards))
         self._answering = Answering(redis, interpreter, models.cards, supervisor, recognizers)
         self._safety = SafetyStage(settings, models.cards)
-        files, delete = PictureEncoder.of(settings, self._safety, recognizers), self._checkpoints.delete
+        self._encoder = files = PictureEncoder.of(settings, self._safety, recognizers)
+        delete = self._checkpoints.delete
         self._publisher = Publisher(
             database, blobs, self._hints, supervisor, admission.store_breaker, self._clean_up, delete, presenter, files
         )
@@ -195,8 +196,8 @@ class WorkerService:
         """
         ready: list[JobRun] = []
         for job in jobs:
-            if (refused := self._safety.refuse_text(job.claim)) is not None:
-                self._refuse(job, refused)
+            if (error := self._safety.refuse_text(job.claim) or self._encoder.outage(job.claim)) is not None:
+                self._refuse(job, error)
             elif not job.claim.spec.inputs and job.claim.attempt == 1:
                 ready.append(job)
             else:

@@ -16,7 +16,7 @@ from limner_shared.c2pa_signing import Ingredient, PictureSigner
 from limner_shared.db.ledger import Claim, NewImage
 from limner_shared.domain.replay import CANDIDATES, DRAWN_AS, PLACES, SCENE, STYLE, run_lengths
 from limner_shared.domain.safety import SIGNED
-from limner_shared.errors import GenerationFailed, SigningFailed
+from limner_shared.errors import GenerationFailed, LimnerError, SigningFailed
 from limner_shared.settings import Settings
 from limner_worker.engine.job_run import JobRun, Row
 from limner_worker.generators.base import Picture
@@ -73,6 +73,11 @@ class PictureEncoder:
         labels = self._safety.judge(job.claim, pictures)
         encoded = zip(job.rows, pictures, labels, strict=True)
         return [self._encode(job, row, picture, {**fingerprint, **label}) for row, picture, label in encoded]
+
+    def outage(self, claim: Claim) -> LimnerError | None:
+        """The error of a job whose pictures could not be judged or signed now, as far as that is known; or None."""
+        signing = self._signer.outage() if self._signer is not None and self._is_signed(claim) else None
+        return signing or self._safety.outage(claim)
 
     def may_reuse(self, claim: Claim, receipts: Sequence[Mapping[str, Any]]) -> bool:
         """Whether stored pictures with these receipts may answer a job: judged and signed as its own would be."""

@@ -16,7 +16,7 @@ from limner_shared.db.ledger import Claim
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.safety import SAFETY, SafetyLabel, SafetyPolicy, policy_of, texts_of
 from limner_shared.domain.text_rules import load_rules, rules_of_terms
-from limner_shared.errors import ConfigurationError, ModerationBlocked, SafetyUnavailable
+from limner_shared.errors import ClassifierUnavailable, ConfigurationError, ModerationBlocked, SafetyUnavailable
 from limner_shared.picture_classifier import PictureClassifier
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
@@ -55,6 +55,13 @@ class SafetyStage:
         """The policy of a job."""
         card = self._cards.get(claim.spec.model)
         return policy_of(claim.tenant, None if card is None else card.safety, self._default)
+
+    def outage(self, claim: Claim) -> ClassifierUnavailable | None:
+        """The error of a job whose pictures must be judged while the classifier cannot be loaded; otherwise None."""
+        left = self._next_load - time.monotonic()
+        if left <= 0 or self._classifier is not None or not self._closed or self.policy(claim) is SafetyPolicy.OFF:
+            return None
+        return ClassifierUnavailable(retry_after=round(left, 1))
 
     def may_preview(self, claim: Claim) -> bool:
         """Whether clients may see rough pictures of a running job: not of one whose pictures may be blocked."""
@@ -118,7 +125,7 @@ class SafetyStage:
             except ValueError as error:
                 log.error("could not judge pictures", job=claim.id, error=str(error))
         if self._closed:
-            raise SafetyUnavailable
+            raise SafetyUnavailable if classifier is not None else ClassifierUnavailable(retry_after=RELOAD_SECONDS)
         return [SafetyLabel(flagged=False, nsfw=None, classifier=None) for _ in pictures]
 
     def _load(self) -> PictureClassifier | None:

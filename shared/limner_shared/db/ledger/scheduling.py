@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from sqlalchemy import ColumnElement, select, text
+from sqlalchemy import ColumnElement, select, text, true
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
@@ -37,8 +37,8 @@ def start_due(session: Session, limit: int) -> list[Change]:
 
 
 def retry(session: Session, current: ColumnElement[bool], error: LimnerError) -> Change | None:
-    """running → queued after a backoff, for a job that failed with a retryable error, has retries left and does not
-    expire before the retry. Otherwise None, and nothing changes.
+    """running → queued after a backoff, for a job that failed with a retryable error, has retries left (or waits for
+    what the service depends on) and does not expire before the retry. Otherwise None, and nothing changes.
 
     The delay is at least the error's `retry_after`; beyond the longest backoff, no retry within minutes can help.
 
@@ -47,12 +47,14 @@ def retry(session: Session, current: ColumnElement[bool], error: LimnerError) ->
     least: float = error.details.get("retry_after", 0)
     if not error.retryable or least > BACKOFF_CAP_SECONDS:
         return None
-    retries = session.scalar(select(Job.retries).where(current, Job.retries < Job.max_retries))
+    has_more = true() if error.is_awaited else Job.retries < Job.max_retries
+    retries = session.scalar(select(Job.retries).where(current, has_more))
     if retries is None or (error.most_retries is not None and retries >= error.most_retries):
         return None
     seconds = least + backoff_seconds(retries, random.random())  # noqa: S311 - jitter
+    counted = retries + (not error.is_awaited)
     in_time = Job.deadline_at.is_(None) | (Job.deadline_at > now() + seconds)
-    values = error_values(error) | BACK_TO_QUEUE | {"retries": retries + 1, "not_before": now() + seconds}
-    detail = {"error": error.code, "retry": retries + 1, "seconds": round(seconds, 3)}
+    values = error_values(error) | BACK_TO_QUEUE | {"retries": counted, "not_before": now() + seconds}
+    detail = {"error": error.code, "retry": counted, "seconds": round(seconds, 3)}
     changes = transition(session, current & in_time, values, "retried", detail)
     return changes[0] if changes else None
