@@ -24,6 +24,7 @@ from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.listener import EngineListener
 from limner_worker.engine.loop import Engine
+from limner_worker.generators.base import ImageTask
 from limner_worker.generators.model_cache import ModelCache
 from limner_worker.generators.registry import load
 from limner_worker.runtime.progress import Reporter
@@ -98,6 +99,27 @@ def alive() -> Counter[str]:
         kind = cast("type[object]", type(each))
         found.update(name for name, wanted in kinds.items() if issubclass(kind, wanted))
     return found
+
+
+def test_images_whose_texts_cannot_be_encoded_leave_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    card = card_of("stable_diffusion", folder)
+    generator = load(card, Settings(device="cpu", encoder_cache_bytes=0))
+    spec = card.resolve(JobRequest(prompt="a hen", steps=4, seed=3))
+
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setitem(cast("Any", generator)._functions, "text_encoder.forward", fail)
+
+    def start(rounds: int) -> Counter[str]:
+        for _ in range(rounds):
+            with pytest.raises(torch.OutOfMemoryError):
+                generator.start([ImageTask(spec, seed) for seed in range(4)])
+        return alive()
+
+    before = start(1)
+    assert start(5) == before
+    assert not cast("Any", generator)._folder.runs
 
 
 @pytest.mark.long

@@ -131,10 +131,17 @@ class DiffusersPipeline:
     @torch.inference_mode()
     def start(self, tasks: Sequence[ImageTask]) -> list[SuspendedRun]:
         """Run each image's pipeline up to its first denoiser call; the texts of all images are encoded in batches."""
-        images = [self._image(task) for task in tasks]
-        for image in images:
-            image.resume()
-        self._settle(images)
+        images: list[SuspendedRun] = []
+        try:
+            for task in tasks:
+                images.append(self._image(task))
+            for image in images:
+                image.resume()
+            self._settle(images)
+        except BaseException:  # nobody else knows these runs, and a suspended one is never collected
+            for image in images:
+                image.close()
+            raise
         return images
 
     @torch.inference_mode()
