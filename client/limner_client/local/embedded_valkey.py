@@ -92,9 +92,9 @@ class EmbeddedValkey:
         elif self._backoff.is_over:
             try:
                 self._spawn()
-            except LimnerError as error:  # the other processes go on without it
+            except (LimnerError, OSError) as error:  # the other processes go on without it
                 self._backoff.pause(time.monotonic())
-                tell(error.message)
+                tell(f"valkey cannot be started: {error}")
 
     def _spawn(self) -> Child:
         stop_orphan(self.folder)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -55,6 +57,8 @@ class Child:
 
     Start it from a thread that lives as long as the parent: Linux sends the death signal when the starting *thread*
     ends. `tell(name, line)` receives each line of its output, which is also appended to `log_file`.
+
+    Raises OSError if the machine has no process, thread, memory or open file left.
     """
 
     def __init__(
@@ -91,7 +95,7 @@ class Child:
             errors="replace",
             start_new_session=True,
         )
-        self._reader = Supervisor().start(f"log-{name}", lambda: self._read(log_file))
+        self._reader = self._start_reader(log_file)
 
     @property
     def pid(self) -> int:
@@ -122,10 +126,11 @@ class Child:
         return True
 
     def kill(self) -> None:
-        """Kill the process group: the process and all that it started."""
+        """Kill the process group: the process and all that it started. One that hangs in the kernel is left behind."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait(KILL_WAIT_SECONDS)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(KILL_WAIT_SECONDS)
 
     def close(self) -> None:
         """Kill what remains of its process group, and read the rest of its output."""
@@ -136,6 +141,15 @@ class Child:
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
+
+    def _start_reader(self, log_file: Path) -> threading.Thread:
+        try:
+            return Supervisor().start(f"log-{self.name}", lambda: self._read(log_file))
+        except RuntimeError as error:
+            self.kill()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+            raise OSError(errno.EAGAIN, "no thread can be started to read its output") from error
 
     def _read(self, log_file: Path) -> None:
         """Read the output to its end even if the log cannot be written: a child blocks when its output is not read."""

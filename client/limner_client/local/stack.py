@@ -145,7 +145,7 @@ class Stack:
             worker = self._worker(len(self._workers) + 1)
             self._workers.append(worker)
             self.services.append(worker)
-            self._spawn(worker)
+            self._try_to_spawn(worker)
         while len(self._workers) > count:
             worker = self._workers.pop()
             self.services.remove(worker)
@@ -202,6 +202,14 @@ class Stack:
             service.name, service.command, environment=self._environment(service), log_file=log_file, tell=self.tell
         )
 
+    def _try_to_spawn(self, service: Service) -> None:
+        """Start a process; if the machine cannot now, as without memory, the others go on and it is tried again."""
+        try:
+            self._spawn(service)
+        except OSError as error:
+            pause = service.backoff.pause(time.monotonic())
+            self.tell(SUPERVISOR, f"{service.name} cannot be started ({error.strerror}); tried again in {pause:g} s")
+
     def _environment(self, service: Service) -> dict[str, str]:
         here: dict[str, object] = {"data_dir": self.settings.data_dir.absolute(), "redis_url": self.redis_url}
         if self.settings.metrics_port:  # one port cannot serve all processes: web has it, and the others the next ones
@@ -221,7 +229,7 @@ class Stack:
         child = service.child
         if child is None:
             if service.backoff.is_over:
-                self._spawn(service)
+                self._try_to_spawn(service)
             return
         if child.exit_code is None:
             return

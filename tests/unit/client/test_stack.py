@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -226,6 +227,41 @@ def test_a_dead_process_is_restarted_after_a_pause(tmp_path: Path) -> None:
         started = time.monotonic()
         stack.stop()
         assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("part", ["subprocess.Popen", "limner_shared.threads.Supervisor.start"])
+def test_a_process_that_cannot_be_started_now_is_started_later_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(processes, "BACKOFF_SECONDS", (0.0, 0.0))
+    lines: list[str] = []
+    error = OSError(errno.ENOMEM, "Cannot allocate memory") if "Popen" in part else RuntimeError("no thread")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    stack = Stack(
+        Settings(data_dir=tmp_path, port=free_port()),
+        workers=1,
+        log_dir=tmp_path / "logs",
+        tell=lambda _, line: lines.append(line),
+    )
+    for service in stack.services:
+        service.command = (sys.executable, "-c", "import time; time.sleep(300)")
+    first, *others = stack.services
+    try:
+        for service in others:
+            stack._spawn(service)
+        with monkeypatch.context() as full:
+            full.setattr(part, fail)
+            stack.restart_dead()
+            assert first.child is None
+            stack.scale(2)
+        assert len([line for line in lines if "cannot be started" in line]) == 2
+        stack.restart_dead()
+        assert all(service.child and service.child.exit_code is None for service in stack.services)
+    finally:
+        stack.stop()
 
 
 def test_an_embedded_valkey_whose_port_was_taken_is_restarted_with_pauses_until_the_port_is_free(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -74,8 +74,9 @@ class DiffusersPipeline:
         self._latent_preview: LatentPreview | None = None
         self._adapters = ActiveAdapters(self.pipeline, card, lambda: self._shared.enter(AS_LOADED))
         self._folder = LoadedAdapters(self.pipeline, card, self._adapters.changing)
-        modules = [module for module in self.pipeline.components.values() if isinstance(module, nn.Module)]
-        self._size = sum(weights_size(module) for module in modules)
+        self._size = sum(
+            weights_size(each) for each in self.pipeline.components.values() if isinstance(each, nn.Module)
+        )
         self.unsupported = self._loaded.unsupported
         if card.adapters:
             self.pipeline.disable_lora()
@@ -131,17 +132,12 @@ class DiffusersPipeline:
     @torch.inference_mode()
     def start(self, tasks: Sequence[ImageTask]) -> list[SuspendedRun]:
         """Run each image's pipeline up to its first denoiser call; the texts of all images are encoded in batches."""
-        images: list[SuspendedRun] = []
-        try:
-            for task in tasks:
-                images.append(self._image(task))
+        with ExitStack() as unfinished:  # a suspended run that is forgotten is never collected
+            images = [unfinished.enter_context(closing(self._image(task))) for task in tasks]
             for image in images:
                 image.resume()
             self._settle(images)
-        except BaseException:  # nobody else knows these runs, and a suspended one is never collected
-            for image in images:
-                image.close()
-            raise
+            unfinished.pop_all()
         return images
 
     @torch.inference_mode()
@@ -290,8 +286,9 @@ class DiffusersPipeline:
             return split(function(**join(calls, batch)), calls, batch)
         except UnknownLayout as error:
             self._shared.unbatched_calls.add(calls[0].name)
-            name = calls[0].name
-            log.info("calls made for one image at a time", model=self.card.name, module=name, reason=str(error))
+            log.info(
+                "calls made for one image at a time", model=self.card.name, module=calls[0].name, reason=str(error)
+            )
             return [split(function(**call.arguments), [call], Padding(1))[0] for call in calls]
 
     # --- one image ---
