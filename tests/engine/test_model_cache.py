@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.counters import counted
 from tests.engine.scripted import Heard, Scripted, job
 from tests.processes import eventually
@@ -32,12 +34,19 @@ NAMES = ("one", "two", "three")
 class RecordingCache:
     """A model cache of scripted models that records each load."""
 
-    def __init__(self, catalogue: Catalogue, max_bytes: int | None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        max_bytes: int | None,
+        too_large: Collection[str] = (),
+        broken_again: Collection[str] = (),
+    ) -> None:
         card = catalogue.get("limner-flow").model_copy(update={"adapter_folder": Path("adapters")})
         self.cards = [card.model_copy(update={"name": name}) for name in NAMES]
         self.loads: list[str] = []
         self.generators: dict[str, Scripted] = {}
         self.broken: set[str] = set()
+        self.too_large, self.broken_again = set(too_large), set(broken_again)
         self.slow: set[str] = set()
         self.may_load = threading.Event()
         self.cache = ModelCache(self.cards, self.load, max_bytes)
@@ -45,6 +54,11 @@ class RecordingCache:
     def load(self, card: Any) -> Scripted:
         if card.name in self.broken:
             raise CardError("the weights are gone")
+        if card.name in self.loads and card.name in self.broken_again:
+            self.broken_again.remove(card.name)
+            raise OSError("the share does not respond")
+        if card.name in self.too_large:
+            raise torch.OutOfMemoryError
         if card.name in self.slow:
             assert self.may_load.wait(30)
         self.loads.append(card.name)
@@ -279,6 +293,18 @@ def test_a_stalled_thread_of_a_worker_ends_it_and_all_that_it_holds_is_suspect(
     assert ended[0] == ("threads are stalled: claiming", held)
     go_on.set()
     thread.join()
+
+
+def test_a_model_that_does_not_fit_the_device_is_left_out_and_the_others_are_served(catalogue: Catalogue):
+    recorded = RecordingCache(catalogue, None, too_large=["two"])
+    assert list(recorded.cache.cards) == recorded.loaded() == ["one", "three"]
+
+
+def test_a_model_that_fails_at_its_second_load_is_loaded_later(catalogue: Catalogue):
+    recorded = RecordingCache(catalogue, 3 * Scripted.nbytes, broken_again=["two"])
+    assert list(recorded.cache.cards) == list(NAMES)
+    assert recorded.loaded() == ["one", "three"]
+    assert recorded.cache.ensure_loaded("two", ())
 
 
 def test_a_worker_without_models_raises_an_error(catalogue: Catalogue):

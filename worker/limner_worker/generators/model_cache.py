@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from limner_shared import metrics
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.unsupported import Unsupported
-from limner_shared.errors import CardError
+from limner_shared.errors import CardError, LimnerError, OutOfMemory
 from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
 from limner_worker.generators.base import Generator
@@ -17,6 +17,7 @@ from limner_worker.generators.base import Generator
 log = get_logger(__name__)
 
 Load = Callable[[ModelCard], Generator]
+LOGGED_CHARS: Final = 500
 
 
 class ModelCache:
@@ -54,8 +55,8 @@ class ModelCache:
                 self._unload(list(self._loaded))  # a size is known only after the first load
             try:
                 fingerprints[card.name] = self._load_first(card)
-            except CardError as error:
-                log.error("model left out", model=card.name, code=error.code, reason=error.message)
+            except Exception as error:  # noqa: BLE001 - the worker serves the others
+                _tell("model left out", card.name, error)
         self.fingerprints = fingerprints
         if not self.cards:
             raise CardError("No model could be loaded, so this worker has no work; its log has the reasons.")
@@ -111,13 +112,14 @@ class ModelCache:
     def _load_first(self, card: ModelCard) -> dict[str, Any]:
         """Load a model for the first time, and return its fingerprint."""
         generator = self._timed_load(card)
+        fingerprint = generator.fingerprint()
         self.cards[card.name] = card
         self._sizes[card.name] = self._first_sizes[card.name] = generator.nbytes
         # The cards of the other families say all that they take.
         self.unsupported[card.name] = getattr(generator, "unsupported", Unsupported())
         self._keep(card.name, generator)
         log.info("model loaded", model=card.name)
-        return generator.fingerprint()
+        return fingerprint
 
     def _load_what_fits(self) -> None:
         """Load as many models as fit beside the last one, and count them as less recently used, in the given order."""
@@ -125,7 +127,10 @@ class ModelCache:
         for name in missing:
             if self._loaded_bytes() + self._sizes[name] > (self._max_bytes or 0):
                 break
-            self._keep(name, self._timed_load(self.cards[name]))
+            try:
+                self._keep(name, self._timed_load(self.cards[name]))
+            except Exception as error:  # noqa: BLE001 - it has loaded before, and its first job tries again
+                _tell("model not loaded now", name, error)
         self._loaded = {name: self._loaded[name] for name in self.cards if name in self._loaded}
         self.loaded = tuple(self._loaded)
 
@@ -173,3 +178,14 @@ class ModelCache:
         self.loaded = tuple(self._loaded)
         if names:
             device_faults.release_cached_memory()
+
+
+def _tell(event: str, model: str, error: Exception) -> None:
+    """Log why a model does not load, and free what it took. Raises the error of a broken device again."""
+    if device_faults.is_device_broken(error):
+        raise error
+    code = OutOfMemory.code if device_faults.is_out_of_memory(error) else getattr(error, "code", LimnerError.code)
+    reason = error.message if isinstance(error, LimnerError) else repr(error)[:LOGGED_CHARS]
+    log.error(event, model=model, code=code, reason=reason)
+    error.__traceback__ = None  # it refers to the tensors
+    device_faults.release_cached_memory()

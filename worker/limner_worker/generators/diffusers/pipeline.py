@@ -74,9 +74,7 @@ class DiffusersPipeline:
         self._latent_preview: LatentPreview | None = None
         self._adapters = ActiveAdapters(self.pipeline, card, lambda: self._shared.enter(AS_LOADED))
         self._folder = LoadedAdapters(self.pipeline, card, self._adapters.changing)
-        self._size = sum(
-            weights_size(each) for each in self.pipeline.components.values() if isinstance(each, nn.Module)
-        )
+        self._size = sum(weights_size(one) for one in self.pipeline.components.values() if isinstance(one, nn.Module))
         self.unsupported = self._loaded.unsupported
         if card.adapters:
             self.pipeline.disable_lora()
@@ -262,14 +260,12 @@ class DiffusersPipeline:
         if images[0].kind is CallKind.PAUSE:
             with padding([image.task for image in images], (1,)):
                 images[0].resume()
-            return
-        if images[0].kind is CallKind.SCHEDULE:
+        elif images[0].kind is CallKind.SCHEDULE:
             self._schedule(images)
-            return
-        results = self._results(images)
-        for image, result in zip(images, results, strict=True):
-            image.joining.enabled = len(images) > 1 and scheduler_key(image.task.spec) in self._joint_schedulers
-            image.resume(result)
+        else:
+            for image, result in zip(images, self._results(images), strict=True):
+                image.joining.enabled = len(images) > 1 and scheduler_key(image.task.spec) in self._joint_schedulers
+                image.resume(result)
 
     def _results(self, images: Sequence[SuspendedRun]) -> list[Any]:
         buckets = (1,) if images[0].solitary else self.card.buckets
@@ -286,9 +282,8 @@ class DiffusersPipeline:
             return split(function(**join(calls, batch)), calls, batch)
         except UnknownLayout as error:
             self._shared.unbatched_calls.add(calls[0].name)
-            log.info(
-                "calls made for one image at a time", model=self.card.name, module=calls[0].name, reason=str(error)
-            )
+            name = calls[0].name
+            log.info("calls made for one image at a time", model=self.card.name, module=name, reason=str(error))
             return [split(function(**call.arguments), [call], Padding(1))[0] for call in calls]
 
     # --- one image ---
