@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -16,14 +16,10 @@ from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.domain.safety import SOURCE_TYPE
 from limner_shared.errors import ConfigurationError, SigningFailed, SigningUnavailable
 from limner_shared.settings import Settings
-from limner_shared.telemetry import get_logger
-
-log = get_logger(__name__)
 
 PNG_CHUNK: Final = b"caBX"
 """The type of the chunk of a PNG that holds a manifest."""
 PNG_SIGNATURE_BYTES: Final = 8
-FAILURES: Final = 3
 PAUSE_SECONDS: Final = 10.0
 LONGEST_PAUSE_SECONDS: Final = 300.0
 OPTIONS: Final = {
@@ -46,7 +42,7 @@ class PictureSigner:
     """Signs pictures with one certificate. Safe for several threads. Nothing valid can be signed after `ends_at`.
 
     While nothing can be signed, because the certificate has ended or the authority for time stamps is away, it is tried
-    only now and then: an authority may take half a minute to fail.
+    only now and then, by one thread at a time: an authority may take half a minute to fail.
     """
 
     def __init__(self, certificate: Path, key: Path, timestamp_url: str = "") -> None:
@@ -61,15 +57,16 @@ class PictureSigner:
             self._context: Any = c2pa.Context.from_dict(OPTIONS)
         except ModuleNotFoundError as error:
             raise _missing(error) from error
-        self._local = threading.local()
-        self._breaker = Breaker(FAILURES, PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        self._timestamped_info: Any = None
+        if timestamp_url:
+            self._timestamped_info = c2pa.C2paSignerInfo(algorithm, chain, private, timestamp_url.encode())
+        self._signers = threading.local()
+        self._breaker = Breaker(1, PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        self._trial = threading.Lock()
         try:
             self._sign_probe()
         except c2pa.C2paError as error:
             raise ConfigurationError(f"LIMNER_C2PA_CERTIFICATE: {certificate} cannot sign: {error}") from error
-        if timestamp_url:
-            self._info = c2pa.C2paSignerInfo(algorithm, chain, private, timestamp_url.encode())
-            self._local = threading.local()  # its signer has no time stamps
 
     @classmethod
     def of(cls, settings: Settings) -> PictureSigner | None:
@@ -105,22 +102,33 @@ class PictureSigner:
     def _sign(self, data: bytes, media_type: str, action: dict[str, Any], sources: Sequence[Ingredient]) -> bytes:
         if (outage := self.outage()) is not None:
             raise outage
+        is_trial = self._breaker.state is BreakerState.TRIAL
+        if is_trial and not self._trial.acquire(blocking=False):
+            raise SigningUnavailable("Pictures cannot be signed now; it is being tried.", retry_after=PAUSE_SECONDS)
         try:
-            signed = self._signed(data, media_type, action, sources)
+            signed = self._signed(data, media_type, action, sources, timestamped=True)
         except self._c2pa.C2paError as error:
-            message = f"The picture could not be signed: {error}"
-            if self._signs_others():
-                raise SigningFailed(message) from error
-            self._breaker.failed(str(error))
-            log.error("nothing can be signed", error=str(error), seconds=round(self._breaker.open_seconds, 1))
-            seconds = max(PAUSE_SECONDS, self._breaker.open_seconds)
-            raise SigningUnavailable(message, retry_after=seconds) from error
+            raise self._failure(error, lambda: self._signed(data, media_type, action, sources)) from error
+        finally:
+            if is_trial:
+                self._trial.release()
         self._breaker.succeeded()
         return signed
 
-    def _signs_others(self) -> bool:
+    def _failure(self, error: Exception, sign_without_time: Callable[[], object]) -> SigningFailed:
+        """Which of the picture, the certificate and the authority is at fault; only the first is the picture's alone.
+
+        Without a time stamp it is known at once: an authority may take half a minute to fail.
+        """
+        message = f"The picture could not be signed: {error}"
+        if not self._succeeds(sign_without_time) and self._succeeds(self._sign_probe):
+            return SigningFailed(message)
+        self._breaker.failed(str(error))
+        return SigningUnavailable(message, retry_after=max(PAUSE_SECONDS, self._breaker.open_seconds))
+
+    def _succeeds(self, sign: Callable[[], object]) -> bool:
         try:
-            self._sign_probe()
+            sign()
         except self._c2pa.C2paError:
             return False
         return True
@@ -128,12 +136,19 @@ class PictureSigner:
     def _sign_probe(self) -> None:
         self._signed(_test_picture(), "image/png", _creation("limner"), ())
 
-    def _signed(self, data: bytes, media_type: str, action: dict[str, Any], sources: Sequence[Ingredient]) -> bytes:
-        actions = [action]
-        if sources:
-            action["parameters"] = {"ingredientIds": [each.name for each in sources]}
-            if any(each.parent for each in sources):
-                actions.append({"action": "c2pa.transcoded", "digitalSourceType": SOURCE_TYPE})
+    def _signed(
+        self,
+        data: bytes,
+        media_type: str,
+        action: Mapping[str, Any],
+        sources: Sequence[Ingredient],
+        *,
+        timestamped: bool = False,
+    ) -> bytes:
+        given = {"parameters": {"ingredientIds": [each.name for each in sources]}} if sources else {}
+        actions = [{**action, **given}]
+        if any(each.parent for each in sources):
+            actions.append({"action": "c2pa.transcoded", "digitalSourceType": SOURCE_TYPE})
         manifest: dict[str, Any] = {
             "claim_generator_info": [{"name": "Limner", "version": version("limner")}],
             "format": media_type,
@@ -143,14 +158,16 @@ class PictureSigner:
         with self._c2pa.Builder(manifest, self._context) as builder:
             for source in sources:
                 builder.add_ingredient(_described(source), source.media_type, io.BytesIO(source.data))
-            builder.sign(self._signer(), media_type, io.BytesIO(data), signed)
+            builder.sign(self._signer(timestamped=timestamped), media_type, io.BytesIO(data), signed)
         return signed.getvalue()
 
-    def _signer(self) -> Any:
+    def _signer(self, *, timestamped: bool) -> Any:
         """This thread's signer: the library's objects belong to one call at a time."""
-        if not hasattr(self._local, "signer"):
-            self._local.signer = self._c2pa.Signer.from_info(self._info)
-        return self._local.signer
+        name = "timestamped" if timestamped and self._timestamped_info is not None else "plain"
+        if not hasattr(self._signers, name):
+            info = self._info if name == "plain" else self._timestamped_info
+            setattr(self._signers, name, self._c2pa.Signer.from_info(info))
+        return getattr(self._signers, name)
 
 
 def is_signed(png: bytes) -> bool:

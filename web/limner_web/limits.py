@@ -22,6 +22,10 @@ PILLOW_THREADS: Final = 1
 """One image is decoded at a time, because each may take 200 MB."""
 PILLOW_WAITING: Final = 32
 """As STORAGE_WAITING, for the Pillow thread."""
+SIGNING_THREADS: Final = 4
+"""A signature takes 3 ms, and half a minute while the authority for time stamps does not respond."""
+SIGNING_WAITING: Final = 32
+"""As STORAGE_WAITING, for the threads that sign."""
 
 # --- one connection -------------------------------------------------------------------------------------------------
 

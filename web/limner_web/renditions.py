@@ -44,8 +44,18 @@ class Rendition:
 class Renditions:
     """Returns stored renditions, and makes those that are missing."""
 
-    def __init__(self, blobs: Blobs, storage: OffloadPool, pillow: OffloadPool, signer: PictureSigner | None) -> None:
-        """`storage` runs the calls of `blobs`; `pillow` decodes, encodes and signs images."""
+    def __init__(
+        self,
+        blobs: Blobs,
+        storage: OffloadPool,
+        pillow: OffloadPool,
+        signing: OffloadPool,
+        signer: PictureSigner | None,
+    ) -> None:
+        """`storage` runs the calls of `blobs`; `pillow` decodes and encodes images; `signing` signs them, and may wait for
+        the authority for time stamps.
+        """
+        self._signing = signing
         self._signer = signer
         self._blobs = blobs
         self._storage = storage
@@ -63,7 +73,7 @@ class Renditions:
             found = store(self._blobs.get_rendition, digest, rendition.name) if rendition.is_kept else None
             if found is None:
                 original = store(self._blobs.get, digest)
-                found = self._pillow.call_in_turn(tenant_id, self._make, original, rendition)
+                found = self._make(tenant_id, original, rendition)
                 if rendition.is_kept:
                     with suppress(StorageFull, StorageFailed):  # it is made again next time
                         store(self._blobs.put_rendition, digest, rendition.name, found)
@@ -77,21 +87,23 @@ class Renditions:
 
         Raises SigningFailed or Overloaded.
         """
-        return self._pillow.call_in_turn(tenant_id, self._make, stored, Rendition(kind, None, quality, letterbox))
+        return self._make(tenant_id, stored, Rendition(kind, None, quality, letterbox))
 
     def write(self, tenant_id: str, stored: bytes, kind: str, writer: Callable[[bytes], bytes]) -> bytes:
         """What `writer` makes of a tenant's stored PNG, a file of this kind; signed as `get` says.
 
         Raises SigningFailed or Overloaded.
         """
-        return self._pillow.call_in_turn(tenant_id, lambda: self._signed(writer(stored), kind, stored))
+        written = self._pillow.call_in_turn(tenant_id, writer, stored)
+        return self._signed(tenant_id, written, kind, stored)
 
-    def _make(self, original: bytes, rendition: Rendition) -> bytes:
+    def _make(self, tenant_id: str, original: bytes, rendition: Rendition) -> bytes:
         quality, letterbox, width = rendition.quality, rendition.letterbox, rendition.width
-        made = convert(original, rendition.kind, quality=quality, letterbox=letterbox, width=width)
-        return self._signed(made, rendition.kind, original)
+        change = partial(convert, original, rendition.kind, quality=quality, letterbox=letterbox, width=width)
+        made = self._pillow.call_in_turn(tenant_id, change)
+        return self._signed(tenant_id, made, rendition.kind, original)
 
-    def _signed(self, made: bytes, kind: str, original: bytes) -> bytes:
+    def _signed(self, tenant_id: str, made: bytes, kind: str, original: bytes) -> bytes:
         if self._signer is None or not is_signed(original):
             return made
-        return self._signer.converted(made, MEDIA_TYPES[kind], original)
+        return self._signing.call_for(tenant_id, self._signer.converted, made, MEDIA_TYPES[kind], original)

@@ -24,7 +24,14 @@ from limner_web.bucket_redirects import BucketRedirects
 from limner_web.identity_provider import IdentityProvider
 from limner_web.input_images import Inputs
 from limner_web.key_usage import KeyUsage
-from limner_web.limits import PILLOW_THREADS, PILLOW_WAITING, STORAGE_THREADS, STORAGE_WAITING
+from limner_web.limits import (
+    PILLOW_THREADS,
+    PILLOW_WAITING,
+    SIGNING_THREADS,
+    SIGNING_WAITING,
+    STORAGE_THREADS,
+    STORAGE_WAITING,
+)
 from limner_web.model_names import ModelNames
 from limner_web.moderation import Moderation
 from limner_web.renditions import Renditions
@@ -89,6 +96,7 @@ def build(settings: Settings) -> Services:
     blobs, limiter = Blobs(settings.resolved_blob_url), ConcurrencyLimiter(settings)
     storage = OffloadPool(STORAGE_THREADS, STORAGE_WAITING, limiter.tenant_share, work=STORING)
     pillow = OffloadPool(PILLOW_THREADS, PILLOW_WAITING, limiter.tenant_share)
+    signing = OffloadPool(SIGNING_THREADS, SIGNING_WAITING, limiter.tenant_share, work="images are being signed")
     return Services(
         settings=settings,
         database=database,
@@ -101,7 +109,7 @@ def build(settings: Settings) -> Services:
         inputs=Inputs(database, blobs, storage, pillow),
         moderation=Moderation(settings, database, pillow),
         unsupported=UnsupportedFields(redis),
-        renditions=Renditions(blobs, storage, pillow, PictureSigner.of(settings)),
+        renditions=Renditions(blobs, storage, pillow, signing, PictureSigner.of(settings)),
         bucket_redirects=BucketRedirects(settings, blobs, storage),
         links=SignedLinks(settings, database),
         vectors=VectorCache(database, limiter.tenant_share),

@@ -75,6 +75,8 @@ class PictureStorage:
             keys = deduplication_keys(job.claim, fingerprint) or [None] * len(images)
             images = [replace(image, deduplication_key=key) for image, key in zip(images, keys, strict=True)]
         except LimnerError as error:
+            if error.is_awaited:
+                log.error("pictures cannot be signed or judged", job=job.id, error=error.code, reason=error.message)
             return Outcome(job, Result(job.id, job.claim.attempt, error=error))
         except Exception:  # the attempt counts as lost, and the job is tried again
             log.exception("could not encode a picture", job=job.id)
