@@ -13,6 +13,8 @@ from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Known, NewJob
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.domain.jobs import JobRequest, Priority
+from limner_shared.errors import StorageFailed
+from limner_web.intake import submission
 from limner_web.intake.submission import ALWAYS_HASHED
 from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases, lines, rows
@@ -88,3 +90,22 @@ def test_dropping_a_stale_bulk_also_deletes_its_idempotency_key(database: Databa
         ledger.drop_bulk(session, bulk_id)
     with database.write() as session:
         assert ledger.find_idempotency_key(session, ledger.LOCAL_TENANT, "mine", "digest") is None
+
+
+@pytest.mark.parametrize("headers", [KEY, {"X-Stainless-Retry-Count": "1"}])
+def test_a_retry_of_an_accepted_request_gets_its_job_whatever_has_changed_since(
+    client: ApiClient, app: App, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    body = {"prompt": "a boat"}
+    first = {"X-Stainless-Retry-Count": "0"} if "X-Stainless-Retry-Count" in headers else headers
+    accepted = client.post("/api/v1/jobs", json=body, headers=first)
+    assert accepted.status_code == 202
+
+    def fail(*_: object) -> None:
+        raise StorageFailed
+
+    monkeypatch.setattr(submission, "check_and_store_inputs", fail)
+    retried = client.post("/api/v1/jobs", json=body, headers=headers)
+    assert (retried.status_code, retried.json["id"]) == (202, accepted.json["id"])
+    assert client.post("/api/v1/jobs", json=body).json["code"] == "storage_failed"
+    assert rows(app, Job) == 1

@@ -52,8 +52,8 @@ class Renditions:
         signing: OffloadPool,
         signer: PictureSigner | None,
     ) -> None:
-        """`storage` runs the calls of `blobs`; `pillow` decodes and encodes images; `signing` signs them, and may wait for
-        the authority for time stamps.
+        """`storage` runs the calls of `blobs`, `pillow` decodes and encodes images, and `signing` signs them, which may
+        have to wait for the authority for time stamps.
         """
         self._signing = signing
         self._signer = signer

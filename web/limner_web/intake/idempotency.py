@@ -71,6 +71,16 @@ def submit_once(
     return create_once(services, tenant_id, repeat, ResourceKind(submit, lambda made: made.job_id, queries.job))
 
 
+def job_made_before(services: Services, tenant_id: str, repeat: Repeat) -> str | None:
+    """The id of the job that the same request has made before, or None. Raises IdempotencyConflict or Gone."""
+    with services.database.write() as session:
+        known = find_result(session, tenant_id, repeat)
+        if known is None:
+            return None
+        _require(session, tenant_id, known.resource_id, queries.job)
+        return known.resource_id
+
+
 @dataclass(frozen=True, slots=True)
 class ResourceKind(Generic[T]):
     """How a resource of some kind is made and found."""
@@ -92,7 +102,7 @@ def create_once(services: Services, tenant_id: str, repeat: Repeat, kind: Resour
     def attempt(session: Session) -> T | str:
         known = find_result(session, tenant_id, repeat)
         if known is not None:
-            _require(session, tenant_id, known.resource_id, kind)
+            _require(session, tenant_id, known.resource_id, kind.find)
             return known.resource_id
         made = kind.create(session)
         store_result(session, tenant_id, repeat, Known(kind.id_of(made)))
@@ -170,8 +180,8 @@ def store_result(session: Session, tenant_id: str, repeat: Repeat, result: Known
         ledger.store_idempotency_key(session, tenant_id, repeat.overtaken_key, repeat.digest, result, replace=True)
 
 
-def _require(session: Session, tenant_id: str, resource_id: str, kind: ResourceKind[Any]) -> None:
+def _require(session: Session, tenant_id: str, resource_id: str, find: Callable[[Session, str, str], object]) -> None:
     try:
-        kind.find(session, tenant_id, resource_id)
+        find(session, tenant_id, resource_id)
     except NotFound as error:
         raise Gone from error

@@ -20,13 +20,13 @@ from limner_shared.domain.conditions import Turn
 from limner_shared.domain.inputs import INPUT_FIELDS
 from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.domain.replay import REPLAY_OF, replay_spec
-from limner_shared.errors import InvalidState
+from limner_shared.errors import InvalidState, LimnerError
 from limner_shared.messaging.celery_app import publish
 from limner_shared.telemetry import bind_log_ids, get_logger, job_ids
 from limner_web.intake.earlier_pictures import EarlierPictures
 from limner_web.intake.final_checks import check_and_store_inputs
 from limner_web.intake.headers import JobHeaders
-from limner_web.intake.idempotency import Repeat, submit_once
+from limner_web.intake.idempotency import Repeat, job_made_before, submit_once
 from limner_web.intake.scheduling import retry_limit, start_time
 from limner_web.intake.webhooks import job_webhook
 from limner_web.services import Services
@@ -98,25 +98,34 @@ def submit(
     """
     place = "" if webhook is None else json.dumps([webhook["url"], webhook["events"]])
     digest = _digest(services, context.place if context is not None else place, request)
-    new_job = _new_job(services, tenant_id, request, context, webhook)
+    repeat = Repeat.of(header, digest, waits=context is not None and context.waits)
+    try:
+        new_job = _new_job(services, tenant_id, request, context, webhook)
+    except LimnerError:  # what was accepted stays so, whatever has changed since: its pictures, rules, or the store
+        earlier = job_made_before(services, tenant_id, repeat)
+        if earlier is None:
+            raise
+        return Accepted(earlier)
 
-    def submit_job(session: Session) -> Submission:
-        existing = ledger.hold_unique_keys(session, tenant_id, [new_job]).get(0)
-        if existing is not None:
-            return Submission([], [], existing)
-        submission = _queue(services, session, tenant_id, new_job)
-        if context is not None:
-            context.store_turn(session, submission.changes[0].id)
-        return submission
-
-    waits = context is not None and context.waits
-    outcome = submit_once(services, tenant_id, Repeat.of(header, digest, waits=waits), submit_job)
+    outcome = submit_once(services, tenant_id, repeat, partial(_submit, services, tenant_id, new_job, context))
     if isinstance(outcome, str):
         return Accepted(outcome)
     if outcome.existing is not None:
         return Accepted(outcome.existing, existing=True)
     _announce(services, outcome)
     return Accepted(outcome.job_id, stored=ledger.as_stored(outcome.rows[0]), ahead=outcome.ahead)
+
+
+def _submit(
+    services: Services, tenant_id: str, new_job: NewJob, context: ConversationContext | None, session: Session
+) -> Submission:
+    existing = ledger.hold_unique_keys(session, tenant_id, [new_job]).get(0)
+    if existing is not None:
+        return Submission([], [], existing)
+    submission = _queue(services, session, tenant_id, new_job)
+    if context is not None:
+        context.store_turn(session, submission.changes[0].id)
+    return submission
 
 
 def replay(services: Services, tenant_id: str, job_id: str, repeat: Repeat) -> str:
