@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import select
 
+from limner_client.cli.bulk_images import download_images
+from limner_client.client import Client
 from limner_shared.db.batch_tables import Batch
 from limner_shared.db.tables import Image, Job
 from limner_shared.errors import SigningFailed
@@ -79,6 +83,18 @@ def test_a_picture_that_cannot_be_read_is_named_as_missing_in_the_zip(
     with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
         assert archive.read("missing.txt") == b"0000002.png\n"
         assert set(archive.namelist()) == {"0000001.png", "0000003.png", "missing.txt", "results.jsonl"}
+
+
+def test_limner_bulk_downloads_all_other_pictures(
+    client: ApiClient, app: App, deny: Callable[[str], None], tmp_path: Path
+):
+    bulk = post(client, lines(*[{"prompt": "x"}] * 3)).json
+    deny(draw_all(app)[0])
+    (folder := tmp_path / "images").mkdir()
+    with Client("http://localhost", transport=httpx.WSGITransport(app=app)) as api:
+        lost = download_images(api, bulk["id"], folder, set(), final=True)
+    assert len(lost) == 1
+    assert sorted(file.name for file in folder.iterdir()) == ["000002.png", "000003.png", "results.jsonl"]
 
 
 @pytest.mark.parametrize(

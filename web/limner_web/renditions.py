@@ -65,14 +65,14 @@ class Renditions:
     def get(self, tenant_id: str, digest: str, rendition: Rendition) -> bytes:
         """The rendition of a tenant's stored PNG, signed if that is and there is a certificate.
 
-        Raises NotFound, StorageFailed, SigningFailed or Overloaded.
+        Raises NotFound, ObjectUnreadable, StorageFailed, SigningFailed or Overloaded.
         """
         # Concurrent requests for one rendition wait for the first instead of making it again.
         with self._locks.setdefault((digest, rendition), threading.Lock()):
             store = partial(self._storage.call_for, tenant_id)
             found = store(self._blobs.get_rendition, digest, rendition.name) if rendition.is_kept else None
             if found is None:
-                original = store(self._blobs.get, digest)
+                original = store(self._blobs.get_checked, digest)
                 found = self._make(tenant_id, original, rendition)
                 if rendition.is_kept:
                     with suppress(StorageFull, StorageFailed):  # it is made again next time

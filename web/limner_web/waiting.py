@@ -100,5 +100,8 @@ def require_success(job: JobView) -> JobView:
 
 
 def stored_picture(services: Services, tenant_id: str, image: ImageView) -> bytes:
-    """The stored file of a tenant's picture, a PNG. Raises NotFound if it was deleted, StorageFailed or Overloaded."""
-    return services.storage.call_for(tenant_id, services.blobs.get, image.sha256)
+    """The stored file of a tenant's picture, a PNG.
+
+    Raises NotFound if it was deleted, ObjectUnreadable, StorageFailed or Overloaded.
+    """
+    return services.storage.call_for(tenant_id, services.blobs.get_checked, image.sha256)

@@ -31,8 +31,8 @@ def backup(folder: Path, as_json: bool) -> None:
     """Write a backup of the database and the pictures to FOLDER, while the service runs.
 
     FOLDER must not exist, or be empty, or hold an unfinished backup, which is continued. The backup holds prompts and
-    secrets: keep it as safe as the database. PostgreSQL needs pg_dump on the PATH. Exit code 1 if a picture is missing
-    or damaged; pictures that were deleted while the backup was made are only reported.
+    secrets: keep it as safe as the database. PostgreSQL needs pg_dump on the PATH. Exit code 1 if a picture is missing,
+    damaged or unreadable; pictures that were deleted while the backup was made are only reported.
     """
     with explained():
         manifest = back_up(Settings(), folder, _tell)
@@ -64,8 +64,8 @@ def restore(folder: Path) -> None:
 def check(as_json: bool) -> None:
     """Compare the database with the picture store: every row has its object, and every object its row; the bytes match.
 
-    Changes nothing. Exit code 1 if a row's object is missing or damaged. Objects without a row are only reported: the
-    dispatcher deletes them. Reads every picture once.
+    Changes nothing. Exit code 1 if a row's object is missing, damaged or unreadable. Objects without a row are only
+    reported: the dispatcher deletes them. Reads every picture once.
     """
     with explained():
         report = Check(Settings(), _tell).run()
@@ -91,8 +91,8 @@ def blobs_copy(source: str, target: str, verify: bool) -> None:
     """Copy what TARGET lacks of SOURCE: URLs as in LIMNER_BLOB_URL, or absolute paths.
 
     Safe to repeat: copy while the service runs, stop it, copy again, set LIMNER_BLOB_URL and start it. Prints numbers
-    as JSON. Exit code 1 if an object is damaged; such an object is not copied.
+    as JSON. Exit code 1 if an object is damaged or cannot be read; such an object is not copied.
     """
     done = copy_store(source, target, _tell, verify=verify)
     click.echo(json.dumps(asdict(done)))
-    sys.exit(1 if done.damaged else 0)
+    sys.exit(1 if done.damaged or done.unreadable else 0)

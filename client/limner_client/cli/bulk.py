@@ -133,7 +133,7 @@ def _report(view: BulkView, output: Path, lost: Sequence[str]) -> None:
         raise GenerationFailed(f"Some jobs failed or were canceled; see {output / 'results.jsonl'}.")
     if lost:
         shown = ", ".join(lost[:SHOWN_LINES]) + (" …" if len(lost) > SHOWN_LINES else "")
-        raise NotFound(f"{len(lost)} images are no longer stored: {shown}.")
+        raise NotFound(f"{len(lost)} images are no longer stored or cannot be read: {shown}.")
 
 
 def _reasons(details: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import IO, Final
 from limner_client.client import Client
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import ImageView, JobView
-from limner_shared.errors import NotFound
+from limner_shared.errors import NotFound, ObjectUnreadable
 
 DOWNLOADS: Final = 4
 """Concurrent downloads."""
@@ -21,7 +21,7 @@ SUFFIXES: Final = {"image/png": ".png", "image/webp": ".webp", "image/jpeg": ".j
 def download_images(client: Client, bulk_id: str, output: Path, complete: set[Path], *, final: bool) -> list[str]:
     """Download missing and damaged images and add their files to `complete`; if `final`, keep the results file too.
 
-    Returns the ids of the images that the server no longer has.
+    Returns the ids of the images that the server no longer has or cannot read.
     """
     results = output / "results.jsonl.part"
     lost: list[str] = []
@@ -36,7 +36,7 @@ def download_images(client: Client, bulk_id: str, output: Path, complete: set[Pa
             for image_id, download in pending:
                 try:
                     complete.add(download.result())
-                except NotFound:  # deleted meanwhile, or lost: the others are wanted all the same
+                except (NotFound, ObjectUnreadable):  # deleted meanwhile, or lost: the others are wanted all the same
                     lost.append(image_id)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -30,6 +30,7 @@ from limner_client.operations.manifest import (
     OBJECTS,
     UNFINISHED,
     FileSum,
+    LossReason,
     Lost,
     Manifest,
     StoredObject,
@@ -37,7 +38,7 @@ from limner_client.operations.manifest import (
 )
 from limner_shared.db.engine import Database
 from limner_shared.db.schema import require_current, schema_revisions
-from limner_shared.errors import ConfigurationError, StorageFull
+from limner_shared.errors import ConfigurationError, ObjectUnreadable, StorageFull
 from limner_shared.settings import Settings
 from limner_shared.storage.lost_objects import ObjectKind
 from limner_shared.storage.object_store import Store
@@ -174,23 +175,28 @@ class _Backup:
         for reference in group:
             data = target.get(reference.key)  # from an earlier run of an unfinished backup
             if data is None or reference.is_damaged(data):
-                data = read_object(source, reference)
+                try:
+                    data = read_object(source, reference)
+                except ObjectUnreadable:
+                    self._report_lost(reference, "unreadable")
+                    continue
                 if data is None or reference.is_damaged(data):
-                    self._report_lost(reference, damaged=data is not None)
+                    self._report_lost(reference, "missing" if data is None else "damaged")
                     continue
                 new[reference.key] = data
             self.count, self.size = self.count + 1, self.size + len(data)
             listed.write(StoredObject(reference.key, len(data), hashlib.sha256(data).hexdigest()).line())
         target.put_all(new)
 
-    def _report_lost(self, reference: Reference, *, damaged: bool) -> None:
+    def _report_lost(self, reference: Reference, reason: LossReason) -> None:
         database = Database(self.settings.session_database_url)
         try:
             with database.read() as session:
                 named = named_still(session, [reference])
         finally:
             database.dispose()
-        reason = "damaged" if damaged else "missing" if named else "deleted"
+        if reason == "missing" and not named:
+            reason = "deleted"
         self.lost.append(Lost(kind=reference.kind, key=reference.key, reason=reason))
         self.tell(f"{reference.kind} {reference.key}: {reason}")
 

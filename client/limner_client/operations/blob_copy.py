@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Final
 
-from limner_shared.errors import ConfigurationError
+from limner_shared.errors import ConfigurationError, ObjectUnreadable
 from limner_shared.storage.blobs import ASIDE, DIGEST_CHARS, FILES, FOLDERS, INPUTS
 from limner_shared.storage.object_store import Store
 
@@ -32,6 +33,8 @@ class Copied:
     verified: int = 0
     size_bytes: int = 0
     damaged: list[str] = field(default_factory=list[str])
+    unreadable: list[str] = field(default_factory=list[str])
+    """The keys that the source does not return, although it returns others."""
 
 
 def copy_store(source_url: str, target_url: str, tell: Tell, *, verify: bool) -> Copied:
@@ -48,8 +51,9 @@ def copy_store(source_url: str, target_url: str, tell: Tell, *, verify: bool) ->
         there = {key: size for page in target.sizes(folder) for key, size in page.items()}
         for group in _groups(source, folder):
             _copy_group(source, target, group, there, done, verify=verify)
-    for key in done.damaged:
-        tell(f"damaged: {key}")
+    for what, keys in (("damaged", done.damaged), ("unreadable", done.unreadable)):
+        for key in keys:
+            tell(f"{what}: {key}")
     return done
 
 
@@ -78,7 +82,11 @@ def _copy_group(
         if present and not verify:
             done.skipped += 1
             continue
-        data = source.get(key)
+        try:
+            data = source.checked(partial(source.get, key), key, "The object cannot be read, others can.")
+        except ObjectUnreadable:
+            done.unreadable.append(key)
+            continue
         if data is None:
             done.deleted += 1
         elif not _is_whole(key, data):

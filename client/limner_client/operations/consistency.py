@@ -18,6 +18,7 @@ from limner_shared.db import queries
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import inputs_in_use
 from limner_shared.db.schema import require_current
+from limner_shared.errors import ObjectUnreadable
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import DIGEST_CHARS, FILES, FOLDERS, INPUTS
 from limner_shared.storage.lost_objects import ObjectKind
@@ -38,6 +39,8 @@ class Problem(StrEnum):
     """A row names it, and the store does not have it."""
     DAMAGED = "damaged"
     """Its bytes are not those that the row names."""
+    UNREADABLE = "unreadable"
+    """The store returns other objects and not this one, such as one that a bucket has archived."""
     UNREFERENCED = "unreferenced"
     """No row names it; the dispatcher's blob sweep deletes it."""
 
@@ -54,7 +57,7 @@ class Report(BaseModel):
     """The result of a check."""
 
     consistent: bool = True
-    """Whether every row has its object with the right bytes."""
+    """Whether every row has its object with the right bytes, which can be read."""
     objects: dict[str, int]
     """Objects that rows name, by kind."""
     bytes_read: int = 0
@@ -89,7 +92,7 @@ class Check:
             self._database.dispose()
         self.report.objects = dict(self._objects)
         self.report.problems = {problem.value: self._problems[problem] for problem in Problem}
-        self.report.consistent = not self._problems[Problem.MISSING] + self._problems[Problem.DAMAGED]
+        self.report.consistent = not any(self._problems[each] for each in Problem if each is not Problem.UNREFERENCED)
         return self.report
 
     def _check_rows(self) -> None:
@@ -103,7 +106,11 @@ class Check:
         suspects: list[tuple[Reference, Problem]] = []
         for reference in page:
             self._objects[reference.kind.value] += 1
-            data = read_object(self._store, reference)
+            try:
+                data = read_object(self._store, reference)
+            except ObjectUnreadable:
+                suspects.append((reference, Problem.UNREADABLE))
+                continue
             if data is None:
                 suspects.append((reference, Problem.MISSING))
                 continue

@@ -34,12 +34,15 @@ class FileSum(BaseModel):
     sha256: str
 
 
+LossReason = Literal["deleted", "missing", "damaged", "unreadable"]
+
+
 class Lost(BaseModel):
     """An object that a row names and the backup does not have."""
 
     kind: str
     key: str
-    reason: Literal["deleted", "missing", "damaged"]
+    reason: LossReason
     """`deleted`: its row was deleted as well while the backup was made."""
 
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from limner_shared.errors import ObjectUnreadable, StorageFailed, StorageFull
+from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.lost_objects import FILE_LOST, Loss, ObjectKind, is_complete, lost_object
 from limner_shared.storage.object_store import Store
-from limner_shared.storage_failures import StorageReason, reason_of
 
 CHECKPOINTS: Final = "half-made"
 INPUTS: Final = "inputs"
@@ -83,25 +81,13 @@ class Blobs:
 
     def get_checked(self, digest: str) -> bytes:
         """As `get`, but raises ObjectUnreadable where the store returns other objects and not this one."""
-        return self._checked(partial(self.get, digest), picture_key(digest), "The picture cannot be read, others can.")
+        message = "The picture cannot be read, others can."
+        return self._store.checked(partial(self.get, digest), picture_key(digest), message)
 
     def get_input_checked(self, digest: str) -> bytes:
         """As `get_input`, but raises ObjectUnreadable where the store returns other objects and not this one."""
         message = "The picture that this job starts from cannot be read, while others can: send it again."
-        return self._checked(partial(self.get_input, digest), input_key(digest), message)
-
-    def _checked(self, read: Callable[[], bytes], key: str, message: str) -> bytes:
-        # An object may never be readable again, such as one that the bucket archived: who waits for the store must not
-        # wait for that.
-        with suppress(StorageFailed):
-            return read()
-        self.check()
-        try:
-            return read()
-        except StorageFailed as error:
-            if reason_of(error) is StorageReason.BUSY:
-                raise
-            raise ObjectUnreadable(message, object=key, **error.details) from error
+        return self._store.checked(partial(self.get_input, digest), input_key(digest), message)
 
     def _read(self, kind: ObjectKind, key: str, digest: str, message: str) -> bytes:
         for _ in range(2):  # the bytes may have been damaged on their way

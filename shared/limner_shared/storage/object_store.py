@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from obstore.exceptions import BaseError
@@ -18,13 +18,15 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from limner_shared import metrics
 from limner_shared.circuit_breaker import Breaker, BreakerState
-from limner_shared.errors import ConfigurationError, StorageFailed, StorageFull
+from limner_shared.errors import ConfigurationError, ObjectUnreadable, StorageFailed, StorageFull
 from limner_shared.storage.media_types import media_type
 from limner_shared.storage.whole_files import write_files
 from limner_shared.storage_failures import StorageReason, failure, reason_of
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
+
+T = TypeVar("T")
 
 CONNECT_SECONDS: Final = 5
 REQUEST_SECONDS: Final = 15
@@ -43,7 +45,6 @@ CLOUDS: Final = ("AWS_", "AZURE_", "GOOGLE_")
 FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_url", "proxy_ca_certificate")
 """Client options that are set by `AWS_`, `AZURE_` and `GOOGLE_` variables; the client ignores those variables if other
 options are passed explicitly."""
-
 
 PROBE: Final = "probe"
 """The key, and the bytes, of an object that tells whether the store works."""
@@ -88,6 +89,20 @@ class Store:
         self.put(PROBE, PROBE.encode())
         if self.get(PROBE) != PROBE.encode():
             raise StorageFailed("The picture store does not return what was written.")
+
+    def checked(self, read: Callable[[], T], key: str, message: str) -> T:
+        """What `read` returns of an object. Raises ObjectUnreadable if the store returns others and not this one, such
+        as one that it has archived: who waits for the store must not wait for that.
+        """
+        with suppress(StorageFailed):
+            return read()
+        self.check()
+        try:
+            return read()
+        except StorageFailed as error:
+            if reason_of(error) is StorageReason.BUSY:
+                raise
+            raise ObjectUnreadable(message, object=key, **error.details) from error
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         """Store bytes under a key. With `durable` they survive a power failure from then on."""

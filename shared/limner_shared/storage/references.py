@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from sqlalchemy import func, select
@@ -66,8 +67,12 @@ def named_still(session: Session, some: Sequence[Reference]) -> list[Reference]:
 
 
 def read_object(store: Store, reference: Reference) -> bytes | None:
-    """The bytes of an object, also if it is set aside for deletion; None if it does not exist. Raises StorageFailed."""
-    return store.get(reference.key) if reference.kind is ObjectKind.FILE else read_kept(store, reference.key)
+    """The bytes of an object, also if it is set aside for deletion; None if it does not exist.
+
+    Raises ObjectUnreadable if the store returns other objects and not this one, or StorageFailed.
+    """
+    read = store.get if reference.kind is ObjectKind.FILE else partial(read_kept, store)
+    return store.checked(partial(read, reference.key), reference.key, "The object cannot be read, others can.")
 
 
 def _file_part(file_id: str, number: int) -> Reference:

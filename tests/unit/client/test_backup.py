@@ -44,7 +44,7 @@ def test_a_restored_backup_has_every_row_and_every_byte(
     report = json.loads(run(another, "check", "--json").stdout)
     assert report["consistent"]
     assert report["objects"] == {"picture": 3, "input": 1, "file": 2}
-    assert report["problems"] == {"missing": 0, "damaged": 0, "unreferenced": 0}
+    assert report["problems"] == {"missing": 0, "damaged": 0, "unreadable": 0, "unreferenced": 0}
     assert manifest_of(folder).rows["jobs"] == 3
 
 
@@ -107,7 +107,23 @@ def test_a_missing_and_a_damaged_picture_are_reported_and_the_rest_is_saved(
     }
     assert manifest_of(folder).object_count == 4
     report = json.loads(run(installed.settings, "check", "--json", code=1).stdout)
-    assert report["problems"] == {"missing": 1, "damaged": 1, "unreferenced": 0}
+    assert report["problems"] == {"missing": 1, "damaged": 1, "unreadable": 0, "unreferenced": 0}
+
+
+def test_an_object_that_the_store_never_returns_is_named_and_the_rest_is_saved(
+    installed: Installation, tmp_path: Path
+) -> None:
+    archived = installed.picture(0)
+    archived.unlink()
+    archived.symlink_to(archived.name)  # to itself, which every read refuses
+    folder = tmp_path / "backup"
+    run(installed.settings, "backup", str(folder), code=1)
+    key = picture_key(installed.digests[0])
+    assert [(each.key, each.reason) for each in manifest_of(folder).lost] == [(key, "unreadable")]
+    assert manifest_of(folder).object_count == 5
+    report = json.loads(run(installed.settings, "check", "--json", code=1).stdout)
+    assert report["problems"]["unreadable"] == 1
+    assert not report["consistent"]
 
 
 def test_a_picture_that_was_deleted_while_the_backup_was_made_is_reported_as_deleted(

@@ -10,7 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from limner_client.cli.main import cli
+from limner_shared.errors import StorageFailed
 from limner_shared.storage.blobs import Blobs, picture_key
+from limner_shared.storage.object_store import Store
 
 
 @pytest.fixture
@@ -50,6 +52,21 @@ def test_damage_of_the_source_is_not_copied_and_damage_of_the_target_is_repaired
     assert done["damaged"] == [pear]
     assert (tmp_path / "target" / apple).read_bytes() == b"a red apple"
     assert (tmp_path / "target" / pear).read_bytes() == b"a green pear"
+
+
+def test_an_object_that_the_store_never_returns_is_named_and_the_others_are_copied(
+    source: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apple, get = picture_key(source.put(b"a red apple")), Store.get
+
+    def deny(store: Store, key: str) -> bytes | None:
+        if key == apple:
+            raise StorageFailed
+        return get(store, key)
+
+    monkeypatch.setattr(Store, "get", deny)
+    done = copy(tmp_path, code=1)
+    assert (done["unreadable"], done["copied"]) == ([apple], 3)
 
 
 def test_a_store_is_not_copied_onto_itself_and_a_bad_url_is_explained(source: Blobs, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def _answer(owner: str, row: Image, query: ImageQuery, caching: str, left: float
         if target is not None:
             return _redirect(target)
     if is_stored:
-        data = services.storage.call_for(owner, services.blobs.get, row.sha256)
+        data = services.storage.call_for(owner, services.blobs.get_checked, row.sha256)
     else:
         data = services.renditions.get(owner, row.sha256, rendition)
     answer.set_data(data)
