@@ -144,7 +144,7 @@ def archive(url: str, lines: int) -> float:
 def _check_archive(file: IO[bytes], lines: int) -> None:
     with zipfile.ZipFile(file) as found:
         names = set(found.namelist())
-        if names != {"results.jsonl", *(f"{number:07d}.png" for number in range(1, lines + 1))}:
+        if names != {"bulk.json", "results.jsonl", *(f"{number:07d}.png" for number in range(1, lines + 1))}:
             raise SystemExit(f"the archive has {len(names)} entries")
         with found.open("results.jsonl") as results:
             counted = sum(1 for _ in results)

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from limner_shared.db import ledger
+from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.errors import Overloaded, StorageFailed
+from limner_web.api import bulks
 from limner_web.intake import bulk_submission, busy
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
@@ -90,7 +91,27 @@ def entries(client: ApiClient, bulk: dict[str, Any]) -> tuple[set[str], list[str
     answer = client.get(f"{bulk['links']['results']}?format=zip")
     with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
         results = [json.loads(line)["status"] for line in archive.read("results.jsonl").splitlines()]
-        return {name for name in archive.namelist() if name != "results.jsonl"}, results
+        return {name for name in archive.namelist() if name.endswith(".png")}, results
+
+
+@pytest.mark.parametrize("form", ["jsonl", "zip"])
+def test_an_export_that_its_client_has_given_up_reads_no_further_page(
+    client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch, form: str
+):
+    bulk = post(client, lines(*[{"prompt": "x"}] * 10)).json
+    looks = iter([False, False, True])
+    pages: list[int] = []
+
+    def read(session: Any, bulk_id: str, after: int, limit: int) -> Any:
+        pages.append(after)
+        return bulk_page(session, bulk_id, after, limit)
+
+    bulk_page = queries.bulk_jobs
+    monkeypatch.setattr(queries, "bulk_jobs", read)
+    monkeypatch.setattr(bulks, "hang_up_check", lambda: lambda: next(looks))
+    monkeypatch.setattr(bulks, "RESULTS_PAGE", 2)
+    assert client.get(f"{bulk['links']['results']}?format={form}").data
+    assert pages == [0, 2]
 
 
 def test_a_zip_is_not_cut_off_by_a_moment_in_which_the_process_is_busy_or_the_store_fails(

@@ -82,7 +82,13 @@ def test_a_picture_that_cannot_be_read_is_named_as_missing_in_the_zip(
     answer = client.get(f"{bulk['links']['results']}?format=zip")
     with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
         assert archive.read("missing.txt") == b"0000002.png\n"
-        assert set(archive.namelist()) == {"0000001.png", "0000003.png", "missing.txt", "results.jsonl"}
+        assert set(archive.namelist()) == {
+            "bulk.json",
+            "0000001.png",
+            "0000003.png",
+            "missing.txt",
+            "results.jsonl",
+        }
 
 
 def test_limner_bulk_downloads_all_other_pictures(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 from celery import Celery
@@ -37,6 +37,7 @@ from limner_web.moderation import Moderation
 from limner_web.renditions import Renditions
 from limner_web.serving import cooperative
 from limner_web.serving.offload import OffloadPool
+from limner_web.serving.page_turns import PageTurns
 from limner_web.serving.probe import Probe
 from limner_web.serving.shutdown import Shutdown
 from limner_web.throttling import ConcurrencyLimiter, RequestRate
@@ -85,6 +86,8 @@ class Services:
     """Threads for calls of `blobs`."""
     pillow: OffloadPool
     """Threads for decoding and encoding images."""
+    page_turns: PageTurns = field(default_factory=PageTurns)
+    """Turns of exports, which read many rows."""
 
 
 def build(settings: Settings) -> Services:

@@ -14,6 +14,8 @@ import pytest
 from limner_shared.errors import NotFound
 from limner_web.api.archive import zipped
 
+ABOUT = b'{"id": "bulk_1"}'
+
 
 def jobs(count: int, images: int = 1) -> Iterator[Any]:
     for line in range(1, count + 1):
@@ -22,8 +24,9 @@ def jobs(count: int, images: int = 1) -> Iterator[Any]:
         yield SimpleNamespace(job=job, images=made)
 
 
-def describe(shown: Any) -> str:
-    return f'{{"line": {shown.job.bulk_line}}}\n'
+def lines(count: int, images: int = 1) -> Iterator[tuple[Any, str]]:
+    for shown in jobs(count, images):
+        yield shown, f'{{"line": {shown.job.bulk_line}}}\n'
 
 
 @pytest.mark.parametrize("count", [0, 1, 70_000])
@@ -31,11 +34,12 @@ def test_every_entry_can_be_read(count: int):
     def fetch(digest: str) -> bytes:
         return f"picture {digest}".encode()
 
-    parts = b"".join(zipped(fetch, jobs(count), describe))
+    parts = b"".join(zipped(fetch, ABOUT, lines(count)))
     with zipfile.ZipFile(io.BytesIO(parts)) as archive:
         assert archive.testzip() is None
-        assert len(archive.namelist()) == count + 1
-        assert archive.read("results.jsonl").decode() == "".join(describe(shown) for shown in jobs(count))
+        assert len(archive.namelist()) == count + 2
+        assert archive.read("bulk.json") == ABOUT
+        assert archive.read("results.jsonl").decode() == "".join(line for _, line in lines(count))
         if count:
             assert archive.read(f"{count:07d}.png").decode() == f"picture {count}-0"
 
@@ -46,10 +50,18 @@ def test_a_picture_whose_bytes_are_gone_is_named_in_the_archive():
             raise NotFound
         return digest.encode()
 
-    with zipfile.ZipFile(io.BytesIO(b"".join(zipped(fetch, jobs(2, 2), describe)))) as archive:
-        names = ["0000001-1.png", "0000001-2.png", "0000002-1.png", "missing.txt", "results.jsonl"]
+    with zipfile.ZipFile(io.BytesIO(b"".join(zipped(fetch, ABOUT, lines(2, 2))))) as archive:
+        names = ["bulk.json", "0000001-1.png", "0000001-2.png", "0000002-1.png", "missing.txt", "results.jsonl"]
         assert archive.namelist() == names
         assert archive.read("missing.txt") == b"0000002-2.png\n"
+
+
+def test_an_archive_begins_before_the_first_job_is_read():
+    def unread() -> Iterator[Any]:
+        raise AssertionError("a job was read")
+        yield
+
+    assert ABOUT in next(zipped(lambda _digest: b"x", ABOUT, unread()))
 
 
 @pytest.mark.long
@@ -58,7 +70,7 @@ def test_memory_does_not_grow_with_the_number_of_entries():
     for entries in (20_000, 50_000):
         tracemalloc.start()
         try:
-            for _ in zipped(lambda _digest: b"x", jobs(entries), describe):
+            for _ in zipped(lambda _digest: b"x", ABOUT, lines(entries)):
                 pass
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:

@@ -104,17 +104,19 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
         yield block
 
 
-def zipped(fetch: Callable[[str], bytes], jobs: Iterable[Shown], describe: Callable[[Shown], str]) -> Iterator[bytes]:
-    """Yield the archive: images named by line, such as `0000012.png` (`0000012-2.png` for a line's second image), and
-    finally `results.jsonl` with every job, in the state in which its images were written.
+def zipped(fetch: Callable[[str], bytes], about: bytes, jobs: Iterable[tuple[Shown, str]]) -> Iterator[bytes]:
+    """Yield the archive: `bulk.json` with what is known `about` the bulk, which is sent at once; images named by line,
+    such as `0000012.png` (`0000012-2.png` for a line's second image); and finally `results.jsonl` with the line of
+    every job, in the state in which its images were written.
 
     `fetch` returns an image's bytes by digest. Images for which it raises NotFound, because they were lost or deleted
-    meanwhile, or ObjectUnreadable, are named in `missing.txt`. `describe` returns a job's line of `results.jsonl`.
+    meanwhile, or ObjectUnreadable, are named in `missing.txt`. `jobs` yields each job and its line.
     """
     with _temporary() as directory, _temporary() as of_results, _temporary() as of_missing:
         writer, results, missing = _Writer(directory), _Packed(of_results), _Packed(of_missing)
-        for shown in jobs:
-            results.add(describe(shown).encode())
+        yield writer.stored("bulk.json", about)
+        for shown, line in jobs:
+            results.add(line.encode())
             for image in shown.images:
                 number = f"-{image.image_index + 1}" if len(shown.images) > 1 else ""
                 name = f"{shown.job.bulk_line or 0:07d}{number}.{SUFFIXES[image.media_type]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http import HTTPStatus
 from itertools import islice
@@ -28,6 +28,7 @@ from limner_web.intake.headers import JobHeaders
 from limner_web.intake.webhooks import bulk_webhook
 from limner_web.limits import CANCELED_AT_ONCE
 from limner_web.services import Services, get_services
+from limner_web.serving.connection import hang_up_check
 from limner_web.serving.downloads import download
 
 JSONL: Final = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
@@ -45,7 +46,8 @@ class ResultsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
     format: Literal["jsonl", "zip"] = Field(
         default="jsonl",
-        description="`jsonl`: one job per line. `zip`: the images, named by line number, and `results.jsonl`.",
+        description="`jsonl`: one job per line. `zip`: the images, named by line number, with `bulk.json` and "
+        "`results.jsonl`.",
     )
 
 
@@ -184,13 +186,13 @@ def get_results(bulk_id: str, query: ResultsQuery) -> Response:
     Streams the bulk's jobs in the order of its lines, each in its current state.
     """
     services = get_services()
-    with services.database.read() as session:
-        queries.bulk(session, tenant_id(), bulk_id)
+    view = _view(services, bulk_id)
+    jobs = _jobs(services, tenant_id(), bulk_id, hang_up_check())
     if query.format == "zip":
-        stream = archive.zipped(partial(_picture, services, tenant_id()), _pages(services, bulk_id), _line)
+        stream = archive.zipped(partial(_picture, services, tenant_id()), view.model_dump_json().encode(), jobs)
         headers = {"Content-Disposition": f'attachment; filename="{bulk_id}.zip"'}
         return download(stream, "application/zip", headers)
-    return download(_grouped(map(_line, _pages(services, bulk_id))), "application/jsonl")
+    return download(_grouped(line for _, line in jobs), "application/jsonl")
 
 
 def _pause(bulk_id: str, *, paused: bool) -> BulkView:
@@ -213,22 +215,23 @@ def _picture(services: Services, owner: str, digest: str) -> bytes:
     return wait_while_busy(read, or_while=StorageFailed)
 
 
-def _line(shown: Shown) -> str:
-    return plain_view(shown).model_dump_json() + "\n"
-
-
 def _grouped(lines: Iterator[str]) -> Iterator[bytes]:
     while group := list(islice(lines, LINES_AT_ONCE)):
         yield "".join(group).encode()
 
 
-def _pages(services: Services, bulk_id: str) -> Iterator[Shown]:
-    """Yield every job with its images. Keeps one page in memory, and no transaction open while a slow client reads."""
-    line = 0
-    while True:
-        with services.database.read() as session:
-            page = queries.bulk_jobs(session, bulk_id, line, RESULTS_PAGE)
-        yield from page
+def _jobs(services: Services, owner: str, bulk_id: str, gone: Callable[[], bool]) -> Iterator[tuple[Shown, str]]:
+    """Yield every job with its images, and its line of the results, until the client has hung up.
+
+    Keeps one page in memory, and no transaction open while a slow client reads.
+    """
+    after = 0
+    while not gone():
+        with services.page_turns.turn(owner):
+            with services.database.read() as session:
+                page = queries.bulk_jobs(session, bulk_id, after, RESULTS_PAGE)
+            lines = [plain_view(shown).model_dump_json() + "\n" for shown in page]
+        yield from zip(page, lines, strict=True)
         if len(page) < RESULTS_PAGE:
             return
-        line = page[-1].job.bulk_line or 0
+        after = page[-1].job.bulk_line or 0
