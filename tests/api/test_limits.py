@@ -14,6 +14,7 @@ from limner_shared.db.accounts import keys, tenants
 from limner_shared.db.accounts.usage import RECENT_SECONDS
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Bulk, Job
+from limner_web.throttling import WITHOUT_TENANT
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, start
 from tests.api.test_bulks import JSONL, both_databases, lines, rows
@@ -173,6 +174,21 @@ def test_an_overloaded_service_refuses_requests_and_reports_it_in_its_probes(mak
     for _ in range(3):
         assert client.get("/api/v1/models").status_code == 200, "a response did not release its slot"
     assert client.get("/readyz").json["load"]["requests"] == {"held": 0, "limit": 1}
+
+
+def test_requests_without_a_key_leave_slots_for_those_with_one(
+    make_app: Callable[..., App], tenant: Callable[..., dict[str, str]]
+):
+    app = make_app(require_keys=True, max_requests=4)
+    client, limiter = app.test_client(), app.extensions["limner"].limiter
+    read_by_link = [limiter.acquire("requests") for _ in range(2)]
+    for slots in read_by_link:
+        limiter.assign_tenant(slots, WITHOUT_TENANT)
+    for path in ("/i/token", "/sign-in", "/api/v1/openapi.json"):
+        assert client.get(path).status_code == 429, path
+    assert client.get("/api/v1/models", headers=tenant("mine")).status_code == 200
+    limiter.release(read_by_link[0])
+    assert client.get("/sign-in").status_code == 200
 
 
 @both_databases

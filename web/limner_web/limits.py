@@ -22,6 +22,9 @@ PILLOW_THREADS: Final = 1
 """One image is decoded at a time, because each may take 200 MB."""
 PILLOW_WAITING: Final = 32
 """As STORAGE_WAITING, for the Pillow thread."""
+PILLOW_IN_TURN: Final = 64
+"""Renditions of one tenant's images that wait for its turn on the Pillow thread: a page shows fewer at a time. Each
+holds a slot, so that without a limit a flood of requests by one link would take them all."""
 SIGNING_THREADS: Final = 4
 """A signature takes 3 ms, and half a minute while the authority for time stamps does not respond."""
 SIGNING_WAITING: Final = 32

@@ -25,6 +25,7 @@ from limner_web.identity_provider import IdentityProvider
 from limner_web.input_images import Inputs
 from limner_web.key_usage import KeyUsage
 from limner_web.limits import (
+    PILLOW_IN_TURN,
     PILLOW_THREADS,
     PILLOW_WAITING,
     SIGNING_THREADS,
@@ -98,7 +99,7 @@ def build(settings: Settings) -> Services:
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs, limiter = Blobs(settings.resolved_blob_url), ConcurrencyLimiter(settings)
     storage = OffloadPool(STORAGE_THREADS, STORAGE_WAITING, limiter.tenant_share, work=STORING)
-    pillow = OffloadPool(PILLOW_THREADS, PILLOW_WAITING, limiter.tenant_share)
+    pillow = OffloadPool(PILLOW_THREADS, PILLOW_WAITING, limiter.tenant_share, in_turn=PILLOW_IN_TURN)
     signing = OffloadPool(SIGNING_THREADS, SIGNING_WAITING, limiter.tenant_share, work="images are being signed")
     return Services(
         settings=settings,

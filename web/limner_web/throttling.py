@@ -25,6 +25,8 @@ from limner_shared.settings import Settings
 from limner_web import route_rules
 
 POLICY: Final = "requests_per_minute"
+WITHOUT_TENANT: Final = ""
+"""In whose share the requests of those count who have no key, such as readers of linked images."""
 SHARED_SECONDS: Final = 1
 """Time limit of the shared counters in Redis."""
 
@@ -175,6 +177,8 @@ def install_tenant_limits(app: Flask, limiter: ConcurrencyLimiter, rate: Request
 
     def check() -> None:
         if "tenant_id" not in g:
+            if "slots" in g:
+                limiter.assign_tenant(g.slots, WITHOUT_TENANT)
             return
         if g.requests_per_minute is not None:
             g.quota = rate.count(g.tenant_id, g.requests_per_minute)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.processes import eventually
 
 from limner_shared.errors import Overloaded
 from limner_web.serving import offload
@@ -91,3 +92,22 @@ def test_a_call_in_turn_counts_in_its_tenants_share():
     with pytest.raises(Overloaded, match="for this tenant"):
         threads.call_for("first", threads.call_in_turn, "first", int)
     assert threads.call_in_turn("first", int) == 0
+
+
+def test_a_tenant_has_a_limited_number_of_calls_that_wait_for_its_turn():
+    threads = OffloadPool(1, 8, in_turn=2)
+    ended, running = threading.Event(), threading.Semaphore(0)
+
+    def hangs() -> bool:
+        running.release()
+        return ended.wait(30)
+
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(threads.call_in_turn, "mine", hangs) for _ in range(2)]
+        assert running.acquire(timeout=30)
+        eventually(lambda: threads._in_turn["mine"] == 2)
+        with pytest.raises(Overloaded, match="for this tenant"):
+            threads.call_in_turn("mine", int)
+        ended.set()
+        assert all(each.result(30) for each in waiting)
+    assert threads.call_in_turn("mine", int) == 0

@@ -36,10 +36,15 @@ class OffloadPool:
         waiting: int | None = None,
         tenant_share: float = 1.0,
         *,
+        in_turn: int | None = None,
         work: str = "images are being processed",
     ) -> None:
-        """`work` is what the calls do, for the message that too many wait."""
+        """At most `in_turn` calls of a tenant wait for its turn. `work` is what the calls do, for the message that too
+        many wait.
+        """
         self._work = work
+        self._max_in_turn = in_turn
+        self._in_turn: Counter[str] = Counter()
         self._count = count
         self._max_calls = None if waiting is None else count + waiting
         self._threads_of_tenant = max(1, int(count * tenant_share))
@@ -71,8 +76,7 @@ class OffloadPool:
     def call_for(self, tenant_id: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`call` a function on what a tenant has sent. Raises Overloaded also if the tenant's share is used up."""
         if self._max_of_tenant is not None and self._calls_of_tenant[tenant_id] >= self._max_of_tenant:
-            message = f"Too many {self._work} for this tenant. Try again shortly."
-            raise Overloaded(message, retry_after=2)
+            raise self._too_many_of_tenant()
         self._calls_of_tenant[tenant_id] += 1
         try:
             with self._queues.setdefault(tenant_id, threading.Semaphore(self._threads_of_tenant)):
@@ -82,8 +86,17 @@ class OffloadPool:
 
     def call_in_turn(self, tenant_id: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`call_for` a tenant, one such call at a time: its others wait here, and take no place that others need."""
-        with self._turns.setdefault(tenant_id, threading.Lock()):
-            return self.call_for(tenant_id, function, *args, **kwargs)
+        if self._max_in_turn is not None and self._in_turn[tenant_id] >= self._max_in_turn:
+            raise self._too_many_of_tenant()
+        self._in_turn[tenant_id] += 1
+        try:
+            with self._turns.setdefault(tenant_id, threading.Lock()):
+                return self.call_for(tenant_id, function, *args, **kwargs)
+        finally:
+            self._in_turn -= Counter([tenant_id])
+
+    def _too_many_of_tenant(self) -> Overloaded:
+        return Overloaded(f"Too many {self._work} for this tenant. Try again shortly.", retry_after=2)
 
 
 def _caught(
