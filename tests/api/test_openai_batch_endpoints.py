@@ -239,3 +239,30 @@ def test_a_cancelled_batch_of_responses_tells_which_did_not_run(client: ApiClien
     [failed] = output(client, found["error_file_id"])
     assert (failed["custom_id"], failed["error"]["code"]) == ("b", "batch_cancelled")
     assert [line["custom_id"] for line in output(client, found["output_file_id"])] == ["a"]
+
+
+def test_a_batch_whose_pictures_have_to_wait_keeps_its_lease(
+    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
+):
+    file = upload(client, png("red"), "vision")
+    made = create(client, edit("a", images=[{"file_id": file}]), endpoint=EDITS)
+    blobs, refusals, kept = app.extensions["limner"].blobs, [Overloaded()] * 3, list[float]()
+    read = blobs.get_file_part
+
+    def get(file_id: str, number: int) -> bytes:
+        if file_id != file:
+            return read(file_id, number)
+        with app.extensions["limner"].database.read() as session:
+            kept.append(session.get_one(Batch, made).lease_until or 0)
+        change(app, made, lease_until=1)  # as if the lease had passed meanwhile
+        if refusals:
+            raise refusals.pop()
+        return read(file_id, number)
+
+    monkeypatch.setattr(busy, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(batch_loader, "RENEW_SECONDS", 0)
+    monkeypatch.setattr(blobs, "get_file_part", get)
+    loader.load_next()
+    assert batch(client, made)["status"] == "in_progress"
+    assert len(kept) >= 4
+    assert min(kept) > 1

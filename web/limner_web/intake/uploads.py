@@ -73,15 +73,18 @@ def require_room(services: Services, tenant_id: str, form_bytes: int | None = No
     return left
 
 
-def read_file(services: Services, row: StoredFile, keep: Callable[[], None] = lambda: None) -> Iterator[bytes]:
+def read_file(
+    services: Services, row: StoredFile, keep: Callable[[], None] = lambda: None, *, waits: bool = True
+) -> Iterator[bytes]:
     """Yield a file's bytes, one part in memory.
 
-    It waits while this process is busy; `keep` is called before each try to read. Raises StorageFailed or Overloaded;
+    It `waits` while this process is busy; `keep` is called before each try to read. Raises StorageFailed or Overloaded;
     ObjectLost for a missing part, and instead of the last part if the parts are not the file that was uploaded.
     """
     digest, size = hashlib.sha256(), 0
     for number in range(row.parts):
-        part = wait_while_busy(partial(_read_part, services, row, number, digest.update), keep=keep)
+        read = partial(_read_part, services, row, number, digest.update)
+        part = wait_while_busy(read, keep=keep) if waits else read()
         size += len(part)
         if number == row.parts - 1 and (size, digest.hexdigest()) != (row.size_bytes, row.sha256 or digest.hexdigest()):
             raise lost_objects.damaged_file(file_part_key(row.id, number))
@@ -97,13 +100,14 @@ def _read_part(services: Services, row: StoredFile, number: int, hash_more: Call
 def read_image(services: Services, tenant_id: str, field: str, file_id: str) -> bytes:
     """The bytes of an uploaded image.
 
-    Raises NotFound, StorageFailed or Overloaded as `read_file` does, or InvalidRequest for one that is too large.
+    Raises NotFound, StorageFailed or Overloaded, at once while this process is busy, or InvalidRequest for one that is
+    too large.
     """
     with services.database.read() as session:
         row = files.file(session, tenant_id, file_id)
     if row.size_bytes > MAX_IMAGE_BYTES:
         raise refuse(field, f"a file of {row.size_bytes} bytes", f"at most {MAX_IMAGE_BYTES} bytes")
-    return b"".join(read_file(services, row))
+    return b"".join(read_file(services, row, waits=False))
 
 
 def delete_file(services: Services, tenant_id: str, file_id: str) -> None:

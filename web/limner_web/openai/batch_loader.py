@@ -32,8 +32,9 @@ from limner_web.services import Services
 log = get_logger(__name__)
 
 POLL_SECONDS: Final = 1.0
-LEASE_SECONDS: Final = 30.0
-"""A batch whose process was killed is taken over after this time."""
+LEASE_SECONDS: Final = 90.0
+"""A batch whose process was killed is taken over after this time: longer than a line with pictures takes while the
+picture store does not respond, which is 35 s for each call of it."""
 RENEW_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 3.0
 """A batch that failed for a reason that passes is tried again after this time."""
