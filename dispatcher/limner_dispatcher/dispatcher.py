@@ -50,9 +50,9 @@ from limner_shared.threads import Supervisor
 
 log = get_logger(__name__)
 
-RELEASE_DUTY: Final = "dispatch"  # the previous release has only this duty: of both, only one dispatcher releases
+RELEASE_DUTY: Final = "dispatch"  # stored in the table `leaders`; 0.1.0 uses the same names, so keep them
 REPAIR_DUTY: Final = "repair"
-RETENTION_DUTY: Final = "clean"  # the name that earlier releases have
+RETENTION_DUTY: Final = "clean"
 DUTIES: Final = (RELEASE_DUTY, REPAIR_DUTY, RETENTION_DUTY, WEBHOOK_DUTY)
 RETENTION_LEAD_SECONDS: Final = 180.0
 """Longer than the interval between two passes of retention."""

@@ -46,7 +46,7 @@ SWEEP_SECONDS: Final = 1.0
 
 
 class Repairs:
-    """Reaps, expires, sweeps bulks and backfills legacy jobs."""
+    """Reaps, expires and sweeps bulks."""
 
     def __init__(
         self,
@@ -90,7 +90,6 @@ class Repairs:
         run("idempotency keys", self._delete_old_keys)
         self._runner.each("stale bulks", self._read(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
         self._runner.each("sweep bulks", self._read(ledger.unswept_bulks), self._sweep, SWEEP_SECONDS)
-        self._runner.each("backfill legacy jobs", self._models, self._backfill)
 
     def _is_late(self) -> bool:
         return time.monotonic() - self._last_round > GAP_SECONDS
@@ -161,11 +160,6 @@ class Repairs:
         with self._leadership.write() as session:
             changes = ledger.sweep_bulk(session, bulk_id, SWEPT_AT_ONCE)
         self._hints.changed(changes)
-
-    def _backfill(self, model: str) -> None:
-        if self._read(ledger.orphans, model, 1):
-            with self._leadership.write() as session:
-                ledger.backfill_legacy_jobs(session, model, SWEPT_AT_ONCE)
 
 
 def _fail_unknown(models: Sequence[str], session: Session, limit: int) -> list[Change]:

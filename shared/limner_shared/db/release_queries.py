@@ -233,11 +233,7 @@ def _size(session: Session, jobs: int, first: str | None) -> QueueSize:
 def released_sizes(session: Session, model: str) -> dict[Lane, QueueSize]:
     """The released jobs of a model that no worker has claimed, by lane; the release window limits their number."""
     query = select(Job.lane, func.count(), now() - func.min(Job.created_at)).where(Job.model == model, text(RELEASED))
-    return {
-        Lane(row[0]): QueueSize(row[1], row[2])
-        for row in session.execute(query.group_by(Job.lane))
-        if row[0] is not None
-    }
+    return {Lane(row[0]): QueueSize(row[1], row[2]) for row in session.execute(query.group_by(Job.lane))}
 
 
 def has_expired_lease(session: Session) -> bool:
@@ -267,7 +263,7 @@ def has_old_keys(session: Session, seconds: float) -> bool:
 def unclaimed_jobs(session: Session, model: str) -> dict[Lane, int]:
     """The number of released, unclaimed jobs of a model, by lane."""
     query = select(Job.lane, func.count()).where(Job.model == model, text(RELEASED)).group_by(Job.lane)
-    return {Lane(row[0]): row[1] for row in session.execute(query) if row[0] is not None}
+    return {Lane(row[0]): row[1] for row in session.execute(query)}
 
 
 def shares(session: Session, tenant_ids: Sequence[str]) -> dict[str, Share]:

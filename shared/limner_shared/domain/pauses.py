@@ -76,6 +76,7 @@ class Paused:
     """The tenants that the operator paused."""
 
     def __bool__(self) -> bool:
+        """Whether anything is paused."""
         return bool(self.models or self.tenants)
 
     def holds(self, model: str, tenant_id: str) -> bool:

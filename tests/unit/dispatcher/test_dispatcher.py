@@ -143,16 +143,6 @@ def test_max_running_limits_the_active_jobs_of_a_tenant_over_all_priorities(
     assert set(published(redis)) == {*high, *low[:2], *free}
 
 
-def test_a_job_that_the_previous_version_queued_without_a_queue_key_is_released(
-    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
-):
-    ids = submit(database, catalogue, 2)
-    with database.write() as session:
-        session.execute(update(Job).where(Job.id == ids[1]).values(queue_key=""))
-    tick(make_dispatcher())
-    assert set(published(redis)) == set(ids)
-
-
 def test_a_paused_bulk_releases_nothing_until_it_is_resumed(
     database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
 ):

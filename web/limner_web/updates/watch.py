@@ -145,7 +145,7 @@ class Watches:
         ):
             if not watched.is_known_to_run and self._may_have_ended(tenant_id, watched):
                 wait.signal.set()
-            while wait:
+            while not wait.is_over:
                 if wait.until_signalled() and (view := watched.look(look)).status.terminal:
                     return view
             return watched.look(look)
@@ -162,7 +162,7 @@ class Watches:
             for job_id in job_ids:
                 watched = stack.enter_context(self._watching(tenant_id, job_id))
                 stack.enter_context(watched.signalling(wait.signal))
-            if wait and not look():
+            if not wait.is_over and not look():
                 wait.until_signalled()
 
     def _may_have_ended(self, tenant_id: str, watched: _Watched) -> bool:
