@@ -11,11 +11,11 @@ from pydantic_core import to_jsonable_python
 from limner_shared.domain.conditions import Beyond, Description, Turn
 from limner_shared.domain.inputs import (
     Adapter,
+    Fraction,
     InputPicture,
     MaskPadding,
     RequestedName,
     RequestedReferences,
-    Share,
     SpecPictures,
 )  # fmt: skip
 from limner_shared.domain.scenes import NearestName, Scene, SceneRule
@@ -135,7 +135,7 @@ class JobRequest(RequestedReferences):
     guidance: float | None = Field(
         default=None, allow_inf_nan=False, description="How strictly the prompt is followed."
     )
-    guidance_rescale: Share | None = Field(default=None, description="Against overexposure (Lin et al. 2023).")
+    guidance_rescale: Fraction | None = Field(default=None, description="Against overexposure (Lin et al. 2023).")
     scheduler: RequestedName | None = Field(
         default=None, description="One of the model's schedulers; default: its own."
     )
@@ -166,8 +166,8 @@ class JobRequest(RequestedReferences):
     control_scale: float | None = Field(
         default=None, allow_inf_nan=False, description="How strictly `control_image` is followed."
     )
-    control_start: Share | None = Field(default=None, description="From which part of the steps on; default 0.")
-    control_end: Share | None = Field(default=None, description="Up to which part of the steps; default 1.")
+    control_start: Fraction | None = Field(default=None, description="From which part of the steps on; default 0.")
+    control_end: Fraction | None = Field(default=None, description="Up to which part of the steps; default 1.")
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, strict=True, description="Default: random.")
     n: int = Field(default=1, ge=1, strict=True, description="How many pictures, with seeds `seed`, `seed` + 1, …")
     priority: Priority | None = Field(default=None, description="`normal`; in a bulk, `low`.")
