@@ -8,6 +8,7 @@ from typing import Final
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.storage.blobs import FOLDERS, INPUTS, Blobs
 from limner_shared.telemetry import get_logger
 
@@ -17,7 +18,7 @@ EVERY_SECONDS: Final = 60.0
 """One of the 256 folders of pictures is checked each time, because listing is slow; all of them take four hours."""
 ASIDE_SECONDS: Final = 600.0
 """Longer than a worker needs from storing a picture to committing its row, which is at most a lease."""
-UNFINISHED_SECONDS: Final = 86_400.0
+UNFINISHED_SECONDS: Final = DAY_SECONDS
 YOUNG_SECONDS: Final = 3600.0
 """A picture that was stored within this time may still get its row."""
 

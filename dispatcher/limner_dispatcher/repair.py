@@ -18,6 +18,7 @@ from limner_shared.db import ledger, pause_queries, release_queries
 from limner_shared.db.accounts import pauses
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Change
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.messaging.hints import Hints
 from limner_shared.telemetry import get_logger
 
@@ -28,7 +29,7 @@ UNKNOWN_MODEL_SECONDS: Final = 60.0
 """How long a job of an unknown model waits: the model may be new, and this dispatcher not yet restarted."""
 STALE_BULK_SECONDS: Final = 60.0
 """A bulk's loader reports every few seconds; after this time without a report its web process is dead."""
-IDEMPOTENCY_SECONDS: Final = 24 * 3600.0
+IDEMPOTENCY_SECONDS: Final = DAY_SECONDS
 RENEWAL_SECONDS: Final = 5.0
 """After a database outage workers have this long to renew their leases before any job is reaped."""
 GAP_SECONDS: Final = 3.0

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import to_jsonable_python
 
 from limner_shared.domain.conditions import Beyond, Description, Turn
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.domain.inputs import (
     Adapter,
     Fraction,
@@ -172,7 +173,7 @@ class JobRequest(RequestedReferences):
     n: int = Field(default=1, ge=1, strict=True, description="How many pictures, with seeds `seed`, `seed` + 1, …")
     priority: Priority | None = Field(default=None, description="`normal`; in a bulk, `low`.")
     expires_in: float | None = Field(
-        default=None, gt=0, le=30 * 86400, allow_inf_nan=False, description="Seconds after which the job expires."
+        default=None, gt=0, le=30 * DAY_SECONDS, allow_inf_nan=False, description="Seconds after which the job expires."
     )
     not_before: Moment | None = Field(
         default=None, description="Start the job at this time or later; at most 30 days ahead. Default: at once."
