@@ -1,4 +1,4 @@
-"""Finds blobs without a row by comparing the object store with the database, and deletes them after two checks."""
+"""Finds blobs without a row by comparing the picture store with the database, and deletes them after two checks."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ STALLED_SECONDS: Final = 60.0
 """The limit of one item of release or repair: a few statements, each of which the database ends after half of this
 time."""
 RETENTION_STALLED_SECONDS: Final = 900.0
-"""The limit of the work of retention between two calls of the object store, which have their own time limits."""
+"""The limit of the work of retention between two calls of the picture store, which have their own time limits."""
 STOP_SECONDS: Final = 10.0
 
 
@@ -115,7 +115,7 @@ class Dispatcher:
         self._stopping = threading.Event()
 
     def run(self, stopping: threading.Event) -> None:
-        """Run until `stopping` is set. Outages of the database, Redis or the object store do not end it; a thread that
+        """Run until `stopping` is set. Outages of the database, Redis or the picture store do not end it; a thread that
         fails or stalls ends the process.
         """
         log.info("dispatcher ready")

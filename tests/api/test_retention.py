@@ -1,4 +1,4 @@
-"""Retention deletes expired data from every table, the blob store and Redis, and pollers notice it."""
+"""Retention deletes expired data from every table, the picture store and Redis, and pollers notice it."""
 
 from __future__ import annotations
 

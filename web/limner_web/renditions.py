@@ -1,4 +1,4 @@
-"""Images in other formats and sizes: each is made once and kept in the image store."""
+"""Images in other formats and sizes: each is made once and kept in the picture store."""
 
 from __future__ import annotations
 

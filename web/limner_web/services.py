@@ -81,7 +81,7 @@ class Services:
 
 
 def build(settings: Settings) -> Services:
-    """Open the database, Redis and the image store that the settings name, and build the services."""
+    """Open the database, Redis and the picture store that the settings name, and build the services."""
     database = _opened(settings)
     hints, supervisor = Hints(redis := connect(settings.redis_url)), Supervisor()
     catalogue = Catalogue.load(settings.models, settings.default_model)

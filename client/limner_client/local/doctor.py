@@ -140,7 +140,7 @@ def dispatcher_checks(reports: Sequence[DispatcherReport]) -> Iterator[Check]:
         leads = ", ".join(report.leads) or "nothing, as a standby"
         slow = report.slow_threads(SLOW_SECONDS)
         if slow:
-            advice = "Its log says what it waits for: the database or the blob store."
+            advice = "Its log says what it waits for: the database or the picture store."
             yield Check(name, State.FAIL, f"blocked on one item: {', '.join(slow)}", advice)
         elif report.database_full:
             yield Check(name, State.FAIL, DATABASE_FULL, FULL_ADVICE)

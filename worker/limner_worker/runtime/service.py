@@ -191,7 +191,7 @@ class WorkerService:
     def _schedule(self, jobs: Sequence[JobRun]) -> None:
         """Pass jobs whose conditions are known to deduplication, and from there to the engine. Safe from any thread.
 
-        Jobs that need data from the blob store are prepared on separate threads first, because reads may take long.
+        Jobs that need data from the picture store are prepared on separate threads first, because reads may take long.
         """
         ready: list[JobRun] = []
         for job in jobs:
