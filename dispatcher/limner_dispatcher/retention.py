@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from limner_dispatcher.reserve import Reserve
+from limner_dispatcher.disk_reserve import DiskReserve
 from limner_shared.db import batches, files, ledger
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
@@ -52,7 +52,7 @@ class Retention:
         webhook_log_days: float = 30.0,
     ) -> None:
         self._database = database
-        self.reserve = Reserve(database)
+        self.reserve = DiskReserve(database)
         self._has_new_room = False
         self._blobs = blobs
         self._grace = grace_seconds

@@ -37,7 +37,7 @@ def job_view(session: Session, hints: Hints, row: Job) -> JobView:
     if JobState(row.state).terminal:
         [shown] = queries.shown(session, [row])
         return plain_view(shown)
-    found = waiting_queries.details(session, row)  # pictures come with the job's end, in one transaction
+    found = waiting_queries.live_details(session, row)  # pictures come with the job's end, in one transaction
     labels = queries.labels(session, [row.id]).get(row.id, []) if found.is_labelled else []
     view = plain_view(queries.Shown(row, [], labels, found.conversation))
     view.position = found.position

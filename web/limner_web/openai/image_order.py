@@ -123,7 +123,7 @@ class ImageOrder:
     card: ModelCard
 
     @property
-    def place(self) -> str:
+    def digest_prefix(self) -> str:
         """What the call says beside its job request."""
         return f"images {self.output}"
 

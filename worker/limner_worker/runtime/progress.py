@@ -26,7 +26,7 @@ UNIT_SECONDS: Final = 120.0
 """One round of hints that lasts longer is stalled; Redis's own time limits end it long before."""
 
 
-class Reporter:
+class ProgressReporter:
     """Collects the changes since its last report, so that a fast engine costs Redis no more than a slow one."""
 
     def __init__(self, hints: Hints, supervisor: Supervisor) -> None:

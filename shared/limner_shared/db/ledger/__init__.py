@@ -42,7 +42,7 @@ from limner_shared.db.ledger.conversations import (
 )
 from limner_shared.db.ledger.deletion import delete_conversation, delete_image, delete_job
 from limner_shared.db.ledger.idempotency import (
-    Known,
+    EarlierResult,
     delete_idempotency_key,
     delete_old_idempotency_keys,
     find_idempotency_key,
@@ -93,7 +93,7 @@ __all__ = [
     "AttemptKey",
     "Change",
     "Claim",
-    "Known",
+    "EarlierResult",
     "NewImage",
     "NewJob",
     "Released",
