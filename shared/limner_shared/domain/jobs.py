@@ -186,7 +186,7 @@ class JobRequest(RequestedReferences):
         "Default and limit: the model's.",
     )
     webhook: WebhookUrl | None = Field(
-        default=None, description="An https URL that is told of the job's events; signed with `GET /webhook_secret`."
+        default=None, description="An https URL that receives the job's events; signed with `GET /webhook_secret`."
     )
     webhook_events_filter: tuple[JobEventType, ...] | None = Field(
         default=None, min_length=1, max_length=4, description="Which events. Default: those that end the job."
@@ -212,7 +212,7 @@ class JobSpec(SpecPictures):
     model: str
     style: str | None = None
     styles: tuple[str, ...] = ()
-    """Styles of which the seed of each picture picks one if `style` is None; empty in jobs of earlier releases."""
+    """Styles of which the seed of each picture picks one if `style` is None; empty in jobs of 0.1.0."""
     width: int
     height: int
     steps: int
@@ -265,8 +265,8 @@ class JobSpec(SpecPictures):
             return None
 
     def stored(self) -> dict[str, Any]:
-        """The spec as JSON for its row, without the optional fields that have their default. Specs of earlier releases
-        lack such fields too, so a default never changes.
+        """The spec as JSON for its row, without the optional fields that have their default. Specs of 0.1.0 lack such
+        fields too, so a default never changes.
         """
         values = self.model_dump(mode="json")
         return {name: value for name, value in values.items() if name not in _OMITTED or value != _OMITTED[name]}
@@ -293,6 +293,6 @@ class JobSpec(SpecPictures):
 _OMITTED: Final = {
     name: to_jsonable_python(field.default)
     for name, field in JobSpec.model_fields.items()
-    # Earlier releases read these four without a default.
+    # 0.1.0 reads these four without a default.
     if not (field.is_required() or name in ("version", "negative_prompt", "style", "n"))
 }

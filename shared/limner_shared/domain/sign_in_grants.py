@@ -17,7 +17,7 @@ SCOPES: Final = {
 
 
 def grant_for(grants: Iterable[Grant], email: str | None, values: Collection[str]) -> Grant | None:
-    """The first rule that fits somebody with this verified e-mail address, or None, and these values of the claim.
+    """The first rule that fits someone with this verified e-mail address, or None, and these values of the claim.
 
     A value that begins with `@` fits no rule: it would pass for a domain.
     """

@@ -1,4 +1,4 @@
-"""What a loaded model does not take of a request, although its card says nothing of it. No I/O."""
+"""Request fields that a loaded model does not support and its card does not exclude. No I/O."""
 
 from __future__ import annotations
 

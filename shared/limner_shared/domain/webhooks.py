@@ -122,7 +122,7 @@ class Webhook(BaseModel):
     """What the URLs in predictions begin with."""
 
     def wants(self, change: EventType) -> bool:
-        """Whether it is told of this change."""
+        """Whether it receives this change."""
         if self.format is BodyFormat.EVENT:
             return change in self.events
         return any(change in PREDICTION_EVENTS.get(event, ()) for event in self.events)

@@ -83,7 +83,7 @@ class Hints:
         self.redis = redis
 
     def changed(self, changes: Iterable[Change], *, waiting: bool = False) -> bool:
-        """Announce new states of jobs, for each bulk only the first; workers are told of every cancellation.
+        """Announce new states of jobs, for each bulk only the first; workers receive every cancellation.
 
         With `waiting`, the dispatcher is told as well that jobs wait for their release. False if Redis is unavailable.
         """

@@ -70,7 +70,7 @@ def test_the_view_shows_queues_workers_and_names_as_they_are():
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.25, "0.25 s"), (90, "90 s"), (900, "15 min"), (10800, "3.0 h")])
-def test_durations_are_short(seconds: float, words: str):
+def test_a_duration_is_shown_in_its_largest_unit(seconds: float, words: str):
     assert duration(seconds) == words
 
 

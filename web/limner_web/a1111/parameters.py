@@ -1,4 +1,4 @@
-"""The parameters of `txt2img` and `img2img`: each is honored, has no effect on the picture, or is refused by name."""
+"""The parameters of `txt2img` and `img2img`: each is honoured, has no effect on the picture, or is refused by name."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ class Watches:
                 wait.until_signalled()
 
     def _may_have_ended(self, tenant_id: str, watched: _Watched) -> bool:
-        """Whether a job has ended, or was said to have; a hint that arrives meanwhile is not lost. Raises NotFound."""
+        """Whether a job has ended, or a hint says so; a hint that arrives meanwhile is not lost. Raises NotFound."""
         if watched.ended.is_set():
             return True
         asked_at = time.monotonic()

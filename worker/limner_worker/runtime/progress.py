@@ -101,7 +101,7 @@ class ProgressReporter:
 
     def _send(self, started: list[Change], stepped: dict[str, JobRun], pictures: dict[str, Picture]) -> None:
         self._hints.changed(started)
-        # Of a job whose pictures are all there, its end is told next.
+        # A job whose pictures are complete sends its end next.
         unfinished = {job_id: job for job_id, job in stepped.items() if job.generated_at is None}
         self._hints.progressed({job_id: (job.claim.tenant_id, job.progress) for job_id, job in unfinished.items()})
         for job_id, picture in pictures.items():

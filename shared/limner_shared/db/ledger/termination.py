@@ -27,7 +27,7 @@ REAPED_AT_ONCE: Final = 1000
 
 
 def cancel(session: Session, condition: ColumnElement[bool]) -> list[Change]:
-    """queued or running → canceled. A worker that runs the job is told and drops it at its next step."""
+    """queued or running → canceled. A worker that runs the job is notified and drops it at its next step."""
     values = {"state": JobState.CANCELED, "finished_at": now(), "lease_until": None}
     return transition(session, condition & Job.state.in_(sources(JobState.CANCELED)), values, "canceled")
 

@@ -32,7 +32,7 @@ NOTHING: Final = " "
 Qwen-Image use it."""
 CROP: Final = "padding_mask_crop"
 OPTIONAL: Final = ("guidance_rescale", "strength", CROP)
-"""Fields of requests that not every pipeline takes, and no card speaks of."""
+"""Fields of requests that not every pipeline takes, and no card describes."""
 ROUNDING: Final = 1e-9
 """More than what floating-point numbers lose of the number of steps."""
 FROM_NOISE: Final = (*FLOWS, SCMScheduler)
