@@ -51,7 +51,7 @@ class BlobSweep:
         """Whether the next folder is due."""
         return time.monotonic() - self._looked_at >= EVERY_SECONDS
 
-    def look(self) -> None:
+    def mark_unreferenced(self) -> None:
         """Mark the pictures of the next folder that have no row as garbage. Raises StorageFailed."""
         self._looked_at = time.monotonic()
         folder, self._folder = FOLDERS[self._folder], (self._folder + 1) % len(FOLDERS)
@@ -64,7 +64,7 @@ class BlobSweep:
                     ledger.schedule_blob_deletion(session, unknown)
                 log.info("found pictures that no row refers to", pictures=len(unknown))
 
-    def purge(self) -> None:
+    def finish_deletions(self) -> None:
         """Put back or delete the blobs that were set aside long enough ago. Raises StorageFailed."""
         for page in self._blobs.list_set_aside(self._aside_seconds):
             pictures = [blob.digest for blob in page if blob.folder != INPUTS]

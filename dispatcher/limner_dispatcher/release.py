@@ -110,7 +110,7 @@ class Releaser:
 
     def _release(self, model: str, state: ModelState) -> float:
         state.queue_states, started = {}, tracing.clock()
-        queue_states = self._redis_queues.look(model)  # raises before any job is marked as released
+        queue_states = self._redis_queues.read_states(model)  # raises before any job is marked as released
         next_round = float("inf")
         with self._leadership.write() as session:
             paused = pause_queries.paused(session)
@@ -124,7 +124,7 @@ class Releaser:
             for priority in Priority:
                 lane = Lane.of(priority.rank)
                 window, unclaimed = state.windows[lane], unclaimed_jobs.get(lane, 0)
-                chosen = self._choose(session, state, priority, window.look(unclaimed, time.monotonic()), paused)
+                chosen = self._choose(session, state, priority, window.room(unclaimed, time.monotonic()), paused)
                 for to, jobs in chosen.items():
                     released += ledger.release(session, to, [job.id for job in jobs])
                 window.fill(unclaimed, len(chosen.get(lane, [])), time.monotonic())

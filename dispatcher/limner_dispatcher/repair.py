@@ -1,6 +1,7 @@
 """Repair: requeue lost jobs, start scheduled ones, fail overdue ones, and continue unfinished bulk operations.
 
-Each duty, and within one each bulk or model, has its own transaction. Usually nothing is due, which one read finds out.
+Each routine, and within one each bulk or model, has its own transaction. Usually nothing is due, which one read
+finds out.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Repairs:
         self._reaps_from = time.monotonic() + RENEWAL_SECONDS
 
     def round(self) -> None:
-        """Run the duties that are due. Raises NotLeading, and the errors of an unavailable database."""
+        """Run the routines that are due. Raises NotLeading, and the errors of an unavailable database."""
         with self._leadership.write():
             pass  # acquires or renews the leadership
         if self._is_late():
@@ -137,7 +138,7 @@ class Repairs:
             if not self._read(release_queries.has_due_job):
                 break
             self._end(release_queries.has_due_job, ledger.start_due)
-            self._hints.waiting()
+            self._hints.jobs_wait()
 
     def _lift_pauses(self) -> None:
         if self._read(pause_queries.has_ended_pause):

@@ -58,7 +58,7 @@ def set_retention(database: Database, **days: float) -> None:
 def run_retention(app: App) -> None:
     services = app.extensions["limner"]
     Retention(services.database, services.blobs, NO_GRACE).run()
-    BlobSweep(services.database, services.blobs, aside_seconds=NO_GRACE).purge()
+    BlobSweep(services.database, services.blobs, aside_seconds=NO_GRACE).finish_deletions()
 
 
 def count(database: Database, table: type) -> int:

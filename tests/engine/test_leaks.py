@@ -39,7 +39,7 @@ class SilentHints:
 
     def progressed(self, _jobs: object) -> None: ...
 
-    def watched(self, _jobs: object) -> set[str]:
+    def jobs_with_preview_requests(self, _jobs: object) -> set[str]:
         return set()
 
 

@@ -21,7 +21,7 @@ SLOW_SECONDS: Final = 30.0
 """A dispatcher's thread that works on one item for longer than this is reported as stalled."""
 STORE: Final = "store"
 """The name of the picture store among what a worker's circuit breakers keep it from."""
-MOST_SET_ASIDE: Final = 50
+MOST_FAILING_ITEMS: Final = 50
 """At most this many items are listed; the count covers all of them."""
 
 
@@ -53,7 +53,7 @@ class DispatcherReport(BaseModel):
     failures: dict[str, int]
     """Failures since its start, by duty."""
     set_aside: list[FailingItem]
-    """At most MOST_SET_ASIDE of them."""
+    """At most MOST_FAILING_ITEMS of them."""
     set_aside_count: int
     database_full: bool = False
     """Whether its last write failed because the disk of the database is full."""

@@ -179,10 +179,10 @@ def test_the_release_window_is_refilled_as_jobs_are_claimed(
 def test_the_queue_state_includes_the_release_time_of_the_oldest_message(
     database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
 ):
-    assert all(queue.oldest_at is None for queue in RedisQueues(redis).look(MODEL).values())
+    assert all(queue.oldest_at is None for queue in RedisQueues(redis).read_states(MODEL).values())
     [job_id] = submit(database, catalogue)
     tick(make_dispatcher())
-    queue = RedisQueues(redis).look(MODEL)[Lane.LOW]
+    queue = RedisQueues(redis).read_states(MODEL)[Lane.LOW]
     assert (queue.length, queue.oldest_jobs) == (1, [job_id])
     assert queue.oldest_at == pytest.approx(job(database, job_id).released_at, abs=1e-3)
 

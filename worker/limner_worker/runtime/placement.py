@@ -67,7 +67,7 @@ class Placement:
             self._supervisor.working()
             # Without Redis or the database, which others report, the worker continues with its loaded models.
             with suppress(RedisError, SQLAlchemyError):
-                self._chooser.look(self._waits, time.monotonic())
+                self._chooser.decide(self._waits, time.monotonic())
             self._supervisor.idle()
 
     def _waits(self) -> Mapping[tuple[str, Lane], float]:
@@ -75,7 +75,7 @@ class Placement:
         oldest = {
             (model, lane): state.oldest_at
             for model in self._models.cards
-            for lane, state in self._queues.look(model).items()
+            for lane, state in self._queues.read_states(model).items()
             if state.oldest_at is not None
         }
         if not oldest:
@@ -99,7 +99,7 @@ class Choice:
 
 
 class Chooser:
-    """The state between looks: the model that is to be loaded, if any."""
+    """The state between decisions: the model that is to be loaded, if any."""
 
     def __init__(self, models: ModelCache, admission: Admission, claim_loading: Callable[[str], bool]) -> None:
         """`claim_loading` returns whether no other worker has decided to load this model just now."""
@@ -110,8 +110,10 @@ class Chooser:
         self._stays_until = 0.0
         """Until when a busy worker stays with the model that it has loaded last."""
 
-    def look(self, waits: Callable[[], Mapping[tuple[str, Lane], float]], moment: float) -> None:
-        """Decide which queues are read until the next look. `waits` returns the wait of each queue's oldest message."""
+    def decide(self, waits: Callable[[], Mapping[tuple[str, Lane], float]], moment: float) -> None:
+        """Decide which queues are read until the next decision. `waits` returns the wait of each queue's oldest
+        message.
+        """
         if self._choice is not None:
             if self._is_loading(self._choice, moment):
                 return
