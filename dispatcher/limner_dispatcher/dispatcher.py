@@ -82,7 +82,7 @@ class Dispatcher:
         self._release_hints = HintWaiter(redis)
         self._supervisor = Supervisor(end_process)
         # A web process that cannot reach Redis notifies through PostgreSQL; the hint ends this process's wait.
-        self._notifications = WaitingListener(database, self._supervisor, Hints(redis).waiting)
+        self._notifications = WaitingListener(database, self._supervisor, Hints(redis).jobs_wait)
         self.runner = ItemRunner(ends_pass, before_each=self._supervisor.working)
         self._leads = {duty: Leadership(database, duty, self.owner) for duty in DUTIES}
         self._releaser = Releaser(
