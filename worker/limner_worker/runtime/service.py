@@ -35,7 +35,7 @@ from limner_worker.runtime.draining import Draining
 from limner_worker.runtime.handing_back import hand_back
 from limner_worker.runtime.held_jobs import HeldJobs
 from limner_worker.runtime.leases import Leases
-from limner_worker.runtime.model_trials import ModelTrials, Verdict
+from limner_worker.runtime.model_trials import ModelTrials, TrialVerdict
 from limner_worker.runtime.placement import Placement
 from limner_worker.runtime.progress import ProgressReporter
 from limner_worker.runtime.watchdog import Watchdog
@@ -157,7 +157,7 @@ class WorkerService:
         """Pass the error to the publisher. While the model pauses or is tried, hand the job back instead."""
         if not self._trials.end_trials([job], error) or not self._held.finish(job):
             return
-        if self._trials.job_failed(job.claim.spec.model, error) is Verdict.HAND_BACK:
+        if self._trials.job_failed(job.claim.spec.model, error) is TrialVerdict.HAND_BACK:
             self._publisher.hand_back([job])
         else:
             self._publisher.fail(job, error)
