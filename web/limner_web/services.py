@@ -33,12 +33,12 @@ from limner_web.serving.offload import OffloadPool
 from limner_web.serving.probe import Probe
 from limner_web.serving.shutdown import Shutdown
 from limner_web.throttling import ConcurrencyLimiter, RequestRate
-from limner_web.unsupported_fields import UnsupportedFields
 from limner_web.updates.feed import Feeds
 from limner_web.updates.listener import Listener
 from limner_web.updates.unchanged import UnchangedPolls
 from limner_web.updates.watch import Watches
 from limner_web.vector_cache import VectorCache
+from limner_web.worker_limits import WorkerLimits
 
 STORING: Final = "images and files are being stored or read"
 
@@ -57,7 +57,7 @@ class Services:
     model_names: ModelNames
     inputs: Inputs
     moderation: Moderation
-    unsupported: UnsupportedFields
+    worker_limits: WorkerLimits
     renditions: Renditions
     bucket_redirects: BucketRedirects
     links: SignedLinks
@@ -100,7 +100,7 @@ def build(settings: Settings) -> Services:
         model_names=ModelNames(settings, catalogue),
         inputs=Inputs(database, blobs, storage, pillow),
         moderation=Moderation(settings, database, pillow),
-        unsupported=UnsupportedFields(redis),
+        worker_limits=WorkerLimits(redis),
         renditions=Renditions(blobs, storage, pillow, PictureSigner.of(settings)),
         bucket_redirects=BucketRedirects(settings, blobs, storage),
         links=SignedLinks(settings, database),

@@ -150,7 +150,7 @@ def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> Mod
         max_retries=card.max_retries.model_dump(),
         negative_prompts=card.takes_negative_prompts,
         prompt_weights=card.prompt_weights,
-        mask_crops=card.takes_mask_crops and not get_services().unsupported.lacks(card.name, "inpainting", CROP),
+        mask_crops=card.takes_mask_crops and not get_services().worker_limits.lacks(card.name, "inpainting", CROP),
         control=None if card.control is None else ControlView.model_validate(card.control.model_dump()),
         reference=None
         if card.reference is None

@@ -251,7 +251,7 @@ class ModelCard(BaseModel):
 
     def _negative_prompt(self, request: JobRequest) -> str:
         if request.negative_prompt and not self.takes_negative_prompts:
-            raise request_limits.refuse_negative(self.name, guided=self.guidance.max > 1)
+            raise request_limits.negative_prompt_error(self.name, guided=self.guidance.max > 1)
         return self._text("negative_prompt", (request.negative_prompt or "").strip())
 
     def _given(self, request: JobRequest) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
 
-from limner_shared.domain.unsupported import Unsupported
+from limner_shared.domain.unsupported import UnsupportedByModel
 from limner_shared.messaging.typed_redis import keys_like
 
 DISPATCHERS: Final = "limner:dispatcher:"
@@ -95,7 +95,7 @@ class WorkerReport(BaseModel):
     draining: bool = False
     """Whether it takes no new jobs, by an order or because it ends."""
 
-    unsupported: dict[str, Unsupported] = {}
+    unsupported: dict[str, UnsupportedByModel] = {}
     """What each of its models does not take of requests."""
 
     def takes(self, model: str) -> bool:

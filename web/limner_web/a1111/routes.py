@@ -195,7 +195,9 @@ def _generate(kind: type[parameters.TextToImage]) -> Response:
     fits = services.model_names.fits_sizes(built_in=True)
     asked = parameters.read(body, kind, _options(services), services.catalogue, fits=fits)
     model = services.catalogue.get(asked.job.model).name
-    if asked.job.padding_mask_crop is not None and services.unsupported.lacks(model, "inpainting", "padding_mask_crop"):
+    if asked.job.padding_mask_crop is not None and services.worker_limits.lacks(
+        model, "inpainting", "padding_mask_crop"
+    ):
         asked = asked.drawn_whole()
     try:
         job_id = submission.submit(services, tenant_id(), asked.job, header).job_id

@@ -8,7 +8,7 @@ from typing import Any
 
 from limner_shared import metrics
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.unsupported import Unsupported
+from limner_shared.domain.unsupported import UnsupportedByModel
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
@@ -45,7 +45,7 @@ class ModelCache:
         self._loading: tuple[str, float] | None = None
         """The model that is being loaded, and since when."""
         self.cards: dict[str, ModelCard] = {}
-        self.unsupported: dict[str, Unsupported] = {}
+        self.unsupported: dict[str, UnsupportedByModel] = {}
         """What each model does not take of requests, although its card does not say so."""
         self.fingerprints: Mapping[str, dict[str, Any]] = {}
         fingerprints: dict[str, dict[str, Any]] = {}
@@ -114,7 +114,7 @@ class ModelCache:
         self.cards[card.name] = card
         self._sizes[card.name] = self._first_sizes[card.name] = generator.nbytes
         # The cards of the other families say all that they take.
-        self.unsupported[card.name] = getattr(generator, "unsupported", Unsupported())
+        self.unsupported[card.name] = getattr(generator, "unsupported", UnsupportedByModel())
         self._keep(card.name, generator)
         log.info("model loaded", model=card.name)
         return generator.fingerprint()
