@@ -126,13 +126,13 @@ def _lock_dead(
     after = ""
     while True:
         page = session.scalars(query.where(Job.id > after).with_for_update()).all()
-        found += _whole(session, page)
+        found += _retryable(session, page)
         if len(page) < limit or len(found) >= limit:
             return found[:limit]
         after = page[-1].id
 
 
-def _whole(session: Session, jobs: Sequence[Job]) -> list[tuple[Job, JobSpec]]:
+def _retryable(session: Session, jobs: Sequence[Job]) -> list[tuple[Job, JobSpec]]:
     """Those of the jobs whose specs can be read, and whose prompts and input pictures are kept."""
     read = [(job, JobSpec.read(job.spec)) for job in jobs if not job.forgotten & Forgotten.PROMPT]
     whole = [(job, spec) for job, spec in read if spec is not None]
