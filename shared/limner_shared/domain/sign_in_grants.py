@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from limner_shared.domain.access import Scope
-from limner_shared.oidc_settings import Grant
+from limner_shared.settings.oidc import Grant
 
 SCOPES: Final = {
     "read": frozenset({Scope.READ}),
