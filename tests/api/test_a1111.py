@@ -19,7 +19,7 @@ from limner_shared.domain.catalogue import Catalogue
 from limner_web.a1111 import infotext
 from limner_web.a1111.options import Options
 from limner_web.a1111.parameters import TextToImage, read
-from limner_web.renditions import Renditions
+from limner_web.pictures.renditions import Renditions
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import rows

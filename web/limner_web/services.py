@@ -20,14 +20,15 @@ from limner_shared.messaging.wakeups import WakeUps
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
-from limner_web.bucket_redirects import BucketRedirects
 from limner_web.identity_provider import IdentityProvider
-from limner_web.input_images import Inputs
 from limner_web.key_usage import KeyUsage
 from limner_web.limits import PILLOW_THREADS, PILLOW_WAITING, STORAGE_THREADS, STORAGE_WAITING
 from limner_web.model_names import ModelNames
 from limner_web.moderation import Moderation
-from limner_web.renditions import Renditions
+from limner_web.pictures.bucket_redirects import BucketRedirects
+from limner_web.pictures.input_images import Inputs
+from limner_web.pictures.renditions import Renditions
+from limner_web.pictures.vector_cache import VectorCache
 from limner_web.serving import cooperative
 from limner_web.serving.offload import OffloadPool
 from limner_web.serving.probe import Probe
@@ -37,7 +38,6 @@ from limner_web.updates.feed import Feeds
 from limner_web.updates.listener import Listener
 from limner_web.updates.unchanged import UnchangedPolls
 from limner_web.updates.watch import Watches
-from limner_web.vector_cache import VectorCache
 from limner_web.worker_limits import WorkerLimits
 
 STORING: Final = "images and files are being stored or read"

@@ -14,9 +14,9 @@ from limner_web.auth import tenant_id
 from limner_web.hugging_face.picture_call import PictureCall, read_order
 from limner_web.intake import submission
 from limner_web.intake.headers import JobHeaders
-from limner_web.picture_formats import MEDIA_TYPES, accepted_format
+from limner_web.pictures.picture_formats import MEDIA_TYPES, accepted_format
+from limner_web.pictures.renditions import Rendition
 from limner_web.problems import renamed
-from limner_web.renditions import Rendition
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
 from limner_web.warning_header import with_warning

@@ -9,7 +9,7 @@ from limner_shared.db.signed_links import ANSWER_SECONDS
 from limner_shared.domain.predictions import OutputForm
 from limner_shared.domain.views import JobView
 from limner_web import synchronous_jobs
-from limner_web.picture_formats import MEDIA_TYPES
+from limner_web.pictures.picture_formats import MEDIA_TYPES
 from limner_web.services import Services
 
 
