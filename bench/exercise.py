@@ -60,7 +60,7 @@ def exercise(app: Flask, dispatcher: Dispatcher) -> None:
     with held.database.write() as session:
         session.execute(update(Job).where(text(SCHEDULED)).values(not_before=1.0))
     _round(dispatcher)
-    sweep(held.database, card.name)
+    sweep(held.database)
     pause(held.database, card.name, dispatcher)
     operate(held.database)
     clean(app, keep_images_days=LONG, keep_prompts_days=LONG, keep_jobs_days=LONG)
@@ -246,8 +246,8 @@ def _result(claim: Claim) -> Result:
     return Result(claim.id, claim.attempt, [image], presentation="Here it is.")
 
 
-def sweep(database: Database, model: str) -> None:
-    """Run the dispatcher's periodic repairs: expired leases, stale bulks, unknown models, legacy jobs."""
+def sweep(database: Database) -> None:
+    """Run the dispatcher's periodic repairs: expired leases, stale bulks, unknown models."""
     with database.write() as session:
         ledger.reap(session, 2)
         bulk_id = ledger.open_bulk(session, TENANT)
@@ -257,7 +257,6 @@ def sweep(database: Database, model: str) -> None:
         ledger.fail_unknown(session, ["another"], LONG, 10)
         for unswept in ledger.unswept_bulks(session):
             ledger.sweep_bulk(session, unswept, 100)
-        ledger.backfill_legacy_jobs(session, model, 100)
         ledger.delete_old_idempotency_keys(session, LONG)
 
 

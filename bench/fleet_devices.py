@@ -101,7 +101,7 @@ class Queues:
                 continue
             released, window = self.lists[queue_name(model, Lane.NORMAL)], self._windows[model]
             unclaimed = len(released)
-            room = window.look(unclaimed, now)
+            room = window.room(unclaimed, now)
             backlogs = {tenant: Backlog(1.0, iter(list(islice(jobs, room)))) for tenant, jobs in waiting.items()}
             chosen = self._shares[model].choose(backlogs, room)
             window.fill(unclaimed, len(chosen), now)
@@ -208,7 +208,7 @@ class Ours(Device):
     def look(self, now: float) -> None:
         """A look of the placement's thread."""
         self._now = now
-        self._chooser.look(lambda: self._queues.waits(now), now)
+        self._chooser.decide(lambda: self._queues.waits(now), now)
 
 
 class LeastRecentlyUsed(Device):

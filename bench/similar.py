@@ -32,8 +32,8 @@ from limner_shared.domain.embeddings import DIMENSIONS, VECTOR_TYPE
 from limner_shared.domain.image_views import SimilarImages
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.settings import Settings
-from limner_web import vector_cache
 from limner_web.app import create_app
+from limner_web.pictures import vector_cache
 
 GOAL_MS: Final = 30.0
 SEARCHES: Final = 50

@@ -84,7 +84,7 @@ def unreferenced(stack: Stack) -> tuple[int, int]:
     before = _unnamed(blobs, database)
     sweep = BlobSweep(database, blobs, young_seconds=-1)
     for _ in FOLDERS:
-        sweep.look()
+        sweep.mark_unreferenced()
     after = _unnamed(blobs, database)
     database.dispose()
     return before, after

@@ -15,7 +15,7 @@ from typing import Any, Final
 import httpx
 
 from limner_client.client import Client
-from limner_client.refusals import refused
+from limner_client.errors import refused
 from limner_shared.domain.jobs import JobState
 from limner_shared.errors import InvalidState, LimnerError
 

@@ -23,14 +23,14 @@ from pydantic import BaseModel
 
 from limner_shared import errors, metrics
 from limner_shared.db.schema import upgrade
-from limner_shared.delivery_settings import DeliverySettings
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import LimnerError
 from limner_shared.metrics.instruments import ALL
-from limner_shared.oidc_settings import OidcSettings
-from limner_shared.safety_settings import SafetySettings
-from limner_shared.setting_sources import RENAMED
 from limner_shared.settings import Settings
+from limner_shared.settings.delivery import DeliverySettings
+from limner_shared.settings.oidc import OidcSettings
+from limner_shared.settings.safety import SafetySettings
+from limner_shared.settings.sources import RENAMED
 from limner_web.app import create_app
 
 MARKER: Final = re.compile(r"<!-- generated: ([a-z-]+) -->")

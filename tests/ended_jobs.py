@@ -69,7 +69,7 @@ def set_retention(database: Database, tenant: str = TENANT, **days: float) -> No
 
 def run_retention(database: Database, blobs: Blobs, grace: float = NO_GRACE) -> None:
     Retention(database, blobs, grace).run()
-    BlobSweep(database, blobs, aside_seconds=grace).purge()
+    BlobSweep(database, blobs, aside_seconds=grace).finish_deletions()
 
 
 def count(database: Database, table: type) -> int:

@@ -21,7 +21,9 @@ MAX_FILE_LINES: Final = 300
 MAX_TEST_FILE_LINES: Final = 350
 MAX_FUNCTION_LINES: Final = 40
 AVOIDED: Final = re.compile(
-    r"\b(whoever|nobody|anew|so many|of so much|half made|so often|for ever|whereby|thereof|lest)\b", re.IGNORECASE
+    r"\b(whoever|nobody|anybody|somebody|anew|so many|of so|half made|so often|for ever|whereby|thereof|lest"
+    r"|(is|are) told of|hears? of|speaks? of)\b",
+    re.IGNORECASE,
 )
 CONSTANT: Final = re.compile(r"_?[A-Z][A-Z0-9_]+")
 PROSE: Final = (".py", ".md", ".toml", ".html", ".js", ".yml", ".sh")

@@ -15,11 +15,11 @@ import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
 from limner_client.certificates import trusted
+from limner_client.errors import ClientError, ServerUnreachable, refused
 from limner_client.images import Images
 from limner_client.keys import Keys
 from limner_client.own_queue import OwnQueue
 from limner_client.parameters import parameter
-from limner_client.refusals import ClientError, ServerUnreachable, refused
 from limner_client.webhooks import Webhooks
 from limner_shared.domain.views import (
     BulkView,

@@ -1,4 +1,4 @@
-"""Finds blobs without a row by comparing the object store with the database, and deletes them after two checks."""
+"""Finds blobs without a row by comparing the picture store with the database, and deletes them after two checks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.storage.blobs import FOLDERS, INPUTS, Blobs
 from limner_shared.telemetry import get_logger
 
@@ -17,7 +18,7 @@ EVERY_SECONDS: Final = 60.0
 """One of the 256 folders of pictures is checked each time, because listing is slow; all of them take four hours."""
 ASIDE_SECONDS: Final = 600.0
 """Longer than a worker needs from storing a picture to committing its row, which is at most a lease."""
-UNFINISHED_SECONDS: Final = 86_400.0
+UNFINISHED_SECONDS: Final = DAY_SECONDS
 YOUNG_SECONDS: Final = 3600.0
 """A picture that was stored within this time may still get its row."""
 
@@ -50,7 +51,7 @@ class BlobSweep:
         """Whether the next folder is due."""
         return time.monotonic() - self._looked_at >= EVERY_SECONDS
 
-    def look(self) -> None:
+    def mark_unreferenced(self) -> None:
         """Mark the pictures of the next folder that have no row as garbage. Raises StorageFailed."""
         self._looked_at = time.monotonic()
         folder, self._folder = FOLDERS[self._folder], (self._folder + 1) % len(FOLDERS)
@@ -63,7 +64,7 @@ class BlobSweep:
                     ledger.schedule_blob_deletion(session, unknown)
                 log.info("found pictures that no row refers to", pictures=len(unknown))
 
-    def purge(self) -> None:
+    def finish_deletions(self) -> None:
         """Put back or delete the blobs that were set aside long enough ago. Raises StorageFailed."""
         for page in self._blobs.list_set_aside(self._aside_seconds):
             pictures = [blob.digest for blob in page if blob.folder != INPUTS]

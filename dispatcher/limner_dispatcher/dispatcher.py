@@ -50,9 +50,9 @@ from limner_shared.threads import Supervisor
 
 log = get_logger(__name__)
 
-RELEASE_DUTY: Final = "dispatch"  # the previous release has only this duty: of both, only one dispatcher releases
+RELEASE_DUTY: Final = "dispatch"  # stored in the table `leaders`; 0.1.0 uses the same names, so keep them
 REPAIR_DUTY: Final = "repair"
-RETENTION_DUTY: Final = "clean"  # the name that earlier releases have
+RETENTION_DUTY: Final = "clean"
 DUTIES: Final = (RELEASE_DUTY, REPAIR_DUTY, RETENTION_DUTY, WEBHOOK_DUTY)
 RETENTION_LEAD_SECONDS: Final = 180.0
 """Longer than the interval between two passes of retention."""
@@ -66,7 +66,7 @@ STALLED_SECONDS: Final = 60.0
 """The limit of one item of release or repair: a few statements, each of which the database ends after half of this
 time."""
 RETENTION_STALLED_SECONDS: Final = 900.0
-"""The limit of the work of retention between two calls of the object store, which have their own time limits."""
+"""The limit of the work of retention between two calls of the picture store, which have their own time limits."""
 STOP_SECONDS: Final = 10.0
 
 
@@ -82,7 +82,7 @@ class Dispatcher:
         self._release_hints = HintWaiter(redis)
         self._supervisor = Supervisor(end_process)
         # A web process that cannot reach Redis notifies through PostgreSQL; the hint ends this process's wait.
-        self._notifications = WaitingListener(database, self._supervisor, Hints(redis).waiting)
+        self._notifications = WaitingListener(database, self._supervisor, Hints(redis).jobs_wait)
         self.runner = ItemRunner(ends_pass, before_each=self._supervisor.working)
         self._leads = {duty: Leadership(database, duty, self.owner) for duty in DUTIES}
         self._releaser = Releaser(
@@ -115,7 +115,7 @@ class Dispatcher:
         self._stopping = threading.Event()
 
     def run(self, stopping: threading.Event) -> None:
-        """Run until `stopping` is set. Outages of the database, Redis or the object store do not end it; a thread that
+        """Run until `stopping` is set. Outages of the database, Redis or the picture store do not end it; a thread that
         fails or stalls ends the process.
         """
         log.info("dispatcher ready")
@@ -126,7 +126,7 @@ class Dispatcher:
             self._start("repair", self.repair, stopping.wait),
             self._start("retention", self.retain, stopping.wait, RETENTION_STALLED_SECONDS),
             self._start("webhooks", self.deliver, self._deliveries.wait),
-            self._start("webhook hints", lambda: HINT_SECONDS, self._hear),
+            self._start("webhook hints", lambda: HINT_SECONDS, self._wait_for_delivery_hint),
             self._start("statistics", self.measure, stopping.wait),
         ]
         self._notifications.start()
@@ -156,7 +156,7 @@ class Dispatcher:
         try:
             with _leader_round(REPAIR_DUTY):
                 self._repairs.round()
-                self.runner.run("lost drains", self._lost_drains.look)
+                self.runner.run("lost drains", self._lost_drains.end_lost_drains)
         except Exception as error:
             if is_away(error):
                 self._repairs.outage()
@@ -174,15 +174,15 @@ class Dispatcher:
                 raise
             with _leader_round(RETENTION_DUTY):
                 self.runner.run("retention", self._retention.run)
-                self.runner.run("set aside blobs", self._sweep.purge)
-                self.runner.run("unreferenced blobs", self._sweep.look)
+                self.runner.run("set aside blobs", self._sweep.finish_deletions)
+                self.runner.run("unreferenced blobs", self._sweep.mark_unreferenced)
         return RETENTION_PAUSE
 
     def deliver(self) -> float:
         """Send due webhooks. Raises NotLeading, and the errors of an unavailable database."""
         return self._deliveries.round()
 
-    def _hear(self, seconds: float) -> None:
+    def _wait_for_delivery_hint(self, seconds: float) -> None:
         """Wait for a hint of new deliveries, at most `seconds`."""
         if self._delivery_hints.wait(seconds, self._stopping):
             self._deliveries.wake.set()
@@ -203,33 +203,33 @@ class Dispatcher:
         return self._supervisor.start(name, partial(self._forever, name, work, wait), limit_seconds=limit_seconds)
 
     def _forever(self, name: str, work: Callable[[], float], wait: Callable[[float], object]) -> None:
-        trouble: str | None = None
+        last_error: str | None = None
         while not self._stopping.is_set():
             self._supervisor.working()
             pause = self._settings.dispatch_seconds
             try:
-                pause, trouble = work(), None
+                pause, last_error = work(), None
             except NotLeading:
-                trouble = None
+                last_error = None
             except Exception as error:
                 if not (ends_pass(error) or isinstance(error, DATABASE_AWAY)):
                     raise
-                if trouble != type(error).__name__:  # log it once, not twice a second
+                if last_error != type(error).__name__:  # log it once, not twice a second
                     log.warning("database or Redis away, trying again", thread=name, error=describe(error))
-                trouble = type(error).__name__
+                last_error = type(error).__name__
             self._supervisor.idle()
             wait(pause)
 
     def _report(self, *, ended: bool = False) -> None:
-        set_aside = self.runner.set_aside()
-        metrics.DISPATCHER_SET_ASIDE.set(len(set_aside))
+        failing = self.runner.failing_items()
+        metrics.DISPATCHER_FAILING_ITEMS.set(len(failing))
         report = reports.DispatcherReport(
             owner=self.owner,
             leads=[duty for duty, leadership in self._leads.items() if leadership.leads],
             finished=self.runner.finished(),
             failures=self.runner.failures(),
-            set_aside=set_aside[: reports.MOST_SET_ASIDE],
-            set_aside_count=len(set_aside),
+            set_aside=failing[: reports.MOST_FAILING_ITEMS],
+            set_aside_count=len(failing),
             database_full=self._database.is_full,
             threads=self._supervisor.activity(),
             metrics=self._metrics_address,

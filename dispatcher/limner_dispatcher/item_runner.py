@@ -82,7 +82,7 @@ class ItemRunner:
         with self._lock:
             self._finished[duty] = self._clock()
 
-    def set_aside(self) -> list[FailingItem]:
+    def failing_items(self) -> list[FailingItem]:
         """The items whose last run failed, with the seconds until their retries."""
         now = self._clock()
         with self._lock:

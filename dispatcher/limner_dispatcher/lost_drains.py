@@ -37,7 +37,7 @@ class LostDrains:
         self._looked_at = float("-inf")
         self._absent_since: dict[str, float] = {}
 
-    def look(self) -> None:
+    def end_lost_drains(self) -> None:
         """Delete the orders of workers that are gone. While Redis is away, no worker counts as gone.
 
         Raises NotLeading, and the errors of an unavailable database.

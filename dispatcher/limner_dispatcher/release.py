@@ -17,7 +17,7 @@ from limner_dispatcher.fairness import Backlog, FairShare
 from limner_dispatcher.item_runner import ItemRunner
 from limner_dispatcher.leadership import Leadership
 from limner_dispatcher.release_window import ReleaseWindow
-from limner_dispatcher.waiting_queues import QueuedJob, WaitingQueues
+from limner_dispatcher.waiting_queues import WaitingQueues
 from limner_shared import metrics, tracing
 from limner_shared.db import ledger, pause_queries, release_queries
 from limner_shared.db.engine import now
@@ -27,7 +27,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
 from limner_shared.domain.pauses import Paused
-from limner_shared.domain.waiting_queue import WaitingQueue
+from limner_shared.domain.waiting_queue import QueuedJob, WaitingQueue
 from limner_shared.messaging.celery_app import publish
 from limner_shared.messaging.redis_queues import QueueState, RedisQueues
 from limner_shared.settings import Settings
@@ -110,7 +110,7 @@ class Releaser:
 
     def _release(self, model: str, state: ModelState) -> float:
         state.queue_states, started = {}, tracing.clock()
-        queue_states = self._redis_queues.look(model)  # raises before any job is marked as released
+        queue_states = self._redis_queues.read_states(model)  # raises before any job is marked as released
         next_round = float("inf")
         with self._leadership.write() as session:
             paused = pause_queries.paused(session)
@@ -124,7 +124,7 @@ class Releaser:
             for priority in Priority:
                 lane = Lane.of(priority.rank)
                 window, unclaimed = state.windows[lane], unclaimed_jobs.get(lane, 0)
-                chosen = self._choose(session, state, priority, window.look(unclaimed, time.monotonic()), paused)
+                chosen = self._choose(session, state, priority, window.room(unclaimed, time.monotonic()), paused)
                 for to, jobs in chosen.items():
                     released += ledger.release(session, to, [job.id for job in jobs])
                 window.fill(unclaimed, len(chosen.get(lane, [])), time.monotonic())
@@ -198,7 +198,7 @@ class _Reader:
     def queues(self, tenant: str, after: str, limit: int) -> list[WaitingQueue]:
         return release_queries.waiting_queues(self.session, self.model, self.rank, tenant, after, limit)
 
-    def jobs(self, tenant: str, queue_key: str, after: str, limit: int) -> list[tuple[str, int, int]]:
+    def jobs(self, tenant: str, queue_key: str, after: str, limit: int) -> list[QueuedJob]:
         return release_queries.waiting_jobs(self.session, self.model, self.rank, tenant, queue_key, after, limit)
 
 

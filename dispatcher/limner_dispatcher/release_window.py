@@ -29,7 +29,7 @@ class ReleaseWindow:
     def __post_init__(self) -> None:
         self.size = self.size or self.smallest
 
-    def look(self, unclaimed: int, now: float) -> int:
+    def room(self, unclaimed: int, now: float) -> int:
         """Update the rate from the jobs that are left of the last round; returns how many more may be released."""
         if self._held >= self.size // 2 and now > self._at:
             self._rate = max(0, self._held - unclaimed) / (now - self._at)

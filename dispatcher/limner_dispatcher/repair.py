@@ -1,6 +1,7 @@
 """Repair: requeue lost jobs, start scheduled ones, fail overdue ones, and continue unfinished bulk operations.
 
-Each duty, and within one each bulk or model, has its own transaction. Usually nothing is due, which one read finds out.
+Each routine, and within one each bulk or model, has its own transaction. Usually nothing is due, which one read
+finds out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from limner_shared.db import ledger, pause_queries, release_queries
 from limner_shared.db.accounts import pauses
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Change
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.messaging.hints import Hints
 from limner_shared.telemetry import get_logger
 
@@ -28,7 +30,7 @@ UNKNOWN_MODEL_SECONDS: Final = 60.0
 """How long a job of an unknown model waits: the model may be new, and this dispatcher not yet restarted."""
 STALE_BULK_SECONDS: Final = 60.0
 """A bulk's loader reports every few seconds; after this time without a report its web process is dead."""
-IDEMPOTENCY_SECONDS: Final = 24 * 3600.0
+IDEMPOTENCY_SECONDS: Final = DAY_SECONDS
 RENEWAL_SECONDS: Final = 5.0
 """After a database outage workers have this long to renew their leases before any job is reaped."""
 GAP_SECONDS: Final = 3.0
@@ -46,7 +48,7 @@ SWEEP_SECONDS: Final = 1.0
 
 
 class Repairs:
-    """Reaps, expires, sweeps bulks and backfills legacy jobs."""
+    """Reaps, expires and sweeps bulks."""
 
     def __init__(
         self,
@@ -72,7 +74,7 @@ class Repairs:
         self._reaps_from = time.monotonic() + RENEWAL_SECONDS
 
     def round(self) -> None:
-        """Run the duties that are due. Raises NotLeading, and the errors of an unavailable database."""
+        """Run the routines that are due. Raises NotLeading, and the errors of an unavailable database."""
         with self._leadership.write():
             pass  # acquires or renews the leadership
         if self._is_late():
@@ -90,7 +92,6 @@ class Repairs:
         run("idempotency keys", self._delete_old_keys)
         self._runner.each("stale bulks", self._read(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
         self._runner.each("sweep bulks", self._read(ledger.unswept_bulks), self._sweep, SWEEP_SECONDS)
-        self._runner.each("backfill legacy jobs", self._models, self._backfill)
 
     def _is_late(self) -> bool:
         return time.monotonic() - self._last_round > GAP_SECONDS
@@ -137,7 +138,7 @@ class Repairs:
             if not self._read(release_queries.has_due_job):
                 break
             self._end(release_queries.has_due_job, ledger.start_due)
-            self._hints.waiting()
+            self._hints.jobs_wait()
 
     def _lift_pauses(self) -> None:
         if self._read(pause_queries.has_ended_pause):
@@ -161,11 +162,6 @@ class Repairs:
         with self._leadership.write() as session:
             changes = ledger.sweep_bulk(session, bulk_id, SWEPT_AT_ONCE)
         self._hints.changed(changes)
-
-    def _backfill(self, model: str) -> None:
-        if self._read(ledger.orphans, model, 1):
-            with self._leadership.write() as session:
-                ledger.backfill_legacy_jobs(session, model, SWEPT_AT_ONCE)
 
 
 def _fail_unknown(models: Sequence[str], session: Session, limit: int) -> list[Change]:

@@ -10,12 +10,13 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from limner_dispatcher.reserve import Reserve
+from limner_dispatcher.disk_reserve import DiskReserve
 from limner_shared.db import batches, files, ledger
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
 from limner_shared.db.webhooks import deliveries
 from limner_shared.db.webhooks import log as webhook_log
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import CHECKPOINTS, FILES, INPUTS, RENDITIONS, Blobs, file_of
 from limner_shared.storage_failures import reason_of
@@ -25,13 +26,12 @@ log = get_logger(__name__)
 
 EVERY_SECONDS: Final = 60.0
 ROWS: Final = 500
-DAY_SECONDS: Final = 86_400.0
 LATE_SECONDS: Final = 3600.0
 """A webhook delivery is given up this long after its deadline, if its receiver is not tried at all."""
 LISTED_EVERY_SECONDS: Final = 3600.0
-CHECKPOINT_SECONDS: Final = 86_400.0
+CHECKPOINT_SECONDS: Final = DAY_SECONDS
 """A checkpoint of this age belongs to a job that has ended or will start again from the beginning."""
-RENDITION_SECONDS: Final = 30 * 86_400.0
+RENDITION_SECONDS: Final = 30 * DAY_SECONDS
 """A rendition of this age is deleted and made again when it is requested. A picture's deletion deletes its renditions,
 but one may be stored at that very moment."""
 UPLOAD_SECONDS: Final = 3600.0
@@ -52,7 +52,7 @@ class Retention:
         webhook_log_days: float = 30.0,
     ) -> None:
         self._database = database
-        self.reserve = Reserve(database)
+        self.reserve = DiskReserve(database)
         self._has_new_room = False
         self._blobs = blobs
         self._grace = grace_seconds

@@ -9,25 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final, Protocol
 
-from limner_shared.domain.waiting_queue import WaitingQueue
+from limner_shared.domain.waiting_queue import QueuedJob, WaitingQueue
 
 QUEUES_AT_ONCE: Final = 64
 QUEUES_A_ROUND: Final = 1024
 """The limit of queues without releasable jobs (paused ones, for example) that one round skips for a tenant."""
 JOBS_AT_ONCE: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedJob:
-    """A queued job, as far as the policy needs it."""
-
-    id: str
-    cost: int
-    losses: int
-    queue_key: str = ""
 
 
 class Reader(Protocol):
@@ -37,8 +26,8 @@ class Reader(Protocol):
         """A tenant's next queues after the key `after`, in key order."""
         ...
 
-    def jobs(self, tenant: str, queue_key: str, after: str, limit: int) -> list[tuple[str, int, int]]:
-        """The next jobs of a queue after an id: id, cost and losses."""
+    def jobs(self, tenant: str, queue_key: str, after: str, limit: int) -> list[QueuedJob]:
+        """The next jobs of a queue after an id."""
         ...
 
 
@@ -90,11 +79,10 @@ class WaitingQueues:
                 after, wrapped = "", True
 
     def _queue(self, reader: Reader, tenant: str, queue: WaitingQueue) -> Iterator[QueuedJob]:
-        rows = [queue.head]
-        while rows:
-            for row in rows:
-                yield QueuedJob(*row, queue.queue_key)
-            rows = reader.jobs(tenant, queue.queue_key, rows[-1][0], JOBS_AT_ONCE)
+        jobs = [queue.head]
+        while jobs:
+            yield from jobs
+            jobs = reader.jobs(tenant, queue.queue_key, jobs[-1].id, JOBS_AT_ONCE)
 
 
 def take_turns(queues: Iterator[Iterator[QueuedJob]]) -> Iterator[QueuedJob]:

@@ -19,7 +19,7 @@ from limner_shared.domain.catalogue import Catalogue
 from limner_web.a1111 import infotext
 from limner_web.a1111.options import Options
 from limner_web.a1111.parameters import TextToImage, read
-from limner_web.renditions import Renditions
+from limner_web.pictures.renditions import Renditions
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import rows
@@ -113,7 +113,7 @@ def test_one_call_can_choose_what_the_options_choose_otherwise(app: App, client:
     assert client.get("/sdapi/v1/options").json["sd_model_checkpoint"] == "limner-flow"
 
 
-UNHONORED: list[tuple[str, Any]] = [
+UNHONOURED: list[tuple[str, Any]] = [
     ("width", 5000),
     ("steps", 500),
     ("cfg_scale", 99),
@@ -148,8 +148,10 @@ UNHONORED: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("parameter", "value"), UNHONORED)
-def test_a_parameter_that_cannot_be_honored_is_refused_by_name(client: ApiClient, app: App, parameter: str, value: Any):
+@pytest.mark.parametrize(("parameter", "value"), UNHONOURED)
+def test_a_parameter_that_cannot_be_honoured_is_refused_by_name(
+    client: ApiClient, app: App, parameter: str, value: Any
+):
     answer = client.post("/sdapi/v1/txt2img", json={"prompt": "a cat"} | {parameter: value})
     assert (answer.status_code, answer.content_type) == (422, "application/json"), answer.text
     assert answer.json["detail"].startswith((f"{parameter}:", f"{parameter}.", "Describe")), answer.json
@@ -208,7 +210,7 @@ def test_options_can_be_sent_back_and_are_the_tenants_own(make_app: Callable[...
 @pytest.mark.parametrize(
     "change", [{"sd_model_checkpoint": "none"}, {"sd_vae": "x"}, {"made_up": 1}, {"samples_format": "gif"}]
 )
-def test_an_option_that_cannot_be_honored_is_refused_by_name(client: ApiClient, change: dict[str, Any]):
+def test_an_option_that_cannot_be_honoured_is_refused_by_name(client: ApiClient, change: dict[str, Any]):
     answer = client.post("/sdapi/v1/options", json=change)
     [name] = change
     assert answer.status_code == 422

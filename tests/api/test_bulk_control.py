@@ -225,7 +225,9 @@ def test_a_repeated_request_restarts_a_bulk_that_was_abandoned_while_it_was_read
 ):
     with database.write() as session:
         left = ledger.open_bulk(session, ledger.LOCAL_TENANT)
-        ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", bulk_submission.LOADING, ledger.Known(left))
+        ledger.store_idempotency_key(
+            session, ledger.LOCAL_TENANT, "mine", bulk_submission.LOADING, ledger.EarlierResult(left)
+        )
         session.execute(update(Bulk).values(touched_at=Bulk.touched_at - 60))
     bulk = client.post("/api/v1/bulks", data=lines({"prompt": "x"}), content_type=JSONL, headers=KEY)
     assert bulk.status_code == 202

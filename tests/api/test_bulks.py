@@ -69,7 +69,7 @@ def test_lines_can_be_scheduled_and_choose_their_retries(client: ApiClient, app:
     assert scheduled["max_retries"] == 2
     with app.extensions["limner"].database.read() as session:
         assert [
-            job[0] for job in release_queries.waiting_jobs(session, now["model"], 2, LOCAL_TENANT, bulk["id"], "", 9)
+            job.id for job in release_queries.waiting_jobs(session, now["model"], 2, LOCAL_TENANT, bulk["id"], "", 9)
         ] == [now["id"]]
     canceled = client.post(bulk["links"]["cancel"]).json
     assert (canceled["status"], canceled["counts"]["canceled"]) == ("canceled", 2)

@@ -20,7 +20,7 @@ from limner_shared.db.tables import Job
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import DeadlineExceeded, InvalidRequest
-from limner_web import waiting
+from limner_web import synchronous_jobs
 from limner_web.a1111.options import Options
 from limner_web.a1111.parameters import MASK_ONLY, ImageToImage, TextToImage, read
 from limner_web.a1111.unused_parameters import IGNORED, NEUTRAL
@@ -268,16 +268,16 @@ def test_the_job_of_a_client_that_has_gone_is_canceled_only_if_that_was_asked_fo
         """The status of a job after its client's wait."""
         job_id = client.post("/api/v1/jobs", json={"prompt": "x"}).json["id"]
         is_gone = iter([False] if streams else [])
-        caller = waiting.WaitingClient(lambda: next(is_gone, gone), cancels)
+        caller = synchronous_jobs.WaitingClient(lambda: next(is_gone, gone), cancels)
         if waits:
-            waiting.await_end(services, "tenant_local", job_id, 0.01, caller)
+            synchronous_jobs.await_end(services, "tenant_local", job_id, 0.01, caller)
         elif streams:  # the server closes the answer
-            views = waiting.follow(services, "tenant_local", job_id, caller, 0.01)
+            views = synchronous_jobs.follow(services, "tenant_local", job_id, caller, 0.01)
             next(views)
             views.close()  # type: ignore[attr-defined]
         else:
             with pytest.raises(DeadlineExceeded):
-                list(waiting.follow(services, "tenant_local", job_id, caller))
+                list(synchronous_jobs.follow(services, "tenant_local", job_id, caller))
         return client.get(f"/api/v1/jobs/{job_id}").json["status"]
 
     for how in ({}, {"streams": True}, {"waits": True}):

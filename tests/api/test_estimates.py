@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 from limner_shared.db.accounts import tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
-from limner_shared.domain.estimates import Run, alike
+from limner_shared.domain.estimates import FinishedRun, alike
 from limner_shared.messaging.reports import WorkerReport, delete_report, write_report
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
@@ -129,5 +129,5 @@ def test_a_bulk_that_would_be_refused_has_no_estimate(client: ApiClient, jobs: l
 
 
 def test_jobs_are_alike_up_to_twice_the_cost():
-    runs = [Run(0, 1, cost) for cost in (49, 50, 100, 200, 201)]
+    runs = [FinishedRun(0, 1, cost) for cost in (49, 50, 100, 200, 201)]
     assert [run.cost for run in alike(runs, 100)] == [50, 100, 200]

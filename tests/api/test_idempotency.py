@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
-from limner_shared.db.ledger import Known, NewJob
+from limner_shared.db.ledger import EarlierResult, NewJob
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.errors import StorageFailed
@@ -49,7 +49,7 @@ def test_a_key_stored_without_the_lock_by_an_earlier_release_still_creates_one_j
             [made] = ledger.submit(
                 session, ledger.LOCAL_TENANT, [NewJob(spec, card.cost(spec), Priority.NORMAL)]
             ).changes
-            ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", digest, Known(made.id))
+            ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", digest, EarlierResult(made.id))
             session.flush()
             asked = pool.submit(app.test_client().post, "/api/v1/jobs", json={"prompt": "x"}, headers=KEY)
             eventually(waiting)
@@ -84,7 +84,7 @@ def test_without_a_key_each_request_creates_a_job(client: ApiClient, app: App):
 def test_dropping_a_stale_bulk_also_deletes_its_idempotency_key(database: Database):
     with database.write() as session:
         bulk_id = ledger.open_bulk(session, ledger.LOCAL_TENANT)
-        ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", "digest", Known(bulk_id))
+        ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", "digest", EarlierResult(bulk_id))
         assert ledger.stale_bulks(session, 60) == []
         assert ledger.stale_bulks(session, -1) == [bulk_id]
         ledger.drop_bulk(session, bulk_id)

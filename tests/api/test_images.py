@@ -18,7 +18,7 @@ from limner_shared.db import signed_links
 from limner_shared.db.engine import Database
 from limner_shared.errors import StorageFull
 from limner_shared.storage.blobs import RENDITIONS
-from limner_web import renditions
+from limner_web.pictures import renditions
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_keys import make_key

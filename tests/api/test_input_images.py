@@ -23,7 +23,7 @@ from limner_shared.db.tables import Bulk, Job, Tenant
 from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.errors import StorageFailed
 from limner_shared.storage.blobs import INPUTS
-from limner_web.input_images import fit
+from limner_web.pictures.input_images import fit
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.input_images import load_inputs
 from tests.api.clients import ApiClient, App
@@ -266,7 +266,7 @@ def test_a_bulk_with_an_invalid_image_is_refused_with_the_line(client: ApiClient
 
 MEASURE = """
 import resource, sys
-from limner_web.input_images import fit
+from limner_web.pictures.input_images import fit
 data = open(sys.argv[1], "rb").read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 fit(data, sys.argv[2], (64, 32))

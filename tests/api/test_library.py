@@ -16,7 +16,7 @@ from limner_shared.db.engine import Database
 from limner_shared.db.library_tables import Label
 from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Event, Image, Input, Job, Tenant
 from limner_shared.domain.labels import MAX_TAGS
-from limner_shared.messaging.hints import CHANNEL, connect, read_hint
+from limner_shared.messaging.hints import JOB_CHANNEL, connect, read_hint
 from limner_shared.messaging.typed_redis import subscription
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
@@ -167,7 +167,7 @@ def test_a_deletion_is_announced_to_streams(app: App, client: ApiClient, redis_u
     job = submit(client)
     client.post(job["links"]["cancel"])
     with connect(redis_url, decode_responses=False) as redis, subscription(redis) as pubsub:
-        pubsub.subscribe(CHANNEL)
+        pubsub.subscribe(JOB_CHANNEL)
         pubsub.get_message(timeout=5)
         client.delete(job["links"]["self"])
         heard = read_hint(cast(bytes, (pubsub.get_message(timeout=5) or {})["data"]))

@@ -21,8 +21,8 @@ from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import ApiKey, AuditEntry, Tenant
 from limner_shared.errors import ConfigurationError
-from limner_shared.oidc_settings import parse_grant
 from limner_shared.settings import Settings
+from limner_shared.settings.oidc import parse_grant
 from limner_web.identity_provider import IdentityProvider
 from tests.api.clients import ApiClient, App
 from tests.api.identity_provider import CLIENT, SECRET, Provider, running_provider

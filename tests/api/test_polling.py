@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job, Tenant
-from limner_shared.domain.estimates import Run, measure, seconds_left
+from limner_shared.domain.estimates import FinishedRun, measure, seconds_left
 from limner_shared.messaging.reports import DispatcherReport, WorkerReport, delete_report, write_report
 from limner_web.a1111 import current_jobs
 from tests.api.clients import ApiClient, App
@@ -166,11 +166,11 @@ def test_an_estimate_comes_from_the_jobs_that_were_finished_last(
 
 
 def test_a_rate_counts_only_the_time_in_which_jobs_ran():
-    assert measure([Run(0, 1, 8)] * 4) is None
-    one_by_one = measure([Run(n * 100.0, n * 100.0 + 2, 8) for n in range(10)])
+    assert measure([FinishedRun(0, 1, 8)] * 4) is None
+    one_by_one = measure([FinishedRun(n * 100.0, n * 100.0 + 2, 8) for n in range(10)])
     assert one_by_one is not None
     assert (one_by_one.per_second, one_by_one.median_seconds) == (0.5, 2)
-    together = measure([Run(0.0, 2.0, 8)] * 10)
+    together = measure([FinishedRun(0.0, 2.0, 8)] * 10)
     assert together is not None
     assert together.per_second == 5
     assert seconds_left(together, 10)[0] == 4

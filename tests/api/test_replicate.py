@@ -137,7 +137,9 @@ def test_a_time_that_is_not_allowed_is_refused_by_name(client: ApiClient, app: A
         ("seed", -1),
     ],
 )
-def test_an_input_that_cannot_be_honored_is_refused_by_name(client: ApiClient, app: App, name: str, value: float | str):
+def test_an_input_that_cannot_be_honoured_is_refused_by_name(
+    client: ApiClient, app: App, name: str, value: float | str
+):
     answer = client.post(NAMED, json={"input": {"prompt": "a cat", name: value}})
     assert answer.status_code == 422, answer.text
     assert answer.json["detail"].removeprefix("input.").startswith(f"{name}:"), answer.json["detail"]

@@ -173,7 +173,7 @@ def test_a_repeat_has_the_same_id_and_bytes_and_is_a_prediction_without_its_prom
         ({"webhook": HOOK, "webhook_events_filter": "completed"}, "webhook_events_filter"),
     ],
 )
-def test_a_webhook_that_cannot_be_honored_is_refused_by_name(
+def test_a_webhook_that_cannot_be_honoured_is_refused_by_name(
     client: ApiClient, app: App, fields: dict[str, Any], name: str
 ):
     answer = client.post(NAMED, json=CAT | fields)

@@ -1,4 +1,4 @@
-"""Retention deletes expired data from every table, the blob store and Redis, and pollers notice it."""
+"""Retention deletes expired data from every table, the picture store and Redis, and pollers notice it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def set_retention(database: Database, **days: float) -> None:
 def run_retention(app: App) -> None:
     services = app.extensions["limner"]
     Retention(services.database, services.blobs, NO_GRACE).run()
-    BlobSweep(services.database, services.blobs, aside_seconds=NO_GRACE).purge()
+    BlobSweep(services.database, services.blobs, aside_seconds=NO_GRACE).finish_deletions()
 
 
 def count(database: Database, table: type) -> int:

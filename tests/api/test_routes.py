@@ -43,7 +43,7 @@ def test_only_keys_with_the_scope_admin_reach_secrets_and_what_concerns_all_tena
 
 
 def test_a_public_post_route_reads_a_form_and_no_json(app: App):
-    """A route that anybody may call, and that changes something, is a form that its handler checks."""
+    """A route that anyone may call, and that changes something, is a form that its handler checks."""
     for rule in app.url_map.iter_rules():
         route = route_rules.ROUTES[rule.endpoint]
         if route.access is Access.PUBLIC and "POST" in (rule.methods or set()):

@@ -16,9 +16,9 @@ from limner_shared.db.engine import Database
 from limner_shared.db.library_tables import ImageEmbedding
 from limner_shared.db.tables import Job
 from limner_shared.domain.embeddings import DIMENSIONS, VECTOR_TYPE, Embedding
-from limner_web import vector_cache
 from limner_web.api import similar_images
-from limner_web.vector_cache import Place, VectorCache
+from limner_web.pictures import vector_cache
+from limner_web.pictures.vector_cache import Place, VectorCache
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_retention import both_databases

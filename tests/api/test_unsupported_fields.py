@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 from redis.exceptions import RedisError
 
-from limner_shared.domain.unsupported import OWN, Unsupported
+from limner_shared.domain.unsupported import OWN, UnsupportedByModel
 from limner_shared.messaging import reports
 from limner_shared.messaging.reports import WorkerReport
 from tests.api.clients import ApiClient, App
 from tests.api.test_a1111 import draw
 from tests.api.test_input_images import CARD, data_url
 
-WITHOUT = Unsupported(
+WITHOUT = UnsupportedByModel(
     fields={
         "text-to-image": ("guidance_rescale",),
         "image-to-image": ("guidance_rescale", "strength"),
@@ -35,7 +35,7 @@ def app(make_app: Callable[..., App], tmp_path: Path) -> App:
     return make_app(models=(card,), default_model="painter")
 
 
-def report(app: App, owner: str, **models: Unsupported) -> None:
+def report(app: App, owner: str, **models: UnsupportedByModel) -> None:
     """Let a worker report that it serves these models."""
     written = WorkerReport(
         owner=owner, models=["painter", *models], device="cpu", held=0, closed=[], stalled=[], unsupported=models
@@ -69,7 +69,7 @@ def test_what_no_worker_of_a_model_takes_is_refused_by_its_name(app: App, client
 
 
 def test_the_models_say_which_of_them_draw_only_the_part_around_a_mask(make_app: Callable[..., App], tmp_path: Path):
-    def cropping(reported: Unsupported) -> list[str]:
+    def cropping(reported: UnsupportedByModel) -> list[str]:
         card = tmp_path / "painter.toml"
         card.write_text(CARD.replace('"null"', '"diffusers"'))
         app = make_app(models=(card,), default_model="painter")
@@ -77,7 +77,7 @@ def test_the_models_say_which_of_them_draw_only_the_part_around_a_mask(make_app:
         items = app.test_client().get("/api/v1/models").json["items"]
         return [model["name"] for model in items if model["mask_crops"]]
 
-    assert cropping(Unsupported()) == ["painter"]
+    assert cropping(UnsupportedByModel()) == ["painter"]
     assert cropping(WITHOUT) == []
 
 
@@ -112,6 +112,6 @@ def test_without_reports_and_without_redis_nothing_is_refused(
     def away(*_: object) -> None:
         raise RedisError
 
-    monkeypatch.setattr("limner_web.unsupported_fields.read_reports", away)
-    monkeypatch.setattr("limner_web.unsupported_fields.FRESH_SECONDS", -1.0)
+    monkeypatch.setattr("limner_web.worker_limits.read_reports", away)
+    monkeypatch.setattr("limner_web.worker_limits.FRESH_SECONDS", -1.0)
     assert refused(client, guidance_rescale=0.5) is None

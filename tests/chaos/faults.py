@@ -23,7 +23,7 @@ from limner_shared.db.ledger import Released
 from limner_shared.db.tables import Job
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import make_celery, publish, queue_name
-from limner_shared.messaging.hints import CANCEL_CHANNEL, CHANNEL, DELIVERIES_CHANNEL, WAKE_CHANNEL
+from limner_shared.messaging.hints import CANCEL_CHANNEL, DELIVERIES_CHANNEL, JOB_CHANNEL, WAKE_CHANNEL
 from limner_shared.storage.blobs import INPUTS, Blobs
 from tests.chaos.fault_injection import POINTS
 from tests.chaos.servers import REFUSALS
@@ -127,7 +127,7 @@ def damage_inputs(world: World) -> None:
 
 def garbage_on_channels(world: World) -> None:
     with suppress(RedisError), world.redis.client() as client:
-        for channel in (CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL, DELIVERIES_CHANNEL):
+        for channel in (JOB_CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL, DELIVERIES_CHANNEL):
             for message in (b"\xff\xfe", b"", b"null", b"[1, 2", b'{"id": 7}', b"job_unknown", b"9" * 5000):
                 client.publish(channel, message)
 

@@ -1,4 +1,4 @@
-"""Webhooks during the faults: an endpoint is told of every job's start and end, and its receiver fails as well."""
+"""Webhooks during the faults: an endpoint receives every job's start and end, and its receiver fails as well."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from limner_dispatcher.reserve import RESERVE_BYTES
+from limner_dispatcher.disk_reserve import RESERVE_BYTES
 from limner_shared.db.tables import Image
 from tests.distributed.full_disk_cleaning import cleaned_installation
 from tests.ended_jobs import count

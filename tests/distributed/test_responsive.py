@@ -20,7 +20,7 @@ from limner_shared.db import ledger
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import NewImage
-from limner_shared.messaging.hints import CHANNEL, Hints, connect
+from limner_shared.messaging.hints import JOB_CHANNEL, Hints, connect
 from tests.distributed.every_route import use_every_route
 from tests.distributed.loop_monitor import MARK
 from tests.processes import COMMAND, Service, eventually
@@ -238,9 +238,9 @@ def test_invalid_messages_on_the_channel_are_skipped(service: Service, stack: Ex
     with web.client.stream("GET", "/api/v1/events") as stream, redis_at(service.settings.redis_url) as redis:
         lines = stream.iter_lines()
         assert next(lines).startswith("retry")
-        eventually(lambda: redis.pubsub_numsub(CHANNEL)[0][1] >= 1)
+        eventually(lambda: redis.pubsub_numsub(JOB_CHANNEL)[0][1] >= 1)
         for message in invalid_messages:
-            redis.publish(CHANNEL, message)
+            redis.publish(JOB_CHANNEL, message)
         job = web.submit()
         assert any(f'"{job}"' in line for line in lines)
     assert web.client.get("/readyz").json()["hints"]["skipped"] == len(invalid_messages)

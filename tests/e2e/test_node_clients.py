@@ -86,7 +86,7 @@ def test_the_replicate_client_for_node_makes_its_calls_and_gets_its_own_errors(p
 
 
 @pytest.mark.long
-def test_the_ai_sdk(packages: Path, door: str) -> None:
+def test_the_ai_sdk_draws_edits_chats_and_streams(packages: Path, door: str) -> None:
     found = run(packages, "ai.mjs", door)
     assert (found["generate"], found["edit"]) == (["image/png"] * 2, ["image/png"])
     assert (found["response"]["results"], found["result"]) == (1, "PNG")

@@ -25,7 +25,7 @@ def run(program: str, door: str) -> dict[str, Any]:
     return run_program([str(PYTHON), "-W", "ignore", program], CLIENTS / "python", door)
 
 
-def test_litellm(door: str) -> None:
+def test_litellm_draws_edits_chats_and_runs_a_batch(door: str) -> None:
     found = run("litellm_calls.py", door)
     assert (found["generate"], found["edit"]) == (["PNG", "PNG"], "PNG")
     assert "![" in found["chat"]
@@ -38,7 +38,7 @@ def test_litellm(door: str) -> None:
     assert (found["retried"], jobs_of(door, "again in litellm")) == (1, 1)
 
 
-def test_langchain(door: str) -> None:
+def test_langchain_draws_chats_and_goes_on_from_earlier_answers(door: str) -> None:
     found = run("langchain_calls.py", door)
     assert httpx.get(found["url"]).content[1:4] == b"PNG"
     assert "![" in found["chat"]
@@ -54,7 +54,7 @@ def test_langchain(door: str) -> None:
     assert jobs_of(door, "again in langchain") == 1
 
 
-def test_the_agents_sdk(door: str) -> None:
+def test_an_agent_of_the_agents_sdk_draws_by_its_tool(door: str) -> None:
     found = run("agents_calls.py", door)
     assert found["items"] == ["tool_call_item", "message_output_item"]
     assert "apple" in found["text"]
@@ -66,7 +66,7 @@ def test_the_agents_sdk(door: str) -> None:
     assert found["error"] == ["NotFoundError", 404]
 
 
-def test_fastmcp(door: str) -> None:
+def test_fastmcp_uses_every_tool(door: str) -> None:
     with mcp_over_http(door) as origin:
         found = run("fastmcp_calls.py", origin)
     assert found["others"] == [0, 0]

@@ -27,7 +27,7 @@ from limner_worker.engine.loop import Engine
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.model_cache import ModelCache
 from limner_worker.generators.registry import load
-from limner_worker.runtime.progress import Reporter
+from limner_worker.runtime.progress import ProgressReporter
 
 __all__ = ["folder"]
 JOBS, AT_ONCE = 1000, 8
@@ -40,14 +40,14 @@ class SilentHints:
 
     def progressed(self, _jobs: object) -> None: ...
 
-    def watched(self, _jobs: object) -> set[str]:
+    def jobs_with_preview_requests(self, _jobs: object) -> set[str]:
         return set()
 
 
 class Canceling:
     """Cancels each job at a random step; a few jobs finish before theirs."""
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: ProgressReporter) -> None:
         self.reporter = reporter
         self.random = random.Random(7)
         self.engine: Engine | None = None
@@ -127,7 +127,7 @@ def test_a_thousand_jobs_canceled_at_random_steps_leave_no_objects(folder: Path)
     card = card_of("stable_diffusion", folder)
     generator = load(card, Settings(device="cpu", encoder_cache_bytes=0))
     threads = Supervisor()
-    reporter = Reporter(cast(Hints, SilentHints()), threads)
+    reporter = ProgressReporter(cast(Hints, SilentHints()), threads)
     reporter.start()
     listener = Canceling(reporter)
     engine = Engine(ModelCache([card], lambda _card: generator), cast(EngineListener, listener), threads)

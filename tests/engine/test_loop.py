@@ -163,13 +163,13 @@ def test_the_jobs_of_a_hanging_call_are_suspects(engine: Any, catalogue: Catalog
     heard.wait(1)
 
 
-def test_only_watched_jobs_get_previews_and_a_failed_preview_affects_nothing(engine: Any, catalogue: Catalogue):
+def test_only_jobs_whose_preview_is_wanted_get_one_and_a_failed_one_affects_nothing(engine: Any, catalogue: Catalogue):
     running, _, heard = engine
-    jobs = [job(catalogue, name) for name in ("watched", "alone")] + [job(catalogue, "bad", "bad preview")]
-    jobs[0].watched = jobs[2].watched = True
+    jobs = [job(catalogue, name) for name in ("wanted", "alone")] + [job(catalogue, "bad", "bad preview")]
+    jobs[0].preview_wanted = jobs[2].preview_wanted = True
     running.submit(jobs)
     assert set(heard.wait(3).values()) == {"generated"}
-    assert set(heard.shown) == {"watched"}
+    assert set(heard.shown) == {"wanted"}
 
 
 def test_an_error_in_the_engine_ends_its_thread_and_makes_every_job_suspect(

@@ -11,7 +11,7 @@ from tests.engine.pipeline_jobs import card_of, folder, job_of, reference, run
 from tests.engine.resuming import wrong_steps
 
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.unsupported import Unsupported
+from limner_shared.domain.unsupported import UnsupportedByModel
 from limner_shared.settings import Settings
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.registry import load
@@ -72,6 +72,6 @@ def test_a_cropped_picture_is_resumed_with_the_same_bytes(folder: Path, monkeypa
 
 def test_a_worker_reports_the_tasks_whose_pipeline_draws_the_whole_picture(folder: Path):
     generator: Any = load(card_of("stable_diffusion_3", folder), Settings(device="cpu"))
-    found: Unsupported = generator.unsupported
+    found: UnsupportedByModel = generator.unsupported
     assert "padding_mask_crop" not in found.fields["inpainting"]
     assert "padding_mask_crop" in found.fields["image-to-image"]

@@ -13,7 +13,7 @@ from tests.models import CANVAS
 from limner_shared.circuit_breaker import Breaker
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.catalogue import built_in_cards, load_card
-from limner_shared.domain.unsupported import Unsupported
+from limner_shared.domain.unsupported import UnsupportedByModel
 from limner_shared.errors import GenerationFailed
 from limner_shared.settings import Settings
 from limner_worker.engine.job_run import JobRun
@@ -40,7 +40,7 @@ def test_every_family_draws_its_trial(name: str, tmp_path: Path):
         card = odd_pipelines.saved(build, tmp_path, control={}, tasks=["inpainting"])
     generator: Any = load(card, Settings(device="cpu"))
     if name == "controlled":
-        assert generator.unsupported == Unsupported(fields={"inpainting": ("guidance_rescale",)})
+        assert generator.unsupported == UnsupportedByModel(fields={"inpainting": ("guidance_rescale",)})
     trial = trial_of(card)
     assert run(generator, [trial]) == {}
     picture = trial.rows[0].picture

@@ -13,7 +13,7 @@ from diffusers import StableDiffusionInstructPix2PixPipeline
 from tests.engine.pipeline_jobs import card_of, finish, folder, job_of
 
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.prompt_weights import Part
+from limner_shared.domain.prompt_weights import WeightedText
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
 from limner_worker.generators.diffusers.weighted_prompts import _of_tokens, check_weights
@@ -72,7 +72,7 @@ def test_the_picture_is_that_of_diffusers_with_the_scaled_embeddings(folder: Pat
 
 def test_a_text_longer_than_its_encoder_reads_keeps_the_end_mark_unweighted(folder: Path) -> None:
     generator: Any = load(weighing("stable_diffusion", folder), Settings(device="cpu"))
-    weights = _of_tokens(generator.pipeline.tokenizer, [Part("x" * 40, 1.5)], 16)
+    weights = _of_tokens(generator.pipeline.tokenizer, [WeightedText("x" * 40, 1.5)], 16)
     assert weights == [1.0, *[1.5] * 14, 1.0]
     assert len(drawn(generator, f"({'x' * 40}:1.5)")) == 1
 

@@ -176,7 +176,7 @@ def test_the_new_code_continues_with_the_old_jobs(old_database: Database, empty_
             [line] = release_queries.waiting_queues(session, MODEL, priority.rank, "tenant_a", "", 9)
             assert (line.queue_key, line.open) == (flow, True)
             ids = [
-                row[0] for row in release_queries.waiting_jobs(session, MODEL, priority.rank, "tenant_a", flow, "", 9)
+                job.id for job in release_queries.waiting_jobs(session, MODEL, priority.rank, "tenant_a", flow, "", 9)
             ]
             assert ids == sorted(job_id for job_id in QUEUED if ("bulk" in job_id) == ("bulk" in flow))
         reaped = {change.id for change in ledger.reap(session, 2)}

@@ -20,7 +20,7 @@ from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobRequest, JobState, Lane
 from limner_shared.messaging import questions, queue_lengths, reports
 from limner_shared.messaging.celery_app import queue_name
-from limner_shared.messaging.hints import CHANNEL, WAKE_CHANNEL, Hints, Progress, connect
+from limner_shared.messaging.hints import JOB_CHANNEL, WAKE_CHANNEL, Hints, Progress, connect
 from limner_shared.messaging.redis_queues import RedisQueues
 from limner_shared.settings import Settings
 from limner_web.a1111 import current_jobs, options
@@ -71,12 +71,12 @@ def use_everything(settings: Settings) -> None:
     hints = Hints(redis)
     change = ledger.Change("job", "tenant", None, "null", JobState.CANCELED, 1, notifies=True)
     hints.changed([change])
-    assert hints.waiting()
+    assert hints.jobs_wait()
     hints.progressed({"job": ("tenant", Progress(1, 2))})
     assert hints.progress(["job"]) == {"job": Progress(1, 2)}
     hints.previewed("job", b"preview")
     assert hints.request_preview("job") == b"preview"
-    assert hints.watched_jobs(["job"]) == {"job"}
+    assert hints.jobs_with_preview_requests(["job"]) == {"job"}
     hints.deleted(change)
     queue_lengths.record(redis, 7, 3)
     assert queue_lengths.read(redis, [7]) == [3]
@@ -93,7 +93,7 @@ def use_everything(settings: Settings) -> None:
     questions.answer(redis, "question", questions.Answer(interpretation=told, language="en"))
     redis.rpush(queue_name("null", Lane.LOW), "not a message")
     RedisQueues(raw).move_up("null", Lane.LOW, Lane.NORMAL)
-    RedisQueues(raw).look("null")
+    RedisQueues(raw).read_states("null")
     redis.delete(queue_name("null", Lane.NORMAL))
     assert reports.read_reports(redis, reports.WorkerReport)
     redis.close()
@@ -182,6 +182,8 @@ def _all_follow(client: Any) -> bool:
         workers = reports.read_reports(client, reports.WorkerReport)
         dispatchers = reports.read_reports(client, reports.DispatcherReport)
         return (
-            bool(workers and dispatchers) and client.publish(WAKE_CHANNEL, "") > 0 and client.publish(CHANNEL, "") >= 0
+            bool(workers and dispatchers)
+            and client.publish(WAKE_CHANNEL, "") > 0
+            and client.publish(JOB_CHANNEL, "") >= 0
         )
     return False

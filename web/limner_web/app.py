@@ -15,7 +15,7 @@ from flask import Response, g, request
 from limner_shared.db import signed_links
 from limner_shared.settings import Settings
 from limner_shared.telemetry import bind_log_ids, get_logger
-from limner_web import auth, health, operator, problems, request_checks, route_rules, throttling
+from limner_web import auth, health, metrics_routes, problems, request_checks, route_rules, throttling
 from limner_web.a1111 import routes as a1111
 from limner_web.api import (
     audit,
@@ -89,7 +89,7 @@ MODULES: Final = (
     webhook_deliveries,
     webhook_secret,
     health,
-    operator,
+    metrics_routes,
     chat,
     batches,
     openai_files,
@@ -150,7 +150,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.before_request(_begin)
     throttling.install_concurrency(app, services.limiter)
     auth.install(app)
-    operator.install(app)
+    metrics_routes.install(app)
     throttling.install_tenant_limits(app, services.limiter, services.request_rate)
     request_checks.install(app)
     openapi.install(app)
@@ -185,7 +185,7 @@ def _end(headers: Mapping[str, str], response: Response) -> Response:
     response.headers.update(headers)
     response.headers["X-Request-Id"] = g.get("request_id", "")
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
-    operator.measure_request(request.method, response.status_code, seconds)
+    metrics_routes.measure_request(request.method, response.status_code, seconds)
     request_trace.end(response.status_code)
     if _is_reported():
         ms = round(seconds * 1000, 1)

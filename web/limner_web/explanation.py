@@ -13,13 +13,14 @@ from limner_shared.db import pause_queries, queries, release_queries, waiting_qu
 from limner_shared.db.engine import clock
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.domain.bulks import BulkState
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.domain.estimates import Rate, measure, seconds_left
 from limner_shared.domain.jobs import JobState, Lane
 from limner_shared.domain.views import EtaView, ExplanationView, RateView, Reason
 from limner_shared.messaging.reports import DispatcherReport, WorkerReport, read_reports
 
 MEASURED_JOBS: Final = 200
-MEASURED_SECONDS: Final = 86_400.0
+MEASURED_SECONDS: Final = DAY_SECONDS
 MAX_TENANTS: Final = 50
 
 

@@ -27,7 +27,7 @@ class Body(Enum):
 class Access(Enum):
     """Who may call a route."""
 
-    PUBLIC = "anybody: it needs no tenant, or checks that itself"
+    PUBLIC = "everyone: the route needs no tenant, or checks that itself"
     PAGE = "browsers; without a key it leads to the sign-in page"
     PAGE_WITH_JOBS = "browsers whose key may read"
     ANY_KEY = "keys of any scope"

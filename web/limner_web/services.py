@@ -20,9 +20,7 @@ from limner_shared.messaging.wakeups import WakeUps
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
-from limner_web.bucket_redirects import BucketRedirects
 from limner_web.identity_provider import IdentityProvider
-from limner_web.input_images import Inputs
 from limner_web.key_usage import KeyUsage
 from limner_web.limits import (
     PILLOW_IN_TURN,
@@ -35,19 +33,21 @@ from limner_web.limits import (
 )
 from limner_web.model_names import ModelNames
 from limner_web.moderation import Moderation
-from limner_web.renditions import Renditions
+from limner_web.pictures.bucket_redirects import BucketRedirects
+from limner_web.pictures.input_images import Inputs
+from limner_web.pictures.renditions import Renditions
+from limner_web.pictures.vector_cache import VectorCache
 from limner_web.serving import cooperative
 from limner_web.serving.offload import OffloadPool
 from limner_web.serving.page_turns import PageTurns
 from limner_web.serving.probe import Probe
 from limner_web.serving.shutdown import Shutdown
 from limner_web.throttling import ConcurrencyLimiter, RequestRate
-from limner_web.unsupported_fields import UnsupportedFields
 from limner_web.updates.feed import Feeds
 from limner_web.updates.listener import Listener
 from limner_web.updates.unchanged import UnchangedPolls
 from limner_web.updates.watch import Watches
-from limner_web.vector_cache import VectorCache
+from limner_web.worker_limits import WorkerLimits
 
 STORING: Final = "images and files are being stored or read"
 
@@ -66,7 +66,7 @@ class Services:
     model_names: ModelNames
     inputs: Inputs
     moderation: Moderation
-    unsupported: UnsupportedFields
+    worker_limits: WorkerLimits
     renditions: Renditions
     bucket_redirects: BucketRedirects
     links: SignedLinks
@@ -92,7 +92,7 @@ class Services:
 
 
 def build(settings: Settings) -> Services:
-    """Open the database, Redis and the image store that the settings name, and build the services."""
+    """Open the database, Redis and the picture store that the settings name, and build the services."""
     database = _opened(settings)
     hints, supervisor = Hints(redis := connect(settings.redis_url)), Supervisor()
     catalogue = Catalogue.load(settings.models, settings.default_model)
@@ -112,7 +112,7 @@ def build(settings: Settings) -> Services:
         model_names=ModelNames(settings, catalogue),
         inputs=Inputs(database, blobs, storage, pillow),
         moderation=Moderation(settings, database, pillow),
-        unsupported=UnsupportedFields(redis),
+        worker_limits=WorkerLimits(redis),
         renditions=Renditions(blobs, storage, pillow, signing, PictureSigner.of(settings)),
         bucket_redirects=BucketRedirects(settings, blobs, storage),
         links=SignedLinks(settings, database),

@@ -10,10 +10,11 @@ from typing import Final
 
 from flask import Response, request
 
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.settings import Settings
 
 NAME: Final = "limner_key"
-KEPT_SECONDS: Final = 30 * 86_400
+KEPT_SECONDS: Final = 30 * DAY_SECONDS
 """For how long a browser stays signed in if the user asks for it; otherwise until it is closed."""
 
 

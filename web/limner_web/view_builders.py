@@ -37,7 +37,7 @@ def job_view(session: Session, hints: Hints, row: Job) -> JobView:
     if JobState(row.state).terminal:
         [shown] = queries.shown(session, [row])
         return plain_view(shown)
-    found = waiting_queries.details(session, row)  # pictures come with the job's end, in one transaction
+    found = waiting_queries.live_details(session, row)  # pictures come with the job's end, in one transaction
     labels = queries.labels(session, [row.id]).get(row.id, []) if found.is_labelled else []
     view = plain_view(queries.Shown(row, [], labels, found.conversation))
     view.position = found.position
@@ -150,7 +150,7 @@ def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> Mod
         max_retries=card.max_retries.model_dump(),
         negative_prompts=card.takes_negative_prompts,
         prompt_weights=card.prompt_weights,
-        mask_crops=card.takes_mask_crops and not get_services().unsupported.lacks(card.name, "inpainting", CROP),
+        mask_crops=card.takes_mask_crops and not get_services().worker_limits.lacks(card.name, "inpainting", CROP),
         control=None if card.control is None else ControlView.model_validate(card.control.model_dump()),
         reference=None
         if card.reference is None

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from limner_client.cli.bulk_images import DOWNLOADS, download_images, write_atomically
-from limner_client.cli.outages import retry_while_unavailable
 from limner_client.cli.renamed import warn_renamed
+from limner_client.cli.retrying import retry_while_unavailable
 from limner_client.cli.server_options import make_client, server_options
 from limner_client.client import Client
 from limner_shared.domain.views import BulkView

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from limner_client.cli.outages import retry_while_unavailable
+from limner_client.cli.retrying import retry_while_unavailable
 from limner_client.cli.server_options import make_client, server_options
 from limner_client.cli.shown_text import short, shown
 from limner_client.client import Client

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from limner_client.certificates import trusted
-from limner_client.cli.figures import Change, Snapshot, read_figures
+from limner_client.cli.process_metrics import MetricsDelta, Snapshot, read_figures
 from limner_client.cli.server_options import server_url
 from limner_client.cli.shown_text import shown
 from limner_shared.errors import ServiceUnavailable
@@ -44,7 +44,7 @@ def top(server: str | None, key: str | None, interval: float, once: bool) -> Non
         before = read_figures(client, url, secret)
         time.sleep(interval)
         if once:
-            console.print(view(Change(before, read_figures(client, url, secret))))
+            console.print(view(MetricsDelta(before, read_figures(client, url, secret))))
             return
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
@@ -53,12 +53,12 @@ def top(server: str | None, key: str | None, interval: float, once: bool) -> Non
                 except ServiceUnavailable as error:
                     live.update(shown(error.message), refresh=True)
                 else:
-                    live.update(view(Change(before, after)), refresh=True)
+                    live.update(view(MetricsDelta(before, after)), refresh=True)
                     before = after
                 time.sleep(interval)
 
 
-def view(change: Change) -> Group:
+def view(change: MetricsDelta) -> Group:
     """The whole view."""
     parts = [queues(change.after), workers(change), rates(change)]
     missing = ", ".join(change.after.unreachable)
@@ -79,7 +79,7 @@ def queues(now: Snapshot) -> Table:
     return table
 
 
-def workers(change: Change) -> Table:
+def workers(change: MetricsDelta) -> Table:
     """The workers: what they hold and do."""
     table = _table("Workers", "worker", "models", "held", "jobs/s", "steps/s", "busy", "memory", "paused")
     now = change.after
@@ -102,7 +102,7 @@ def workers(change: Change) -> Table:
     return table
 
 
-def rates(change: Change) -> Table:
+def rates(change: MetricsDelta) -> Table:
     """What the service does each second, and how long clients wait."""
     table = _table("Rates", "what", "now")
     _add(table, "submitted", _per_second(change.rates("priority", "limner_jobs_submitted_total")))

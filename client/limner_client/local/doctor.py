@@ -41,7 +41,7 @@ CERTIFICATE_WARNING: Final = timedelta(days=30)
 CERTIFICATE_ADVICE: Final = "Replace it, then restart workers and web servers: signed pictures fail afterwards."
 LOW_BYTES: Final = 2 << 30
 NO_BYTES: Final = 200 << 20
-SHOWN_SET_ASIDE: Final = 3
+SHOWN_FAILING_ITEMS: Final = 3
 
 
 def examine(settings: Settings) -> Iterator[Check]:
@@ -140,13 +140,13 @@ def dispatcher_checks(reports: Sequence[DispatcherReport]) -> Iterator[Check]:
         leads = ", ".join(report.leads) or "nothing, as a standby"
         slow = report.slow_threads(SLOW_SECONDS)
         if slow:
-            advice = "Its log says what it waits for: the database or the blob store."
+            advice = "Its log says what it waits for: the database or the picture store."
             yield Check(name, State.FAIL, f"blocked on one item: {', '.join(slow)}", advice)
         elif report.database_full:
             yield Check(name, State.FAIL, DATABASE_FULL, FULL_ADVICE)
         elif report.set_aside_count:
             shown = [f"{aside.duty}: {aside.item} ({aside.error}, {aside.failures} ×)" for aside in report.set_aside]
-            found = f"{report.set_aside_count} set aside: {'; '.join(shown[:SHOWN_SET_ASIDE])}"
+            found = f"{report.set_aside_count} set aside: {'; '.join(shown[:SHOWN_FAILING_ITEMS])}"
             yield Check(name, State.WARN, found, "Its log says why they fail; they are retried.")
         else:
             yield Check(name, State.OK, f"leads {leads}")

@@ -1,4 +1,4 @@
-"""Tools that refuse an argument which they do not have; the MCP package's own leave it out without a word."""
+"""Tools that refuse an argument which they do not have; the MCP package's own ignore it silently."""
 
 from __future__ import annotations
 

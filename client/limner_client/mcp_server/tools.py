@@ -237,7 +237,7 @@ def _submit(client: Client, request: dict[str, Any], wait_seconds: int, progress
 
 def _follow(client: Client, job: JobView, seconds: int, progress: Progress) -> JobView:
     """The job once it has ended or the seconds have passed; as it was last seen if a poll is refused, because an agent
-    that does not learn the job's id draws again. The agent is told of its progress meanwhile.
+    that does not learn the job's id draws again. The agent receives its progress meanwhile.
     """
     ends, every = time.monotonic() + seconds, PROGRESS_SECONDS if progress.is_wanted else POLL_SECONDS
     progress.tell(job)

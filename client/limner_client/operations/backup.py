@@ -42,7 +42,7 @@ from limner_shared.errors import ConfigurationError, ObjectUnreadable, StorageFu
 from limner_shared.settings import Settings
 from limner_shared.storage.lost_objects import ObjectKind
 from limner_shared.storage.object_store import Store
-from limner_shared.storage.references import Reference, named_still, read_object, references
+from limner_shared.storage.references import ObjectReference, named_still, read_object, references
 from limner_shared.storage.whole_files import write_files
 from limner_shared.storage_failures import is_full
 
@@ -159,18 +159,18 @@ class _Backup:
                 self._copy_group(source, target, group, listed)
         (self.folder / WANTED).unlink()
 
-    def _wanted(self) -> Iterator[list[Reference]]:
-        group: list[Reference] = []
+    def _wanted(self) -> Iterator[list[ObjectReference]]:
+        group: list[ObjectReference] = []
         with (self.folder / WANTED).open(encoding="utf-8") as lines:
             for line in lines:
                 kind, *others = json.loads(line)
-                group.append(Reference(ObjectKind(kind), *others))
+                group.append(ObjectReference(ObjectKind(kind), *others))
                 if len(group) == AT_ONCE:
                     yield group
                     group = []
         yield group
 
-    def _copy_group(self, source: Store, target: Store, group: Sequence[Reference], listed: IO[str]) -> None:
+    def _copy_group(self, source: Store, target: Store, group: Sequence[ObjectReference], listed: IO[str]) -> None:
         new: dict[str, bytes] = {}
         for reference in group:
             data = target.get(reference.key)  # from an earlier run of an unfinished backup
@@ -188,7 +188,7 @@ class _Backup:
             listed.write(StoredObject(reference.key, len(data), hashlib.sha256(data).hexdigest()).line())
         target.put_all(new)
 
-    def _report_lost(self, reference: Reference, reason: LossReason) -> None:
+    def _report_lost(self, reference: ObjectReference, reason: LossReason) -> None:
         database = Database(self.settings.session_database_url)
         try:
             with database.read() as session:

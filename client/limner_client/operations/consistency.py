@@ -23,7 +23,7 @@ from limner_shared.settings import Settings
 from limner_shared.storage.blobs import DIGEST_CHARS, FILES, FOLDERS, INPUTS
 from limner_shared.storage.lost_objects import ObjectKind
 from limner_shared.storage.object_store import Store
-from limner_shared.storage.references import Reference, named_still, read_object, references
+from limner_shared.storage.references import ObjectReference, named_still, read_object, references
 
 YOUNG_SECONDS: Final = 3600.0
 LISTED: Final = 1000
@@ -102,8 +102,8 @@ class Check:
                 session.rollback()  # the store is read outside a transaction, which PostgreSQL would end after 6 s
                 self._check_page(page)
 
-    def _check_page(self, page: Sequence[Reference]) -> None:
-        suspects: list[tuple[Reference, Problem]] = []
+    def _check_page(self, page: Sequence[ObjectReference]) -> None:
+        suspects: list[tuple[ObjectReference, Problem]] = []
         for reference in page:
             self._objects[reference.kind.value] += 1
             try:
@@ -141,7 +141,7 @@ class Check:
         names = [name for name in names if not name.startswith(".")]  # files that are being written
         with self._database.read() as session:
             if kind is ObjectKind.FILE:
-                some = [Reference(kind, name, "") for name in names]
+                some = [ObjectReference(kind, name, "") for name in names]
                 used = {each.name for each in named_still(session, some)}
             else:
                 digests = [name for name in names if len(name) == DIGEST_CHARS]

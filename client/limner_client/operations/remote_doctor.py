@@ -117,7 +117,7 @@ def _dispatchers(found: Mapping[str, Any]) -> Iterator[Check]:
         return
     name, leads = "dispatcher", ", ".join(found.get("leads", ())) or "nothing"
     if stalled := found.get("stalled"):
-        advice = "Its log says what it waits for: the database or the blob store."
+        advice = "Its log says what it waits for: the database or the picture store."
         yield Check(name, State.FAIL, f"blocked on one item: {', '.join(stalled)}", advice)
     elif aside := found.get("set_aside"):
         yield Check(name, State.WARN, f"{aside} set aside", "Its log says why they fail; they are retried.")

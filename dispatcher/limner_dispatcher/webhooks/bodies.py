@@ -95,7 +95,7 @@ def _job_views(session: Session, jobs: Sequence[Job]) -> dict[str, BaseModel]:
         except Exception as error:
             if is_away(error):
                 raise
-            # The receiver is told of a damaged job too, by its id.
+            # The receiver learns of a damaged job too, by its id.
             log.error("the job cannot be shown", job=shown.job.id, error=type(error).__name__)
     return views
 

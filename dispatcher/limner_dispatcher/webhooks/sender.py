@@ -57,7 +57,7 @@ class Sender:
         self._ssl = httpx.create_ssl_context()
 
     def send(self, claimed: Claimed, body: str) -> Sent:
-        """Send a delivery and return the result; nothing is raised. A receiver of a traced job's event is told of the
+        """Send a delivery and return the result; nothing is raised. A receiver of a traced job's event gets the
         trace, so that its own spans can be part of it.
         """
         attributes = {

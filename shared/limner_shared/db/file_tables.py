@@ -27,7 +27,7 @@ class StoredFile(Base):
     expires_at: Mapped[float]
     batch_id: Mapped[str | None] = mapped_column(String(40))  # the batch whose output it is
     content_type: Mapped[str | None] = mapped_column(String(255))  # as the client says; never sent back as a type
-    sha256: Mapped[str | None] = mapped_column(String(64))  # of the content; None for files of the previous release
+    sha256: Mapped[str | None] = mapped_column(String(64))  # of the content; None for those from before migration 0016
     extra: Mapped[dict[str, Any] | None] = mapped_column(NullableJson)  # the client's own metadata
 
     __table_args__ = (Index("ix_files_listed", "tenant_id", "id"), Index("ix_files_expiry", "expires_at"))

@@ -13,9 +13,9 @@ from limner_shared.db.engine import now
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Tenant
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.errors import NotFound
 
-DAY: Final = 86_400.0
 SHORTEST_SECONDS: Final = 3600.0
 """The shortest retention of a file: a call or a batch that names it can read it."""
 KEPT_DAYS: Final = (Tenant.keep_images_days, Tenant.keep_prompts_days, Tenant.keep_jobs_days)
@@ -133,7 +133,7 @@ def _retention(session: Session, tenant_id: str) -> float | None:
 
 def _life(days: Sequence[float | None]) -> float | None:
     """For how many seconds files are kept: as long as pictures, prompts and jobs, since they may hold any of these."""
-    kept = [each * DAY for each in days if each is not None]
+    kept = [each * DAY_SECONDS for each in days if each is not None]
     return max(SHORTEST_SECONDS, min(kept)) if kept else None
 
 

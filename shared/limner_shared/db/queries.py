@@ -27,7 +27,7 @@ from limner_shared.db.tables import (
     Leader,
 )
 from limner_shared.domain.bulks import BulkState
-from limner_shared.domain.estimates import Run
+from limner_shared.domain.estimates import FinishedRun
 from limner_shared.domain.jobs import JobSpec, JobState
 from limner_shared.errors import NotFound
 
@@ -171,7 +171,7 @@ def unknown_pictures(session: Session, digests: Sequence[str]) -> list[str]:
     return sorted(set(digests) - garbage - pictures_in_use(session, digests))
 
 
-def latest_runs(session: Session, model: str, since_seconds: float, limit: int) -> list[Run]:
+def latest_runs(session: Session, model: str, since_seconds: float, limit: int) -> list[FinishedRun]:
     """A model's latest jobs that succeeded at their first attempt, at most `limit`, not older than `since_seconds`.
 
     `started_at` is the start of the first attempt: a job that waited between two says nothing about the model.
@@ -181,7 +181,7 @@ def latest_runs(session: Session, model: str, since_seconds: float, limit: int) 
         select(Job.started_at, Job.finished_at, Job.cost).where(recent).order_by(Job.finished_at.desc()).limit(limit)
     )
     found = session.execute(query)
-    return [Run(start, end, cost) for start, end, cost in found if start is not None and end is not None]
+    return [FinishedRun(start, end, cost) for start, end, cost in found if start is not None and end is not None]
 
 
 def bulk(session: Session, tenant_id: str, bulk_id: str) -> Bulk:

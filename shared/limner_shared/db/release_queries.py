@@ -42,7 +42,7 @@ from limner_shared.db.tables import (
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
 from limner_shared.domain.pauses import Paused
-from limner_shared.domain.waiting_queue import WaitingQueue
+from limner_shared.domain.waiting_queue import QueuedJob, WaitingQueue
 
 QUEUE_ORDER: Final = (Job.tenant_id, Job.queue_key, Job.id)
 """The order of the index of waiting jobs."""
@@ -133,13 +133,14 @@ def waiting_queues(
         .outerjoin(Bulk, Bulk.id == Job.queue_key)
         .order_by(heads.c.number)
     )
-    return [WaitingQueue(row[0], bool(row[1]), (row[2], row[3], row[4])) for row in session.execute(query)]
+    rows = session.execute(query)
+    return [WaitingQueue(row[0], bool(row[1]), QueuedJob(row[2], row[3], row[4], row[0])) for row in rows]
 
 
 def waiting_jobs(
     session: Session, model: str, rank: int, tenant_id: str, queue_key: str, after: str, limit: int
-) -> list[tuple[str, int, int]]:
-    """The next jobs of a tenant's queue after an id, the oldest first: id, cost and losses."""
+) -> list[QueuedJob]:
+    """The next jobs of a tenant's queue after an id, the oldest first."""
     # Row comparisons, because without statistics SQLite would serve equalities from an index of all queued jobs.
     query = select(Job.id, Job.cost, Job.losses).where(
         Job.model == model,
@@ -148,7 +149,8 @@ def waiting_jobs(
         tuple_(*QUEUE_ORDER[:2]) <= tuple_(tenant_id, queue_key),
         text(WAITING),
     )
-    return [(row[0], row[1], row[2]) for row in session.execute(query.order_by(*QUEUE_ORDER).limit(limit))]
+    rows = session.execute(query.order_by(*QUEUE_ORDER).limit(limit))
+    return [QueuedJob(row[0], row[1], row[2], queue_key) for row in rows]
 
 
 def next_jobs(session: Session, model: str, limit: int) -> list[str]:
@@ -180,8 +182,8 @@ def next_jobs(session: Session, model: str, limit: int) -> list[str]:
 def _claimable(session: Session, model: str, rank: int, tenant_id: str, queue: WaitingQueue, limit: int) -> list[str]:
     if not queue.open:
         return []
-    rows = waiting_jobs(session, model, rank, tenant_id, queue.queue_key, "", limit)
-    return [job_id for job_id, _, losses in rows if losses < LOSSES_TOGETHER]
+    jobs = waiting_jobs(session, model, rank, tenant_id, queue.queue_key, "", limit)
+    return [job.id for job in jobs if job.losses < LOSSES_TOGETHER]
 
 
 def backlog_size(session: Session, model: str, rank: int) -> QueueSize:
@@ -233,11 +235,7 @@ def _size(session: Session, jobs: int, first: str | None) -> QueueSize:
 def released_sizes(session: Session, model: str) -> dict[Lane, QueueSize]:
     """The released jobs of a model that no worker has claimed, by lane; the release window limits their number."""
     query = select(Job.lane, func.count(), now() - func.min(Job.created_at)).where(Job.model == model, text(RELEASED))
-    return {
-        Lane(row[0]): QueueSize(row[1], row[2])
-        for row in session.execute(query.group_by(Job.lane))
-        if row[0] is not None
-    }
+    return {Lane(row[0]): QueueSize(row[1], row[2]) for row in session.execute(query.group_by(Job.lane))}
 
 
 def has_expired_lease(session: Session) -> bool:
@@ -267,7 +265,7 @@ def has_old_keys(session: Session, seconds: float) -> bool:
 def unclaimed_jobs(session: Session, model: str) -> dict[Lane, int]:
     """The number of released, unclaimed jobs of a model, by lane."""
     query = select(Job.lane, func.count()).where(Job.model == model, text(RELEASED)).group_by(Job.lane)
-    return {Lane(row[0]): row[1] for row in session.execute(query) if row[0] is not None}
+    return {Lane(row[0]): row[1] for row in session.execute(query)}
 
 
 def shares(session: Session, tenant_ids: Sequence[str]) -> dict[str, Share]:

@@ -55,7 +55,7 @@ class JobFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchPage:
     """A page of jobs, the newest first, and the cursor of the next page, if there may be more."""
 
     jobs: list[Job]
@@ -70,7 +70,7 @@ class _Candidates:
     next: str | None
 
 
-def find_jobs(session: Session, tenant_id: str, which: JobFilter, limit: int, cursor: str | None) -> Found:
+def find_jobs(session: Session, tenant_id: str, which: JobFilter, limit: int, cursor: str | None) -> SearchPage:
     """A page of a tenant's jobs, the newest first. Raises InvalidRequest for a cursor of another list."""
     if which.words or which.style is not None:
         candidates = _by_words(session, tenant_id, which, limit, cursor)
@@ -83,7 +83,7 @@ def find_jobs(session: Session, tenant_id: str, which: JobFilter, limit: int, cu
     return _page(session, filtered(tenant_id, which), candidates, limit)
 
 
-def _page(session: Session, condition: ColumnElement[bool], candidates: _Candidates, limit: int) -> Found:
+def _page(session: Session, condition: ColumnElement[bool], candidates: _Candidates, limit: int) -> SearchPage:
     """The first candidates that meet the condition."""
     ids = [job_id for _, job_id in candidates.jobs]
     matching = set(session.scalars(select(Job.id).where(Job.id.in_(ids), condition)))
@@ -91,7 +91,7 @@ def _page(session: Session, condition: ColumnElement[bool], candidates: _Candida
     shown = [job_id for _, job_id in hits[:limit]]
     rows = {row.id: row for row in session.scalars(select(Job).where(Job.id.in_(shown)))}
     following = hits[limit - 1][0] if len(hits) > limit else candidates.next
-    return Found([rows[job_id] for job_id in shown if job_id in rows], following)
+    return SearchPage([rows[job_id] for job_id in shown if job_id in rows], following)
 
 
 def filtered(tenant_id: str, which: JobFilter) -> ColumnElement[bool]:
@@ -127,25 +127,25 @@ def _has_origin(origin: JobOrigin) -> ColumnElement[bool]:
 # --- candidates by id -------------------------------------------------------------------------------------------------
 
 
-def _listed(session: Session, tenant_id: str, which: JobFilter, limit: int, before: str | None) -> Found:
+def _listed(session: Session, tenant_id: str, which: JobFilter, limit: int, before: str | None) -> SearchPage:
     """The newest jobs by state, model, bulk, time and origin."""
     if which.origin is not None:
         return _of_origin(session, tenant_id, which, limit, before)
     ids = _newest(tenant_id, which, limit + 1, before)
     rows = list(session.scalars(select(Job).where(Job.id.in_(ids)).order_by(Job.id.desc())))
-    return Found(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+    return SearchPage(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
 
 
-def _of_origin(session: Session, tenant_id: str, which: JobFilter, limit: int, before: str | None) -> Found:
+def _of_origin(session: Session, tenant_id: str, which: JobFilter, limit: int, before: str | None) -> SearchPage:
     """The newest jobs of an origin, among the newest of any: most pages are full after a few of these."""
     for reach in (CANDIDATES, ORIGIN_CANDIDATES):
         looked_at = _newest(tenant_id, which, reach, before).subquery()
         query = select(Job).join(looked_at, looked_at.c.id == Job.id).where(filtered(tenant_id, which))
         rows = list(session.scalars(query.order_by(looked_at.c.id.desc()).limit(limit + 1)))
         if len(rows) > limit:
-            return Found(rows[:limit], rows[limit - 1].id)
+            return SearchPage(rows[:limit], rows[limit - 1].id)
     last = select(looked_at.c.id).order_by(looked_at.c.id.desc()).offset(ORIGIN_CANDIDATES - 1).limit(1)
-    return Found(rows, session.scalar(last))
+    return SearchPage(rows, session.scalar(last))
 
 
 def _newest(tenant_id: str, which: JobFilter, limit: int, before: str | None) -> SelectBase:

@@ -11,10 +11,11 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from limner_shared.db.accounts.secrets import signing_keys
 from limner_shared.db.engine import Database
 from limner_shared.domain import cells
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.errors import InvalidLink, LinkExpired
 from limner_shared.settings import Settings
 
-MAX_SECONDS: Final = 7 * 86_400
+MAX_SECONDS: Final = 7 * DAY_SECONDS
 FOLDER: Final = "/images"
 """Where the web process serves the links."""
 ANSWER_SECONDS: Final = 3600

@@ -23,7 +23,7 @@ from limner_shared.db.table_base import Base, NullableJson, partial_index
 QUEUED: Final = "state = 'queued'"
 WAITING: Final = "state = 'queued' AND released_at IS NULL AND not_before IS NULL"
 SCHEDULED: Final = "state = 'queued' AND not_before IS NOT NULL"
-WAITING_BEFORE: Final = "state = 'queued' AND released_at IS NULL"  # the previous release's
+WAITING_BEFORE: Final = "state = 'queued' AND released_at IS NULL"  # of 0.1.0; drop with `ix_jobs_waiting` after 0.2
 RELEASED: Final = "state = 'queued' AND released_at IS NOT NULL"
 RUNNING: Final = "state = 'running'"
 ACTIVE: Final = "(state = 'running' OR (state = 'queued' AND released_at IS NOT NULL))"

@@ -20,7 +20,7 @@ POSITION_LIMIT: Final = 1000
 """The largest exact position: a larger one does not matter to clients, and counting has a cost."""
 
 
-class Details(NamedTuple):
+class LiveDetails(NamedTuple):
     """What a view shows of a job that has not ended."""
 
     position: int | None
@@ -40,11 +40,13 @@ def state(session: Session, tenant_id: str, job_id: str) -> JobState:
     return JobState(found)
 
 
-def details(session: Session, row: Job) -> Details:
+def live_details(session: Session, row: Job) -> LiveDetails:
     """What a view shows of a job that has not ended."""
     is_queued = row.state == JobState.QUEUED and row.not_before is None
-    ahead, any_pause, is_labelled, talk = session.execute(_details(is_queued, _is_released(row)), _values(row)).one()
-    return Details(None if ahead is None else min(POSITION_LIMIT, ahead), any_pause, is_labelled, talk)
+    ahead, any_pause, is_labelled, conversation = session.execute(
+        _live_details(is_queued, _is_released(row)), _values(row)
+    ).one()
+    return LiveDetails(None if ahead is None else min(POSITION_LIMIT, ahead), any_pause, is_labelled, conversation)
 
 
 def position(session: Session, row: Job) -> int:
@@ -77,7 +79,7 @@ def _state() -> Select[str]:
 
 
 @cache
-def _details(is_queued: bool, is_released: bool) -> Select[int | None, bool, bool, str | None]:
+def _live_details(is_queued: bool, is_released: bool) -> Select[int | None, bool, bool, str | None]:
     ahead = _ahead(is_released) if is_queued else literal(None)
     this = _of(Job.id, "job_id")
     turn = select(ConversationTurn.conversation_id).where(ConversationTurn.job_id == this).limit(1)

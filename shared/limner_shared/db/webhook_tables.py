@@ -46,7 +46,7 @@ class WebhookSecret(Base):
 
 
 class WebhookEvent(Base):
-    """What receivers are told. Its id is the `webhook-id` of every delivery and of every repeat.
+    """An event for receivers. Its id is the `webhook-id` of every delivery and of every repeat.
 
     `data` is what its emitter gave; without it, the data are the view of `subject_id`, a job or a bulk. `body` is made
     when the event is sent first, and sent unchanged afterwards; retention deletes it with the job's prompt.

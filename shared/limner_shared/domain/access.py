@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
+from limner_shared.domain.durations import DAY_SECONDS, HOUR_SECONDS
 from limner_shared.errors import (
     AdminScopeRequired,
     InvalidRequest,
@@ -18,14 +19,13 @@ from limner_shared.errors import (
     SubmitScopeRequired,
 )
 
-DAY_SECONDS: Final = 86_400.0
 MAX_EXPIRY_DAYS: Final = 3_660
-DEFAULT_OVERLAP_SECONDS: Final = 86_400
-MAX_OVERLAP_SECONDS: Final = 30 * 86_400
+DEFAULT_OVERLAP_SECONDS: Final = DAY_SECONDS
+MAX_OVERLAP_SECONDS: Final = 30 * DAY_SECONDS
 MAX_LABEL_CHARS: Final = 100
 MAX_KEYS: Final = 1_000
 """How many valid keys a tenant may have made by its keys."""
-UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": DAY_SECONDS}
+UNITS: Final = {"s": 1.0, "m": 60.0, "h": HOUR_SECONDS, "d": DAY_SECONDS}
 
 
 class Scope(StrEnum):

@@ -22,7 +22,7 @@ from limner_shared.domain.card_fields import (
     Source,
     StepRange,
 )
-from limner_shared.domain.conditions import Conditions, beyond, cut
+from limner_shared.domain.conditions import Conditions, cut, exceeded_limits
 from limner_shared.domain.inputs import Task
 from limner_shared.domain.jobs import MAX_SEED, JobRequest, JobSpec
 from limner_shared.domain.prompt_weights import WEIGHTS_FROM, has_weights, plain
@@ -236,7 +236,7 @@ class ModelCard(BaseModel):
             changes["seed"] = conditions.seed
         if (conditions.width, conditions.height) in self.sizes and not {"width", "height"} & set(spec.given):
             changes |= {"width": conditions.width, "height": conditions.height}
-        changes["beyond"] = beyond(conditions, self.max_images, self.sizes, self.max_prompt_chars, spec.given)
+        changes["beyond"] = exceeded_limits(conditions, self.max_images, self.sizes, self.max_prompt_chars, spec.given)
         return spec.model_copy(update={name: value for name, value in changes.items() if name not in spec.given})
 
     def _prompt(self, request: JobRequest) -> str:
@@ -251,7 +251,7 @@ class ModelCard(BaseModel):
 
     def _negative_prompt(self, request: JobRequest) -> str:
         if request.negative_prompt and not self.takes_negative_prompts:
-            raise request_limits.refuse_negative(self.name, guided=self.guidance.max > 1)
+            raise request_limits.negative_prompt_error(self.name, guided=self.guidance.max > 1)
         return self._text("negative_prompt", (request.negative_prompt or "").strip())
 
     def _given(self, request: JobRequest) -> tuple[str, ...]:

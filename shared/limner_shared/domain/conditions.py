@@ -54,7 +54,7 @@ class Beyond(BaseModel):
     """The length of the prompt before it was cut."""
 
 
-def beyond(
+def exceeded_limits(
     conditions: Conditions, max_images: int, sizes: Sequence[tuple[int, int]], max_chars: int, given: Sequence[str]
 ) -> Beyond | None:
     """Return what conditions ask for beyond the limits, without fields that the client set; None if nothing."""

@@ -18,7 +18,7 @@ ALIKE: Final = 2
 """Jobs that cost up to this many times more or less are taken to need about the same time."""
 
 
-class Run(NamedTuple):
+class FinishedRun(NamedTuple):
     """One finished job: when its attempt began and ended, in seconds, and its cost units."""
 
     started_at: float
@@ -36,7 +36,7 @@ class Rate:
     p90_seconds: float
 
 
-def measure(runs: Sequence[Run]) -> Rate | None:
+def measure(runs: Sequence[FinishedRun]) -> Rate | None:
     """The rate of finished jobs; None if there are too few.
 
     The time in which none ran is left out, so that a service that was idle is not taken for a slow one.
@@ -52,7 +52,7 @@ def measure(runs: Sequence[Run]) -> Rate | None:
     return Rate(len(runs), len(runs) / max(busy, 0.001), parts[4], parts[8])
 
 
-def bulk_seconds(runs: Sequence[Run], cost: int, ahead: int) -> tuple[float, float] | None:
+def bulk_seconds(runs: Sequence[FinishedRun], cost: int, ahead: int) -> tuple[float, float] | None:
     """The median and the 90th percentile of the seconds until jobs of this cost together are finished.
 
     They go at the rate of cost units of the finished jobs, and the `ahead` jobs before them at that of jobs. None if
@@ -67,7 +67,7 @@ def bulk_seconds(runs: Sequence[Run], cost: int, ahead: int) -> tuple[float, flo
     return median, median / max(SLOWEST, 1 - NORMAL_P90 / math.sqrt(rate.jobs))
 
 
-def alike(runs: Sequence[Run], cost: int) -> list[Run]:
+def alike(runs: Sequence[FinishedRun], cost: int) -> list[FinishedRun]:
     """The finished jobs that cost about as much: a job of many pictures takes longer than most."""
     return [run for run in runs if cost <= run.cost * ALIKE and run.cost <= cost * ALIKE]
 

@@ -21,7 +21,7 @@ RequestedName = Annotated[str, StringConstraints(max_length=200)]
 InputPicture = Annotated[str, StringConstraints(max_length=MAX_IMAGE_CHARS)]
 """The id of a picture, or of a job that was given one, or a `data:` URL; in a spec, the SHA-256 of what is stored."""
 MaskPadding = Annotated[int, Field(ge=0, le=65_536, strict=True)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Task = Literal["text-to-image", "image-to-image", "inpainting"]
 
 

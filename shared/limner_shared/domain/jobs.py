@@ -9,13 +9,14 @@ from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import to_jsonable_python
 
 from limner_shared.domain.conditions import Beyond, Description, Turn
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.domain.inputs import (
     Adapter,
+    Fraction,
     InputPicture,
     MaskPadding,
     RequestedName,
     RequestedReferences,
-    Share,
     SpecPictures,
 )  # fmt: skip
 from limner_shared.domain.scenes import NearestName, Scene, SceneRule
@@ -135,7 +136,7 @@ class JobRequest(RequestedReferences):
     guidance: float | None = Field(
         default=None, allow_inf_nan=False, description="How strictly the prompt is followed."
     )
-    guidance_rescale: Share | None = Field(default=None, description="Against overexposure (Lin et al. 2023).")
+    guidance_rescale: Fraction | None = Field(default=None, description="Against overexposure (Lin et al. 2023).")
     scheduler: RequestedName | None = Field(
         default=None, description="One of the model's schedulers; default: its own."
     )
@@ -166,13 +167,13 @@ class JobRequest(RequestedReferences):
     control_scale: float | None = Field(
         default=None, allow_inf_nan=False, description="How strictly `control_image` is followed."
     )
-    control_start: Share | None = Field(default=None, description="From which part of the steps on; default 0.")
-    control_end: Share | None = Field(default=None, description="Up to which part of the steps; default 1.")
+    control_start: Fraction | None = Field(default=None, description="From which part of the steps on; default 0.")
+    control_end: Fraction | None = Field(default=None, description="Up to which part of the steps; default 1.")
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, strict=True, description="Default: random.")
     n: int = Field(default=1, ge=1, strict=True, description="How many pictures, with seeds `seed`, `seed` + 1, …")
     priority: Priority | None = Field(default=None, description="`normal`; in a bulk, `low`.")
     expires_in: float | None = Field(
-        default=None, gt=0, le=30 * 86400, allow_inf_nan=False, description="Seconds after which the job expires."
+        default=None, gt=0, le=30 * DAY_SECONDS, allow_inf_nan=False, description="Seconds after which the job expires."
     )
     not_before: Moment | None = Field(
         default=None, description="Start the job at this time or later; at most 30 days ahead. Default: at once."
@@ -185,7 +186,7 @@ class JobRequest(RequestedReferences):
         "Default and limit: the model's.",
     )
     webhook: WebhookUrl | None = Field(
-        default=None, description="An https URL that is told of the job's events; signed with `GET /webhook_secret`."
+        default=None, description="An https URL that receives the job's events; signed with `GET /webhook_secret`."
     )
     webhook_events_filter: tuple[JobEventType, ...] | None = Field(
         default=None, min_length=1, max_length=4, description="Which events. Default: those that end the job."
@@ -211,7 +212,7 @@ class JobSpec(SpecPictures):
     model: str
     style: str | None = None
     styles: tuple[str, ...] = ()
-    """Styles of which the seed of each picture picks one if `style` is None; empty in jobs of earlier releases."""
+    """Styles of which the seed of each picture picks one if `style` is None; empty in jobs of 0.1.0."""
     width: int
     height: int
     steps: int
@@ -264,8 +265,8 @@ class JobSpec(SpecPictures):
             return None
 
     def stored(self) -> dict[str, Any]:
-        """The spec as JSON for its row, without the optional fields that have their default. Specs of earlier releases
-        lack such fields too, so a default never changes.
+        """The spec as JSON for its row, without the optional fields that have their default. Specs of 0.1.0 lack such
+        fields too, so a default never changes.
         """
         values = self.model_dump(mode="json")
         return {name: value for name, value in values.items() if name not in _OMITTED or value != _OMITTED[name]}
@@ -292,6 +293,6 @@ class JobSpec(SpecPictures):
 _OMITTED: Final = {
     name: to_jsonable_python(field.default)
     for name, field in JobSpec.model_fields.items()
-    # Earlier releases read these four without a default.
+    # 0.1.0 reads these four without a default.
     if not (field.is_required() or name in ("version", "negative_prompt", "style", "n"))
 }

@@ -8,11 +8,12 @@ from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.domain.scheduling import Moment
 
 MAX_REASON_CHARS: Final = 200
-MAX_PAUSE_SECONDS: Final = 3_660 * 86_400.0
-DRAIN_SECONDS: Final = 30 * 86_400.0
+MAX_PAUSE_SECONDS: Final = 3_660 * DAY_SECONDS
+DRAIN_SECONDS: Final = 30 * DAY_SECONDS
 """How long a worker drains at most: the row of one that was killed meanwhile goes then."""
 
 
@@ -76,6 +77,7 @@ class Paused:
     """The tenants that the operator paused."""
 
     def __bool__(self) -> bool:
+        """Whether anything is paused."""
         return bool(self.models or self.tenants)
 
     def holds(self, model: str, tenant_id: str) -> bool:

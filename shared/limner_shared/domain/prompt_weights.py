@@ -19,7 +19,7 @@ WEIGHTS_FROM: Final = 3
 _MARK: Final = re.compile(r"\(|:\s*(\d+(?:\.\d+)?|\.\d+)\s*\)|\)")
 
 
-class Part(NamedTuple):
+class WeightedText(NamedTuple):
     """A part of a prompt, and the weight of its words."""
 
     text: str
@@ -35,7 +35,7 @@ class _Group(NamedTuple):
     """Its last character."""
 
 
-def parts(prompt: str) -> list[Part]:
+def parts(prompt: str) -> list[WeightedText]:
     """Return a prompt in parts of equal weight, in order; the weights of nested parentheses are multiplied."""
     items: list[str | _Group] = []
     opened: list[int] = []  # the places of opening parentheses that are not closed yet
@@ -54,7 +54,7 @@ def parts(prompt: str) -> list[Part]:
     items.append(prompt[at:])
     found = (part for part in _flat(items) if part.text)
     return [
-        Part("".join(part.text for part in some), weight)
+        WeightedText("".join(part.text for part in some), weight)
         for weight, some in groupby(found, key=lambda part: part.weight)
     ]
 
@@ -71,7 +71,7 @@ def _group(items: list[str | _Group], mark: re.Match[str]) -> _Group:
     return _Group(["(", *items, mark[0]], 1.0, ")")
 
 
-def _flat(items: Sequence[str | _Group]) -> Iterator[Part]:
+def _flat(items: Sequence[str | _Group]) -> Iterator[WeightedText]:
     stack = [(iter(items), 1.0)]
     while stack:
         rest, weight = stack[-1]
@@ -79,7 +79,7 @@ def _flat(items: Sequence[str | _Group]) -> Iterator[Part]:
         if item is None:
             stack.pop()
         elif isinstance(item, str):
-            yield Part(item, weight)
+            yield WeightedText(item, weight)
         else:
             stack.append((iter(item.items), min(weight * item.weight, MOST)))
 

@@ -72,7 +72,7 @@ def candidate_count(request: JobRequest, model: str, offered: int) -> int:
     return offered if request.quality == "best" else 1
 
 
-def refuse_negative(model: str, *, guided: bool) -> NegativePromptUnsupported:
+def negative_prompt_error(model: str, *, guided: bool) -> NegativePromptUnsupported:
     """The error for a negative prompt that would have no effect."""
     reason = "cannot leave things out" if guided else "has no guidance"
     message = f"negative_prompt: a negative prompt is not allowed here: {model} {reason}. Leave it out."

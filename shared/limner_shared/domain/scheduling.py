@@ -8,8 +8,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, BeforeValidator
 
+from limner_shared.domain.durations import DAY_SECONDS
+
 RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
-MAX_AHEAD_SECONDS: Final = 30 * 86400
+MAX_AHEAD_SECONDS: Final = 30 * DAY_SECONDS
 """How far ahead a job may be scheduled: as long as `expires_in` may be, and shorter than any retention in use."""
 
 BACKOFF_BASE_SECONDS: Final = 2.0

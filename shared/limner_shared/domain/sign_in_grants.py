@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from limner_shared.domain.access import Scope
-from limner_shared.oidc_settings import Grant
+from limner_shared.settings.oidc import Grant
 
 SCOPES: Final = {
     "read": frozenset({Scope.READ}),
@@ -17,7 +17,7 @@ SCOPES: Final = {
 
 
 def grant_for(grants: Iterable[Grant], email: str | None, values: Collection[str]) -> Grant | None:
-    """The first rule that fits somebody with this verified e-mail address, or None, and these values of the claim.
+    """The first rule that fits someone with this verified e-mail address, or None, and these values of the claim.
 
     A value that begins with `@` fits no rule: it would pass for a domain.
     """

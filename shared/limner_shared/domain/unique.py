@@ -6,7 +6,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-MAX_SECONDS: Final = 30 * 86_400
+from limner_shared.domain.durations import DAY_SECONDS
+
+MAX_SECONDS: Final = 30 * DAY_SECONDS
 
 
 class Unique(BaseModel):

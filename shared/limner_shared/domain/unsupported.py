@@ -1,4 +1,4 @@
-"""What a loaded model does not take of a request, although its card says nothing of it. No I/O."""
+"""Request fields that a loaded model does not support and its card does not exclude. No I/O."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Refusal(NamedTuple):
     got: str
 
 
-class Unsupported(BaseModel):
+class UnsupportedByModel(BaseModel):
     """What a model does not take, as the worker that has loaded it found."""
 
     model_config = ConfigDict(frozen=True)
@@ -35,7 +35,7 @@ class Unsupported(BaseModel):
 
     def refusal(self, spec: JobSpec) -> Refusal | None:
         """Return what of a request the model does not take; None if it takes all."""
-        for field in ignored(spec, self.fields.get(spec.task, ())):
+        for field in unsupported_fields(spec, self.fields.get(spec.task, ())):
             return Refusal(field, f"{field} with {spec.model}")
         ranges = self.steps.get(spec.scheduler or OWN, ())
         if any(first <= spec.steps <= last for first, last in ranges):
@@ -43,7 +43,7 @@ class Unsupported(BaseModel):
         return None
 
 
-def ignored(spec: JobSpec, missing: Collection[str]) -> list[str]:
+def unsupported_fields(spec: JobSpec, missing: Collection[str]) -> list[str]:
     """Return those of the missing fields that a request asks something of. Every job that starts from a picture has a
     strength: its default asks for nothing.
     """

@@ -1,8 +1,18 @@
-"""A queue of waiting jobs, as far as the dispatcher's policies need it. No I/O."""
+"""Queued jobs and their queues, as far as the dispatcher's policies need it. No I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A queued job, as far as the policies need it."""
+
+    id: str
+    cost: int
+    losses: int
+    queue_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,5 +22,5 @@ class WaitingQueue:
     queue_key: str
     open: bool
     """Whether its jobs may be released; not so for a bulk that is loading, paused or canceled."""
-    head: tuple[str, int, int]
-    """The oldest job: id, cost and losses."""
+    head: QueuedJob
+    """The oldest job."""

@@ -14,6 +14,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from limner_shared.domain.durations import DAY_SECONDS, HOUR_SECONDS
+
 MAX_URL_CHARS: Final = 2048
 MAX_ENDPOINTS: Final = 20
 """The endpoints of one tenant: each event may be delivered to all of them."""
@@ -21,16 +23,16 @@ MAX_ENDPOINTS: Final = 20
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - of Standard Webhooks
 SECRET_BYTES: Final = 32
 HINT_CHARS: Final = 4
-MAX_OVERLAP_SECONDS: Final = 7 * 86_400
-KEPT_OVERLAP_SECONDS: Final = 86_400
+MAX_OVERLAP_SECONDS: Final = 7 * DAY_SECONDS
+KEPT_OVERLAP_SECONDS: Final = DAY_SECONDS
 """The overlap that OpenAI's client asks for."""
 
-GIVE_UP_SECONDS: Final = 3 * 86_400.0
+GIVE_UP_SECONDS: Final = 3 * DAY_SECONDS
 """How long a delivery is tried: a receiver that breaks on a Friday evening may be repaired on Monday."""
 BACKOFF_BASE_SECONDS: Final = 5.0
 """The longest delay before the first repeat: a receiver that restarts is back within seconds."""
 BACKOFF_FACTOR: Final = 3.0
-BACKOFF_CAP_SECONDS: Final = 4 * 3600.0
+BACKOFF_CAP_SECONDS: Final = 4 * HOUR_SECONDS
 """The longest delay before any repeat: about 40 tries in three days."""
 
 
@@ -120,7 +122,7 @@ class Webhook(BaseModel):
     """What the URLs in predictions begin with."""
 
     def wants(self, change: EventType) -> bool:
-        """Whether it is told of this change."""
+        """Whether it receives this change."""
         if self.format is BodyFormat.EVENT:
             return change in self.events
         return any(change in PREDICTION_EVENTS.get(event, ()) for event in self.events)

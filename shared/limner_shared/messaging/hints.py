@@ -21,7 +21,7 @@ from limner_shared.messaging.measured_redis import MeasuredRedis
 from limner_shared.messaging.redis_servers import connection_pool
 from limner_shared.messaging.typed_redis import pipeline, publish
 
-CHANNEL: Final = "limner:events"
+JOB_CHANNEL: Final = "limner:events"
 """All changes and all progress, as JSON."""
 WAKE_CHANNEL: Final = "limner:wake"
 """Wakes the dispatcher: jobs wait for their release, so it need not wait for its next round."""
@@ -30,8 +30,8 @@ DELIVERIES_CHANNEL: Final = "limner:deliveries"
 CANCEL_CHANNEL: Final = "limner:cancel"
 """Ids of canceled jobs, for the workers."""
 PROGRESS_TTL_SECONDS: Final = 120
-WATCHED_SECONDS: Final = 5
-"""How long a request for a preview counts as watching the job, in seconds."""
+PREVIEW_REQUEST_SECONDS: Final = 5
+"""How long a request for a preview counts, in seconds."""
 PREVIEW_TTL_SECONDS: Final = 60
 
 
@@ -44,7 +44,7 @@ class Progress:
 
 
 class JobHint(BaseModel):
-    """A message of CHANNEL: a job's new state, its progress, or that it was deleted."""
+    """A message of JOB_CHANNEL: a job's new state, its progress, or that it was deleted."""
 
     model_config = ConfigDict(frozen=True)
     id: str
@@ -57,7 +57,7 @@ class JobHint(BaseModel):
 
 
 def read_hint(data: bytes) -> JobHint | None:
-    """Parse a message of CHANNEL; None for anything that `Hints` does not send."""
+    """Parse a message of JOB_CHANNEL; None for anything that `Hints` does not send."""
     try:
         hint = JobHint.model_validate_json(data)
     except ValidationError:
@@ -83,7 +83,7 @@ class Hints:
         self.redis = redis
 
     def changed(self, changes: Iterable[Change], *, waiting: bool = False) -> bool:
-        """Announce new states of jobs, for each bulk only the first; workers are told of every cancellation.
+        """Announce new states of jobs, for each bulk only the first; workers receive every cancellation.
 
         With `waiting`, the dispatcher is told as well that jobs wait for their release. False if Redis is unavailable.
         """
@@ -94,7 +94,7 @@ class Hints:
             messages.append((DELIVERIES_CHANNEL, ""))
         for change in all_changes:
             if change.bulk_id is None or change.bulk_id not in bulks:
-                messages.append((CHANNEL, json.dumps(asdict(change))))
+                messages.append((JOB_CHANNEL, json.dumps(asdict(change))))
                 bulks |= {change.bulk_id} if change.bulk_id else set()
             if change.state is JobState.CANCELED:
                 messages.append((CANCEL_CHANNEL, change.id))
@@ -102,7 +102,7 @@ class Hints:
             messages.append((WAKE_CHANNEL, ""))
         return self._send(messages, {})
 
-    def waiting(self) -> bool:
+    def jobs_wait(self) -> bool:
         """Tell the dispatcher that jobs wait for their release; False if Redis is unavailable."""
         return self._send([(WAKE_CHANNEL, "")], {})
 
@@ -116,7 +116,7 @@ class Hints:
         keys: dict[str, str] = {}
         for job_id, (tenant, progress) in jobs.items():
             values = {"done": progress.done, "total": progress.total}
-            messages.append((CHANNEL, json.dumps({"id": job_id, "tenant_id": tenant, "progress": values})))
+            messages.append((JOB_CHANNEL, json.dumps({"id": job_id, "tenant_id": tenant, "progress": values})))
             keys[f"limner:progress:{job_id}"] = json.dumps(values)
         self._send(messages, keys)
 
@@ -133,25 +133,25 @@ class Hints:
 
     def deleted(self, change: Change) -> None:
         """Announce that a job was deleted, and delete its preview and progress."""
-        self._send([(CHANNEL, json.dumps(asdict(change)))], {})
+        self._send([(JOB_CHANNEL, json.dumps(asdict(change)))], {})
         with suppress(RedisError):
             self.redis.delete(f"limner:preview:{change.id}", f"limner:progress:{change.id}")
 
-    # --- previews: made only while a client watches ---
+    # --- previews: made only while a client requests them ---
 
     def request_preview(self, job_id: str) -> bytes | None:
-        """Mark a job as watched; returns its latest preview as WebP, if there is one."""
+        """Request previews of a job; returns its latest one as WebP, if there is one."""
         try:
             with pipeline(self.redis, transaction=False) as pipe:
-                pipe.set(f"limner:watched:{job_id}", "", ex=WATCHED_SECONDS)
+                pipe.set(f"limner:watched:{job_id}", "", ex=PREVIEW_REQUEST_SECONDS)
                 pipe.get(f"limner:preview:{job_id}")
                 _, preview = pipe.execute()
         except RedisError:
             return None
         return base64.b64decode(preview) if preview else None
 
-    def watched_jobs(self, job_ids: Collection[str]) -> set[str]:
-        """The subset of these jobs that clients are watching."""
+    def jobs_with_preview_requests(self, job_ids: Collection[str]) -> set[str]:
+        """The subset of these jobs whose previews clients have requested."""
         if not job_ids:
             return set()
         try:

@@ -26,7 +26,7 @@ log = get_logger(__name__)
 
 EXPIRES_SECONDS: Final = 30
 """How long a question and an answer are kept: longer than a client waits."""
-Said = TypeVar("Said", bound=BaseModel)
+M = TypeVar("M", bound=BaseModel)
 POLL_SECONDS: Final = 1
 """The longest blocking call; less than the time limit of a connection."""
 
@@ -62,19 +62,19 @@ class Answer(BaseModel):
 
 
 def ask(redis: Redis, spec: JobSpec, seconds: float, gone: Callable[[], bool] = lambda: False) -> Answer | None:
-    """Ask for the interpretation of a spec's description; see `put`."""
-    return put(redis, Question(id=new_id("ask"), spec=spec), seconds, gone)
+    """Ask for the interpretation of a spec's description; see `ask_workers`."""
+    return ask_workers(redis, Question(id=new_id("ask"), spec=spec), seconds, gone)
 
 
 def ask_names(
     redis: Redis, spec: JobSpec, picture: bytes, language: str, seconds: float, gone: Callable[[], bool]
 ) -> Answer | None:
-    """Ask what a picture, a small PNG, shows to the evaluator of the spec's model; see `put`."""
+    """Ask what a picture, a small PNG, shows to the evaluator of the spec's model; see `ask_workers`."""
     encoded = base64.b64encode(picture).decode()
-    return put(redis, Question(id=new_id("ask"), spec=spec, picture=encoded, language=language), seconds, gone)
+    return ask_workers(redis, Question(id=new_id("ask"), spec=spec, picture=encoded, language=language), seconds, gone)
 
 
-def put(redis: Redis, question: Question, seconds: float, gone: Callable[[], bool]) -> Answer | None:
+def ask_workers(redis: Redis, question: Question, seconds: float, gone: Callable[[], bool]) -> Answer | None:
     """Put a question to the workers that serve its model; None if none answers in `seconds`, the client has gone, or
     the answer cannot be read.
 
@@ -109,15 +109,15 @@ def take(redis: Redis, models: Sequence[str], most: int) -> list[Question]:
     return [question for value in values if value and (question := _read(Question, value)) is not None]
 
 
-def answer(redis: Redis, question_id: str, told: Answer) -> None:
+def answer(redis: Redis, question_id: str, reply: Answer) -> None:
     """Answer a question. Raises RedisError."""
     with pipeline(redis) as pipe:
-        pipe.rpush(_answer(question_id), told.model_dump_json())
+        pipe.rpush(_answer(question_id), reply.model_dump_json())
         pipe.expire(_answer(question_id), EXPIRES_SECONDS)
         pipe.execute()
 
 
-def _read(kind: type[Said], value: str) -> Said | None:
+def _read(kind: type[M], value: str) -> M | None:
     try:
         return kind.model_validate_json(value)
     except ValidationError as error:  # of another version, or damaged

@@ -33,7 +33,7 @@ class RedisQueues:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def look(self, model: str) -> dict[Lane, QueueState]:
+    def read_states(self, model: str) -> dict[Lane, QueueState]:
         """The state of every lane of a model."""
         with pipeline(self._redis) as pipe:
             for lane in Lane:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
 
-from limner_shared.domain.unsupported import Unsupported
+from limner_shared.domain.unsupported import UnsupportedByModel
 from limner_shared.messaging.typed_redis import keys_like
 
 DISPATCHERS: Final = "limner:dispatcher:"
@@ -21,7 +21,7 @@ SLOW_SECONDS: Final = 30.0
 """A dispatcher's thread that works on one item for longer than this is reported as stalled."""
 STORE: Final = "store"
 """The name of the picture store among what a worker's circuit breakers keep it from."""
-MOST_SET_ASIDE: Final = 50
+MOST_FAILING_ITEMS: Final = 50
 """At most this many items are listed; the count covers all of them."""
 
 
@@ -53,7 +53,7 @@ class DispatcherReport(BaseModel):
     failures: dict[str, int]
     """Failures since its start, by duty."""
     set_aside: list[FailingItem]
-    """At most MOST_SET_ASIDE of them."""
+    """At most MOST_FAILING_ITEMS of them."""
     set_aside_count: int
     database_full: bool = False
     """Whether its last write failed because the disk of the database is full."""
@@ -95,7 +95,7 @@ class WorkerReport(BaseModel):
     draining: bool = False
     """Whether it takes no new jobs, by an order or because it ends."""
 
-    unsupported: dict[str, Unsupported] = {}
+    unsupported: dict[str, UnsupportedByModel] = {}
     """What each of its models does not take of requests."""
 
     def takes(self, model: str) -> bool:

@@ -30,7 +30,7 @@ class HintChannel(redis.Channel):
     def _get_pool(self, asynchronous: bool = False) -> Any:
         parameters = cast("dict[str, Any]", self._connparams())
         options = {name: value for name, value in parameters.items() if name not in OF_URL}
-        pool = connection_pool(self.redis_url, self._watched if asynchronous else same, **options)
+        pool = connection_pool(self.redis_url, self._leaving_event_loop if asynchronous else same, **options)
         self.keyprefix_fanout = self.keyprefix_fanout.format(db=pool.connection_kwargs.get("db", 0))
         return pool
 
@@ -39,16 +39,16 @@ class HintChannel(redis.Channel):
         if self._registered:
             cast("Any", self)._on_connection_disconnect(connection)  # noqa: SLF001 - kombu's, which has no types
 
-    def _watched(self, kind: ConnectionClass) -> ConnectionClass:
+    def _leaving_event_loop(self, kind: ConnectionClass) -> ConnectionClass:
         """A class of connections that leave the event loop when they are closed, as kombu's do."""
         channel = self
 
-        class Watched(kind):
+        class LeavesEventLoop(kind):
             def disconnect(self, *args: Any, **options: Any) -> None:
                 kind.disconnect(self, *args, **options)
                 channel.leave_event_loop(self)
 
-        return Watched
+        return LeavesEventLoop
 
 
 class HintTransport(redis.Transport):

@@ -46,7 +46,7 @@ class WakeUps:
         """
         if self.redis_is_away:
             return
-        if (send or self._hints.waiting)():
+        if (send or self._hints.jobs_wait)():
             self._breaker.succeeded()
             return
         self._breaker.failed()

@@ -75,7 +75,7 @@ DISPATCHER_ROUND_SECONDS: Final = Histogram(
 DISPATCHER_FAILURES: Final = Counter(
     "limner_dispatcher_failures_total", "Items of a duty that failed and were set aside.", ("duty",)
 )
-DISPATCHER_SET_ASIDE: Final = Gauge("limner_dispatcher_set_aside_items", "Failed items that wait for their retry.")
+DISPATCHER_FAILING_ITEMS: Final = Gauge("limner_dispatcher_set_aside_items", "Failed items that wait for their retry.")
 JOBS_RELEASED_AGAIN: Final = Counter(
     "limner_jobs_released_again_total", "Jobs published again because their message was lost.", ("model",)
 )

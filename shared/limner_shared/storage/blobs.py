@@ -265,9 +265,7 @@ def _renditions(digest: str) -> str:
 
 
 def _checkpoint(name: str) -> str:
-    """The key of a checkpoint. The suffix distinguishes it from the previous release, whose checkpoints have no
-    checksum.
-    """
+    """The key of a checkpoint. The suffix distinguishes it from those before 0.1.0, which have no checksum."""
     return f"{CHECKPOINTS}/{name}.sum"
 
 

@@ -21,7 +21,7 @@ from limner_shared.storage.object_store import Store
 PAGE: Final = 1000
 
 
-class Reference(NamedTuple):
+class ObjectReference(NamedTuple):
     """An object that a row names. `name` is its digest, or the file's id and the part's number."""
 
     kind: ObjectKind
@@ -39,21 +39,21 @@ class Reference(NamedTuple):
         return self.sha256 is not None and hashlib.sha256(data).hexdigest() != self.sha256
 
 
-def references(session: Session) -> Iterator[list[Reference]]:
+def references(session: Session) -> Iterator[list[ObjectReference]]:
     """Every object that a row names, once, in pages."""
     largest = func.max(Image.size_bytes)
     for digests in _pages(session, Image.sha256):
         sizes = session.execute(select(Image.sha256, largest).where(Image.sha256.in_(digests)).group_by(Image.sha256))
-        yield [Reference(ObjectKind.PICTURE, digest, picture_key(digest), size) for digest, size in sizes]
+        yield [ObjectReference(ObjectKind.PICTURE, digest, picture_key(digest), size) for digest, size in sizes]
     for digests in _pages(session, Input.sha256):
         used = sorted(inputs_in_use(session, digests))
-        yield [Reference(ObjectKind.INPUT, digest, input_key(digest)) for digest in used]
+        yield [ObjectReference(ObjectKind.INPUT, digest, input_key(digest)) for digest in used]
     for ids in _pages(session, StoredFile.id):
         parts = session.execute(select(StoredFile.id, StoredFile.parts).where(StoredFile.id.in_(ids)))
         yield [_file_part(file_id, number) for file_id, count in parts for number in range(count)]
 
 
-def named_still(session: Session, some: Sequence[Reference]) -> list[Reference]:
+def named_still(session: Session, some: Sequence[ObjectReference]) -> list[ObjectReference]:
     """The subset of these objects that a row names now."""
     by_kind = {kind: [each.name for each in some if each.kind is kind] for kind in ObjectKind}
     files = {file_of(name) for name in by_kind[ObjectKind.FILE]}
@@ -66,7 +66,7 @@ def named_still(session: Session, some: Sequence[Reference]) -> list[Reference]:
     return [each for each in some if each.name in named[each.kind]]
 
 
-def read_object(store: Store, reference: Reference) -> bytes | None:
+def read_object(store: Store, reference: ObjectReference) -> bytes | None:
     """The bytes of an object, also if it is set aside for deletion; None if it does not exist.
 
     Raises ObjectUnreadable if the store returns other objects and not this one, or StorageFailed.
@@ -75,8 +75,8 @@ def read_object(store: Store, reference: Reference) -> bytes | None:
     return store.checked(partial(read, reference.key), reference.key, "The object cannot be read, others can.")
 
 
-def _file_part(file_id: str, number: int) -> Reference:
-    return Reference(ObjectKind.FILE, f"{file_id}.{number}", file_part_key(file_id, number))
+def _file_part(file_id: str, number: int) -> ObjectReference:
+    return ObjectReference(ObjectKind.FILE, f"{file_id}.{number}", file_part_key(file_id, number))
 
 
 def _pages(session: Session, column: InstrumentedAttribute[str]) -> Iterator[list[str]]:

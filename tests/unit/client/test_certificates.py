@@ -18,7 +18,7 @@ from tests.stores.certificates import Certificate, make_certificate
 from limner_client.certificates import trusted
 from limner_client.cli.main import cli
 from limner_client.client import Client
-from limner_client.refusals import ServerUnreachable
+from limner_client.errors import ServerUnreachable
 from limner_shared.errors import ConfigurationError
 
 ANSWERS: dict[str, Any] = {"/readyz": {"database": "ok"}, "/metrics/targets": []}

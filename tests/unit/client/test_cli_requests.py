@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli_services import PICTURE, FakeServer, fake_server, run
 
-from limner_client.cli import outages
+from limner_client.cli import retrying
 from limner_client.cli.bulk import STATE_FILE
 from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
@@ -83,7 +83,7 @@ def test_generate_shows_the_servers_error_message(fake_server: FakeServer, tmp_p
 def test_generate_goes_on_after_an_outage_and_a_limit_while_it_waits(
     fake_server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outages, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(retrying, "FIRST_BACKOFF_SECONDS", 0.01)
     problems = [(503, "service_unavailable"), (429, "limit_reached")]
     fake_server.job_problems = [
         (status, {"status": status, "title": "x", "code": code, "detail": "Not now.", "retry_after": 0})

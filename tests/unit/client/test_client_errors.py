@@ -11,7 +11,7 @@ import pytest
 
 from limner_client import client as client_module
 from limner_client.client import Client
-from limner_client.refusals import ClientError, ServerUnreachable, refused
+from limner_client.errors import ClientError, ServerUnreachable, refused
 from limner_shared import errors
 from limner_shared.errors import LimnerError
 

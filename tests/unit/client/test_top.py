@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from limner_client.cli.figures import Change, Snapshot
 from limner_client.cli.main import cli
+from limner_client.cli.process_metrics import MetricsDelta, Snapshot
 from limner_client.cli.top import duration, view
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.threads import Supervisor
@@ -23,7 +23,7 @@ def snapshot(at: float, values: dict[tuple[str, str], float], **labels: str) -> 
     )
 
 
-def text(change: Change) -> str:
+def text(change: MetricsDelta) -> str:
     console = Console(width=160, record=True, file=None)
     with console.capture() as captured:
         console.print(view(change))
@@ -34,7 +34,7 @@ def test_a_rate_is_the_growth_by_time_and_a_restarted_process_counts_from_zero()
     name = "limner_row_steps_total"
     before = snapshot(10, {("a", name): 100, ("b", name): 50})
     after = snapshot(12, {("a", name): 104, ("b", name): 6, ("c", name): 2})
-    assert Change(before, after).rates("address", name) == {"a": 2, "b": 3, "c": 1}
+    assert MetricsDelta(before, after).rates("address", name) == {"a": 2, "b": 3, "c": 1}
 
 
 def test_a_quantile_is_that_of_new_observations_only():
@@ -44,9 +44,9 @@ def test_a_quantile_is_that_of_new_observations_only():
         return Snapshot(at, {("w", name, frozenset({("le", le)})): n for le, n in zip(bounds, counts, strict=True)})
 
     before = buckets(0, 100, 100, 100)
-    assert Change(before, buckets(1, 100, 100, 100)).quantile(0.95, "limner_job_wait_seconds") is None
-    assert Change(before, buckets(1, 110, 200, 200)).quantile(0.95, "limner_job_wait_seconds") == 5
-    assert Change(before, buckets(1, 110, 120, 200)).quantile(0.95, "limner_job_wait_seconds") == float("inf")
+    assert MetricsDelta(before, buckets(1, 100, 100, 100)).quantile(0.95, "limner_job_wait_seconds") is None
+    assert MetricsDelta(before, buckets(1, 110, 200, 200)).quantile(0.95, "limner_job_wait_seconds") == 5
+    assert MetricsDelta(before, buckets(1, 110, 120, 200)).quantile(0.95, "limner_job_wait_seconds") == float("inf")
 
 
 def test_the_view_shows_queues_workers_and_names_as_they_are():
@@ -62,7 +62,7 @@ def test_the_view_shows_queues_workers_and_names_as_they_are():
         },
         ("w:2",),
     )
-    shown = text(Change(Snapshot(0, {}), now))
+    shown = text(MetricsDelta(Snapshot(0, {}), now))
     assert "[red]m[/]" in shown
     assert "15 min" in shown
     assert "draining, store" in shown
@@ -70,7 +70,7 @@ def test_the_view_shows_queues_workers_and_names_as_they_are():
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.25, "0.25 s"), (90, "90 s"), (900, "15 min"), (10800, "3.0 h")])
-def test_durations_are_short(seconds: float, words: str):
+def test_a_duration_is_shown_in_its_largest_unit(seconds: float, words: str):
     assert duration(seconds) == words
 
 

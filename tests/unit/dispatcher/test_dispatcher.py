@@ -143,16 +143,6 @@ def test_max_running_limits_the_active_jobs_of_a_tenant_over_all_priorities(
     assert set(published(redis)) == {*high, *low[:2], *free}
 
 
-def test_a_job_that_the_previous_version_queued_without_a_queue_key_is_released(
-    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
-):
-    ids = submit(database, catalogue, 2)
-    with database.write() as session:
-        session.execute(update(Job).where(Job.id == ids[1]).values(queue_key=""))
-    tick(make_dispatcher())
-    assert set(published(redis)) == set(ids)
-
-
 def test_a_paused_bulk_releases_nothing_until_it_is_resumed(
     database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
 ):
@@ -189,10 +179,10 @@ def test_the_release_window_is_refilled_as_jobs_are_claimed(
 def test_the_queue_state_includes_the_release_time_of_the_oldest_message(
     database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
 ):
-    assert all(queue.oldest_at is None for queue in RedisQueues(redis).look(MODEL).values())
+    assert all(queue.oldest_at is None for queue in RedisQueues(redis).read_states(MODEL).values())
     [job_id] = submit(database, catalogue)
     tick(make_dispatcher())
-    queue = RedisQueues(redis).look(MODEL)[Lane.LOW]
+    queue = RedisQueues(redis).read_states(MODEL)[Lane.LOW]
     assert (queue.length, queue.oldest_jobs) == (1, [job_id])
     assert queue.oldest_at == pytest.approx(job(database, job_id).released_at, abs=1e-3)
 

@@ -67,14 +67,14 @@ def test_a_bulk_that_cannot_be_deleted_does_not_stop_other_work(
     assert {lost, waiting} <= published(redis)
     with database.read() as session:
         assert list(session.scalars(select(Bulk.id))) == [bad]
-    [aside] = dispatcher.runner.set_aside()
+    [aside] = dispatcher.runner.failing_items()
     assert (aside.duty, aside.item, aside.error) == ("sweep bulks", bad, "IntegrityError")
     with database.write() as session:
         session.execute(text("DELETE FROM images"))
 
     def swept() -> bool:
         dispatcher.repair()
-        return not dispatcher.runner.set_aside()
+        return not dispatcher.runner.failing_items()
 
     eventually(swept)
     with database.read() as session:
@@ -91,7 +91,7 @@ def test_a_model_with_an_unreadable_queue_does_not_stop_other_models(
     dispatcher = make_dispatcher()
     tick(dispatcher)
     assert [published(redis, name) == set(ids[name]) for name in names[1:]] == [True] * (len(names) - 1)
-    assert [aside.item for aside in dispatcher.runner.set_aside()] == names[:1]
+    assert [aside.item for aside in dispatcher.runner.failing_items()] == names[:1]
 
 
 def test_invalid_utf8_in_a_queue_or_wakeup_message_stops_nothing(

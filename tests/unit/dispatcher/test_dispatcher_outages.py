@@ -122,7 +122,7 @@ def test_a_job_locked_by_a_frozen_worker_does_not_stop_other_jobs(
         worker.execute(text("UPDATE jobs SET lease_until = 0 WHERE id = :id"), {"id": held})  # without COMMIT
         dispatcher = make_dispatcher()
         tick(dispatcher)
-        assert dispatcher.runner.set_aside() == []
+        assert dispatcher.runner.failing_items() == []
         assert published(redis) == {lost, waiting}
     tick(dispatcher)
     assert held in published(redis)

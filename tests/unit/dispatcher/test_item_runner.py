@@ -50,7 +50,7 @@ def test_a_failing_item_does_not_stop_the_others_and_is_reported(runner: ItemRun
     work, done = failing("b")
     runner.each("sweep", ["c", "a", "b"], work)
     assert done == ["a", "b", "c"]
-    [aside] = runner.set_aside()
+    [aside] = runner.failing_items()
     assert (aside.duty, aside.item, aside.error, aside.failures) == ("sweep", "b", "ValueError", 1)
     assert aside.retry_in == FIRST_SECONDS
     assert runner.failures() == {"sweep": 1}
@@ -61,7 +61,7 @@ def test_repeated_failures_double_the_pause_of_an_item_up_to_a_limit(runner: Ite
     pauses: list[float] = []
     for _ in range(12):
         runner.each("sweep", ["b"], work)
-        pauses.append(runner.set_aside()[0].retry_in)
+        pauses.append(runner.failing_items()[0].retry_in)
         clock.now += pauses[-1] - 0.001
         runner.each("sweep", ["b"], work)
         clock.now += 0.001
@@ -79,14 +79,14 @@ def test_an_item_that_failed_for_a_passing_state_is_retried_soon(runner: ItemRun
     for _ in range(9):
         runner.each("sweep", ["b"], work)
         clock.now += LONGEST_PASSING_SECONDS
-    assert runner.set_aside()[0].failures == 9
+    assert runner.failing_items()[0].failures == 9
 
 
 def test_an_item_is_no_longer_set_aside_after_success_or_removal(runner: ItemRunner, clock: Clock):
     runner.each("sweep", ["a", "b"], failing("a", "b")[0])
     clock.now += FIRST_SECONDS
     runner.each("sweep", ["a"], failing()[0])
-    assert runner.set_aside() == []
+    assert runner.failing_items() == []
 
 
 def test_an_outage_ends_the_pass_and_is_not_charged_to_an_item(runner: ItemRunner):
@@ -94,7 +94,7 @@ def test_an_outage_ends_the_pass_and_is_not_charged_to_an_item(runner: ItemRunne
     with pytest.raises(Outage):
         runner.each("sweep", ["a", "b"], work)
     assert done == ["a"]
-    assert runner.set_aside() == []
+    assert runner.failing_items() == []
     assert runner.finished() == {}
 
 
@@ -103,7 +103,7 @@ def test_items_of_different_duties_are_independent(runner: ItemRunner):
     work, done = failing()
     runner.each("move up", ["flow"], work)
     assert done == ["flow"]
-    assert [aside.duty for aside in runner.set_aside()] == ["release"]
+    assert [aside.duty for aside in runner.failing_items()] == ["release"]
 
 
 def test_the_report_has_the_seconds_since_each_duty_finished(runner: ItemRunner, clock: Clock):

@@ -22,7 +22,7 @@ def serve(window: ReleaseWindow, rate: float, rounds: int, pause: float = 0.5) -
     """Simulate workers that claim `rate` jobs per second from an endless backlog, at the window's own intervals."""
     held, moment = 0.0, 0.0
     for _ in range(rounds):
-        room = window.look(int(held), moment)
+        room = window.room(int(held), moment)
         window.fill(int(held), room, moment)
         seconds = min(pause, max(0.02, window.seconds_left))
         held = max(0.0, held + room - rate * seconds)
@@ -33,7 +33,7 @@ def serve(window: ReleaseWindow, rate: float, rounds: int, pause: float = 0.5) -
 def test_the_size_stays_within_its_bounds_and_the_room_is_what_is_missing(rounds: Any):
     window, moment = make_window(), 0.0
     for unclaimed, released, seconds in rounds:
-        room = window.look(unclaimed, moment)
+        room = window.room(unclaimed, moment)
         assert SMALLEST <= window.size <= LARGEST
         assert room == max(0, window.size - unclaimed)
         window.fill(unclaimed, released, moment)
@@ -45,7 +45,7 @@ def test_the_window_doubles_each_time_the_workers_empty_it():
     window = make_window()
     sizes: list[int] = []
     for second in range(8):
-        window.fill(0, window.look(0, second), second)
+        window.fill(0, window.room(0, second), second)
         sizes.append(window.size)
     assert sizes == [64, 128, 256, 512, 1024, 2048, 4096, 4096]
 
@@ -53,7 +53,7 @@ def test_the_window_doubles_each_time_the_workers_empty_it():
 def test_the_window_does_not_grow_with_a_small_backlog():
     window = make_window()
     for second in range(9):
-        window.look(0, second)
+        window.room(0, second)
         window.fill(0, SMALLEST // 2 - 1, second)
     assert window.size == SMALLEST
 
@@ -61,11 +61,11 @@ def test_the_window_does_not_grow_with_a_small_backlog():
 def test_the_window_shrinks_slowly_without_claims():
     window = make_window(LARGEST)
     window.fill(LARGEST, 0, 0)
-    assert window.look(LARGEST, 1) == 0
+    assert window.room(LARGEST, 1) == 0
     assert window.size == LARGEST - LARGEST // 16
     for second in range(2, 200):
         window.fill(LARGEST, 0, second - 1)
-        window.look(LARGEST, second)
+        window.room(LARGEST, second)
     assert window.size == SMALLEST
 
 
@@ -86,9 +86,9 @@ def test_very_slow_or_fast_workers_lead_to_the_bounds(rate: int, size: Any):
 
 def test_the_next_round_is_due_before_the_window_is_empty():
     window = make_window()
-    window.fill(0, window.look(0, 0), 0)
+    window.fill(0, window.room(0, 0), 0)
     assert window.seconds_left == PROBE_SECONDS
-    room = window.look(32, 0.1)  # 320 per second
+    room = window.room(32, 0.1)  # 320 per second
     window.fill(32, room, 0.1)
     assert window.seconds_left == pytest.approx((32 + room) / 2 / 320)
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from limner_dispatcher.fairness import FairShare
 from limner_dispatcher.release import Backlogs
-from limner_dispatcher.waiting_queues import QUEUES_A_ROUND, QUEUES_AT_ONCE, QueuedJob, WaitingQueues
+from limner_dispatcher.waiting_queues import QUEUES_A_ROUND, QUEUES_AT_ONCE, WaitingQueues
 from limner_shared.db.release_queries import Share
-from limner_shared.domain.waiting_queue import WaitingQueue
+from limner_shared.domain.waiting_queue import QueuedJob, WaitingQueue
 
 COST = 7
 
@@ -34,10 +34,11 @@ class Queue:
         first = bisect_right(names, after)
         found = [name for name in names[first:] if self.waiting[tenant][name]][:limit]
         self.read += len(found)
-        return [WaitingQueue(name, "-" not in name, (self.waiting[tenant][name][0], COST, 0)) for name in found]
+        heads = {name: QueuedJob(self.waiting[tenant][name][0], COST, 0, name) for name in found}
+        return [WaitingQueue(name, "-" not in name, head) for name, head in heads.items()]
 
-    def jobs(self, tenant: str, queue_key: str, after: str, limit: int) -> list[tuple[str, int, int]]:
-        return [(job, COST, 0) for job in self.waiting[tenant][queue_key] if job > after][:limit]
+    def jobs(self, tenant: str, queue_key: str, after: str, limit: int) -> list[QueuedJob]:
+        return [QueuedJob(job, COST, 0, queue_key) for job in self.waiting[tenant][queue_key] if job > after][:limit]
 
     def tenants(self) -> list[str]:
         return sorted(tenant for tenant, lines in self.waiting.items() if any(lines.values()))

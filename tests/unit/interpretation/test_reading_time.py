@@ -18,7 +18,7 @@ from limner_worker.generators.builtin.scenes.reading import SceneReader
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
 from limner_worker.languages import expression
 from limner_worker.stages.interpretation import rules
-from limner_worker.stages.interpretation.reading.taking_apart import MOST_LEFT_OUT, Found, taken_apart
+from limner_worker.stages.interpretation.reading.taking_apart import MOST_LEFT_OUT, ParsedRequest, taken_apart
 from limner_worker.stages.interpretation.rules import READ_BEFORE, interpret
 
 TEXT = Path(limner_worker.__file__).parent / "models" / "limner-text"
@@ -59,7 +59,7 @@ def test_a_repeated_phrase_is_read_at_once(repeated: tuple[str, str, str], histo
 def test_only_the_newest_messages_of_a_long_conversation_are_read(monkeypatch: pytest.MonkeyPatch):
     read: list[str] = []
 
-    def note(text: str, *others: Any, **options: Any) -> Found:
+    def note(text: str, *others: Any, **options: Any) -> ParsedRequest:
         read.append(text)
         return taken_apart(text, *others, **options)
 

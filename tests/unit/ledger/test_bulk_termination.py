@@ -150,7 +150,7 @@ def test_canceling_a_loading_bulk_frees_its_idempotency_key_and_stops_its_loader
 ):
     bulk_id = load(database, catalogue, 3)
     with database.write() as session:
-        ledger.store_idempotency_key(session, TENANT, "mine", "", ledger.Known(bulk_id))
+        ledger.store_idempotency_key(session, TENANT, "mine", "", ledger.EarlierResult(bulk_id))
         ledger.cancel_bulk(session, bulk_id)
         assert ledger.read_idempotency_key(session, TENANT, "mine") is None
         assert not ledger.touch_bulk(session, bulk_id)
@@ -165,7 +165,7 @@ def test_canceling_a_complete_bulk_keeps_its_idempotency_key(database: Database,
     bulk_id = load(database, catalogue, 1)
     with database.write() as session:
         ledger.seal_bulk(session, bulk_id, 1)
-        ledger.store_idempotency_key(session, TENANT, "mine", "digest", ledger.Known(bulk_id))
+        ledger.store_idempotency_key(session, TENANT, "mine", "digest", ledger.EarlierResult(bulk_id))
         ledger.cancel_bulk(session, bulk_id)
     assert rows(database, IdempotencyKey) == 1
 

@@ -28,7 +28,7 @@ def test_statements_of_keys_use_an_index(database: Database):
         keys.tenant_keys(session, LOCAL_TENANT, 9)
         keys.tenant_keys(session, "other", 9, "key100")
         keys.record_expired(session, 9)
-        keys.delete_ended_sessions(session, f"{keys.SESSION_LABEL}somebody")
+        keys.delete_ended_sessions(session, f"{keys.SESSION_LABEL}someone")
     found = scans(database, statements)
     if database.engine.dialect.name == "sqlite":
         found += scans(database, statements, without_statistics=True)

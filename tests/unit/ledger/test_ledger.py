@@ -187,11 +187,11 @@ def test_waiting_queues_are_listed_and_read_in_order(database: Database, catalog
         assert release_queries.waiting_tenants(session, "limner-flow", Priority.NORMAL.rank) == ["tenant_a", "tenant_b"]
         [line] = release_queries.waiting_queues(session, "limner-flow", 1, "tenant_a", "", 9)
         assert (line.queue_key, line.open) == ("tenant_a", True)
-        rows = release_queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", "", 2)
-        assert rows[0] == line.head
-        assert len(rows) == 2
-        [last] = release_queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", rows[-1][0], 2)
-        assert last[0] > rows[-1][0]
+        jobs = release_queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", "", 2)
+        assert jobs[0] == line.head
+        assert len(jobs) == 2
+        [last] = release_queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", jobs[-1].id, 2)
+        assert last.id > jobs[-1].id
         assert release_queries.waiting_tenants(session, "limner-flow", Priority.LOW.rank) == []
 
 

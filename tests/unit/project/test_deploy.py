@@ -18,8 +18,8 @@ from packaging.utils import canonicalize_name
 
 from limner_client.cli.main import cli
 from limner_shared.domain.catalogue import load_card
-from limner_shared.setting_sources import RENAMED
 from limner_shared.settings import Settings
+from limner_shared.settings.sources import RENAMED
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".pyc")

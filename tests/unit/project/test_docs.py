@@ -22,8 +22,8 @@ from limner_shared import errors
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import LimnerError
 from limner_shared.metrics.instruments import ALL
-from limner_shared.setting_sources import RENAMED
 from limner_shared.settings import Settings
+from limner_shared.settings.sources import RENAMED
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"

@@ -12,7 +12,7 @@ from tests.processes import eventually
 
 from limner_shared.db.ledger import Change
 from limner_shared.domain.jobs import JobState
-from limner_shared.messaging.hints import CANCEL_CHANNEL, CHANNEL, Hints, JobHint, Progress, connect, read_hint
+from limner_shared.messaging.hints import CANCEL_CHANNEL, JOB_CHANNEL, Hints, JobHint, Progress, connect, read_hint
 from limner_shared.messaging.typed_redis import subscription
 
 
@@ -28,7 +28,7 @@ def received(pubsub: PubSub) -> Any:
 def test_progress_can_be_read_per_job_and_is_published_to_all(redis_url: str):
     hints = Hints(connect(redis_url))
     with subscription(hints.redis) as pubsub:
-        pubsub.subscribe(CHANNEL)
+        pubsub.subscribe(JOB_CHANNEL)
         hints.progressed({"job_1": ("tenant", Progress(3, 24))})
         heard = received(pubsub)
     assert json.loads(heard["data"]) == {"id": "job_1", "tenant_id": "tenant", "progress": {"done": 3, "total": 24}}
@@ -53,7 +53,7 @@ def test_hints_raise_nothing_without_redis():
 def test_published_messages_can_be_read(redis_url: str):
     hints = Hints(connect(redis_url))
     with subscription(connect(redis_url, decode_responses=False)) as pubsub:
-        pubsub.subscribe(CHANNEL)
+        pubsub.subscribe(JOB_CHANNEL)
         hints.changed([change(JobState.CANCELED)])
         heard = read_hint(received(pubsub)["data"])
         assert heard == JobHint(id="job_1", tenant_id="tenant", state=JobState.CANCELED, version=2)

@@ -77,7 +77,7 @@ def row(database: Database, job_id: str) -> Job:
 
 def waiting(database: Database) -> list[str]:
     with database.read() as session:
-        return [job[0] for job in release_queries.waiting_jobs(session, MODEL, 1, TENANT, TENANT, "", 99)]
+        return [job.id for job in release_queries.waiting_jobs(session, MODEL, 1, TENANT, TENANT, "", 99)]
 
 
 # --- scheduled jobs ---
@@ -174,7 +174,7 @@ def test_ten_thousand_scheduled_jobs_cost_the_release_no_scan(database: Database
             assert release_queries.unserved_models(session, []) == {MODEL}
             assert release_queries.waiting_tenants(session, MODEL, 1) == [TENANT]
             [queue] = release_queries.waiting_queues(session, MODEL, 1, TENANT, "", 9)
-            assert queue.head[0] == job_id
+            assert queue.head.id == job_id
             assert ledger.read_intake_state(session, TENANT, MODEL, Priority.NORMAL).others_wait
             assert not ledger.read_intake_state(session, TENANT, MODEL, Priority.HIGH).others_wait
             assert waiting_queries.position(session, queries.job(session, TENANT, job_id)) == 0

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from limner_shared.errors import ConfigurationError
-from limner_shared.setting_sources import RENAMED
 from limner_shared.settings import Settings
+from limner_shared.settings.sources import RENAMED
 
 VALUES = {"language": "rules", "server": "http://127.0.0.1:1"}
 

@@ -1,4 +1,4 @@
-"""The blob store, in a folder and in a bucket."""
+"""The picture store, in a folder and in a bucket."""
 
 from __future__ import annotations
 

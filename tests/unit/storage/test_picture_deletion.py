@@ -142,7 +142,7 @@ def add_reference(database: Database, make_ended_job: Callable[..., str], digest
 
 
 def purge(database: Database, blobs: Blobs) -> None:
-    BlobSweep(database, blobs, aside_seconds=NO_GRACE).purge()
+    BlobSweep(database, blobs, aside_seconds=NO_GRACE).finish_deletions()
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_a_hundred_input_images_stored_during_a_cleaning_are_kept(blobs: Blobs, 
 def sweep_all_folders(database: Database, blobs: Blobs, young: float) -> None:
     sweep = BlobSweep(database, blobs, young_seconds=young)
     for _ in FOLDERS:
-        sweep.look()
+        sweep.mark_unreferenced()
 
 
 def test_a_picture_without_a_row_is_found_and_deleted(

@@ -15,7 +15,7 @@ from limner_shared.db.tables import Job
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.errors import NotFound
-from limner_shared.messaging.hints import CHANNEL, Hints, connect
+from limner_shared.messaging.hints import JOB_CHANNEL, Hints, connect
 from limner_shared.messaging.typed_redis import publish
 from limner_shared.threads import Supervisor
 from limner_web.updates.listener import Listener
@@ -54,7 +54,7 @@ class WatchedJob:
     def await_listener(self) -> None:
         """Wait until the listener hears what is published; listeners of other tests may hear it as well."""
         message = f'{{"id": "another", "tenant_id": "{TENANT}", "state": "queued", "version": 1}}'
-        eventually(lambda: cast("Any", self.hints.redis).publish(CHANNEL, message) and "another" in self.heard)
+        eventually(lambda: cast("Any", self.hints.redis).publish(JOB_CHANNEL, message) and "another" in self.heard)
 
     def read(self) -> Any:
         with self.database.read() as session:
@@ -104,7 +104,7 @@ def test_progress_hints_cause_no_read(watched: WatchedJob):
             message = (
                 f'{{"id": "{watched.job_id}", "tenant_id": "{TENANT}", "progress": {{"done": {done}, "total": 50}}}}'
             )
-            publish(watched.hints.redis, CHANNEL, message)
+            publish(watched.hints.redis, JOB_CHANNEL, message)
         watched.hints.changed(watched.cancel())
         assert view.result().status is JobState.CANCELED
     assert watched.reads == 2
@@ -127,7 +127,7 @@ def test_a_false_hint_does_not_end_the_wait(watched: WatchedJob):
         seen.acquire()
         watched.await_listener()
         message = f'{{"id": "{watched.job_id}", "tenant_id": "{TENANT}", "state": "succeeded", "version": 2}}'
-        publish(watched.hints.redis, CHANNEL, message)
+        publish(watched.hints.redis, JOB_CHANNEL, message)
         eventually(lambda: watched.reads == 2)
         assert not view.done()
         watched.hints.changed(watched.cancel())
@@ -183,7 +183,7 @@ def test_a_false_hint_does_not_end_a_wait_for_the_end(watched: WatchedJob):
         view = clients.submit(watched.await_end)
         watched.await_listener()
         message = f'{{"id": "{watched.job_id}", "tenant_id": "{TENANT}", "state": "succeeded", "version": 2}}'
-        eventually(lambda: cast("Any", watched.hints.redis).publish(CHANNEL, message) and watched.reads)
+        eventually(lambda: cast("Any", watched.hints.redis).publish(JOB_CHANNEL, message) and watched.reads)
         assert not view.done()
         watched.hints.changed(watched.cancel())
         assert view.result().status is JobState.CANCELED

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from limner_worker.generators.base import Padding
-from limner_worker.generators.diffusers.call_batching import CallKind, Digests, Signature, content
+from limner_worker.generators.diffusers.call_batching import CallBuilder, CallKind, CallMemory, content_digest
 from limner_worker.generators.diffusers.call_joining import UnknownLayout, join, split
 from limner_worker.generators.nested_tensors import owned
 
@@ -24,13 +24,13 @@ def forward(input_ids: Any, past_key_values: Any = None, scale: float = 1.0, lay
 
 
 def call(*args: Any, **kwargs: Any):
-    return Signature("text_encoder.forward", forward, CallKind.DENOISE).call(args, kwargs, Digests())
+    return CallBuilder("text_encoder.forward", forward, CallKind.DENOISE).call(args, kwargs, CallMemory())
 
 
 def test_calls_with_equal_content_in_different_tensors_are_equal():
     first, second = (call(torch.tensor([[1, 2]]), layers=[1, (2.5, None)]) for _ in range(2))
     assert first.key == second.key
-    assert content(first) == content(second)
+    assert content_digest(first) == content_digest(second)
 
 
 def test_calls_with_different_values_or_types_are_not_equal():
@@ -42,7 +42,7 @@ def test_calls_with_different_values_or_types_are_not_equal():
         call(torch.tensor([[1, 2]]), scale=2),
         call(torch.tensor([[1], [2]])),
     ]
-    assert len({content(each) for each in variants}) == len(variants)
+    assert len({content_digest(each) for each in variants}) == len(variants)
 
 
 def test_objects_with_equal_repr_are_distinguished_and_not_cached():
@@ -51,15 +51,17 @@ def test_objects_with_equal_repr_are_distinguished_and_not_cached():
     first, second, again = (call(ids, past_key_values=cache) for cache in (one, other, one))
     assert first.key != second.key
     assert first.key == again.key
-    assert content(first) is None
-    assert content(call(ids, layers=[Cache()])) is None
+    assert content_digest(first) is None
+    assert content_digest(call(ids, layers=[Cache()])) is None
 
 
 def denoise(sample: Any, img_ids: Any = None, camera: Any = None, position_ids: Any = None): ...
 
 
 def denoiser_call(**arguments: Any):
-    return Signature("transformer.forward", denoise, CallKind.DENOISE).call((torch.randn(2, 4),), arguments, Digests())
+    return CallBuilder("transformer.forward", denoise, CallKind.DENOISE).call(
+        (torch.randn(2, 4),), arguments, CallMemory()
+    )
 
 
 def test_calls_with_equal_positions_are_joined_and_keep_them_for_every_row():
@@ -79,11 +81,11 @@ def encode(input_ids: Any, pixel_values: Any = None, past_key_values: Any = None
 
 
 def test_a_text_encoder_s_input_that_has_no_rows_is_not_joined_or_padded():
-    signature = Signature("text_encoder.forward", encode, CallKind.ENCODE)
+    builder = CallBuilder("text_encoder.forward", encode, CallKind.ENCODE)
     ids = torch.tensor([[1, 2]])
-    assert not signature.call((ids,), {}, Digests()).alone
-    assert signature.call((ids,), {"pixel_values": torch.randn(64, 8)}, Digests()).alone
-    assert signature.call((ids,), {"past_key_values": Cache()}, Digests()).alone
+    assert not builder.call((ids,), {}, CallMemory()).alone
+    assert builder.call((ids,), {"pixel_values": torch.randn(64, 8)}, CallMemory()).alone
+    assert builder.call((ids,), {"past_key_values": Cache()}, CallMemory()).alone
 
 
 def test_an_output_without_rows_is_refused_and_an_object_of_all_rows_is_left_out_of_each_share():
@@ -100,14 +102,18 @@ def test_an_output_without_rows_is_refused_and_an_object_of_all_rows_is_left_out
 
 def test_a_call_without_a_tensor_is_refused_with_the_module_s_name():
     with pytest.raises(TypeError, match=r"transformer\.forward is called without a tensor"):
-        Signature("transformer.forward", denoise, CallKind.DENOISE).call((None,), {}, Digests())
+        CallBuilder("transformer.forward", denoise, CallKind.DENOISE).call((None,), {}, CallMemory())
 
 
 def test_a_call_like_the_last_one_keeps_its_key_and_any_other_gets_its_own():
-    signature, digests, ids = Signature("transformer.forward", denoise, CallKind.DENOISE), Digests(), torch.zeros(2, 3)
+    builder, memory, ids = (
+        CallBuilder("transformer.forward", denoise, CallKind.DENOISE),
+        CallMemory(),
+        torch.zeros(2, 3),
+    )
 
     def key(sample: Any, **arguments: Any) -> Any:
-        return signature.call((sample,), arguments, digests).key
+        return builder.call((sample,), arguments, memory).key
 
     first = key(torch.randn(2, 4), img_ids=ids, camera={"scale": 1.0})
     assert key(torch.randn(2, 4), img_ids=ids, camera={"scale": 1.0}) is first
@@ -126,12 +132,12 @@ def denoise_text(hidden_states: Any, encoder_hidden_states: Any, encoder_hidden_
 
 
 def test_a_text_keeps_its_length_beside_an_argument_of_an_unknown_kind_that_may_depend_on_it():
-    signature = Signature("transformer.forward", denoise_text, CallKind.DENOISE)
+    builder = CallBuilder("transformer.forward", denoise_text, CallKind.DENOISE)
     text, of_each = torch.ones(1, 5, 4), torch.zeros(1, 7, dtype=torch.bool)
-    alone = signature.call((torch.ones(1, 8, 4), text, None, of_each), {}, Digests())
+    alone = builder.call((torch.ones(1, 8, 4), text, None, of_each), {}, CallMemory())
     assert alone.alone
     assert alone.arguments["encoder_hidden_states"].shape == (1, 5, 4)
     assert alone.arguments["encoder_hidden_states_mask"] is None
-    padded = signature.call((torch.ones(1, 5, 4), text, None, None), {}, Digests())
+    padded = builder.call((torch.ones(1, 5, 4), text, None, None), {}, CallMemory())
     assert padded.arguments["encoder_hidden_states"].shape == (1, 64, 4)
     assert padded.arguments["encoder_hidden_states_mask"].sum() == 5

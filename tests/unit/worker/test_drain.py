@@ -113,13 +113,13 @@ def test_the_order_of_a_worker_that_was_killed_ends_once_it_is_gone_for_an_hour(
         here, there = (LostDrains(database, lead, each, lambda: now) for each in (redis, away))
         for seconds in (0.0, ABSENT_SECONDS - 1):
             now = seconds
-            here.look()
-            there.look()
+            here.end_lost_drains()
+            there.end_lost_drains()
         assert drained(database) == {ONE, TWO}
         now = 2 * ABSENT_SECONDS
-        there.look()
+        there.end_lost_drains()
         assert drained(database) == {ONE, TWO}
-        here.look()
+        here.end_lost_drains()
         assert drained(database) == {ONE}
 
 

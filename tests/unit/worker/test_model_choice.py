@@ -89,47 +89,47 @@ LONG: Waits = {("b", Lane.NORMAL): 99.0}
 def test_the_queues_of_loaded_models_are_read_and_while_one_is_loaded_only_its_own():
     models, admission, chooser = world()
     assert read(admission) == ["a"]
-    chooser.look(lambda: LONG, 0)
+    chooser.decide(lambda: LONG, 0)
     assert read(admission) == ["b"]
     admission.add(queue_name("b", Lane.NORMAL), 1)
-    chooser.look(lambda: LONG, 10 * FETCH_SECONDS)
+    chooser.decide(lambda: LONG, 10 * FETCH_SECONDS)
     assert read(admission) == ["b"], "its job waits for the model"
     models.loaded = ("b",)
-    chooser.look(dict, 11 * FETCH_SECONDS)
+    chooser.decide(dict, 11 * FETCH_SECONDS)
     assert read(admission) == ["b"]
 
 
 def test_a_model_whose_jobs_another_worker_took_is_not_waited_for():
     _, admission, chooser = world()
-    chooser.look(lambda: LONG, 0)
-    chooser.look(dict, FETCH_SECONDS - 0.1)
+    chooser.decide(lambda: LONG, 0)
+    chooser.decide(dict, FETCH_SECONDS - 0.1)
     assert read(admission) == ["b"]
-    chooser.look(dict, FETCH_SECONDS)
+    chooser.decide(dict, FETCH_SECONDS)
     assert read(admission) == ["a"]
 
 
 def test_a_busy_worker_uses_a_loaded_model_for_longer_than_loading_took():
     models, admission, chooser = world()
-    chooser.look(lambda: LONG, 0)
+    chooser.decide(lambda: LONG, 0)
     models.loaded = ("b",)
     admission.add(queue_name("b", Lane.NORMAL), 1)
-    chooser.look(lambda: {("c", Lane.NORMAL): 99.0}, 5)
-    chooser.look(lambda: {("c", Lane.NORMAL): 99.0}, 4.9 + STAY * 4)
+    chooser.decide(lambda: {("c", Lane.NORMAL): 99.0}, 5)
+    chooser.decide(lambda: {("c", Lane.NORMAL): 99.0}, 4.9 + STAY * 4)
     assert read(admission) == ["b"]
-    chooser.look(lambda: {("c", Lane.NORMAL): 99.0}, 5.1 + STAY * 4)
+    chooser.decide(lambda: {("c", Lane.NORMAL): 99.0}, 5.1 + STAY * 4)
     assert read(admission) == ["c"]
 
 
 def test_two_workers_do_not_decide_for_the_same_model_at_once():
     _, admission, chooser = world(free=False)
-    chooser.look(lambda: LONG, 0)
+    chooser.decide(lambda: LONG, 0)
     assert read(admission) == ["a"]
 
 
 def test_a_model_that_does_not_load_is_not_chosen():
     _, admission, chooser = world()
     admission.model_breakers["b"].trip()
-    chooser.look(lambda: LONG, 0)
+    chooser.decide(lambda: LONG, 0)
     assert read(admission) == ["a"]
 
 
@@ -152,17 +152,17 @@ def test_what_finds_no_place_in_a_batch_stays_in_its_queue_but_a_better_lane_is_
 def test_jobs_of_a_second_model_are_left_to_other_workers_until_they_are_overdue():
     models, admission, chooser = world()
     models.loaded = ("a", "b")
-    chooser.look(dict, 0)
+    chooser.decide(dict, 0)
     assert read(admission) == ["a", "b"]
     admission.add(queue_name("a", Lane.NORMAL), 1)
-    chooser.look(lambda: {("b", Lane.NORMAL): OVERDUE - 0.1}, 1)
+    chooser.decide(lambda: {("b", Lane.NORMAL): OVERDUE - 0.1}, 1)
     assert read(admission) == ["a"]
     assert admission.is_open(queue_name("b", Lane.HIGH)), "a worse lane held up a better one"
     assert not admission.is_open(queue_name("b", Lane.LOW))
-    chooser.look(lambda: {("b", Lane.NORMAL): OVERDUE}, 2)
+    chooser.decide(lambda: {("b", Lane.NORMAL): OVERDUE}, 2)
     assert read(admission) == ["a", "b"]
     admission.add(queue_name("b", Lane.NORMAL), 1)
-    chooser.look(dict, 3)
+    chooser.decide(dict, 3)
     assert read(admission) == ["a", "b"], "jobs of a model that is in progress may join it"
     admission.remove(queue_name("a", Lane.NORMAL))
     assert read(admission) == ["b"]
@@ -178,8 +178,8 @@ def test_after_a_failure_and_its_pause_a_model_that_is_not_loaded_is_loaded_for_
     else:
         admission.model_breakers[failing] = breaker
     breaker.trip()
-    chooser.look(lambda: LONG, 0)
+    chooser.decide(lambda: LONG, 0)
     assert "b" not in read(admission)
     clock.now += 10
-    chooser.look(lambda: LONG, 0)
+    chooser.decide(lambda: LONG, 0)
     assert read(admission) == ["b"]

@@ -12,7 +12,7 @@ from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.domain.catalogue import load_card
 from limner_shared.errors import GenerationFailed, LimnerError, ModerationBlocked, OutOfMemory, RequestUnsupported
 from limner_worker.engine.job_run import JobRun
-from limner_worker.runtime.model_trials import FAILURES_IN_A_ROW, ModelTrials, Verdict
+from limner_worker.runtime.model_trials import FAILURES_IN_A_ROW, ModelTrials, TrialVerdict
 
 UNKNOWN = GenerationFailed()
 
@@ -29,7 +29,7 @@ class Trials:
     def _submit(self, jobs: Sequence[JobRun]) -> None:
         self.given += jobs
 
-    def fail(self, times: int, error: LimnerError = UNKNOWN) -> list[Verdict]:
+    def fail(self, times: int, error: LimnerError = UNKNOWN) -> list[TrialVerdict]:
         return [self.trials.job_failed(self.model, error) for _ in range(times)]
 
     def end(self, trial: JobRun, error: LimnerError | None = None) -> None:
@@ -43,15 +43,15 @@ def trials() -> Trials:
 
 @pytest.mark.parametrize("error", [RequestUnsupported(), OutOfMemory(), ModerationBlocked()])
 def test_errors_of_known_cause_never_try_or_pause_a_model(trials: Trials, error: LimnerError):
-    assert set(trials.fail(10 * FAILURES_IN_A_ROW, error)) == {Verdict.FAIL}
+    assert set(trials.fail(10 * FAILURES_IN_A_ROW, error)) == {TrialVerdict.FAIL}
     assert (trials.given, trials.breaker.state) == ([], BreakerState.CLOSED)
 
 
 def test_requests_that_fail_for_unknown_reasons_pause_no_model_that_draws(trials: Trials):
     for _ in range(3):
-        assert set(trials.fail(FAILURES_IN_A_ROW - 1)) == {Verdict.FAIL}
+        assert set(trials.fail(FAILURES_IN_A_ROW - 1)) == {TrialVerdict.FAIL}
         assert trials.given == []
-        assert trials.fail(5) == [Verdict.HAND_BACK] * 5, "whose fault it is, is not known during a trial"
+        assert trials.fail(5) == [TrialVerdict.HAND_BACK] * 5, "whose fault it is, is not known during a trial"
         [trial] = trials.given
         assert trials.breaker.state is BreakerState.CLOSED
         trials.end(trial)
@@ -63,10 +63,10 @@ def test_a_model_that_cannot_draw_its_trial_pauses_and_what_fails_then_is_handed
     trials.fail(FAILURES_IN_A_ROW)
     trials.end(trials.given[0], UNKNOWN)
     assert trials.breaker.state is BreakerState.OPEN
-    assert trials.fail(2) == [Verdict.HAND_BACK] * 2
-    assert trials.fail(1, RequestUnsupported()) == [Verdict.FAIL], "another worker would refuse it too"
+    assert trials.fail(2) == [TrialVerdict.HAND_BACK] * 2
+    assert trials.fail(1, RequestUnsupported()) == [TrialVerdict.FAIL], "another worker would refuse it too"
     trials.clock.now += 10
-    assert trials.fail(2) == [Verdict.HAND_BACK] * 2, "a pause cost a job"
+    assert trials.fail(2) == [TrialVerdict.HAND_BACK] * 2, "a pause cost a job"
     assert trials.breaker.state is BreakerState.TRIAL
     trials.end(trials.given[1], UNKNOWN)
     trials.clock.now += 19

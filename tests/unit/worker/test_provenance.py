@@ -12,7 +12,7 @@ from PIL import Image
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.safety import SOURCE_TYPE
-from limner_web.picture_formats import convert
+from limner_web.pictures.picture_formats import convert
 from limner_worker.stages.picture_files import encode_png
 from limner_worker.stages.provenance import PNG_KEY, xmp
 

@@ -29,7 +29,7 @@ from limner_shared.metrics import exposition
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_web.a1111 import infotext
-from limner_web.renditions import Rendition, Renditions
+from limner_web.pictures.renditions import Rendition, Renditions
 from limner_web.serving.offload import OffloadPool
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.picture_files import PictureEncoder, encode_png

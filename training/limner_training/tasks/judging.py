@@ -42,7 +42,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectedThing:
     """One thing in a picture: the rank of each wanted noun among all names, and its colour."""
 
     ranks: tuple[int, ...]
@@ -86,13 +86,15 @@ class TaskJudge:
         found = self._found(picture, things, nouns, prompt)
         return Verdict(_right(found, prompt), _matches(found, prompt, TOP), _matches(found, prompt, 1), len(things))
 
-    def _found(self, picture: Pixels, things: Sequence[Thing], nouns: Sequence[str], prompt: TaskPrompt) -> list[Found]:
-        found: list[Found] = []
+    def _found(
+        self, picture: Pixels, things: Sequence[Thing], nouns: Sequence[str], prompt: TaskPrompt
+    ) -> list[DetectedThing]:
+        found: list[DetectedThing] = []
         for thing in things[:8]:
             cut = crop(picture, thing)
             views = hues(cut) if prompt.task in COLOURED else cut[None]
             ranks = tuple(self._ranks(views, nouns).min(0).tolist())
-            found.append(Found(ranks, colour_of(picture[thing.mask]), thing.centre))
+            found.append(DetectedThing(ranks, colour_of(picture[thing.mask]), thing.centre))
         return found
 
 
@@ -114,12 +116,12 @@ def hues(cut: Pixels) -> Pixels:
     return np.stack([cut, *(from_lab(each) for each in turned[1:])])
 
 
-def _matches(found: Sequence[Found], prompt: TaskPrompt, top: int) -> bool:
+def _matches(found: Sequence[DetectedThing], prompt: TaskPrompt, top: int) -> bool:
     """Return whether each wanted noun is among the `top` nearest names of a thing of its own."""
     return any(all(_is(thing, at, top) for at, thing in enumerate(chosen)) for chosen in _assignments(found, prompt))
 
 
-def _right(found: Sequence[Found], prompt: TaskPrompt) -> bool:
+def _right(found: Sequence[DetectedThing], prompt: TaskPrompt) -> bool:
     if prompt.task == "counting":
         return len(found) == prompt.number and all(_is(thing, 0, TOP) for thing in found)
     return any(
@@ -140,13 +142,13 @@ def related(relation: str | None, centres: Sequence[tuple[float, float]]) -> boo
     return along > abs(beside)
 
 
-def _assignments(found: Sequence[Found], prompt: TaskPrompt) -> Iterable[tuple[Found, ...]]:
+def _assignments(found: Sequence[DetectedThing], prompt: TaskPrompt) -> Iterable[tuple[DetectedThing, ...]]:
     return permutations(found, len(prompt.wanted))
 
 
-def _is(thing: Found, at: int, top: int) -> bool:
+def _is(thing: DetectedThing, at: int, top: int) -> bool:
     return thing.ranks[at] < top
 
 
-def _coloured(thing: Found, wanted: Wanted) -> bool:
+def _coloured(thing: DetectedThing, wanted: Wanted) -> bool:
     return wanted.colour is None or thing.colour == wanted.colour

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from limner_shared.domain.views import ImageView, JobView
-from limner_web.input_images import opened
+from limner_web.pictures.input_images import opened
 
 PNG_KEY: Final = "parameters"
 XMP_KEY: Final = "XML:com.adobe.xmp"

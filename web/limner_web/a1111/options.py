@@ -13,13 +13,14 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from limner_shared.domain.catalogue import Catalogue
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, ServiceUnavailable
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
-KEEP_SECONDS: Final = 90 * 86_400
+KEEP_SECONDS: Final = 90 * DAY_SECONDS
 FIXED: Final[dict[str, Any]] = {
     "CLIP_stop_at_last_layers": 1,
     "jpeg_quality": 92,

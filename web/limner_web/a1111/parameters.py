@@ -1,4 +1,4 @@
-"""The parameters of `txt2img` and `img2img`: each is honored, has no effect on the picture, or is refused by name."""
+"""The parameters of `txt2img` and `img2img`: each is honoured, has no effect on the picture, or is refused by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from limner_shared.errors import InvalidRequest
 from limner_web.a1111.control_units import Scripts, Units, data_url
 from limner_web.a1111.options import Options, with_changes
 from limner_web.a1111.unused_parameters import without_unused
-from limner_web.picture_formats import MAX_SIDE
+from limner_web.pictures.picture_formats import MAX_SIDE
 from limner_web.problems import renamed
 
 LORA: Final = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")

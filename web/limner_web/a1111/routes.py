@@ -16,7 +16,7 @@ from limner_shared.db import queries
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
-from limner_web import waiting
+from limner_web import synchronous_jobs
 from limner_web.a1111 import current_jobs, infotext, options, parameters
 from limner_web.a1111.answers import generation_answer, progress_answer
 from limner_web.auth import key_id, tenant_id
@@ -190,12 +190,14 @@ def png_info() -> Response:
 
 
 def _generate(kind: type[parameters.TextToImage]) -> Response:
-    services, body, caller = get_services(), request.get_json(), waiting.WaitingClient.of_request()
+    services, body, caller = get_services(), request.get_json(), synchronous_jobs.WaitingClient.of_request()
     header = JobHeaders.read(request.headers)
     fits = services.model_names.fits_sizes(built_in=True)
     asked = parameters.read(body, kind, _options(services), services.catalogue, fits=fits)
     model = services.catalogue.get(asked.job.model).name
-    if asked.job.padding_mask_crop is not None and services.unsupported.lacks(model, "inpainting", "padding_mask_crop"):
+    if asked.job.padding_mask_crop is not None and services.worker_limits.lacks(
+        model, "inpainting", "padding_mask_crop"
+    ):
         asked = asked.drawn_whole()
     try:
         job_id = submission.submit(services, tenant_id(), asked.job, header).job_id
@@ -203,9 +205,9 @@ def _generate(kind: type[parameters.TextToImage]) -> Response:
         raise renamed(services.model_names.with_able_models(error), asked.called) from error
     current_jobs.remember(services.hints.redis, _caller(), job_id)
     release_request_slot(services.limiter)
-    *_, job = waiting.follow(services, tenant_id(), job_id, caller)
+    *_, job = synchronous_jobs.follow(services, tenant_id(), job_id, caller)
     current_jobs.forget(services.hints.redis, _caller(), [job_id])
-    return _answer(services, asked, waiting.require_success(job), body)
+    return _answer(services, asked, synchronous_jobs.require_success(job), body)
 
 
 def _answer(services: Services, asked: parameters.Generation, job: JobView, body: dict[str, Any]) -> Response:
@@ -213,7 +215,7 @@ def _answer(services: Services, asked: parameters.Generation, job: JobView, body
     kind, with_text = asked.options.samples_format.replace("jpg", "jpeg"), asked.options.enable_pnginfo
     files: list[bytes] = []
     for image, text in zip(job.images if asked.send_images else [], texts, strict=False):
-        stored = waiting.stored_picture(services, tenant_id(), image)
+        stored = synchronous_jobs.stored_picture(services, tenant_id(), image)
         if asked.letterbox is not None:
             stored = services.renditions.convert(tenant_id(), stored, "png", None, asked.letterbox)
         if kind != "png" or with_text:

@@ -61,7 +61,7 @@ class BulkQuery(BaseModel):
         "`skipped` lists them with their errors.",
     )
     webhook: WebhookUrl | None = Field(
-        default=None, description="An https URL that is told of the bulk's end; signed with `GET /webhook_secret`."
+        default=None, description="An https URL that receives the bulk's end; signed with `GET /webhook_secret`."
     )
     webhook_events_filter: str | None = Field(
         default=None,

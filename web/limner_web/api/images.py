@@ -17,9 +17,9 @@ from limner_shared.db.views import as_datetime
 from limner_shared.domain.request_limits import refuse
 from limner_shared.domain.views import ImageLink
 from limner_web.auth import tenant_id
-from limner_web.bucket_redirects import Target
-from limner_web.picture_formats import MAX_SIDE, MEDIA_TYPES, Format, accepted_format
-from limner_web.renditions import Rendition
+from limner_web.pictures.bucket_redirects import Target
+from limner_web.pictures.picture_formats import MAX_SIDE, MEDIA_TYPES, Format, accepted_format
+from limner_web.pictures.renditions import Rendition
 from limner_web.services import get_services, public_origin
 
 bp = APIBlueprint("images", __name__, url_prefix="/api/v1/images", tag="Images")

@@ -139,7 +139,7 @@ def set_priority(job_id: str, body: PriorityRequest) -> Response:
         change = ledger.prioritise(session, tenant_id(), job_id, body.priority)
     if change is not None:
         services.hints.changed([change])
-        services.hints.waiting()
+        services.hints.jobs_wait()
     return _answer(read_job_view(services, tenant_id(), job_id))
 
 

@@ -112,7 +112,7 @@ REASONS: Final = {
     500: "An internal error occurred",
     503: "The service is overloaded or unavailable; try again later",
     431: "The headers are too large",
-    507: "The image store is full",
+    507: "The picture store is full",
 }
 
 

@@ -18,9 +18,9 @@ from limner_shared.domain.labels import MAX_TAG_CHARS, read_tag
 from limner_shared.domain.scheduling import Moment
 from limner_shared.errors import InvalidRequest
 from limner_web.auth import tenant_id
+from limner_web.pictures.vector_cache import Place
 from limner_web.request_checks import ID_PATTERN
 from limner_web.services import Services, get_services
-from limner_web.vector_cache import Place
 
 bp = APIBlueprint("similar_images", __name__, url_prefix="/api/v1/images", tag="Images")
 

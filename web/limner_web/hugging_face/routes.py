@@ -9,14 +9,14 @@ from flask import Response, request
 
 from limner_shared.domain.views import ImageView, JobView
 from limner_shared.errors import InvalidRequest, NotFound
-from limner_web import waiting
+from limner_web import synchronous_jobs
 from limner_web.auth import tenant_id
 from limner_web.hugging_face.picture_call import PictureCall, read_order
 from limner_web.intake import submission
 from limner_web.intake.headers import JobHeaders
-from limner_web.picture_formats import MEDIA_TYPES, accepted_format
+from limner_web.pictures.picture_formats import MEDIA_TYPES, accepted_format
+from limner_web.pictures.renditions import Rendition
 from limner_web.problems import renamed
-from limner_web.renditions import Rendition
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
 from limner_web.warning_header import with_warning
@@ -34,7 +34,7 @@ def create_picture(model: str) -> Response:
 
     A client that hangs up does not cancel the job, unless it has asked for that.
     """
-    services, kind, caller = get_services(), accepted_format(), waiting.WaitingClient.of_request()
+    services, kind, caller = get_services(), accepted_format(), synchronous_jobs.WaitingClient.of_request()
     card, warning = services.model_names.resolve(model)
     order = read_order(services, tenant_id(), PictureCall.model_validate(request.get_json()), card)
     header = JobHeaders.read(request.headers)
@@ -43,8 +43,8 @@ def create_picture(model: str) -> Response:
     except InvalidRequest as error:
         raise renamed(services.model_names.with_able_models(error), order.names) from error
     release_request_slot(services.limiter)
-    *_, job = waiting.follow(services, tenant_id(), job_id, caller)
-    return with_warning(_file(services, waiting.require_success(job), kind), warning)
+    *_, job = synchronous_jobs.follow(services, tenant_id(), job_id, caller)
+    return with_warning(_file(services, synchronous_jobs.require_success(job), kind), warning)
 
 
 def _file(services: Services, job: JobView, kind: str) -> Response:
@@ -58,5 +58,5 @@ def _file(services: Services, job: JobView, kind: str) -> Response:
 
 def _bytes(services: Services, image: ImageView, kind: str) -> bytes:
     if MEDIA_TYPES[kind] == image.media_type:
-        return waiting.stored_picture(services, tenant_id(), image)
+        return synchronous_jobs.stored_picture(services, tenant_id(), image)
     return services.renditions.get(tenant_id(), image.sha256, Rendition(kind))

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from limner_shared import tracing
 from limner_shared.db import ledger
 from limner_shared.db.engine import describe
-from limner_shared.db.ledger import Known, NewJob
+from limner_shared.db.ledger import EarlierResult, NewJob
 from limner_shared.errors import BadBulk, BulkLoading, IdempotencyConflict
 from limner_shared.telemetry import bind_log_ids, get_logger
 from limner_web.intake.bulk_reader import BulkReader
@@ -76,13 +76,13 @@ def submit_bulk(
 
     def keep_key(session: Session) -> None:
         if key is not None:
-            ledger.store_idempotency_key(session, tenant_id, key, reader.digest, Known(bulk_id), replace=True)
+            ledger.store_idempotency_key(session, tenant_id, key, reader.digest, EarlierResult(bulk_id), replace=True)
             return
         repeat = repeat_of(header, f"bulks {webhook} {reader.skipped} {reader.digest}")
         known = find_result(session, tenant_id, repeat)
         if known is not None:
             raise _Repeated(known.resource_id)
-        store_result(session, tenant_id, repeat, Known(bulk_id))
+        store_result(session, tenant_id, repeat, EarlierResult(bulk_id))
 
     try:
         load_bulk(services, tenant_id, bulk_id, reader, with_seal=keep_key)
@@ -134,7 +134,7 @@ def _open(
                 ledger.drop_bulk(session, known[0])
             bulk_id = ledger.open_bulk(session, tenant_id, webhook)
             if key is not None:
-                ledger.store_idempotency_key(session, tenant_id, key, LOADING, Known(bulk_id), replace=True)
+                ledger.store_idempotency_key(session, tenant_id, key, LOADING, EarlierResult(bulk_id), replace=True)
             return None, bulk_id
     except IntegrityError as error:  # a concurrent request with the same key has stored it first
         raise BulkLoading from error

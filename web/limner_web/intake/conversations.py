@@ -26,7 +26,7 @@ from limner_web.services import Services
 
 TurnRows = Sequence[tuple[ConversationTurn, Job | None]]
 FROM_WORDS: Final = ", from words"
-"""Part of a message's place in its conversation."""
+"""Part of a message's digest."""
 
 
 def create(services: Services, tenant_id: str, request: JobRequest, header: JobHeaders) -> str:
@@ -62,9 +62,9 @@ def add_message(
         turns = queries.turns(session, conversation_id)
         parent = after or (turns[-1][0].id if turns else None)
         earlier = _earlier_pictures(session, turns, parent, from_words=from_words)
-    # `place` holds only what the client sent: the newest turn may be this message, from an earlier try.
-    place = f"{conversation_id} after {after or 'the newest'}{FROM_WORDS if from_words else ''}"
-    context = _context(tenant_id, conversation_id, place, turns, parent, request.description or "")
+    # `digest_prefix` holds only what the client sent: the newest turn may be this message, from an earlier try.
+    digest_prefix = f"{conversation_id} after {after or 'the newest'}{FROM_WORDS if from_words else ''}"
+    context = _context(tenant_id, conversation_id, digest_prefix, turns, parent, request.description or "")
     return _add_turn(services, tenant_id, request, header, replace(context, earlier=earlier))
 
 
@@ -92,8 +92,8 @@ def edit_turn(
         if edited is None:
             raise NotFound(f"There is no turn {turn_id} in this conversation.")
         earlier = _earlier_pictures(session, turns, turn_id, from_words=from_words, with_mask=True)
-    place = f"{conversation_id} instead of {turn_id}{FROM_WORDS if from_words else ''}"
-    context = _context(tenant_id, conversation_id, place, turns, edited.parent_id, request.description or "")
+    digest_prefix = f"{conversation_id} instead of {turn_id}{FROM_WORDS if from_words else ''}"
+    context = _context(tenant_id, conversation_id, digest_prefix, turns, edited.parent_id, request.description or "")
     return _add_turn(services, tenant_id, request, header, replace(context, earlier=earlier))
 
 
@@ -107,7 +107,7 @@ def conditions_of(job: Job) -> Conditions | None:
 
 
 def _context(
-    tenant_id: str, conversation_id: str, place: str, turns: TurnRows, parent: str | None, message: str
+    tenant_id: str, conversation_id: str, digest_prefix: str, turns: TurnRows, parent: str | None, message: str
 ) -> ConversationContext:
     past = _path(turns, parent)
 
@@ -119,7 +119,7 @@ def _context(
 
     history = tuple(_turn(turn, job) for turn, job in past[-MAX_HISTORY_TURNS:])
     model = past[-1][1].model if past and past[-1][1] is not None else None
-    return ConversationContext(place, history, store_turn, model)
+    return ConversationContext(digest_prefix, history, store_turn, model)
 
 
 def _retitle(session: Session, row: Conversation, first: str, message: str) -> None:
@@ -155,7 +155,7 @@ def _add_small_talk(
     services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, context: ConversationContext
 ) -> str:
     services.catalogue.get(request.model or context.model)
-    repeat = repeat_of(header, f"{context.place} {hashed_text(request)}")
+    repeat = repeat_of(header, f"{context.digest_prefix} {hashed_text(request)}")
     kind = ResourceKind(lambda session: context.store_turn(session, ledger.NO_JOB) or "", str, _found)
     return create_once(services, tenant_id, repeat, kind)
 

@@ -17,7 +17,7 @@ def check_and_store_inputs(services: Services, tenant_id: str, spec: JobSpec, *,
     card = services.catalogue.get(spec.model)
     check_adapters(card, spec)
     if card.family == "diffusers":
-        services.unsupported.check(spec)
+        services.worker_limits.require_supported(spec)
     allowed = services.moderation.check(tenant_id, spec)
     if store:
         return services.inputs.store(tenant_id, allowed)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger, queries
-from limner_shared.db.ledger import Known, Submission
+from limner_shared.db.ledger import EarlierResult, Submission
 from limner_shared.errors import Gone, NotFound
 from limner_web.intake.headers import JobHeaders
 from limner_web.services import Services
@@ -105,7 +105,7 @@ def create_once(services: Services, tenant_id: str, repeat: Repeat, kind: Resour
             _require(session, tenant_id, known.resource_id, kind.find)
             return known.resource_id
         made = kind.create(session)
-        store_result(session, tenant_id, repeat, Known(kind.id_of(made)))
+        store_result(session, tenant_id, repeat, EarlierResult(kind.id_of(made)))
         return made
 
     return _try_twice(services, attempt)
@@ -124,7 +124,7 @@ def answer_once(
         if known is not None and known.answer is not None:
             return known.answer
         answer = act(session)
-        store_result(session, tenant_id, repeat, Known("", answer))
+        store_result(session, tenant_id, repeat, EarlierResult("", answer))
         return answer
 
     return _try_twice(services, attempt)
@@ -144,7 +144,7 @@ def _in_transaction(services: Services, attempt: Callable[[Session], T]) -> T:
         return attempt(session)
 
 
-def find_result(session: Session, tenant_id: str, repeat: Repeat) -> Known | None:
+def find_result(session: Session, tenant_id: str, repeat: Repeat) -> EarlierResult | None:
     """What the same request has made before, or None. Others that look for it wait until this transaction ends.
 
     Raises IdempotencyConflict.
@@ -170,7 +170,7 @@ def find_result(session: Session, tenant_id: str, repeat: Repeat) -> Known | Non
     return known
 
 
-def store_result(session: Session, tenant_id: str, repeat: Repeat, result: Known) -> None:
+def store_result(session: Session, tenant_id: str, repeat: Repeat, result: EarlierResult) -> None:
     """Store what this request has made, for the same request later."""
     if repeat.stored_key is None:
         return

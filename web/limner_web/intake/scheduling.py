@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.request_limits import refuse
 from limner_shared.domain.scheduling import MAX_AHEAD_SECONDS
@@ -18,7 +19,7 @@ def start_time(request: JobRequest, now: float) -> float | None:
         return None
     start = request.not_before.timestamp()
     if start > now + MAX_AHEAD_SECONDS:
-        raise refuse("not_before", "this time", f"at most {MAX_AHEAD_SECONDS // 86400} days ahead")
+        raise refuse("not_before", "this time", f"at most {MAX_AHEAD_SECONDS // DAY_SECONDS} days ahead")
     if request.expires_in is not None and start >= now + request.expires_in:
         raise refuse("expires_in", f"{request.expires_in:g} s", "more seconds than there are until not_before")
     return start

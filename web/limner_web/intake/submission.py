@@ -50,7 +50,7 @@ repeated across an upgrade, or at a process of another release, has the same dig
 class ConversationContext:
     """The conversation that a job belongs to."""
 
-    place: str
+    digest_prefix: str
     """Part of the request's digest. It holds only what the client sent, so a repeated message has the same digest even
     if the conversation has grown meanwhile."""
     history: tuple[Turn, ...]
@@ -96,8 +96,8 @@ def submit(
 
     Raises InvalidRequest, ModerationBlocked, TooManyRequests, IdempotencyConflict, UniqueKeyLoading or Gone.
     """
-    place = "" if webhook is None else json.dumps([webhook["url"], webhook["events"]])
-    digest = _digest(services, context.place if context is not None else place, request)
+    digest_prefix = "" if webhook is None else json.dumps([webhook["url"], webhook["events"]])
+    digest = _digest(services, context.digest_prefix if context is not None else digest_prefix, request)
     repeat = Repeat.of(header, digest, waits=context is not None and context.waits)
     try:
         new_job = _new_job(services, tenant_id, request, context, webhook)
@@ -205,14 +205,14 @@ def _queue(services: Services, session: Session, tenant_id: str, new_job: NewJob
     return submission
 
 
-def _digest(services: Services, place: str, request: JobRequest) -> str:
-    """SHA-256 in hex of a request and its place."""
+def _digest(services: Services, digest_prefix: str, request: JobRequest) -> str:
+    """SHA-256 in hex of a request and its prefix."""
     inputs = {name: getattr(request, name) or "" for name in INPUT_FIELDS}
     large = {name: value for name, value in inputs.items() if len(value) > HASHED_ON_THREAD_CHARS}
     hashes: dict[str, Any] = {name: services.storage.call(_sha256, value) for name, value in large.items()}
     if references := request.reference_images:
         hashes["reference_images"] = tuple(services.storage.call(_sha256, value) for value in references)
-    return _sha256(f"{place}{hashed_text(request.model_copy(update=hashes))}")
+    return _sha256(f"{digest_prefix}{hashed_text(request.model_copy(update=hashes))}")
 
 
 def hashed_text(request: JobRequest) -> str:

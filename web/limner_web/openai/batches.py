@@ -15,6 +15,7 @@ from limner_shared.db.batch_tables import Batch
 from limner_shared.db.batches import NewBatch
 from limner_shared.db.tables import Bulk
 from limner_shared.domain.batches import CANCELLING, INPUT_PURPOSE, MAX_HOURS, BatchState
+from limner_shared.domain.durations import DAY_SECONDS, HOUR_SECONDS
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web.auth import tenant_id
@@ -26,8 +27,6 @@ from limner_web.services import Services, get_services, public_origin
 
 bp = APIBlueprint("openai_batches", __name__, url_prefix="/v1/batches", enable_openapi=False)
 
-HOUR: Final = 3600
-DAY: Final = 24 * HOUR
 MAX_ORIGIN: Final = 300
 MAX_PAIRS: Final = 16
 WINDOW: Final = re.compile("[1-9][0-9]{0,2}h")
@@ -39,7 +38,7 @@ class ExpiresAfter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     anchor: Literal["created_at"]
-    seconds: float = Field(ge=HOUR, le=30 * DAY)
+    seconds: float = Field(ge=HOUR_SECONDS, le=30 * DAY_SECONDS)
 
 
 class BatchFields(BaseModel):
@@ -73,14 +72,14 @@ def create_batch() -> Response:
     """Create a batch."""
     services, fields = get_services(), BatchFields.model_validate(request.get_json())
     _check(fields)
-    longest = services.settings.input_retention_days * DAY
+    longest = services.settings.input_retention_days * DAY_SECONDS
     asked = fields.output_expires_after.seconds if fields.output_expires_after else longest
     origin = public_origin(services)
     new = NewBatch(
         fields.endpoint,
         fields.input_file_id,
         fields.completion_window,
-        fields.hours * HOUR,
+        fields.hours * HOUR_SECONDS,
         min(longest, asked),
         origin[:MAX_ORIGIN],
         fields.metadata,

@@ -30,17 +30,17 @@ KEEPALIVE: Final = ": keepalive\n\n"
 def submit(
     services: Services,
     job_request: JobRequest,
-    place: str,
+    digest_prefix: str,
     history: tuple[Turn, ...] = (),
     store: Callable[[Session, str], None] = lambda _session, _job_id: None,
 ) -> str:
     """Queue the job of a call and return its id; a repeated call gets the job of its first try.
 
-    `place` is what the call says beside `job_request`, so that only equal calls count as repeated. `store` is called
-    with the new job's id in the transaction that creates it. Raises what `submission.submit` raises.
+    `digest_prefix` is what the call says beside `job_request`, so that only equal calls count as repeated. `store` is
+    called with the new job's id in the transaction that creates it. Raises what `submission.submit` raises.
     """
     header = JobHeaders.read(request.headers)
-    context = submission.ConversationContext(place, history, store, waits=True)
+    context = submission.ConversationContext(digest_prefix, history, store, waits=True)
     return submission.submit(services, tenant_id(), job_request, header, context).job_id
 
 

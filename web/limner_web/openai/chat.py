@@ -19,7 +19,7 @@ from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.views import ImageView, JobView
 from limner_shared.errors import InvalidRequest, NotFound
-from limner_web import small_talk, waiting
+from limner_web import small_talk, synchronous_jobs
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations
 from limner_web.limits import MAX_HISTORY_TURNS
@@ -52,15 +52,15 @@ def create_chat_completion() -> Response:
     said = None if body.messages[-1].others else _words(body.last_text, card)
     if said is not None:
         return with_warning(_said(body, card.name, said), warning)
-    caller = waiting.WaitingClient.of_request()
+    caller = synchronous_jobs.WaitingClient.of_request()
     job_id = _submit(services, body, card)
     release_request_slot(services.limiter)
     address = partial(_address, services, public_origin(services))
-    views = waiting.follow(services, tenant_id(), job_id, caller)
+    views = synchronous_jobs.follow(services, tenant_id(), job_id, caller)
     if body.stream:
         return with_warning(event_stream(_chunks(body, views, address)), warning)
     *_, job = views
-    return with_warning(jsonify(_completion(body, waiting.require_success(job), address)), warning)
+    return with_warning(jsonify(_completion(body, synchronous_jobs.require_success(job), address)), warning)
 
 
 def _submit(services: Services, body: ChatRequest, card: ModelCard) -> str:
@@ -162,7 +162,7 @@ def _chunks(body: ChatRequest, views: Iterator[JobView], address: Address) -> It
         if not job.status.terminal:
             yield KEEPALIVE
     if job is not None:
-        content = _content(waiting.require_success(job), address)
+        content = _content(synchronous_jobs.require_success(job), address)
         yield from _deltas(body, _envelope(job, CHUNK), content)
     yield DONE
 

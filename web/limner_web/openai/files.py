@@ -12,6 +12,7 @@ from werkzeug.datastructures import FileStorage
 from limner_shared.db import batches, files
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.files import NewFile
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, UnsupportedMediaType
 from limner_web import strict_json
@@ -24,7 +25,6 @@ from limner_web.serving.downloads import download
 
 bp = APIBlueprint("openai_files", __name__, url_prefix="/v1/files", enable_openapi=False)
 
-DAY: Final = 86_400
 MAX_NAME: Final = 255
 
 
@@ -35,7 +35,7 @@ class UploadFields(BaseModel):
 
     purpose: Literal["vision", "user_data", "batch"]
     anchor: Literal["created_at"] | None = Field(default=None, alias="expires_after[anchor]")
-    seconds: float | None = Field(default=None, alias="expires_after[seconds]", ge=3600, le=30 * DAY)
+    seconds: float | None = Field(default=None, alias="expires_after[seconds]", ge=3600, le=30 * DAY_SECONDS)
 
 
 class ListQuery(BaseModel):
@@ -55,7 +55,7 @@ def create_file() -> Response:
     services = get_services()
     uploads.require_room(services, tenant_id(), request.content_length)
     file, fields = _form()
-    longest = services.settings.input_retention_days * DAY
+    longest = services.settings.input_retention_days * DAY_SECONDS
     expires_in = min(longest, fields.seconds or longest)
     new = NewFile("", _name(file), fields.purpose, 0, 0, expires_in)
     file_id = uploads.store_file(services, tenant_id(), file.stream, new, JobHeaders.read(request.headers))

@@ -16,7 +16,7 @@ from limner_shared.db.tables import Image
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.replay import DRAWN_AS
 from limner_shared.domain.views import JobView
-from limner_web import waiting
+from limner_web import synchronous_jobs
 from limner_web.openai.calls import KEEPALIVE, event
 from limner_web.openai.image_order import ImageOrder, Output
 from limner_web.services import Services
@@ -54,7 +54,7 @@ class Partial:
 
 def read_finished(services: Services, tenant_id: str, job: JobView) -> Finished:
     """The pictures and the cost of a job. Raises the job's error if it has not succeeded, or NotFound."""
-    waiting.require_success(job)
+    synchronous_jobs.require_success(job)
     with services.database.read() as session:
         row = queries.job(session, tenant_id, job.id)
         return Finished(job, queries.images(session, [job.id])[job.id], row.cost)

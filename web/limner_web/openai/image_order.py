@@ -16,7 +16,7 @@ from limner_shared.domain.picture_urls import rendition_query
 from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
 from limner_web.model_names import ModelNames
-from limner_web.picture_formats import MAX_SIDE
+from limner_web.pictures.picture_formats import MAX_SIDE
 from limner_web.problems import renamed
 
 Size = tuple[int, int]
@@ -123,7 +123,7 @@ class ImageOrder:
     card: ModelCard
 
     @property
-    def place(self) -> str:
+    def digest_prefix(self) -> str:
         """What the call says beside its job request."""
         return f"images {self.output}"
 

@@ -9,7 +9,7 @@ from apiflask import APIBlueprint
 from flask import Response, jsonify, request
 
 from limner_shared.errors import InvalidRequest
-from limner_web import waiting
+from limner_web import synchronous_jobs
 from limner_web.auth import tenant_id
 from limner_web.openai import image_answer
 from limner_web.openai.calls import event_stream, submit
@@ -54,14 +54,14 @@ def _make(services: Services, order: ImageOrder, call: Call) -> Response:
 
     A client that hangs up does not cancel the job, unless it has asked for that.
     """
-    caller = waiting.WaitingClient.of_request()
+    caller = synchronous_jobs.WaitingClient.of_request()
     try:
-        job_id = submit(services, order.request, order.place)
+        job_id = submit(services, order.request, order.digest_prefix)
     except InvalidRequest as error:
         raise in_openai_terms(error, services.model_names) from error
     release_request_slot(services.limiter)
     tenant, output = tenant_id(), order.output
-    views = waiting.follow(services, tenant, job_id, caller, image_answer.preview_interval(output))
+    views = synchronous_jobs.follow(services, tenant, job_id, caller, image_answer.preview_interval(output))
     if output.stream:
         events = image_answer.events(services, tenant, order, views, call)
         return with_warning(event_stream(events), output.warning)

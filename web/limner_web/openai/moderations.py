@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.request_limits import refuse
 from limner_web.auth import tenant_id
-from limner_web.input_images import read_data_url, size_of
+from limner_web.pictures.input_images import read_data_url, size_of
 from limner_web.services import Services, get_services
 
 bp = APIBlueprint("openai_moderations", __name__, url_prefix="/v1/moderations", enable_openapi=False)

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 from limner_shared.domain.conditions import MAX_DESCRIPTION
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, ModelNotFound
-from limner_web.input_images import REFERENCES
 from limner_web.openai.image_inputs import read_inputs
 from limner_web.openai.image_order import (
     NATIVE,
@@ -22,6 +21,7 @@ from limner_web.openai.image_order import (
     in_openai_terms,
     read_order,
 )
+from limner_web.pictures.input_images import REFERENCES
 from limner_web.problems import from_validation
 from limner_web.services import Services
 

@@ -16,7 +16,7 @@ from limner_shared.domain.jobs import JobState
 from limner_shared.domain.request_limits import refuse
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
-from limner_web import waiting
+from limner_web import synchronous_jobs
 from limner_web.auth import tenant_id
 from limner_web.intake.cancellation import cancel_job
 from limner_web.openai import image_answer, response_answer, response_events
@@ -51,7 +51,7 @@ def create_response() -> Response:
     A client that hangs up does not cancel the job, unless it has asked for that.
     """
     services = get_services()
-    body, caller = read_body(request.get_json()), waiting.WaitingClient.of_request()
+    body, caller = read_body(request.get_json()), synchronous_jobs.WaitingClient.of_request()
     call = read_call(services, tenant_id(), body)
     mark, warning = call.mark, call.order.warning
     job_id = _submit(services, call)
@@ -60,8 +60,8 @@ def create_response() -> Response:
     release_request_slot(services.limiter)
     if body.stream:
         return with_warning(_streamed(services, mark, job_id, caller), warning)
-    *_, job = waiting.follow(services, tenant_id(), job_id, caller)
-    return with_warning(jsonify(_object(services, waiting.require_success(job), mark)), warning)
+    *_, job = synchronous_jobs.follow(services, tenant_id(), job_id, caller)
+    return with_warning(jsonify(_object(services, synchronous_jobs.require_success(job), mark)), warning)
 
 
 @bp.get("/<id:response_id>")
@@ -75,7 +75,7 @@ def get_response(response_id: str) -> Response:
         return jsonify(_object(services, job, mark))
     release_request_slot(services.limiter)
     after = -1 if query.starting_after is None else query.starting_after
-    return _streamed(services, mark, job.id, waiting.WaitingClient(hang_up_check()), after)
+    return _streamed(services, mark, job.id, synchronous_jobs.WaitingClient(hang_up_check()), after)
 
 
 @bp.get("/<id:response_id>/input_items")
@@ -112,9 +112,11 @@ def cancel_response(response_id: str) -> Response:
     return jsonify(_object(services, read_job_view(services, tenant_id(), job.id), mark))
 
 
-def _streamed(services: Services, mark: Mark, job_id: str, caller: waiting.WaitingClient, after: int = -1) -> Response:
+def _streamed(
+    services: Services, mark: Mark, job_id: str, caller: synchronous_jobs.WaitingClient, after: int = -1
+) -> Response:
     interval = image_answer.preview_interval(mark.output)
-    views = waiting.follow(services, tenant_id(), job_id, caller, interval)
+    views = synchronous_jobs.follow(services, tenant_id(), job_id, caller, interval)
     return event_stream(response_events.events(services, tenant_id(), mark, views, after))
 
 

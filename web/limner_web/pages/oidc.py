@@ -17,7 +17,7 @@ from limner_shared.db.accounts.secrets import signing_keys
 from limner_shared.domain.access import MAX_LABEL_CHARS, Expiry
 from limner_shared.domain.sign_in_grants import SCOPES, grant_for
 from limner_shared.errors import NotFound
-from limner_shared.oidc_settings import parse_grant
+from limner_shared.settings.oidc import parse_grant
 from limner_shared.telemetry import get_logger
 from limner_web import session_cookie
 from limner_web.identity_provider import Attempt, Identity, IdentityProvider, ProviderUnavailable, SignInRefused

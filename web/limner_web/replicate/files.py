@@ -13,17 +13,18 @@ from limner_shared.db import files, queries
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.files import NewFile
 from limner_shared.db.views import as_datetime
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.domain.inputs import INPUT_FIELDS, reference_field
 from limner_shared.domain.jobs import MAX_METADATA_BYTES
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidLink, InvalidRequest
 from limner_web import strict_json
-from limner_web.input_images import REFERENCES
 from limner_web.intake import uploads
 from limner_web.intake.headers import JobHeaders
+from limner_web.pictures.input_images import REFERENCES
 from limner_web.services import Services
 
-LIFE_SECONDS: Final = 24 * 3600
+LIFE_SECONDS: Final = DAY_SECONDS
 PURPOSE: Final = "vision"
 """The purpose of an input picture in OpenAI's API, which lists these files as well."""
 PAGE: Final = 1000
@@ -51,7 +52,7 @@ def upload(services: Services, tenant_id: str, content: FileStorage, metadata: A
         purpose=PURPOSE,
         size_bytes=0,
         parts=0,
-        expires_in=min(LIFE_SECONDS, services.settings.input_retention_days * files.DAY),
+        expires_in=min(LIFE_SECONDS, services.settings.input_retention_days * DAY_SECONDS),
         content_type=content.mimetype[:MAX_NAME],
         metadata=cast("dict[str, Any]", metadata),
     )

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, cast
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.durations import DAY_SECONDS, HOUR_SECONDS
 from limner_shared.domain.inputs import MAX_REFERENCES, reference_field
 from limner_shared.domain.jobs import MAX_SEED
 from limner_shared.domain.predictions import NAMES, OutputForm
@@ -52,7 +53,7 @@ MAX_WAIT_SECONDS: Final = 60
 WAIT: Final = re.compile(r"wait(?:=(\d{1,3}))?", re.IGNORECASE)
 DURATION: Final = re.compile(r"(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?", re.IGNORECASE)
 MIN_LIFE_SECONDS: Final = 5
-MAX_LIFE_SECONDS: Final = 86_400
+MAX_LIFE_SECONDS: Final = DAY_SECONDS
 
 
 def _named(name: str) -> AliasChoices:
@@ -192,7 +193,7 @@ def life_seconds(cancel_after: str | None) -> int | None:
         return None
     found = DURATION.fullmatch(cancel_after.strip())
     hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
-    life = hours * 3600 + minutes * 60 + seconds
+    life = hours * HOUR_SECONDS + minutes * 60 + seconds
     if not MIN_LIFE_SECONDS <= life <= MAX_LIFE_SECONDS:
         message = "Cancel-After: use a duration from 5s to 24h, such as 90s, 5m or 1h30m."
         raise InvalidRequest(message, field="Cancel-After")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from limner_shared.db.signed_links import ANSWER_SECONDS
 from limner_shared.domain.predictions import OutputForm
 from limner_shared.domain.views import JobView
-from limner_web import waiting
-from limner_web.picture_formats import MEDIA_TYPES
+from limner_web import synchronous_jobs
+from limner_web.pictures.picture_formats import MEDIA_TYPES
 from limner_web.services import Services
 
 
@@ -28,7 +28,7 @@ def outputs(services: Services, tenant_id: str, job: JobView, origin: str, *, as
 
 def _files(services: Services, tenant_id: str, job: JobView, form: OutputForm) -> Iterator[bytes]:
     for image in job.images:
-        stored = waiting.stored_picture(services, tenant_id, image)
+        stored = synchronous_jobs.stored_picture(services, tenant_id, image)
         if form.kind == "png":
             yield stored
         else:

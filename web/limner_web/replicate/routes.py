@@ -18,7 +18,7 @@ from limner_shared.domain.predictions import prediction_object
 from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
-from limner_web import strict_json, waiting
+from limner_web import strict_json, synchronous_jobs
 from limner_web.auth import tenant_id
 from limner_web.intake import submission, uploads
 from limner_web.intake.cancellation import cancel_job
@@ -111,7 +111,7 @@ def stream_prediction(job_id: str) -> Response:
     """Stream a prediction's logs and output."""
     services = get_services()
     read_job_view(services, tenant_id(), job_id)
-    views = waiting.follow(services, tenant_id(), job_id, waiting.WaitingClient(hang_up_check()))
+    views = synchronous_jobs.follow(services, tenant_id(), job_id, synchronous_jobs.WaitingClient(hang_up_check()))
     events = streaming.events(services, tenant_id(), views, public_origin(services), as_data=_as_data(services))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream_with_context(events), mimetype="text/event-stream", headers=headers)
@@ -158,7 +158,7 @@ def delete_file(file_id: str) -> Response:
 
 def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
     services = get_services()
-    wait, caller = inputs.wait_seconds(request.headers.get("Prefer", "")), waiting.WaitingClient.of_request()
+    wait, caller = inputs.wait_seconds(request.headers.get("Prefer", "")), synchronous_jobs.WaitingClient.of_request()
     fields = inputs.job_fields(asked, card)
     fields["expires_in"] = inputs.life_seconds(request.headers.get("Cancel-After"))
     header = JobHeaders.read(request.headers)
@@ -180,7 +180,7 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
         answer.status_code = 201
         return answer
     release_request_slot(services.limiter)
-    job = waiting.await_end(services, tenant_id(), job_id, wait, caller)
+    job = synchronous_jobs.await_end(services, tenant_id(), job_id, wait, caller)
     # `processing` would make the client's `run` return before there is an output.
     answer = jsonify(_object(services, job, status=None if job.status.terminal else "starting"))
     answer.status_code = 201 if job.status.terminal else 202

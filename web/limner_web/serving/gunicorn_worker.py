@@ -15,7 +15,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from limner_shared.telemetry import get_logger
 from limner_web.limits import HEAD_SECONDS, IDLE_SECONDS, MAX_LINE_BYTES
-from limner_web.serving.waiting_for_requests import Connection
+from limner_web.serving.request_timeouts import Connection
 
 log = get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""Runs blocking calls on native threads: the image store, Pillow, SQLite.
+"""Runs blocking calls on native threads: the picture store, Pillow, SQLite.
 
 Under gevent every request is a greenlet of one thread, so a call that waits outside Python delays all other requests.
 PostgreSQL, Redis and DNS do not need this: their clients wait in Python.

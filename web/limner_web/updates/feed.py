@@ -13,7 +13,7 @@ from typing import Any, Final
 from limner_shared import metrics
 from limner_shared.db.engine import Database
 from limner_shared.messaging.hints import JobHint
-from limner_shared.newest import keep_newest
+from limner_shared.recent_entries import keep_newest
 from limner_shared.threads import Supervisor
 from limner_web.limits import EVENT_BACKLOG
 from limner_web.updates.listener import Listener

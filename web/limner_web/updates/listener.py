@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from limner_shared.messaging.hints import CHANNEL, JobHint, read_hint
+from limner_shared.messaging.hints import JOB_CHANNEL, JobHint, read_hint
 from limner_shared.messaging.typed_redis import subscription
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
@@ -56,7 +56,7 @@ class Listener:
         while True:
             try:
                 with subscription(self._redis, confirmations=True) as pubsub:
-                    pubsub.subscribe(CHANNEL)
+                    pubsub.subscribe(JOB_CHANNEL)
                     while True:
                         message = cast("dict[str, Any] | None", pubsub.get_message(timeout=1))
                         if message and message["type"] == "message":
@@ -71,7 +71,7 @@ class Listener:
         hint = read_hint(data)
         if hint is None:
             if self.skipped % LOGGED_EVERY == 0:
-                log.warning("skipped a message that is not Limner's", channel=CHANNEL, skipped=self.skipped + 1)
+                log.warning("skipped a message that is not Limner's", channel=JOB_CHANNEL, skipped=self.skipped + 1)
             self.skipped += 1
             return
         for handler in self._handlers:

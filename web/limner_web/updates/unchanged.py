@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from limner_shared import metrics
 from limner_shared.messaging.hints import JobHint
-from limner_shared.newest import keep_newest
+from limner_shared.recent_entries import keep_newest
 from limner_shared.telemetry import begin_request, bind_log_ids, get_logger
 from limner_web.serving.connection import Wsgi
 from limner_web.serving.operator_port import is_operator

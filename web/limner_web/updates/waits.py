@@ -32,9 +32,10 @@ class Wait:
     """Set by what the request waits for, and if its client has hung up."""
     has_hung_up: bool = False
 
-    def __bool__(self) -> bool:
-        """Whether to wait on."""
-        return not self.has_hung_up and time.monotonic() < self.end
+    @property
+    def is_over(self) -> bool:
+        """Whether the time has passed or the client has hung up."""
+        return self.has_hung_up or time.monotonic() >= self.end
 
     def until_signalled(self) -> bool:
         """Wait, and return whether what the request waits for has set the signal; then it is clear again."""

@@ -40,7 +40,7 @@ REMEMBERED_SECONDS: Final = 5.0
 MOST_REMEMBERED: Final = 20_000
 """Jobs beyond which none is remembered."""
 
-Look = Callable[[], JobView]
+ReadView = Callable[[], JobView]
 
 
 @dataclass(slots=True, eq=False)
@@ -60,14 +60,14 @@ class _Watched:
     checked_at: float = float("-inf")
     """When the job was last known not to have ended, unless `ended` is set."""
 
-    def look(self, look: Look) -> JobView:
+    def current_view(self, read: ReadView) -> JobView:
         """Return a current view of the job: one that another request has just read, or a new one."""
         with self.lock:
             view = self.view
             if view is not None and (view.status.terminal or self._is_fresh()):
                 return view
             self.ended.clear()  # before the job is read, so that a hint that arrives meanwhile is not lost
-            self.view = view = look()
+            self.view = view = read()
             self.seen_at = self.checked_at = time.monotonic()
             if view.status.terminal:
                 self.end()
@@ -84,7 +84,7 @@ class _Watched:
 
     @property
     def is_known_to_run(self) -> bool:
-        """Whether a look at the job can be saved: the next check for lost hints will tell if it has ended meanwhile."""
+        """Whether reading the job can be saved: the next check for lost hints will tell if it has ended meanwhile."""
         return not self.ended.is_set() and time.monotonic() - self.checked_at < 2 * RECHECK_SECONDS
 
     def end(self) -> None:
@@ -115,28 +115,30 @@ class Watches:
         tenant_id: str,
         job_id: str,
         seconds: float,
-        look: Look,
+        read: ReadView,
         gone: Callable[[], bool],
         every: float = HANG_UP_SECONDS,
     ) -> Iterator[JobView]:
         """Yield the job's view at once, then after `every` seconds, and when it has ended or `seconds` have passed.
 
-        `look` reads the job. Yields the last view once more and stops early if the client has gone. Raises what `look`
+        `read` reads the job. Yields the last view once more and stops early if the client has gone. Raises what `read`
         raises.
         """
         deadline = time.monotonic() + seconds
         with self._watching(tenant_id, job_id) as watched:
-            view = watched.look(look)
+            view = watched.current_view(read)
             while not view.status.terminal and (left := deadline - time.monotonic()) > 0 and not gone():
                 yield view
                 if watched.ended.wait(min(left, every)) or left <= every:
-                    view = watched.look(look)
+                    view = watched.current_view(read)
             yield view
 
-    def await_end(self, tenant_id: str, job_id: str, seconds: float, look: Look, gone: Callable[[], bool]) -> JobView:
+    def await_end(
+        self, tenant_id: str, job_id: str, seconds: float, read: ReadView, gone: Callable[[], bool]
+    ) -> JobView:
         """The job's view once it has ended, `seconds` have passed or the client has gone.
 
-        Raises NotFound, and what `look` raises.
+        Raises NotFound, and what `read` raises.
         """
         with (
             self._watching(tenant_id, job_id) as watched,
@@ -145,28 +147,33 @@ class Watches:
         ):
             if not watched.is_known_to_run and self._may_have_ended(tenant_id, watched):
                 wait.signal.set()
-            while wait:
-                if wait.until_signalled() and (view := watched.look(look)).status.terminal:
+            while not wait.is_over:
+                if wait.until_signalled() and (view := watched.current_view(read)).status.terminal:
                     return view
-            return watched.look(look)
+            return watched.current_view(read)
 
     def wait_for_any(
-        self, tenant_id: str, job_ids: Sequence[str], seconds: float, look: Callable[[], bool], gone: Callable[[], bool]
+        self,
+        tenant_id: str,
+        job_ids: Sequence[str],
+        seconds: float,
+        has_ended: Callable[[], bool],
+        gone: Callable[[], bool],
     ) -> None:
         """Wait until one of these jobs has ended, `seconds` have passed or the client has gone.
 
-        `look` tells whether one has ended already; it is called once, so that no earlier hint is missed.
+        `has_ended` tells whether one has ended already; it is called once, so that no earlier hint is missed.
         """
         with ExitStack() as stack:
             wait = stack.enter_context(self._waits.waiting(seconds, gone))
             for job_id in job_ids:
                 watched = stack.enter_context(self._watching(tenant_id, job_id))
                 stack.enter_context(watched.signalling(wait.signal))
-            if wait and not look():
+            if not wait.is_over and not has_ended():
                 wait.until_signalled()
 
     def _may_have_ended(self, tenant_id: str, watched: _Watched) -> bool:
-        """Whether a job has ended, or was said to have; a hint that arrives meanwhile is not lost. Raises NotFound."""
+        """Whether a job has ended, or a hint says so; a hint that arrives meanwhile is not lost. Raises NotFound."""
         if watched.ended.is_set():
             return True
         asked_at = time.monotonic()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
-from limner_shared.newest import keep_newest
+from limner_shared.recent_entries import keep_newest
 
 MAX_KEYS: Final = 256
 """Keys whose limits and timings are kept; the least recently used key is discarded first."""

@@ -29,7 +29,7 @@ class JobRun:
     """Indices of the images that have a stored checkpoint, from this attempt or an earlier one."""
     generated_at: float | None = None
     """When its last picture was there, by `time.perf_counter`."""
-    watched: bool = False
+    preview_wanted: bool = False
     """Whether a client watches the job now."""
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ class EngineListener(Protocol):
         ...
 
     def previewed(self, job: JobRun, picture: Picture) -> None:
-        """A rough, small preview of a watched job is available."""
+        """A rough, small preview of a job whose preview is wanted is available."""
         ...
 
     def checkpointed(self, job: JobRun, index: int, checkpoint: bytes) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
-from limner_shared.newest import keep_newest
+from limner_shared.recent_entries import keep_newest
 
 MAX_SKIPPED_TURNS: Final = 32
 """After being skipped in this many turns, a row goes first, whatever its lane."""

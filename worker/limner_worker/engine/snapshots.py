@@ -13,7 +13,7 @@ from limner_worker.generators.base import Generator
 log = get_logger(__name__)
 
 PREVIEW_SECONDS: Final = 0.7
-"""Interval between two previews of a watched job."""
+"""Interval between two previews of a job."""
 
 
 class Snapshots:
@@ -28,8 +28,8 @@ class Snapshots:
         self._checkpoint_seconds = checkpoint_seconds
 
     def preview_if_due(self, row: Row, now: float) -> None:
-        """Report a preview of a watched job's first image if the last one is old enough."""
-        if not row.job.watched or row.index != 0 or now - row.previewed_at < PREVIEW_SECONDS:
+        """Report a preview of a job's first image, if one is wanted and the last one is old enough."""
+        if not row.job.preview_wanted or row.index != 0 or now - row.previewed_at < PREVIEW_SECONDS:
             return
         row.previewed_at = now
         try:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from limner_shared import metrics
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.unsupported import Unsupported
+from limner_shared.domain.unsupported import UnsupportedByModel
 from limner_shared.errors import CardError, LimnerError, OutOfMemory
 from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
@@ -46,7 +46,7 @@ class ModelCache:
         self._loading: tuple[str, float] | None = None
         """The model that is being loaded, and since when."""
         self.cards: dict[str, ModelCard] = {}
-        self.unsupported: dict[str, Unsupported] = {}
+        self.unsupported: dict[str, UnsupportedByModel] = {}
         """What each model does not take of requests, although its card does not say so."""
         self.fingerprints: Mapping[str, dict[str, Any]] = {}
         fingerprints: dict[str, dict[str, Any]] = {}
@@ -116,7 +116,7 @@ class ModelCache:
         self.cards[card.name] = card
         self._sizes[card.name] = self._first_sizes[card.name] = generator.nbytes
         # The cards of the other families say all that they take.
-        self.unsupported[card.name] = getattr(generator, "unsupported", Unsupported())
+        self.unsupported[card.name] = getattr(generator, "unsupported", UnsupportedByModel())
         self._keep(card.name, generator)
         log.info("model loaded", model=card.name)
         return fingerprint

@@ -27,7 +27,7 @@ OF_THE_MODEL: Final = (GenerationFailed, ResourceUnreadable)
 """Errors that a model may cause. The others have a known cause elsewhere, such as what a request asks for."""
 
 
-class Verdict(Enum):
+class TrialVerdict(Enum):
     """What becomes of a job that failed."""
 
     FAIL = "fail"
@@ -52,7 +52,7 @@ class ModelTrials:
         self._running: dict[str, JobRun] = {}
         self._lock = threading.Lock()
 
-    def job_failed(self, model: str, error: LimnerError) -> Verdict:
+    def job_failed(self, model: str, error: LimnerError) -> TrialVerdict:
         """Record that a job of a model failed, and try the model if that is due; return what becomes of the job.
 
         Only errors that the model may cause count. A job that a paused model was given on trial counts like many. While
@@ -60,18 +60,18 @@ class ModelTrials:
         trial due, or each pause would cost a job.
         """
         if not isinstance(error, OF_THE_MODEL):
-            return Verdict.FAIL
+            return TrialVerdict.FAIL
         with self._lock:
             self._failures[model] += 1
             state = self._breakers[model].state
             if state is BreakerState.OPEN or model in self._running:
-                return Verdict.HAND_BACK
+                return TrialVerdict.HAND_BACK
             if self._failures[model] < FAILURES_IN_A_ROW and state is not BreakerState.TRIAL:
-                return Verdict.FAIL
+                return TrialVerdict.FAIL
             trial = self._running[model] = _trial(self._cards[model])
         log.warning("trying a model whose jobs fail", model=model, failures=self._failures[model])
         self._submit([trial])
-        return Verdict.HAND_BACK
+        return TrialVerdict.HAND_BACK
 
     def job_succeeded(self, model: str) -> None:
         """Record that a job of a model succeeded."""

@@ -46,7 +46,7 @@ class Placement:
         self._models = models
         self._admission = admission
         self._supervisor = supervisor
-        self._chooser = Chooser(models, admission, self._reserve)
+        self._chooser = Chooser(models, admission, self._claim_loading)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -67,7 +67,7 @@ class Placement:
             self._supervisor.working()
             # Without Redis or the database, which others report, the worker continues with its loaded models.
             with suppress(RedisError, SQLAlchemyError):
-                self._chooser.look(self._waits, time.monotonic())
+                self._chooser.decide(self._waits, time.monotonic())
             self._supervisor.idle()
 
     def _waits(self) -> Mapping[tuple[str, Lane], float]:
@@ -75,7 +75,7 @@ class Placement:
         oldest = {
             (model, lane): state.oldest_at
             for model in self._models.cards
-            for lane, state in self._queues.look(model).items()
+            for lane, state in self._queues.read_states(model).items()
             if state.oldest_at is not None
         }
         if not oldest:
@@ -84,7 +84,7 @@ class Placement:
             current = clock(session)
         return {key: current - at for key, at in oldest.items()}
 
-    def _reserve(self, model: str) -> bool:
+    def _claim_loading(self, model: str) -> bool:
         """Whether this worker may load the model now. Others look again later: its jobs may be served by then."""
         return bool(self._redis.set(f"limner:loading:{model}", "1", nx=True, px=round(LOOK_SECONDS * 1000)))
 
@@ -99,19 +99,21 @@ class Choice:
 
 
 class Chooser:
-    """The state between looks: the model that is to be loaded, if any."""
+    """The state between decisions: the model that is to be loaded, if any."""
 
-    def __init__(self, models: ModelCache, admission: Admission, reserve: Callable[[str], bool]) -> None:
-        """`reserve` returns whether no other worker has decided to load this model just now."""
+    def __init__(self, models: ModelCache, admission: Admission, claim_loading: Callable[[str], bool]) -> None:
+        """`claim_loading` returns whether no other worker has decided to load this model just now."""
         self._models = models
         self._admission = admission
-        self._reserve = reserve
+        self._claim_loading = claim_loading
         self._choice: Choice | None = None
         self._stays_until = 0.0
         """Until when a busy worker stays with the model that it has loaded last."""
 
-    def look(self, waits: Callable[[], Mapping[tuple[str, Lane], float]], moment: float) -> None:
-        """Decide which queues are read until the next look. `waits` returns the wait of each queue's oldest message."""
+    def decide(self, waits: Callable[[], Mapping[tuple[str, Lane], float]], moment: float) -> None:
+        """Decide which queues are read until the next decision. `waits` returns the wait of each queue's oldest
+        message.
+        """
         if self._choice is not None:
             if self._is_loading(self._choice, moment):
                 return
@@ -126,7 +128,7 @@ class Chooser:
             name: self._models.load_seconds[name] for name in self._models.cards if self._admission.accepts(name)
         }
         chosen = model_to_load(waiting, self._models.loaded, allowed)
-        if chosen is not None and self._reserve(chosen):
+        if chosen is not None and self._claim_loading(chosen):
             self._choice = Choice(chosen, until=moment + FETCH_SECONDS)
             self._serve({chosen, *self._models.staying(chosen)}, {chosen, *overdue(waiting)})
 

@@ -1,4 +1,4 @@
-"""Reports the progress of running jobs, at most ten times per second each, and the previews of watched jobs."""
+"""Reports the progress of running jobs, at most ten times per second each, and the previews that clients want."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ log = get_logger(__name__)
 
 INTERVAL_SECONDS: Final = 0.1
 WATCH_POLL_SECONDS: Final = 1.0
-"""Interval at which Redis is asked which jobs are watched."""
+"""Interval at which Redis is asked of which jobs clients want previews."""
 UNIT_SECONDS: Final = 120.0
 """One round of hints that lasts longer is stalled; Redis's own time limits end it long before."""
 
 
-class Reporter:
+class ProgressReporter:
     """Collects the changes since its last report, so that a fast engine costs Redis no more than a slow one."""
 
     def __init__(self, hints: Hints, supervisor: Supervisor) -> None:
@@ -61,7 +61,7 @@ class Reporter:
         self._wake.set()
 
     def report_preview(self, job: JobRun, picture: Picture) -> None:
-        """Report a preview of this watched job."""
+        """Report a preview of this job."""
         with self._lock:
             if self._running.get(job.id) is job:
                 self._pictures[job.id] = picture
@@ -93,7 +93,7 @@ class Reporter:
                 running = dict(self._running)
             try:
                 self._send(started, stepped, pictures)
-                self._update_watched(running)
+                self._update_preview_wanted(running)
             except Exception:  # hints may be lost
                 log.exception("could not report progress", jobs=job_ids(stepped))
             self._supervisor.idle()
@@ -101,19 +101,19 @@ class Reporter:
 
     def _send(self, started: list[Change], stepped: dict[str, JobRun], pictures: dict[str, Picture]) -> None:
         self._hints.changed(started)
-        # Of a job whose pictures are all there, its end is told next.
+        # A job whose pictures are complete sends its end next.
         unfinished = {job_id: job for job_id, job in stepped.items() if job.generated_at is None}
         self._hints.progressed({job_id: (job.claim.tenant_id, job.progress) for job_id, job in unfinished.items()})
         for job_id, picture in pictures.items():
             self._hints.previewed(job_id, _webp(picture))
 
-    def _update_watched(self, running: dict[str, JobRun]) -> None:
+    def _update_preview_wanted(self, running: dict[str, JobRun]) -> None:
         if time.monotonic() - self._watch_polled_at < WATCH_POLL_SECONDS:
             return
         self._watch_polled_at = time.monotonic()
-        watched = self._hints.watched_jobs(running)
+        wanted = self._hints.jobs_with_preview_requests(running)
         for job_id, job in running.items():
-            job.watched = job_id in watched
+            job.preview_wanted = job_id in wanted
 
 
 def _webp(picture: Picture) -> bytes:

@@ -35,15 +35,15 @@ from limner_worker.runtime.draining import Draining
 from limner_worker.runtime.handing_back import hand_back
 from limner_worker.runtime.held_jobs import HeldJobs
 from limner_worker.runtime.leases import Leases
-from limner_worker.runtime.model_trials import ModelTrials, Verdict
+from limner_worker.runtime.model_trials import ModelTrials, TrialVerdict
 from limner_worker.runtime.placement import Placement
-from limner_worker.runtime.progress import Reporter
+from limner_worker.runtime.progress import ProgressReporter
 from limner_worker.runtime.watchdog import Watchdog
 from limner_worker.stages.checkpoints import CheckpointStore
 from limner_worker.stages.deduplication import Deduplicator
 from limner_worker.stages.input_images import load_inputs
 from limner_worker.stages.interpretation.presenting.presenter import Presenter, recognizers_of
-from limner_worker.stages.interpretation.stage import InterpretationStage, interpreter_of, server_of
+from limner_worker.stages.interpretation.stage import InterpretationStage, chat_client_of, interpreter_of
 from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.publishing import Publisher
 from limner_worker.stages.safety import SafetyStage
@@ -77,7 +77,7 @@ class WorkerService:
         self._placement = Placement(settings, database, models, admission, supervisor)
         self._checkpoints = CheckpointStore(blobs, self._fingerprints, supervisor)
         self._preparation = supervisor.pool("prepare", PREPARED_AT_ONCE)
-        server = server_of(settings)
+        server = chat_client_of(settings)
         interpreter = interpreter_of(settings, server)
         self._interpretation = InterpretationStage(
             database, interpreter, models.cards, supervisor, self._schedule, self._abort, self._refuse
@@ -94,7 +94,7 @@ class WorkerService:
         self._deduplicator = Deduplicator(
             database, blobs, models.fingerprints, supervisor, held.is_working, generate, self._publish_duplicate, reuse
         )
-        self._reporter = Reporter(self._hints, supervisor)
+        self._reporter = ProgressReporter(self._hints, supervisor)
         self._watchdog = Watchdog(settings, supervisor, self._engine, models, held.keys, self._end_process)
 
     def start(self) -> None:
@@ -158,7 +158,7 @@ class WorkerService:
         """Pass the error to the publisher. While the model pauses or is tried, hand the job back instead."""
         if not self._trials.end_trials([job], error) or not self._held.finish(job):
             return
-        if self._trials.job_failed(job.claim.spec.model, error) is Verdict.HAND_BACK:
+        if self._trials.job_failed(job.claim.spec.model, error) is TrialVerdict.HAND_BACK:
             self._publisher.hand_back([job])
         else:
             self._publisher.fail(job, error)
@@ -192,7 +192,7 @@ class WorkerService:
     def _schedule(self, jobs: Sequence[JobRun]) -> None:
         """Pass jobs whose conditions are known to deduplication, and from there to the engine. Safe from any thread.
 
-        Jobs that need data from the blob store are prepared on separate threads first, because reads may take long.
+        Jobs that need data from the picture store are prepared on separate threads first, because reads may take long.
         """
         ready: list[JobRun] = []
         for job in jobs:

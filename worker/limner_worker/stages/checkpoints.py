@@ -1,4 +1,4 @@
-"""Checkpoints of unfinished images in the blob store: the next attempt at a job continues from them."""
+"""Checkpoints of unfinished images in the picture store: the next attempt at a job continues from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads a job's input pictures from the blob store into its rows."""
+"""Loads a job's input pictures from the picture store into its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns pictures' pixels into files and records: judged, PNG with provenance metadata, signed, digest and receipt."""
+"""Makes the files of finished pictures (chooses, judges, encodes as PNG, signs) and their records."""
 
 from __future__ import annotations
 

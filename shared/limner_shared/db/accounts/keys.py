@@ -30,7 +30,7 @@ from limner_shared.domain.access import (
 from limner_shared.errors import InvalidRequest, InvalidState, NotFound, Unauthorized
 
 SESSION_LABEL: Final = "oidc:"
-"""How the labels of keys begin that are made when somebody signs in at an identity provider."""
+"""How the labels of keys begin that are made when someone signs in at an identity provider."""
 LAST_USED_SECONDS: Final = 60
 """The last use of a key is written at most once in this time."""
 

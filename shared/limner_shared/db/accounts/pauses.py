@@ -16,6 +16,7 @@ from limner_shared.db.ledger import LOCAL_NAME, LOCAL_TENANT, ensure_tenant
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Pause, Tenant
 from limner_shared.domain.access import Expiry
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.pauses import DRAIN_SECONDS, MAX_PAUSE_SECONDS, PauseKind
 from limner_shared.errors import InvalidRequest, NotFound
@@ -105,7 +106,7 @@ def _end(until: Expiry | None, moment: float) -> float | None:
         return None
     end = moment + until.seconds if until.is_relative else until.seconds
     if not moment < end <= moment + MAX_PAUSE_SECONDS:
-        days = int(MAX_PAUSE_SECONDS // 86_400)
+        days = int(MAX_PAUSE_SECONDS // DAY_SECONDS)
         raise InvalidRequest(f"The end of a pause must be in the future, at most {days} days from now.", field="until")
     return end
 

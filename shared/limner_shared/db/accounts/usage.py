@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db import queries
 from limner_shared.db.engine import clock, now
 from limner_shared.db.tables import FINISHED, RUNNING, Image, Job, Tenant, Usage
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.domain.ids import first_id
 
 DAYS: Final = 31
@@ -20,7 +21,6 @@ COUNTED: Final = 100_000
 """Counting queued jobs stops here, or at the tenant's limit if that is larger."""
 
 
-DAY_SECONDS: Final = 86_400
 ACCEPTED_DAYS: Final = 14
 ACCEPTED_COUNTED: Final = 10_000
 """Counting the jobs of one day stops here."""

@@ -42,7 +42,7 @@ from limner_shared.db.ledger.conversations import (
 )
 from limner_shared.db.ledger.deletion import delete_conversation, delete_image, delete_job
 from limner_shared.db.ledger.idempotency import (
-    Known,
+    EarlierResult,
     delete_idempotency_key,
     delete_old_idempotency_keys,
     find_idempotency_key,
@@ -63,9 +63,7 @@ from limner_shared.db.ledger.priority import prioritise
 from limner_shared.db.ledger.quotas import Reserved, reserve_quota
 from limner_shared.db.ledger.release import (
     acquire_leadership,
-    backfill_legacy_jobs,
     keep_released,
-    orphans,
     promote,
     recall,
     release,
@@ -95,7 +93,7 @@ __all__ = [
     "AttemptKey",
     "Change",
     "Claim",
-    "Known",
+    "EarlierResult",
     "NewImage",
     "NewJob",
     "Released",
@@ -107,7 +105,6 @@ __all__ = [
     "add_label",
     "add_turn",
     "as_stored",
-    "backfill_legacy_jobs",
     "cancel",
     "cancel_bulk",
     "claim",
@@ -139,7 +136,6 @@ __all__ = [
     "lock_key",
     "open_bulk",
     "open_conversation",
-    "orphans",
     "pause_bulk",
     "prioritise",
     "promote",

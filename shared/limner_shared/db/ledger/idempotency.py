@@ -16,7 +16,7 @@ from limner_shared.errors import IdempotencyConflict
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class EarlierResult:
     """The result of an earlier request: the resource that it created, or its whole answer."""
 
     resource_id: str
@@ -33,7 +33,7 @@ def lock_key(session: Session, tenant_id: str, key: str) -> None:
 
 
 def store_idempotency_key(
-    session: Session, tenant_id: str, key: str, digest: str, result: Known, *, replace: bool = False
+    session: Session, tenant_id: str, key: str, digest: str, result: EarlierResult, *, replace: bool = False
 ) -> None:
     """Store the result of an idempotency key's request, in the same transaction. A second row for a key cannot commit.
 
@@ -48,7 +48,7 @@ def store_idempotency_key(
 
 def find_idempotency_key(
     session: Session, tenant_id: str, key: str, digest: str, seconds: float | None = None
-) -> Known | None:
+) -> EarlierResult | None:
     """The result of this key's request if it was the same, or None if there is none or it is older than `seconds`.
 
     Raises IdempotencyConflict if the key was used for a different request.
@@ -58,7 +58,7 @@ def find_idempotency_key(
         raise IdempotencyConflict
     if found is None or (seconds is not None and found.created_at < clock(session) - seconds):
         return None
-    return Known(found.resource_id, found.answer)
+    return EarlierResult(found.resource_id, found.answer)
 
 
 def read_idempotency_key(session: Session, tenant_id: str, key: str) -> tuple[str, str] | None:

@@ -38,21 +38,21 @@ def _index_order_postgresql(element: _index_order, compiler: SQLCompiler, **kw: 
     return "jobs.tenant_id"
 
 
-class _has_turn(FunctionElement[bool]):  # noqa: N801 - used like a function
+class _has_submission_lock(FunctionElement[bool]):  # noqa: N801 - used like a function
     """Whether no other transaction is adding a job of this tenant and model: of a burst that arrives at once, each
-    transaction would find the tenant idle. The turn ends with the transaction.
+    transaction would find the tenant idle. The lock ends with the transaction.
     """
 
     inherit_cache = True
 
 
-@compiles(_has_turn, "sqlite")
-def _has_turn_sqlite(element: _has_turn, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(_has_submission_lock, "sqlite")
+def _has_submission_lock_sqlite(element: _has_submission_lock, compiler: SQLCompiler, **kw: Any) -> str:
     return "true"  # write transactions exclude one another
 
 
-@compiles(_has_turn, "postgresql")
-def _has_turn_postgresql(element: _has_turn, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(_has_submission_lock, "postgresql")
+def _has_submission_lock_postgresql(element: _has_submission_lock, compiler: SQLCompiler, **kw: Any) -> str:
     tenant, model = (compiler.process(clause, **kw) for clause in element.clauses)
     return f"pg_try_advisory_xact_lock(hashtextextended({tenant} || ' ' || {model}, 1))"
 
@@ -90,7 +90,7 @@ class IntakeState(NamedTuple):
 def read_intake_state(
     session: Session, tenant_id: str, model: str, priority: Priority, *, is_estimate: bool = False
 ) -> IntakeState:
-    """The intake state for a tenant's new job. An estimate adds no job, so it takes no turn of one that does."""
+    """The intake state for a tenant's new job. An estimate adds no job, so it takes no lock from one that does."""
     lane = Lane.of(priority.rank)
     values = {"tenant": tenant_id, "model": model, "priority": priority.rank, "first": Lane.FIRST, "lane": lane}
     return IntakeState(*session.execute(_statement(is_estimate=is_estimate), values).one())
@@ -101,7 +101,7 @@ def _statement(*, is_estimate: bool) -> Select[*tuple[Any, ...]]:
     model = Job.model == bindparam("model")
     active = select(Job.id).where(Job.tenant_id == bindparam("tenant"), model, text(ACTIVE))
     first_active = active.order_by(_index_order()).limit(1).scalar_subquery()
-    turn = _has_turn(cast(bindparam("tenant"), String), cast(bindparam("model"), String))
+    lock = _has_submission_lock(cast(bindparam("tenant"), String), cast(bindparam("model"), String))
     waiting = select(Job.id).where(model, Job.priority == bindparam("priority"), text(WAITING))
     # In the index's order: a planner that expects most jobs to be waiting would search among those that are done.
     first_waiting = waiting.order_by(Job.tenant_id, Job.queue_key, Job.id).limit(1).scalar_subquery()
@@ -111,7 +111,7 @@ def _statement(*, is_estimate: bool) -> Select[*tuple[Any, ...]]:
         Tenant.max_queued,
         Tenant.cost_per_day,
         Tenant.max_running,
-        case((first_active.is_not(None), true()), else_=not_(true() if is_estimate else turn)),
+        case((first_active.is_not(None), true()), else_=not_(true() if is_estimate else lock)),
         first_waiting.is_not(None),
         _released(model, Job.lane == bindparam("first")),
         _released(model, Job.lane == bindparam("lane")),

@@ -18,13 +18,13 @@ from limner_shared.db.ledger.intake_state import IntakeState
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Bulk, Tenant, Usage
 from limner_shared.domain.bulks import BulkState
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.errors import LimitTooLow, TooManyRequests
 
 QUEUE_LOCK: Final = "\x01jobs"
 """The key that a tenant with a limit on queued jobs locks while jobs are counted and added; no client can send it."""
 SOON_SECONDS: Final = 10
 """`retry_after` for a tenant whose queue is full."""
-DAY_SECONDS: Final = 86400
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, func, select, text, update
+from sqlalchemy import ColumnElement, select, text, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import insert_new, now
 from limner_shared.db.ledger.types import Released
 from limner_shared.db.many_rows import NO_SYNC, among, update_many
-from limner_shared.db.tables import QUEUED, RELEASED, WAITING, Job, Leader
-from limner_shared.domain.jobs import Lane, Priority
+from limner_shared.db.tables import RELEASED, WAITING, Job, Leader
+from limner_shared.domain.jobs import Lane
 from limner_shared.domain.pauses import Paused
 
 
@@ -72,23 +72,6 @@ def promote(session: Session, lanes: Mapping[str, Lane]) -> None:
         moved = Job.id.in_([job_id for job_id, to in lanes.items() if to == lane])
         values = {"lane": lane, "released_at": now()}
         session.execute(update(Job).where(moved, text(RELEASED)).values(values), execution_options=NO_SYNC)
-
-
-def orphans(session: Session, model: str, limit: int) -> list[str]:
-    """Jobs that the previous release queued without a queue key or released without a lane."""
-    ranks = [priority.rank for priority in Priority]
-    waiting = select(Job.id).where(Job.model == model, Job.priority.in_(ranks), Job.queue_key == "", text(WAITING))
-    released = select(Job.id).where(Job.model == model, Job.lane.is_(None), text(RELEASED))
-    return [*session.scalars(waiting.limit(limit)), *session.scalars(released.limit(limit))]
-
-
-def backfill_legacy_jobs(session: Session, model: str, limit: int) -> None:
-    """Give such jobs their queue keys, and let them be released like all others."""
-    ids = orphans(session, model, limit)
-    if ids:
-        values = {Job.queue_key: func.coalesce(Job.bulk_id, Job.tenant_id), Job.released_at: None, Job.lane: None}
-        queued = Job.id.in_(ids) & text(QUEUED)
-        session.execute(update(Job).where(queued).values(values), execution_options=NO_SYNC)
 
 
 def _mark(session: Session, condition: ColumnElement[bool], lane: Lane) -> list[Released]:

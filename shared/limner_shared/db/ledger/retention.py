@@ -28,8 +28,8 @@ from limner_shared.db.ledger.erasure import (
 from limner_shared.db.ledger.transitions import lock
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import FINISHED, HISTORY_DUE, Conversation, ConversationTurn, Job, Tenant, Usage
+from limner_shared.domain.durations import DAY_SECONDS
 
-DAY: Final = 86400.0
 USAGE_DAYS: Final = 92
 """Days for which usage counts are kept: a quarter of a year."""
 
@@ -74,7 +74,7 @@ def forget_jobs(session: Session, limit: int) -> int:
 def forget_usage(session: Session) -> None:
     """Delete the usage counts of days that are older than USAGE_DAYS."""
     moment = clock(session)
-    old = datetime.fromtimestamp(moment - USAGE_DAYS * DAY, UTC).date().isoformat()
+    old = datetime.fromtimestamp(moment - USAGE_DAYS * DAY_SECONDS, UTC).date().isoformat()
     session.execute(delete(Usage).where(Usage.day < old), execution_options=NO_SYNC)
 
 
@@ -87,7 +87,7 @@ def _tenants(session: Session, days: InstrumentedAttribute[float | None]) -> Ite
     """
     query = select(Tenant.id, days).where(days.is_not(None)).order_by(func.random())
     for tenant, kept in session.execute(query).all():
-        yield tenant, now() - (kept or 0.0) * DAY
+        yield tenant, now() - (kept or 0.0) * DAY_SECONDS
 
 
 def _without(flag: Forgotten) -> list[int]:

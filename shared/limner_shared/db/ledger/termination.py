@@ -27,7 +27,7 @@ REAPED_AT_ONCE: Final = 1000
 
 
 def cancel(session: Session, condition: ColumnElement[bool]) -> list[Change]:
-    """queued or running → canceled. A worker that runs the job is told and drops it at its next step."""
+    """queued or running → canceled. A worker that runs the job is notified and drops it at its next step."""
     values = {"state": JobState.CANCELED, "finished_at": now(), "lease_until": None}
     return transition(session, condition & Job.state.in_(sources(JobState.CANCELED)), values, "canceled")
 
@@ -126,13 +126,13 @@ def _lock_dead(
     after = ""
     while True:
         page = session.scalars(query.where(Job.id > after).with_for_update()).all()
-        found += _whole(session, page)
+        found += _retryable(session, page)
         if len(page) < limit or len(found) >= limit:
             return found[:limit]
         after = page[-1].id
 
 
-def _whole(session: Session, jobs: Sequence[Job]) -> list[tuple[Job, JobSpec]]:
+def _retryable(session: Session, jobs: Sequence[Job]) -> list[tuple[Job, JobSpec]]:
     """Those of the jobs whose specs can be read, and whose prompts and input pictures are kept."""
     read = [(job, JobSpec.read(job.spec)) for job in jobs if not job.forgotten & Forgotten.PROMPT]
     whole = [(job, spec) for job, spec in read if spec is not None]

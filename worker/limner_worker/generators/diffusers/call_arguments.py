@@ -17,7 +17,7 @@ from PIL import Image
 from limner_shared.domain.card_fields import Control
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
-from limner_shared.domain.unsupported import FULL_STRENGTH, ignored
+from limner_shared.domain.unsupported import FULL_STRENGTH, unsupported_fields
 from limner_shared.errors import RequestUnsupported
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.picture_arguments import END, SCALES, START, picture_arguments
@@ -32,7 +32,7 @@ NOTHING: Final = " "
 Qwen-Image use it."""
 CROP: Final = "padding_mask_crop"
 OPTIONAL: Final = ("guidance_rescale", "strength", CROP)
-"""Fields of requests that not every pipeline takes, and no card speaks of."""
+"""Fields of requests that not every pipeline takes, and no card describes."""
 ROUNDING: Final = 1e-9
 """More than what floating-point numbers lose of the number of steps."""
 FROM_NOISE: Final = (*FLOWS, SCMScheduler)
@@ -111,7 +111,7 @@ class CallArguments:
     def given(self, task: ImageTask) -> dict[str, Any]:
         """Return the arguments of a request. Raises RequestUnsupported for a field that the pipeline would ignore."""
         spec = task.spec
-        self._refuse_ignored(spec)
+        self._require_supported(spec)
         needs_negative = self.guidance == TRUE_GUIDANCE and spec.guidance > 1
         given = {
             "prompt": spec.prompt,
@@ -171,8 +171,8 @@ class CallArguments:
             for guider in _guiders(own):
                 guider.guidance_scale = spec.guidance
 
-    def _refuse_ignored(self, spec: JobSpec) -> None:
-        for field in ignored(spec, self.missing):
+    def _require_supported(self, spec: JobSpec) -> None:
+        for field in unsupported_fields(spec, self.missing):
             raise RequestUnsupported(f"{field}: this model ({self.pipeline}) does not take it.")
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limner_worker.generators.diffusers.call_likeness import Likeness
+from limner_worker.generators.diffusers.call_pattern import CallPattern
 from limner_worker.generators.diffusers.layered_tensors import (
     LAYERED,
     SCALED_LAST,
@@ -48,10 +48,11 @@ MASKS: Final = {"encoder_hidden_states": "encoder_hidden_states_mask"}
 OBJECT: Final = "object"
 """The first item of the identity of a value of any other type."""
 APART: Final = "apart"
-"""The first item of the signature of a tensor whose rows may not be independent."""
+"""The first item of the key part of a tensor whose rows may not be independent."""
 ALONE: Final = frozenset({APART, OBJECT})
+"""Marks in a call's key that keep it from being joined."""
 ALONE_IF_ENCODER: Final = ALONE | {"shared"}
-"""The first items of the signature of an argument that prevents a call from being joined."""
+"""The same for a text encoder's call."""
 LIST_MULTIPLE: Final = 32
 """Z-Image pads each text to a multiple of this number of tokens."""
 TEXT_MULTIPLE: Final = 64
@@ -122,7 +123,7 @@ class Call:
             raise FloatingPointError("the latents are not finite")
 
 
-class Signature:
+class CallBuilder:
     """Turns calls of one function into `Call`s, by the names of its parameters."""
 
     def __init__(self, name: str, function: Callable[..., Any], kind: CallKind) -> None:
@@ -137,29 +138,29 @@ class Signature:
         # Binding by hand takes a tenth of the time of `Signature.bind`, but knows no `*args`.
         self._positional = None if any(p.kind is p.VAR_POSITIONAL for p in parameters) else [p.name for p in parameters]
 
-    def call(self, args: Sequence[Any], kwargs: Mapping[str, Any], digests: Digests) -> Call:
+    def call(self, args: Sequence[Any], kwargs: Mapping[str, Any], memory: CallMemory) -> Call:
         """Return the pipeline's call with its key. Raises TypeError for a call without a tensor or list."""
         arguments = self._bind(args, kwargs)
         for name, mask in self._masks:
             if arguments.get(name) is not None and not _is_alone(arguments, name, mask):
                 _pad_text(arguments, name, mask)
         scale = take_scale(arguments) if self._scales_last else 1.0
-        earlier = digests.earlier.get(self.name)
-        if earlier is not None and earlier[1].holds(arguments):
+        earlier = memory.earlier.get(self.name)
+        if earlier is not None and earlier[1].matches(arguments):
             return earlier[0].again(arguments, scale)
         rows = next((length_of(value) for value in arguments.values() if isinstance(value, (Tensor, list))), None)
         if rows is None:
             raise TypeError(f"{self.name} is called without a tensor")
-        parts = {name: _signature(name, value, rows, digests) for name, value in arguments.items()}
-        alone = any(_names((name, part), mark) for name, part in parts.items() for mark in self._marks)
-        stateful = any(_names((name, part), OBJECT) for name, part in parts.items())
+        parts = {name: _key_part(name, value, rows, memory) for name, value in arguments.items()}
+        alone = any(_has_mark((name, part), mark) for name, part in parts.items() for mark in self._marks)
+        stateful = any(_has_mark((name, part), OBJECT) for name, part in parts.items())
         layered = self._kind is CallKind.CONTROL
         lengths = _item_shapes(arguments) if layered else ()
         key = (self.name, rows, *parts.items(), *lengths)
         call = Call(self.name, arguments, rows, key, alone, layered=layered, stateful=stateful, scale=scale)
-        likeness = Likeness.of_all(arguments, parts)
-        if likeness is not None:
-            digests.earlier[self.name] = dataclasses.replace(call, arguments={}), likeness
+        pattern = CallPattern.of_arguments(arguments, parts)
+        if pattern is not None:
+            memory.earlier[self.name] = dataclasses.replace(call, arguments={}), pattern
         return call
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,12 +177,14 @@ class Signature:
         return {name: value for name, value in arguments.items() if name not in IGNORED}
 
 
-class Digests:
-    """A cache of digests of shared tensors, such as positions; an image passes the same tensor at every step."""
+class CallMemory:
+    """What is kept of an image's calls: digests of shared tensors, such as positions, which are the same at every step,
+    and the last call of each function.
+    """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Tensor, str]] = {}
-        self.earlier: dict[str, tuple[Call, Likeness]] = {}
+        self.earlier: dict[str, tuple[Call, CallPattern]] = {}
         """The last call of each function, without its arguments: the next one mostly has the same key."""
 
     def of(self, tensor: Tensor) -> str:
@@ -210,21 +213,21 @@ class Digests:
         return OBJECT, id(value)
 
 
-def content(call: Call) -> str | None:
+def content_digest(call: Call) -> str | None:
     """Return the SHA-256 of all arguments: calls with equal content have equal results. None if an argument cannot be
     compared by content.
     """
-    identity = Digests().identity({name: call.arguments[name] for name in sorted(call.arguments)})
-    return None if _names(identity, OBJECT) else hashlib.sha256(f"{call.name} {identity!r}".encode()).hexdigest()
+    identity = CallMemory().identity({name: call.arguments[name] for name in sorted(call.arguments)})
+    return None if _has_mark(identity, OBJECT) else hashlib.sha256(f"{call.name} {identity!r}".encode()).hexdigest()
 
 
 @functools.lru_cache(1024)
-def _names(identity: Hashable, mark: str) -> bool:
+def _has_mark(identity: Hashable, mark: str) -> bool:
     """Whether a mark begins the identity or a part of it. Cached: an image makes calls of one key at each step."""
     if not isinstance(identity, tuple):
         return False
     parts = cast("tuple[Hashable, ...]", identity)
-    return bool(parts) and (parts[0] == mark or any(_names(part, mark) for part in parts))
+    return bool(parts) and (parts[0] == mark or any(_has_mark(part, mark) for part in parts))
 
 
 def _digest(tensor: Tensor) -> str:
@@ -250,32 +253,32 @@ def _pad_text(arguments: dict[str, Any], name: str, mask: str) -> None:
     arguments[mask] = F.pad(valid, (0, missing))
 
 
-def _signature(name: str, value: Any, rows: int, digests: Digests) -> Hashable:
+def _key_part(name: str, value: Any, rows: int, memory: CallMemory) -> Hashable:
     if name in LAYERED:
-        return layers_key(value, rows, digests.identity)
+        return layers_key(value, rows, memory.identity)
     if isinstance(value, Tensor):
-        return _tensor_signature(name, value, rows, digests)
+        return _tensor_key_part(name, value, rows, memory)
     if is_list(value) and len(value) == rows:
-        return ("list", *(_item(item, digests) if name in PER_ROW else digests.identity(item) for item in value))
+        return ("list", *(_item(item, memory) if name in PER_ROW else memory.identity(item) for item in value))
     if type(value) is dict:
         named = cast("dict[str, Any]", value)
-        return tuple((key, _signature(key, inner, rows, digests)) for key, inner in sorted(named.items()))
-    return "same", digests.identity(value)
+        return tuple((key, _key_part(key, inner, rows, memory)) for key, inner in sorted(named.items()))
+    return "same", memory.identity(value)
 
 
-def _tensor_signature(name: str, value: Tensor, rows: int, digests: Digests) -> Hashable:
+def _tensor_key_part(name: str, value: Tensor, rows: int, memory: CallMemory) -> Hashable:
     if name in TIMES and value.ndim <= 1:
         return "time"
     if not value.ndim or value.shape[0] != rows:
-        return "shared", tuple(value.shape), str(value.dtype), digests.of(value)
+        return "shared", tuple(value.shape), str(value.dtype), memory.of(value)
     if name in PER_ROW:
         return "rows", value.shape[1:], value.dtype
-    return ("equal", *digests.identity(value)) if name in POSITIONS else (APART, name)
+    return ("equal", *memory.identity(value)) if name in POSITIONS else (APART, name)
 
 
-def _item(item: Any, digests: Digests) -> Hashable:
-    """The signature of a list item. Modules that take a list accept items of different lengths."""
-    return (item.ndim, str(item.dtype)) if isinstance(item, Tensor) else digests.identity(item)
+def _item(item: Any, memory: CallMemory) -> Hashable:
+    """The key part of a list item. Modules that take a list accept items of different lengths."""
+    return (item.ndim, str(item.dtype)) if isinstance(item, Tensor) else memory.identity(item)
 
 
 def _item_shapes(arguments: Mapping[str, Any]) -> list[Hashable]:

@@ -179,7 +179,7 @@ def may_join(scheduler: Any, device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def _try(scheduler: Any, device: torch.device, dtype: torch.dtype) -> bool:
-    noise, watched = torch.Generator().manual_seed(0), _Watched()
+    noise, recorder = torch.Generator().manual_seed(0), _OperationRecorder()
     alone, joint = ([_TrialImage(scheduler, seed) for seed in (1, 2)] for _ in "12")
     samples = [torch.randn(TRIAL_SHAPE, generator=noise).to(device, dtype) for _ in alone]
     both = list(samples)
@@ -191,11 +191,11 @@ def _try(scheduler: Any, device: torch.device, dtype: torch.dtype) -> bool:
         steps = [image.step(output, sample, time) for image, output, sample in zip(joint, outputs, both, strict=True)]
         if steps[0].position != steps[1].position:
             return False
-        with watched:
+        with recorder:
             both = [result[0] for result in step_jointly(steps)]
-        if watched.other or not all(map(torch.equal, samples, both)):
+        if recorder.other or not all(map(torch.equal, samples, both)):
             return False
-    return watched.count >= WORTHWHILE * len(times)
+    return recorder.count >= WORTHWHILE * len(times)
 
 
 class _TrialImage:
@@ -216,7 +216,7 @@ class _TrialImage:
         return ScheduledStep(self.scheduler, (output, time, sample), given, self._identities)
 
 
-class _Watched(TorchDispatchMode):
+class _OperationRecorder(TorchDispatchMode):
     """Notes the operations on rows that are not elementwise."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import ImageTask, Padding, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.generators.diffusers.adapter_loading import ActiveAdapters, UsedAdapters
-from limner_worker.generators.diffusers.call_batching import CallKind, content, kind_of
+from limner_worker.generators.diffusers.call_batching import CallKind, content_digest, kind_of
 from limner_worker.generators.diffusers.call_joining import UnknownLayout, join, split
 from limner_worker.generators.diffusers.encoded_prompts import EncodedPrompts
 from limner_worker.generators.diffusers.joint_steps import may_join, step_jointly
@@ -236,7 +236,7 @@ class DiffusersPipeline:
     def _encode(self, images: Sequence[SuspendedRun]) -> None:
         """Encode texts of one key. The batch size is constant, so that cached and new results have equal bits."""
         calls = [image.call for image in images]
-        contents = [content(call) for call in calls]
+        contents = [content_digest(call) for call in calls]
         keys = [
             f"{image.adapters.loras} {what}" if what is not None else f"only {id(image)}"
             for image, what in zip(images, contents, strict=True)

@@ -23,7 +23,7 @@ from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.inputs import Task
 from limner_shared.domain.jobs import JobSpec
-from limner_shared.domain.unsupported import OWN, Unsupported
+from limner_shared.domain.unsupported import OWN, UnsupportedByModel
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, locate, require_hashes, weight_hashes
 from limner_worker.generators.diffusers.adapter_loading import load_adapters
@@ -142,7 +142,7 @@ class LoadedPipeline:
         }
 
     @property
-    def unsupported(self) -> Unsupported:
+    def unsupported(self) -> UnsupportedByModel:
         """What the pipelines and schedulers do not take of requests, although the card does not say so."""
         first = self.card.tasks[0]
         found = {
@@ -150,7 +150,7 @@ class LoadedPipeline:
             for (task, name), prepared in self.schedulers.items()
             if task == first
         }
-        return Unsupported(
+        return UnsupportedByModel(
             fields={task: call.missing for task, call in self.calls.items() if call.missing},
             steps={name: ranges for name, ranges in found.items() if ranges},
         )

@@ -24,7 +24,7 @@ from torch import Tensor
 from limner_shared.errors import GenerationFailed, RequestUnsupported
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.adapter_loading import UsedAdapters
-from limner_worker.generators.diffusers.call_batching import Call, CallKind, Digests, Signature
+from limner_worker.generators.diffusers.call_batching import Call, CallBuilder, CallKind, CallMemory
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
 from limner_worker.generators.diffusers.encoded_prompts import forget
 from limner_worker.generators.diffusers.host_times import HostTimes
@@ -50,7 +50,7 @@ def tap(owner: Any, method: str, kind: CallKind, name: str) -> Callable[..., Any
     Outside a run the replacement calls the original.
     """
     original = getattr(owner, method)
-    signature = Signature(name, original, kind)
+    builder = CallBuilder(name, original, kind)
 
     @functools.wraps(original)
     def tapped(*args: Any, **kwargs: Any) -> Any:
@@ -59,7 +59,7 @@ def tap(owner: Any, method: str, kind: CallKind, name: str) -> Callable[..., Any
             return original(*args, **kwargs)
         if kind is CallKind.CONTROL and (skipped := run.image.skipped) is not None:
             return skipped.control_output(functools.partial(original, *args, **kwargs))
-        return run.image.suspend(kind, signature, args, kwargs)
+        return run.image.suspend(kind, builder, args, kwargs)
 
     setattr(owner, method, tapped)
     return original
@@ -93,7 +93,7 @@ class SuspendedRun:
         self.picture: NDArray[np.float32] | None = None
         """[height, width, 3] in [0, 1]; None until decoded."""
         self.joining = Joining()
-        self._digests = Digests()
+        self._memory = CallMemory()
         self._controlled = self._stateful = False
         self.adapters = adapters  # that the calls need
         self._pipe: Any = pipeline
@@ -199,11 +199,11 @@ class SuspendedRun:
         self.changes = AS_LOADED
         self._shared.enter(AS_LOADED)
         self._latents = self._output = self._denoised = self._resumed = self._pipe = None
-        self._digests, self.joining = Digests(), Joining()
+        self._memory, self.joining = CallMemory(), Joining()
 
-    def suspend(self, kind: CallKind, signature: Signature, args: Any, kwargs: Any) -> Any:
+    def suspend(self, kind: CallKind, builder: CallBuilder, args: Any, kwargs: Any) -> Any:
         """Called within the image's greenlet: hand out a call, and return the value that the run is resumed with."""
-        self.pending = signature.call(args, kwargs, self._digests)
+        self.pending = builder.call(args, kwargs, self._memory)
         # A denoiser that keeps something in an argument needs all its calls, also those that a resumed run skips.
         self._stateful |= kind is CallKind.DENOISE and self.pending.stateful
         return self._wait(kind)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
-from limner_shared.domain.prompt_weights import Part, follows_weights, parts, plain
+from limner_shared.domain.prompt_weights import WeightedText, follows_weights, parts, plain
 from limner_worker.generators.diffusers.encoded_prompts import METHOD
 
 FAMILIES: Final = ("stable_diffusion", "stable_diffusion_xl")
@@ -51,7 +51,7 @@ def _is_of_family(pipeline: Any) -> bool:
     return encodes and module[:2] == ["diffusers", "pipelines"] and module[2] in FAMILIES
 
 
-def _encoded(encode: Any, tokenizer: Any, texts: Sequence[Sequence[Part]], *args: Any, **kwargs: Any) -> Any:
+def _encoded(encode: Any, tokenizer: Any, texts: Sequence[Sequence[WeightedText]], *args: Any, **kwargs: Any) -> Any:
     """Return what the pipeline's own `encode_prompt` returns, with the embeddings of weighted words scaled."""
     found = encode(*args, **kwargs)
     pairs = zip(found, texts, strict=False)  # pooled embeddings follow, and stay as they are
@@ -61,7 +61,7 @@ def _encoded(encode: Any, tokenizer: Any, texts: Sequence[Sequence[Part]], *args
     return (*scaled, *found[len(scaled) :])
 
 
-def _of_tokens(tokenizer: Any, text: Sequence[Part], tokens: int) -> list[float]:
+def _of_tokens(tokenizer: Any, text: Sequence[WeightedText], tokens: int) -> list[float]:
     """Return a weight for each of the tokens of a text, of which the first and what follows the text are marks."""
     weights, read = [1.0], ""
     for part in text:

@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from limner_shared import metrics
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.messaging.typed_redis import pipeline
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.nested_tensors import filled, leaves, map_leaves, size_in_bytes
@@ -23,7 +24,7 @@ from limner_worker.generators.text_encoding.cache import ByteCache
 
 log = get_logger(__name__)
 
-KEPT_SECONDS: Final = 86_400
+KEPT_SECONDS: Final = DAY_SECONDS
 LARGEST: Final = 16 << 20
 """The size limit of shared outputs in bytes: a network may need longer to transfer larger ones than the encoder to
 compute them."""

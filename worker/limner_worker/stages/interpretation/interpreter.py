@@ -91,12 +91,13 @@ class Interpreter:
         return [each.model_copy(update={"seconds": seconds}) for each in found]
 
     def _by_rules(self, requests: Sequence[Request]) -> list[Interpretation]:
-        found = [_by_rules(request) for request in requests]
+        found = [_interpret_by_rules(request) for request in requests]
         new = [place for place, request in enumerate(requests) if self._is_tagged(request, found[place])]
         if self._tagger is None or not new:
             return found
         try:
-            for place, tagged in zip(new, self._tagger([_told(requests[place].text) for place in new]), strict=True):
+            texts = [_request_body(requests[place].text) for place in new]
+            for place, tagged in zip(new, self._tagger(texts), strict=True):
                 conditions = _shortened(requests[place].card, found[place].conditions, tagged)
                 found[place] = found[place].model_copy(update={"conditions": conditions})
         except Exception:  # the rules' answers are whole without it
@@ -110,7 +111,7 @@ class Interpreter:
         return short and not request.spec.history and found.backend == "rules" and not _QUOTES.search(request.text)
 
     def _by_server(self, request: Request) -> Interpretation:
-        by_rules = _by_rules(request)
+        by_rules = _interpret_by_rules(request)
         server = self._server
         if server is None:
             return by_rules
@@ -125,7 +126,7 @@ class Interpreter:
         return Interpretation(conditions=conditions, backend="server", model=server.model)
 
 
-def _by_rules(request: Request) -> Interpretation:
+def _interpret_by_rules(request: Request) -> Interpretation:
     spec, card = request.spec, request.card
     try:
         conditions = rules.interpret(request.text, card.styles, spec.history, card.sizes)
@@ -137,7 +138,7 @@ def _by_rules(request: Request) -> Interpretation:
     return Interpretation(conditions=conditions, backend="rules")
 
 
-def _told(text: str) -> str:
+def _request_body(text: str) -> str:
     return body(text, language_or_fallback(text))
 
 

@@ -11,7 +11,13 @@ from limner_worker.stages.interpretation.language.detection import language_of
 from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, LANGUAGES
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import tidy
-from limner_worker.stages.interpretation.reading.taking_apart import Found, LeavesOut, Model, subject_of, taken_apart
+from limner_worker.stages.interpretation.reading.taking_apart import (
+    LeavesOut,
+    Model,
+    ParsedRequest,
+    subject_of,
+    taken_apart,
+)
 from limner_worker.stages.interpretation.refining.refine import refined
 
 READ: Final = 1500
@@ -104,7 +110,7 @@ def _languages(own: str | None, codes: Sequence[str | None]) -> list[Language]:
     return [BY_CODE[code] for code in known if code is not None]
 
 
-def _new_subject(spelled: str, unread: str, found: Found, previous: Sequence[Conditions]) -> Conditions:
+def _new_subject(spelled: str, unread: str, found: ParsedRequest, previous: Sequence[Conditions]) -> Conditions:
     """Return conditions for a new subject, which in a conversation keeps the style and size of the last picture."""
     subject = subject_of(found)
     before = previous[-1] if previous else None

@@ -34,7 +34,7 @@ RETRY_SECONDS: Final = 0.5
 NOT_INTERPRETED: Final = "This description could not be interpreted: send what the picture shows as `prompt` instead."
 
 
-def server_of(settings: Settings) -> ChatClient | None:
+def chat_client_of(settings: Settings) -> ChatClient | None:
     """Return the client of the configured language model server, if any. Raises ConfigurationError."""
     if settings.interpreter not in ("auto", "server"):
         return None

@@ -11,7 +11,7 @@ from typing import Final
 
 from torch import Tensor
 
-from limner_shared.newest import keep_newest
+from limner_shared.recent_entries import keep_newest
 from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.builtin.scenes.words import SceneWords
 

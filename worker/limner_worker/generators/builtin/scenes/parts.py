@@ -112,7 +112,7 @@ PLACE_LETTER: Final = 0.04
 
 
 @dataclass(frozen=True)
-class Part:
+class PromptPart:
     """What was read of a part of a text. Relations name objects by their place in the part."""
 
     objects: tuple[SceneObject, ...]
@@ -122,7 +122,7 @@ class Part:
     """Places that are not understood, and are left out too."""
     cost: float = 0.0
 
-    def then(self, other: Part) -> Part:
+    def then(self, other: PromptPart) -> PromptPart:
         """Return both parts, one after the other."""
         by = len(self.objects)
         moved = tuple(
@@ -133,7 +133,7 @@ class Part:
             )
             for relation in other.relations
         )
-        return Part(
+        return PromptPart(
             (*self.objects, *other.objects),
             (*self.relations, *moved),
             (*self.left_out, *other.left_out),
@@ -141,25 +141,25 @@ class Part:
             self.cost + other.cost,
         )
 
-    def related(self, relation: SceneRelation) -> Part:
+    def related(self, relation: SceneRelation) -> PromptPart:
         """Return the part with one relation more."""
         return replace(self, relations=(*self.relations, relation))
 
 
-def thing_of(noun: Noun, colour: Colour | None, count: int, others: str) -> Part:
+def thing_of(noun: Noun, colour: Colour | None, count: int, others: str) -> PromptPart:
     """Return the part that is one thing; `others` are the words about it that are left out."""
     left_out = (others,) if others else ()
     thing = SceneObject(said=noun.said, name=noun.name, exact=noun.exact, colour=colour, count=count)
     words = len(others.split())
-    return Part((thing,), left_out=left_out, cost=words + noun.doubt + (0 if noun.exact else NOT_EXACT))
+    return PromptPart((thing,), left_out=left_out, cost=words + noun.doubt + (0 if noun.exact else NOT_EXACT))
 
 
-def elsewhere(part: Part, place: str) -> Part:
+def elsewhere(part: PromptPart, place: str) -> PromptPart:
     """Return a part without the place where it is, which is not understood."""
     return replace(part, places=(*part.places, place), cost=part.cost + PLACE + PLACE_LETTER * len(place))
 
 
-def related(kind: RelationKind, left: Part, right: Part, names: KnownNames) -> Part | None:
+def related(kind: RelationKind, left: PromptPart, right: PromptPart, names: KnownNames) -> PromptPart | None:
     """Return both parts in one: the things of the first have the relation `kind` to the first thing of the second."""
     joined = left.then(right)
     there = len(left.objects)
@@ -177,7 +177,7 @@ def related(kind: RelationKind, left: Part, right: Part, names: KnownNames) -> P
     return joined.related(SceneRelation(kind=kind, subjects=subjects, object=there))
 
 
-def beside(left: Part, right: Part, names: KnownNames, *, may_wear: bool) -> Part:
+def beside(left: PromptPart, right: PromptPart, names: KnownNames, *, may_wear: bool) -> PromptPart:
     """Return both parts side by side; with `may_wear`, as in "a cat with a hat", as a thing and what it wears."""
     joined = left.then(right)
     wearer, worn = left.objects[-1], right.objects[0]
@@ -186,7 +186,7 @@ def beside(left: Part, right: Part, names: KnownNames, *, may_wear: bool) -> Par
     return joined
 
 
-def _worn(part: Part, wearer: SceneObject, worn: SceneObject, names: KnownNames) -> Part | None:
+def _worn(part: PromptPart, wearer: SceneObject, worn: SceneObject, names: KnownNames) -> PromptPart | None:
     """Return a part in which an object wears another one; a wearer shows its face if it has a drawing of it."""
     objects = list(part.objects)
     place, what = objects.index(wearer), objects.index(worn)

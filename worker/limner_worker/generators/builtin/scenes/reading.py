@@ -16,7 +16,7 @@ from limner_shared.domain.scenes import (
 )
 from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.builtin.scenes.nouns import Encode, Lexicon, Noun
-from limner_worker.generators.builtin.scenes.parts import Part, beside, elsewhere, related, thing_of
+from limner_worker.generators.builtin.scenes.parts import PromptPart, beside, elsewhere, related, thing_of
 from limner_worker.generators.builtin.scenes.words import SceneWords, languages
 
 LONGEST: Final = 160
@@ -72,7 +72,7 @@ class _LanguageReader:
     lexicon: Lexicon
     names: KnownNames
     least: float = field(default=1.0, init=False)
-    _read: dict[str, Part | None] = field(default_factory=dict[str, "Part | None"], init=False)
+    _read: dict[str, PromptPart | None] = field(default_factory=dict[str, "PromptPart | None"], init=False)
     """What parts of the current text were read as: a part may occur in many ways to take the text apart."""
 
     def read(self, text: str, rule: SceneRule) -> tuple[float, Scene] | None:
@@ -140,7 +140,7 @@ class _LanguageReader:
                 others.append(match.group().strip(_MARKS))
         return text, first or "white", tuple(others)
 
-    def _part(self, text: str) -> Part | None:
+    def _part(self, text: str) -> PromptPart | None:
         """Return what a text shows: one thing, things in a relation, or several in a list."""
         text = text.strip(_MARKS)
         if text not in self._read:
@@ -148,14 +148,14 @@ class _LanguageReader:
             self._read[text] = self._part_of(text) if text else None
         return self._read[text]
 
-    def _part_of(self, text: str) -> Part | None:
+    def _part_of(self, text: str) -> PromptPart | None:
         whole = self._thing(text)
         if whole is not None and not whole.cost:
             return whole
         options = [whole, *self._relations(text), self._list(text)]
         return min((each for each in options if each is not None), key=_worth, default=None)
 
-    def _relations(self, text: str) -> Iterator[Part | None]:
+    def _relations(self, text: str) -> Iterator[PromptPart | None]:
         """Yield the readings of things in a relation; a place that is not understood is left out."""
         for kind, pattern in self.words.relations:
             match = pattern.fullmatch(text)
@@ -169,9 +169,9 @@ class _LanguageReader:
                 place = f"{text[: match.start('a')]} {text[match.end('a') :]}".strip(_MARKS)
                 yield elsewhere(left, place)
 
-    def _list(self, text: str) -> Part | None:
+    def _list(self, text: str) -> PromptPart | None:
         """Return the things of a list; a name that contains "and" is not taken apart."""
-        found: list[Part] = []
+        found: list[PromptPart] = []
         for match in reversed(list(self.words.joins.finditer(text))):
             left, rest = text[: match.start()].strip(_MARKS), text[match.end() :]
             whole = self._thing(left) if left else None
@@ -188,7 +188,7 @@ class _LanguageReader:
         match = self.words.articles.match(text)
         return text if match is None else text[match.end() :].strip()
 
-    def _thing(self, text: str) -> Part | None:
+    def _thing(self, text: str) -> PromptPart | None:
         """Return a thing with its number and colour, and the words about it that are left out."""
         rest, count = self._count(text)
         if rest != text:
@@ -199,7 +199,7 @@ class _LanguageReader:
         sure = self._sure(rest, count or 1)
         return self._unsure(rest, count or 1) if sure is None else sure
 
-    def _sure(self, text: str, count: int) -> Part | None:
+    def _sure(self, text: str, count: int) -> PromptPart | None:
         """Return a thing of which everything that a text says is known."""
         noun, colour = self._known(text), None
         if noun is None:
@@ -207,7 +207,7 @@ class _LanguageReader:
             noun = self._known(bare) if bare else None
         return None if noun is None else thing_of(noun, colour, count, "")
 
-    def _unsure(self, text: str, count: int) -> Part | None:
+    def _unsure(self, text: str, count: int) -> PromptPart | None:
         """Return a thing with other words about it, or whose name is only near to what is said."""
         bare, colour = self._colour(text)
         said = self._cleaned(bare)
@@ -254,6 +254,6 @@ class _LanguageReader:
         return _SPACES.sub(" ", f"{text[: span[0]]} {text[span[1] :]}").strip(_MARKS), found
 
 
-def _worth(part: Part) -> tuple[float, int]:
+def _worth(part: PromptPart) -> tuple[float, int]:
     """Return how uncertain a reading is; of equal ones, the fewest things have the longest names."""
     return part.cost, len(part.objects)

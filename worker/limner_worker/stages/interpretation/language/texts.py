@@ -38,7 +38,7 @@ def joined(left: str, right: str) -> str:
 def shortened(text: str, patterns: Iterable[Pattern], said: Pattern | None = None) -> str:
     """Return the text without the first match of each pattern, unless no word would remain.
 
-    What follows words that `said` matches at their end is what somebody says, and stays: "a child saying thank you".
+    What follows words that `said` matches at their end is what someone says, and stays: "a child saying thank you".
     """
     for pattern in patterns:
         match = pattern.search(text)

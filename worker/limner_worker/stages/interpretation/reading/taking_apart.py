@@ -43,7 +43,7 @@ class Model:
 
 
 @dataclass
-class Found:
+class ParsedRequest:
     """The conditions found in a text, and the rest of the text."""
 
     text: str
@@ -61,7 +61,7 @@ class Found:
 
 def taken_apart(
     text: str, language: Language, model: Model, *, message: bool = False, leaving: LeavesOut | None = None
-) -> Found:
+) -> ParsedRequest:
     """Return the conditions that a text names by the rules of a language, and the rest of the text.
 
     A `message` may be a change, whose verbs are kept ("make it blue"). Without `leaving`, words that the rules know to
@@ -72,7 +72,7 @@ def taken_apart(
     told = text if message else body(text, language)
     plain = respelled(squeezed(_in_one_line(told, patterns)), language)
     asked = plain if message or language.unspaced else without_address(plain, language)
-    found = Found(_peeled(asked, asking, patterns.speech), language, said=plain)
+    found = ParsedRequest(_peeled(asked, asking, patterns.speech), language, said=plain)
     if match := _cut(found, patterns.seed):
         seed = int(match["seed"])
         found.seed = seed if seed < 2**32 else None
@@ -93,7 +93,7 @@ def taken_apart(
     return found
 
 
-def subject_of(found: Found) -> str:
+def subject_of(found: ParsedRequest) -> str:
     """Return the rest of a text without phrases of asking; empty if nothing remains."""
     patterns = patterns_for(found.language)
     phrases = (*patterns.lead_ins, *patterns.picture_of, *patterns.asides, *patterns.tails, *patterns.pictures_after)
@@ -119,7 +119,7 @@ def _peeled(text: str, phrases: Sequence[Pattern], said: Pattern) -> str:
     return text
 
 
-def _count(found: Found, patterns: RequestPatterns) -> None:
+def _count(found: ParsedRequest, patterns: RequestPatterns) -> None:
     """Take the number of pictures out of the text."""
 
     def counts(match: re.Match[str]) -> bool:
@@ -141,7 +141,7 @@ def _count(found: Found, patterns: RequestPatterns) -> None:
         found.n = min(MOST, number_in(match["n"], found.language) or 0) or None
 
 
-def _leave_out(found: Found, patterns: RequestPatterns, leaving: LeavesOut) -> None:
+def _leave_out(found: ParsedRequest, patterns: RequestPatterns, leaving: LeavesOut) -> None:
     """Take what is not wanted out of the text."""
     quotes: list[tuple[int, int]] = []
 
@@ -227,7 +227,7 @@ def _whole(match: re.Match[str]) -> int:
 
 
 def _cut(
-    found: Found,
+    found: ParsedRequest,
     patterns: Iterable[Pattern],
     accepted: Callable[[re.Match[str]], bool] = _always,
     length: Callable[[re.Match[str]], int] = _whole,

@@ -11,7 +11,7 @@ from limner_shared.domain.conditions import MAX_TEXT, Conditions
 from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, shortened, stripped, tidy
-from limner_worker.stages.interpretation.reading.taking_apart import MOST, Found
+from limner_worker.stages.interpretation.reading.taking_apart import MOST, ParsedRequest
 from limner_worker.stages.interpretation.refining.changes import ChangePatterns, changes_for
 from limner_worker.stages.interpretation.refining.colours import colour_in, coloured, part_coloured
 from limner_worker.stages.interpretation.refining.naming import named_picture
@@ -37,7 +37,7 @@ class _Change:
 
 
 def refined(
-    found: Found, styles: Sequence[str], previous: Sequence[Conditions], *, strict: bool = False
+    found: ParsedRequest, styles: Sequence[str], previous: Sequence[Conditions], *, strict: bool = False
 ) -> Conditions | None:
     """Return the previous or the named picture with the changes of a message; None for a message about another picture.
 
@@ -70,7 +70,7 @@ def refined(
     return _concluded(change, found, named is not None)
 
 
-def _concluded(change: _Change, found: Found, named: bool) -> Conditions:
+def _concluded(change: _Change, found: ParsedRequest, named: bool) -> Conditions:
     before = change.before
     for thing in change.negative:
         change.prompt = removed(change.prompt, thing)
@@ -88,7 +88,7 @@ def _concluded(change: _Change, found: Found, named: bool) -> Conditions:
     )
 
 
-def _apply_message(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> bool:
+def _apply_message(change: _Change, rest: str, found: ParsedRequest, styles: Sequence[str]) -> bool:
     """Apply the change that the text describes; return False if it describes none."""
     patterns = change.patterns
     rest, same = _strip_first(patterns.same, rest)
@@ -109,7 +109,7 @@ def _apply_message(change: _Change, rest: str, found: Found, styles: Sequence[st
     return _apply(change, rest, found, styles) or same or again
 
 
-def _apply(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> bool:
+def _apply(change: _Change, rest: str, found: ParsedRequest, styles: Sequence[str]) -> bool:
     """Apply the first kind of change that the text matches; return False if none does."""
     patterns = change.patterns
     if (count := _count(rest, change)) is not None:

@@ -43,7 +43,7 @@ class Clause:
 def clauses(tagged: Tagged, language: Language) -> list[Clause]:
     """Return the runs of words that leave something out and surely name it, from left to right.
 
-    What somebody says leaves nothing out ("a sign that says no dogs"), nor does what is negated ("not without a hat").
+    What someone says leaves nothing out ("a sign that says no dogs"), nor does what is negated ("not without a hat").
     """
     # Korean has spaces, but its particles stand at the words.
     units = characters_of(tagged.text) if language.unspaced else units_of(tagged.text, language)
@@ -155,7 +155,7 @@ def runs(
 
 
 def _is_said(text: str, span: tuple[int, int], patterns: RequestPatterns) -> bool:
-    """Return whether somebody says the words, or they are negated: both leave nothing out."""
+    """Return whether someone says the words, or they are negated: both leave nothing out."""
     return patterns.speech.search(text[: span[0]]) is not None or is_doubled(text, span, patterns)
 
 

@@ -45,7 +45,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class MetricsDelta:
     """What happened between two snapshots. A process that restarted counts from zero."""
 
     before: Snapshot

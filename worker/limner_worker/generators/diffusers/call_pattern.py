@@ -12,42 +12,42 @@ from torch import Tensor
 from limner_worker.generators.nested_tensors import PLAIN
 
 LAYERS: Final = "layers"
-"""The first item of the signature of a control network's output, which is another one at each step."""
+"""The first item of the key part of a control network's output, which is another one at each step."""
 SHAPED: Final = ("rows", "time")
-"""The first items of the signatures of tensors that depend on shape and dtype only."""
+"""The first items of the key parts of tensors that depend on shape and dtype only."""
 
 
 @dataclass(eq=False, slots=True)
-class Likeness:
-    """What an argument must have in common with an earlier one to have the same part of a call's key."""
+class CallPattern:
+    """What the arguments of a call must have in common with those of the last call to have the same key."""
 
     value: Any = None
     """It is this object; tensors are compared so unless only their shape counts."""
     shape: torch.Size | None = None
     dtype: torch.dtype | None = None
     """If given, it is a tensor of this shape and dtype."""
-    inner: dict[str, Likeness] | None = None
+    inner: dict[str, CallPattern] | None = None
     """If given, it is a dictionary whose values are like these."""
 
     @classmethod
-    def of(cls, value: Any, part: Any) -> Likeness | None:
+    def of_argument(cls, value: Any, part: Any) -> CallPattern | None:
         """Return what determines an argument's `part` of the key; None if the argument may change in place."""
         if isinstance(value, Tensor):
             shaped = (part[0] if isinstance(part, tuple) else part) in SHAPED
             return cls(shape=value.shape, dtype=value.dtype) if shaped else cls(value)
         if type(value) is dict and part[:1] != (LAYERS,):
             parts = dict(cast("tuple[tuple[str, Any], ...]", part))
-            return cls.of_all(cast("dict[str, Any]", value), parts)
+            return cls.of_arguments(cast("dict[str, Any]", value), parts)
         return cls(value) if value is None or isinstance(value, PLAIN) else None
 
     @classmethod
-    def of_all(cls, arguments: Mapping[str, Any], parts: Mapping[str, Any]) -> Likeness | None:
+    def of_arguments(cls, arguments: Mapping[str, Any], parts: Mapping[str, Any]) -> CallPattern | None:
         """Return what determines the parts of several arguments."""
-        inner = {name: cls.of(value, parts[name]) for name, value in arguments.items()}
+        inner = {name: cls.of_argument(value, parts[name]) for name, value in arguments.items()}
         known = {name: each for name, each in inner.items() if each is not None}
         return cls(inner=known) if len(known) == len(inner) else None
 
-    def holds(self, value: Any) -> bool:
+    def matches(self, value: Any) -> bool:
         """Whether an argument is like the earlier one. This runs at each step of each image, so it calls little."""
         if self.inner is None:
             if self.shape is None:
@@ -57,6 +57,6 @@ class Likeness:
             return False
         for (name, each), (given, inner) in zip(self.inner.items(), cast("dict[str, Any]", value).items(), strict=True):
             by_identity = each.inner is None and each.shape is None
-            if name != given or not (inner is each.value if by_identity else each.holds(inner)):
+            if name != given or not (inner is each.value if by_identity else each.matches(inner)):
                 return False
         return True

@@ -1,4 +1,4 @@
-"""Images in other formats and sizes: each is made once and kept in the image store."""
+"""Images in other formats and sizes: each is made once and kept in the picture store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from limner_shared.c2pa_signing import PictureSigner, is_signed
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import Blobs
-from limner_web.picture_formats import MEDIA_TYPES, convert
+from limner_web.pictures.picture_formats import MEDIA_TYPES, convert
 from limner_web.serving.offload import OffloadPool
 
 

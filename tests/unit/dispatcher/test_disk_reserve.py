@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from limner_dispatcher.reserve import CHUNK_BYTES, Reserve
+from limner_dispatcher.disk_reserve import CHUNK_BYTES, DiskReserve
 from limner_shared.db.engine import Database
 
 SIZE = 2 * CHUNK_BYTES
@@ -26,18 +26,18 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reserve(tmp_path: Path) -> Reserve:
+def reserve(tmp_path: Path) -> DiskReserve:
     """A reserve of two chunks."""
-    return Reserve(Database(f"sqlite:///{tmp_path}/limner.db"), SIZE)
+    return DiskReserve(Database(f"sqlite:///{tmp_path}/limner.db"), SIZE)
 
 
-def test_a_reserve_that_a_crash_left_incomplete_is_completed(reserve: Reserve, file: Path):
+def test_a_reserve_that_a_crash_left_incomplete_is_completed(reserve: DiskReserve, file: Path):
     file.write_bytes(b"part")
     reserve.keep()
     assert file.stat().st_size == SIZE
 
 
-def test_only_a_full_disk_releases_the_reserve(reserve: Reserve, file: Path):
+def test_only_a_full_disk_releases_the_reserve(reserve: DiskReserve, file: Path):
     reserve.keep()
     assert not reserve.release_for(ValueError("damaged row"))
     assert file.exists()
@@ -46,7 +46,7 @@ def test_only_a_full_disk_releases_the_reserve(reserve: Reserve, file: Path):
     assert not reserve.release_for(OperationalError("INSERT", {}, Full()))
 
 
-def test_a_reserve_that_cannot_be_written_stops_nothing(reserve: Reserve, file: Path):
+def test_a_reserve_that_cannot_be_written_stops_nothing(reserve: DiskReserve, file: Path):
     file.mkdir()
     reserve.keep()
     assert file.is_dir()

@@ -13,14 +13,14 @@ from limner_shared.telemetry import get_logger
 log = get_logger(__name__)
 
 RESERVE_BYTES: Final = 32 << 20
-"""Several times what the largest transaction of a cleaning writes."""
+"""Several times what the largest transaction of retention writes."""
 SPARE: Final = 4
 """The reserve is set aside while the disk has this many times its size free."""
 CHUNK_BYTES: Final = 1 << 20
 
 
-class Reserve:
-    """A file beside a SQLite database, which is deleted when the disk is full: cleaning uses its space.
+class DiskReserve:
+    """A file beside a SQLite database, which is deleted when the disk is full: retention uses its space.
 
     A PostgreSQL has none: this process does not reach its disk.
     """

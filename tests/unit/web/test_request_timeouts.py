@@ -11,7 +11,7 @@ import gevent
 import pytest
 from gevent import socket as cooperative
 
-from limner_web.serving.waiting_for_requests import Connection
+from limner_web.serving.request_timeouts import Connection
 
 HEAD = b"GET / HTTP/1.1\r\n\r\n"
 LONG = 60.0

@@ -11,10 +11,10 @@ from platformdirs import user_cache_path, user_data_path
 from pydantic import DirectoryPath, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from limner_shared.delivery_settings import DeliverySettings
-from limner_shared.oidc_settings import OidcSettings
-from limner_shared.safety_settings import SafetySettings
-from limner_shared.setting_sources import RenamedVariables, SecretFiles
+from limner_shared.settings.delivery import DeliverySettings
+from limner_shared.settings.oidc import OidcSettings
+from limner_shared.settings.safety import SafetySettings
+from limner_shared.settings.sources import RenamedVariables, SecretFiles
 
 CELL_PATTERN: Final = "[a-z][a-z0-9]{0,11}"
 

@@ -12,21 +12,21 @@ from redis.exceptions import RedisError
 from limner_shared.domain.inputs import Task
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.request_limits import refuse
-from limner_shared.domain.unsupported import Unsupported
+from limner_shared.domain.unsupported import UnsupportedByModel
 from limner_shared.messaging.reports import WorkerReport, read_reports
 
 FRESH_SECONDS: Final = 5.0
 
 
-class UnsupportedFields:
+class WorkerLimits:
     """What the workers' reports say of their models, read every few seconds."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._found: Mapping[str, Sequence[Unsupported]] = {}
+        self._found: Mapping[str, Sequence[UnsupportedByModel]] = {}
         self._read_at = float("-inf")
 
-    def check(self, spec: JobSpec) -> None:
+    def require_supported(self, spec: JobSpec) -> None:
         """Raise InvalidRequest for a field that no worker of the model takes. What is not known is not refused."""
         refusals = [each.refusal(spec) for each in self._of_workers().get(spec.model, ())]
         if refusals and refusals[0] is not None and None not in refusals:
@@ -39,19 +39,19 @@ class UnsupportedFields:
         found = self._of_workers().get(model, ())
         return bool(found) and all(field in each.fields.get(task, ()) for each in found)
 
-    def _of_workers(self) -> Mapping[str, Sequence[Unsupported]]:
+    def _of_workers(self) -> Mapping[str, Sequence[UnsupportedByModel]]:
         if time.monotonic() - self._read_at > FRESH_SECONDS:
             self._read_at = time.monotonic()  # while one request waits for Redis, others go on with what is known
             self._found = self._read()
         return self._found
 
-    def _read(self) -> Mapping[str, Sequence[Unsupported]]:
+    def _read(self) -> Mapping[str, Sequence[UnsupportedByModel]]:
         try:
             reports = read_reports(self._redis, WorkerReport)
         except RedisError:
             return {}
         models = {model for report in reports for model in report.models}
         return {
-            model: [report.unsupported.get(model, Unsupported()) for report in reports if model in report.models]
+            model: [report.unsupported.get(model, UnsupportedByModel()) for report in reports if model in report.models]
             for model in models
         }
