@@ -18,7 +18,7 @@ from limner_shared.db.webhooks import deliveries
 from limner_shared.db.webhooks import log as webhook_log
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import CHECKPOINTS, FILES, INPUTS, RENDITIONS, Blobs, file_of
-from limner_shared.storage_failures import reason_of
+from limner_shared.storage_failures import counted
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -123,8 +123,10 @@ class Retention:
         with self._database.write() as session:
             digests = ledger.inputs_given_up(session, ROWS)
         deleted = self._deleted(self._blobs.set_aside_input, digests)
+        spared = sorted(set(digests) - set(deleted))
         with self._database.write() as session:
             ledger.unmark_inputs(session, deleted)
+            ledger.postpone_inputs(session, spared)
         if deleted:
             log.info("deleted inputs that no job starts from any more", inputs=len(deleted))
         return len(deleted)
@@ -145,12 +147,14 @@ class Retention:
 
     def _drop_older(self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]]) -> None:
         try:
-            deleted = self._blobs.drop_older(folder, seconds, in_use)
+            deleted, failures = self._blobs.drop_older(folder, seconds, in_use)
         except (StorageFailed, StorageFull) as error:
             log.warning("could not delete what is old", folder=folder, error=error.message)
             return
         if deleted:
             log.info("deleted what is old", folder=folder, files=deleted)
+        if failures:
+            log.warning("could not delete some of what is old", folder=folder, reasons=dict(failures))
 
     def _in_use(self, digests: Sequence[str]) -> set[str]:
         with self._database.read() as session:
@@ -164,13 +168,11 @@ class Retention:
     def _deleted(self, delete: Callable[[str, float], bool], digests: Sequence[str]) -> list[str]:
         """Delete blobs; returns those that are deleted. The others were written lately, or the store fails."""
         deleted: list[str] = []
-        failures: Counter[str] = Counter()
+        failures = Counter[str]()
         for digest in digests:
-            try:
+            with counted(failures):
                 if delete(digest, self._grace):
                     deleted.append(digest)
-            except (StorageFailed, StorageFull) as error:
-                failures[reason_of(error)] += 1
         if failures:
             log.warning("could not delete pictures", reasons=dict(failures))
         return deleted

@@ -8,6 +8,7 @@ moment of a deletion keeps its bytes, also on stores without conditional deletio
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,8 +17,8 @@ from typing import Final, NamedTuple
 
 from limner_shared.errors import ObjectUnreadable, StorageFailed, StorageFull
 from limner_shared.storage.lost_objects import FILE_LOST, Loss, ObjectKind, is_complete, lost_object
-from limner_shared.storage.object_store import Store
-from limner_shared.storage_failures import StorageReason, reason_of
+from limner_shared.storage.object_store import OF_OBJECTS, Store
+from limner_shared.storage_failures import StorageReason, counted, reason_of
 
 CHECKPOINTS: Final = "half-made"
 INPUTS: Final = "inputs"
@@ -174,17 +175,19 @@ class Blobs:
 
     def drop_older(
         self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]] = lambda _names: ()
-    ) -> int:
+    ) -> tuple[int, Counter[str]]:
         """Delete the objects in INPUTS, FILES, CHECKPOINTS or RENDITIONS that are older than `seconds` and not in use.
 
-        Returns their number. Raises StorageFailed.
+        Returns their number, and why others could not be deleted. Raises StorageFailed if none can be listed.
         """
-        done = 0
+        done, failures = 0, Counter[str]()
         for page in self._store.list(folder):
             old = [PurePosixPath(key) for key, age in page if age > seconds]
             used = in_use([key.name for key in old]) if old else ()
-            done += sum(self._drop_old(folder, str(key), seconds) for key in old if key.name not in used)
-        return done
+            for key in [str(key) for key in old if key.name not in used]:
+                with counted(failures):
+                    done += self._drop_old(folder, key, seconds)
+        return done, failures
 
     def set_aside(self, digest: str, unless_written_within: float) -> bool:
         """Set a blob aside; False if it was written within the last `unless_written_within` seconds, since a row may be
@@ -239,7 +242,10 @@ class Blobs:
     def _set_aside(self, key: str, unless_written_within: float) -> bool:
         try:
             return self._store.move(key, f"{ASIDE}/{key}", unless_written_within)
-        except StorageFull:  # a bucket has no room for a second copy
+        except (StorageFull, StorageFailed) as error:
+            # A bucket has no room for a second copy, or does not copy what it archived.
+            if isinstance(error, StorageFailed) and reason_of(error) not in OF_OBJECTS:
+                raise
             return self._store.replace(key, f"{ASIDE}/{key}", unless_written_within)
 
     def _drop_old(self, folder: str, key: str, seconds: float) -> bool:
@@ -279,9 +285,7 @@ def _renditions(digest: str) -> str:
 
 
 def _checkpoint(name: str) -> str:
-    """The key of a checkpoint. The suffix distinguishes it from the previous release, whose checkpoints have no
-    checksum.
-    """
+    """The key of a checkpoint. Those of the previous release have no checksum, and no suffix."""
     return f"{CHECKPOINTS}/{name}.sum"
 
 

@@ -48,7 +48,7 @@ options are passed explicitly."""
 PROBE: Final = "probe"
 """The key, and the bytes, of an object that tells whether the store works."""
 OF_OBJECTS: Final = frozenset({StorageReason.DENIED, StorageReason.OTHER})
-"""Why a store that works may not return an object."""
+"""Why a store that works may not return, copy or delete an object."""
 WRITES: Final = frozenset({"put", "move"})
 """The operations that need space, for which a full store is an error of its own."""
 
@@ -115,7 +115,7 @@ class Store:
 
     def age(self, key: str) -> float | None:
         """The seconds since a key was written, or None if it does not exist."""
-        with self._call("age"):
+        with self._call("age", key):
             try:
                 return _age(self._store.head(key)["last_modified"])
             except FileNotFoundError:
@@ -123,7 +123,7 @@ class Store:
 
     def delete(self, key: str) -> None:
         """Delete a key; a missing key is not an error."""
-        with self._call("delete"):
+        with self._call("delete", key):
             try:
                 self._store.delete(key)
             except FileNotFoundError:
@@ -140,7 +140,7 @@ class Store:
             return True
         if age < unless_younger:
             return False
-        with self._call("move"):
+        with self._call("move", key):
             try:
                 if self.folder is not None:
                     return _move_file(self.folder / key, self.folder / to, unless_younger)
@@ -155,19 +155,31 @@ class Store:
         return True
 
     def replace(self, key: str, to: str, unless_younger: float) -> bool:
-        """Move as `move` does, where there is no room for two copies: `key` is deleted before `to` is written.
+        """Move as `move` does, where the store has no room for two copies or refuses to copy: `key` is deleted before
+        `to` is written.
 
-        If there is no room even then, or the process ends in between, the bytes are gone: only for what may be deleted.
+        If `to` cannot be written, the process ends in between, or the store refuses to return `key`, such as an
+        archived object, the bytes are gone: only for what may be deleted.
         """
-        data, age = self.get(key), self.age(key)
-        if data is None or age is None:
+        data, age = self._readable(key), self.age(key)
+        if age is None:
             return True
         if age < unless_younger:
             return False
         self.delete(key)
-        with suppress(StorageFull, StorageFailed):
-            self.put(to, data)
+        if data is not None:
+            with suppress(StorageFull, StorageFailed):
+                self.put(to, data)
         return True
+
+    def _readable(self, key: str) -> bytes | None:
+        """The bytes of a key; None if it does not exist, or if the store returns other objects and not this one."""
+        try:
+            return self.get(key)
+        except StorageFailed as error:
+            if reason_of(error) in OF_OBJECTS and self._returns_probe():
+                return None
+            raise
 
     def list(self, prefix: str) -> Iterator[list[tuple[str, float]]]:
         """All keys in a folder with their ages in seconds, in pages."""
@@ -220,8 +232,8 @@ class Store:
                 self._breaker.succeeded()
 
     def _counts(self, reason: StorageReason, key: str) -> bool:
-        """Whether an error tells of the whole store. A full one responds, and can be read; objects may be archived, or
-        their key of encryption lost, so that each read of their `key` is denied while others are returned.
+        """Whether an error tells of the whole store. A full one responds, and can be read; objects may be archived or
+        locked, or their key of encryption lost, so that each call for their `key` is denied while others succeed.
         """
         if reason in OF_OBJECTS and key:
             return not self._returns_probe()

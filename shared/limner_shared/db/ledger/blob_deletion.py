@@ -63,3 +63,9 @@ def inputs_in_use(session: Session, hashes: Sequence[str]) -> set[str]:
 def unmark_inputs(session: Session, hashes: Sequence[str]) -> None:
     """Delete the marks of these inputs."""
     session.execute(delete(Input).where(Input.sha256.in_(hashes), text(GIVEN_UP)), execution_options=NO_SYNC)
+
+
+def postpone_inputs(session: Session, hashes: Sequence[str]) -> None:
+    """Put the marks of these inputs behind all others: those that cannot be deleted must not hold up the rest."""
+    unmark_inputs(session, hashes)
+    insert_many(session, Input, [{"sha256": digest} for digest in hashes])
