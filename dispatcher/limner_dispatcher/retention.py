@@ -1,4 +1,4 @@
-"""Once a minute, a few rows at a time: delete what is past its tenant's retention, and index what is not yet."""
+"""Once a minute, a few rows at a time: delete what is past its retention, and complete jobs of earlier releases."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Retention:
             lambda: self._run(ledger.forget_jobs),
             lambda: self._run(ledger.forget_images),
             lambda: self._run(ledger.forget_prompts),
-            lambda: self._run(ledger.index_jobs),
+            lambda: self._run(ledger.complete_legacy_jobs),
             self._purge_words,
             self._forget_usage,
             lambda: self._run(keys.record_expired),
@@ -121,7 +121,7 @@ class Retention:
 
     def _delete_inputs(self) -> int:
         with self._database.write() as session:
-            digests = ledger.inputs_given_up(session, ROWS)
+            digests = [] if ledger.has_legacy_jobs(session) else ledger.inputs_given_up(session, ROWS)
         deleted = self._deleted(self._blobs.set_aside_input, digests)
         spared = sorted(set(digests) - set(deleted))
         with self._database.write() as session:
@@ -141,7 +141,7 @@ class Retention:
         self._drop_older(CHECKPOINTS, CHECKPOINT_SECONDS, lambda _names: ())
         self._drop_older(RENDITIONS, RENDITION_SECONDS, lambda _names: ())
         # A request stores its pictures before its job, and may then be refused.
-        self._drop_older(INPUTS, max(self._grace, UPLOAD_SECONDS), self._in_use)
+        self._drop_older(INPUTS, max(self._grace, UPLOAD_SECONDS), self._inputs_in_use)
         self._drop_older(FILES, max(self._grace, UPLOAD_SECONDS), self._parts_in_use)
         return 0
 
@@ -156,9 +156,9 @@ class Retention:
         if failures:
             log.warning("could not delete some of what is old", folder=folder, reasons=dict(failures))
 
-    def _in_use(self, digests: Sequence[str]) -> set[str]:
+    def _inputs_in_use(self, digests: Sequence[str]) -> Collection[str]:
         with self._database.read() as session:
-            return ledger.inputs_in_use(session, digests)
+            return digests if ledger.has_legacy_jobs(session) else ledger.inputs_in_use(session, digests)
 
     def _parts_in_use(self, parts: Sequence[str]) -> set[str]:
         with self._database.read() as session:
