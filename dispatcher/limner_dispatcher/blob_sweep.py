@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from typing import Final
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.storage.blobs import FOLDERS, INPUTS, Blobs
+from limner_shared.storage_failures import counted
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -55,7 +57,6 @@ class BlobSweep:
         """Mark the pictures of the next folder that have no row as garbage. Raises StorageFailed."""
         self._looked_at = time.monotonic()
         folder, self._folder = FOLDERS[self._folder], (self._folder + 1) % len(FOLDERS)
-        self._blobs.drop_unfinished(folder, UNFINISHED_SECONDS)
         for page in self._blobs.stored(folder, self._young_seconds):
             with self._database.read() as session:
                 unknown = queries.unknown_pictures(session, page)
@@ -63,16 +64,23 @@ class BlobSweep:
                 with self._database.write() as session:
                     ledger.schedule_blob_deletion(session, unknown)
                 log.info("found pictures that no row refers to", pictures=len(unknown))
+        self._blobs.drop_unfinished(folder, UNFINISHED_SECONDS)
 
     def finish_deletions(self) -> None:
-        """Put back or delete the blobs that were set aside long enough ago. Raises StorageFailed."""
+        """Put back or delete the blobs that were set aside long enough ago. Raises StorageFailed if they cannot be
+        listed.
+        """
+        failures = Counter[str]()
         for page in self._blobs.list_set_aside(self._aside_seconds):
             pictures = [blob.digest for blob in page if blob.folder != INPUTS]
             inputs = [blob.digest for blob in page if blob.folder == INPUTS]
             with self._database.read() as session:
                 used = queries.pictures_in_use(session, pictures) | ledger.inputs_in_use(session, inputs)
             for blob in page:
-                if blob.digest in used:
-                    self._blobs.put_back(blob)
-                else:
-                    self._blobs.delete(blob)
+                with counted(failures):
+                    if blob.digest in used:
+                        self._blobs.put_back(blob)
+                    else:
+                        self._blobs.delete(blob)
+        if failures:
+            log.warning("could not delete pictures", reasons=dict(failures))

@@ -1,4 +1,4 @@
-"""Once a minute, a few rows at a time: delete what is past its tenant's retention, and index what is not yet."""
+"""Once a minute, a few rows at a time: delete what is past its retention, and complete jobs of earlier releases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from limner_shared.db.webhooks import log as webhook_log
 from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import CHECKPOINTS, FILES, INPUTS, RENDITIONS, Blobs, file_of
-from limner_shared.storage_failures import reason_of
+from limner_shared.storage_failures import counted
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -76,7 +76,7 @@ class Retention:
             lambda: self._run(ledger.forget_jobs),
             lambda: self._run(ledger.forget_images),
             lambda: self._run(ledger.forget_prompts),
-            lambda: self._run(ledger.index_jobs),
+            lambda: self._run(ledger.complete_legacy_jobs),
             self._purge_words,
             self._forget_usage,
             lambda: self._run(keys.record_expired),
@@ -121,10 +121,12 @@ class Retention:
 
     def _delete_inputs(self) -> int:
         with self._database.write() as session:
-            digests = ledger.inputs_given_up(session, ROWS)
+            digests = [] if ledger.has_legacy_jobs(session) else ledger.inputs_given_up(session, ROWS)
         deleted = self._deleted(self._blobs.set_aside_input, digests)
+        spared = sorted(set(digests) - set(deleted))
         with self._database.write() as session:
             ledger.unmark_inputs(session, deleted)
+            ledger.postpone_inputs(session, spared)
         if deleted:
             log.info("deleted inputs that no job starts from any more", inputs=len(deleted))
         return len(deleted)
@@ -139,22 +141,24 @@ class Retention:
         self._drop_older(CHECKPOINTS, CHECKPOINT_SECONDS, lambda _names: ())
         self._drop_older(RENDITIONS, RENDITION_SECONDS, lambda _names: ())
         # A request stores its pictures before its job, and may then be refused.
-        self._drop_older(INPUTS, max(self._grace, UPLOAD_SECONDS), self._in_use)
+        self._drop_older(INPUTS, max(self._grace, UPLOAD_SECONDS), self._inputs_in_use)
         self._drop_older(FILES, max(self._grace, UPLOAD_SECONDS), self._parts_in_use)
         return 0
 
     def _drop_older(self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]]) -> None:
         try:
-            deleted = self._blobs.drop_older(folder, seconds, in_use)
+            deleted, failures = self._blobs.drop_older(folder, seconds, in_use)
         except (StorageFailed, StorageFull) as error:
             log.warning("could not delete what is old", folder=folder, error=error.message)
             return
         if deleted:
             log.info("deleted what is old", folder=folder, files=deleted)
+        if failures:
+            log.warning("could not delete some of what is old", folder=folder, reasons=dict(failures))
 
-    def _in_use(self, digests: Sequence[str]) -> set[str]:
+    def _inputs_in_use(self, digests: Sequence[str]) -> Collection[str]:
         with self._database.read() as session:
-            return ledger.inputs_in_use(session, digests)
+            return digests if ledger.has_legacy_jobs(session) else ledger.inputs_in_use(session, digests)
 
     def _parts_in_use(self, parts: Sequence[str]) -> set[str]:
         with self._database.read() as session:
@@ -164,13 +168,11 @@ class Retention:
     def _deleted(self, delete: Callable[[str, float], bool], digests: Sequence[str]) -> list[str]:
         """Delete blobs; returns those that are deleted. The others were written lately, or the store fails."""
         deleted: list[str] = []
-        failures: Counter[str] = Counter()
+        failures = Counter[str]()
         for digest in digests:
-            try:
+            with counted(failures):
                 if delete(digest, self._grace):
                     deleted.append(digest)
-            except (StorageFailed, StorageFull) as error:
-                failures[reason_of(error)] += 1
         if failures:
             log.warning("could not delete pictures", reasons=dict(failures))
         return deleted

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Final
 
@@ -99,3 +102,12 @@ def failure(reason: StorageReason, what: str = "", then: str = "") -> StorageFul
         return StorageFull(reason=reason.value)
     sentence = f"The picture store cannot be used now: {SENTENCES.get(reason, what)}{then}."
     return StorageFailed(sentence, reason=reason.value)
+
+
+@contextmanager
+def counted(failures: Counter[str]) -> Iterator[None]:
+    """Count a failed call by its reason instead of raising the error: one object must not hold up the others."""
+    try:
+        yield
+    except (StorageFailed, StorageFull) as error:
+        failures[reason_of(error)] += 1

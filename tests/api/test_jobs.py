@@ -57,6 +57,16 @@ def test_a_job_shows_its_progress_and_then_its_pictures(client: ApiClient, app: 
     assert client.get(done["images"][1]["url"]).data == png("green")
 
 
+def test_a_progress_and_a_preview_that_cannot_be_read_are_left_out(client: ApiClient, app: App):
+    job, redis = submit(client), app.extensions["limner"].hints.redis
+    start(app, job["id"])
+    for value in ("x", "5", "[]", '{"done": 1}', b"\xff"):
+        redis.mset({f"limner:{kind}:{job['id']}": value for kind in ("progress", "preview")})
+        [listed] = client.get("/api/v1/jobs").json["items"]
+        assert (listed["status"], listed["progress"]) == ("running", None)
+        assert client.get(f"{job['links']['self']}/preview").status_code == 204
+
+
 def test_an_unchanged_job_returns_304_and_a_changed_one_200(
     client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch
 ):

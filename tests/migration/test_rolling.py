@@ -15,6 +15,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from tests import previous
 from tests.conftest import create_database
+from tests.ended_jobs import run_retention
 from tests.processes import eventually
 
 from limner_shared.db import ledger, migration_tools, queries, schema
@@ -24,7 +25,8 @@ from limner_shared.db.schema import SERVES_FROM_TABLE, VERSION_TABLE
 from limner_shared.domain.access import DEFAULT_SCOPES
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
-from limner_shared.errors import ConfigurationError, ServiceUnavailable
+from limner_shared.errors import ConfigurationError, ObjectLost, ServiceUnavailable
+from limner_shared.storage.blobs import Blobs
 
 OLD_PROGRAM = """
 import sys
@@ -68,6 +70,22 @@ with database.write() as session:
     keys.revoke(session, revoked.split("_")[1])
     tenants.change_tenant(session, "ours", {"max_queued": 5})
 print(made)
+"""
+
+OLD_INPUT_PROGRAM = """
+import sys
+from limner_shared import ledger
+from limner_shared.blobs import Blobs
+from limner_shared.cards import Catalogue
+from limner_shared.database import Database
+from limner_shared.jobs import JobRequest, Priority
+
+url, folder = sys.argv[1:]
+digest = Blobs(folder).put_input(b"an input")
+_, spec = Catalogue.load([], "limner-flow").resolve(JobRequest(prompt="a red apple", seed=1))
+with Database(url).write() as session:
+    new = ledger.NewJob(spec.model_copy(update={"image": digest}), 1, Priority.NORMAL)
+    print(ledger.submit(session, ledger.LOCAL_TENANT, [new]).changes[0].id, digest)
 """
 
 
@@ -161,6 +179,32 @@ def test_the_previous_release_works_beside_this_one(opened: Database, empty_data
         assert queries.job(session, ledger.LOCAL_TENANT, waiting).state == JobState.SUCCEEDED
         [claim] = ledger.claim(session, [old_job_id], "new", 60)
         assert ledger.finish(session, [ledger.Result(old_job_id, claim.attempt)])
+
+
+def test_inputs_of_jobs_of_the_earliest_release_are_kept_until_they_end(
+    opened: Database, empty_database_url: str, tmp_path: Path
+):
+    schema.upgrade(empty_database_url)
+    with opened.write() as session:
+        ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
+    write(opened, "UPDATE tenants SET keep_images_days = 0")
+    url = (tmp_path / "blobs").as_uri()
+    environment, blobs = previous.unpack(tmp_path), Blobs(url)
+    job_id, digest = previous.run(environment, OLD_INPUT_PROGRAM, empty_database_url, url).split()
+
+    def clean() -> None:
+        for file in (tmp_path / "blobs").rglob(digest):
+            os.utime(file, (0, 0))
+        run_retention(opened, blobs)
+
+    clean()
+    assert blobs.get_input(digest) == b"an input"
+    with opened.write() as session:
+        [claim] = ledger.claim(session, [job_id], "new", 60)
+        assert ledger.finish(session, [ledger.Result(job_id, claim.attempt)])
+    clean()
+    with pytest.raises(ObjectLost):
+        blobs.get_input(digest)
 
 
 def test_keys_of_the_previous_release_and_of_this_one_are_valid_for_both(

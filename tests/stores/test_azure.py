@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from limner_shared.errors import StorageFailed
-from limner_shared.storage import object_store
+from limner_shared.storage import buckets
 from limner_shared.storage.blobs import Blobs
 from limner_shared.storage.signed_urls import UrlSigner
 from tests.processes import Service
@@ -40,7 +40,7 @@ def test_a_signed_url_delivers_a_picture_with_its_media_type(azurite: Server) ->
 def test_wrong_keys_and_a_lost_server_are_failures_of_the_store(
     azurite: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_store, "RETRIES", 0)
+    monkeypatch.setattr(buckets, "RETRIES", 0)
     right = Blobs(URL)
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "YW5vdGhlcg==")
     with pytest.raises(StorageFailed):

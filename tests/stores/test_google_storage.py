@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from limner_shared.errors import ConfigurationError, StorageFailed
-from limner_shared.storage import object_store
+from limner_shared.storage import buckets
 from limner_shared.storage.blobs import Blobs
 from limner_shared.storage.signed_urls import UrlSigner
 from tests.processes import Service
@@ -44,7 +44,7 @@ def test_a_signed_url_delivers_a_picture_with_its_media_type(google_storage: Ser
 def test_wrong_keys_and_a_lost_server_are_failures_of_the_store(
     google_storage: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(object_store, "RETRIES", 0)
+    monkeypatch.setattr(buckets, "RETRIES", 0)
     right = Blobs(URL)
     digest = right.put(b"picture")
     server = UrlSigner(URL).origin

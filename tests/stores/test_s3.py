@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from limner_shared.errors import StorageFailed
-from limner_shared.storage import object_store
+from limner_shared.storage import buckets
 from limner_shared.storage.blobs import Blobs
 from tests.stores.objects import check_objects
 from tests.stores.programs import Server
@@ -18,7 +18,7 @@ def test_objects_of_any_size_are_stored_listed_moved_and_deleted(seaweedfs: Serv
 
 
 def test_wrong_keys_and_a_lost_server_are_failures_of_the_store(seaweedfs: Server, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(object_store, "RETRIES", 0)
+    monkeypatch.setattr(buckets, "RETRIES", 0)
     right = Blobs("s3://pictures")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
     with pytest.raises(StorageFailed):

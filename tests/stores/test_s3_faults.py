@@ -15,7 +15,7 @@ from obstore.store import S3Store
 
 from limner_client.operations.blob_copy import copy_store
 from limner_shared.errors import ObjectLost, StorageFailed, StorageFull
-from limner_shared.storage import object_store
+from limner_shared.storage import buckets, object_store
 from limner_shared.storage.blobs import Blobs, picture_key
 from limner_shared.storage_failures import StorageReason, reason_of
 from tests.stores.programs import Server
@@ -42,9 +42,9 @@ def s3(seaweedfs: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call is tried once, for a second, and the circuit breaker stays closed."""
-    monkeypatch.setattr(object_store, "RETRIES", 0)
+    monkeypatch.setattr(buckets, "RETRIES", 0)
     monkeypatch.setattr(object_store, "FAILURES", 100)
-    monkeypatch.setattr(object_store, "REQUEST_SECONDS", 1)
+    monkeypatch.setattr(buckets, "REQUEST_SECONDS", 1)
 
 
 def stored_keys() -> set[str]:
@@ -136,7 +136,7 @@ def test_a_copy_of_a_store_says_where_it_stopped_and_continues(s3: FaultyS3, tmp
 
 
 def test_a_full_store_is_told_from_one_that_fails(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_store, "RETRIES", 0)
+    monkeypatch.setattr(buckets, "RETRIES", 0)
     blobs = Blobs(URL)
     digest = blobs.put(b"stored before")
     s3.inject(Fault.FULL)

@@ -106,7 +106,7 @@ class _Backup:
         self._delete_others()
         dump, objects = sum_of(self.folder / DUMPS[kind_of(url)]), sum_of(self.folder / OBJECTS)
         manifest = self._manifest(created_at, rows, dump, objects)
-        write_files({self.folder / MANIFEST: manifest.model_dump_json(indent=1).encode()}, durable=True)
+        write_files({str(self.folder / MANIFEST): manifest.model_dump_json(indent=1).encode()}, durable=True)
         (self.folder / UNFINISHED).unlink()
         return manifest
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -65,13 +65,30 @@ def read_hint(data: bytes) -> JobHint | None:
     return hint if hint.state or hint.progress else None
 
 
+_PROGRESS: Final = TypeAdapter(Progress)
+
+
+def read_progress(value: str) -> Progress | None:
+    """Parse a stored progress; None for anything that `Hints` does not store. Fields of later versions are ignored."""
+    try:
+        return _PROGRESS.validate_json(value)
+    except ValidationError:
+        return None
+
+
 def connect(url: str, *, decode_responses: bool = True) -> Redis:
     """Return a client that fails fast, because hints are not worth a wait. It returns text, or bytes.
 
-    Raises ConfigurationError.
+    Bytes that are not UTF-8 are replaced: one value that other programs wrote must not make the rest unreadable. Raises
+    ConfigurationError.
     """
     pool = connection_pool(
-        url, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0), decode_responses=decode_responses
+        url,
+        socket_timeout=2,
+        socket_connect_timeout=1,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=decode_responses,
+        encoding_errors="replace",
     )
     return MeasuredRedis.from_pool(pool)
 
@@ -129,7 +146,8 @@ class Hints:
             values = self._read_all([f"limner:progress:{job_id}" for job_id in ids])
         except RedisError:
             return {}
-        return {job_id: Progress(**json.loads(value)) for job_id, value in zip(ids, values, strict=True) if value}
+        read = {job_id: read_progress(value) for job_id, value in zip(ids, values, strict=True) if value}
+        return {job_id: progress for job_id, progress in read.items() if progress is not None}
 
     def deleted(self, change: Change) -> None:
         """Announce that a job was deleted, and delete its preview and progress."""
@@ -140,15 +158,15 @@ class Hints:
     # --- previews: made only while a client requests them ---
 
     def request_preview(self, job_id: str) -> bytes | None:
-        """Request previews of a job; returns its latest one as WebP, if there is one."""
+        """Request previews of a job; returns its latest one as WebP, if there is one that can be read."""
         try:
             with pipeline(self.redis, transaction=False) as pipe:
                 pipe.set(f"limner:watched:{job_id}", "", ex=PREVIEW_REQUEST_SECONDS)
                 pipe.get(f"limner:preview:{job_id}")
                 _, preview = pipe.execute()
-        except RedisError:
+            return base64.b64decode(preview, validate=True) if preview else None
+        except (RedisError, ValueError):
             return None
-        return base64.b64decode(preview) if preview else None
 
     def jobs_with_preview_requests(self, job_ids: Collection[str]) -> set[str]:
         """The subset of these jobs whose previews clients have requested."""

@@ -8,14 +8,16 @@ moment of a deletion keeps its bytes, also on stores without conditional deletio
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.lost_objects import FILE_LOST, Loss, ObjectKind, is_complete, lost_object
-from limner_shared.storage.object_store import Store
+from limner_shared.storage.object_store import OF_OBJECTS, Store
+from limner_shared.storage_failures import counted, reason_of
 
 CHECKPOINTS: Final = "half-made"
 INPUTS: Final = "inputs"
@@ -160,17 +162,19 @@ class Blobs:
 
     def drop_older(
         self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]] = lambda _names: ()
-    ) -> int:
+    ) -> tuple[int, Counter[str]]:
         """Delete the objects in INPUTS, FILES, CHECKPOINTS or RENDITIONS that are older than `seconds` and not in use.
 
-        Returns their number. Raises StorageFailed.
+        Returns their number, and why others could not be deleted. Raises StorageFailed if none can be listed.
         """
-        done = 0
+        done, failures = 0, Counter[str]()
         for page in self._store.list(folder):
-            old = [PurePosixPath(key) for key, age in page if age > seconds]
-            used = in_use([key.name for key in old]) if old else ()
-            done += sum(self._drop_old(folder, str(key), seconds) for key in old if key.name not in used)
-        return done
+            old = {_name(key): key for key, age in page if age > seconds}
+            used = in_use(list(old)) if old else ()
+            for key in [key for name, key in old.items() if name not in used]:
+                with counted(failures):
+                    done += self._drop_old(folder, key, seconds)
+        return done, failures
 
     def set_aside(self, digest: str, unless_written_within: float) -> bool:
         """Set a blob aside; False if it was written within the last `unless_written_within` seconds, since a row may be
@@ -187,8 +191,8 @@ class Blobs:
     def list_set_aside(self, seconds: float) -> Iterator[list[SetAsideBlob]]:
         """The blobs that were set aside more than `seconds` ago, in pages. Raises StorageFailed."""
         for page in self._store.list(ASIDE):
-            old = [PurePosixPath(key) for key, age in page if age > seconds]
-            yield [SetAsideBlob(INPUTS if key.parent.name == INPUTS else "", key.name) for key in old]
+            old = [key for key, age in page if age > seconds]
+            yield [SetAsideBlob(INPUTS if f"/{INPUTS}/" in key else "", _name(key)) for key in old]
 
     def put_back(self, blob: SetAsideBlob) -> None:
         """Put back a blob that was set aside and is in use. Raises StorageFailed."""
@@ -209,7 +213,7 @@ class Blobs:
         Raises StorageFailed.
         """
         for page in self._store.list(folder):
-            names = [PurePosixPath(key).name for key, age in page if age > seconds]
+            names = [_name(key) for key, age in page if age > seconds]
             yield [name for name in names if len(name) == DIGEST_CHARS]
 
     def drop_unfinished(self, folder: str, seconds: float) -> None:
@@ -219,17 +223,20 @@ class Blobs:
         if self.folder is None:
             return
         for page in self._store.list(folder):
-            for key in [key for key, age in page if age > seconds and PurePosixPath(key).name.startswith(".")]:
+            for key in [key for key, age in page if age > seconds and _name(key).startswith(".")]:
                 self._store.delete(key)
 
     def _set_aside(self, key: str, unless_written_within: float) -> bool:
         try:
             return self._store.move(key, f"{ASIDE}/{key}", unless_written_within)
-        except StorageFull:  # a bucket has no room for a second copy
+        except (StorageFull, StorageFailed) as error:
+            # A bucket has no room for a second copy, or does not copy what it archived.
+            if isinstance(error, StorageFailed) and reason_of(error) not in OF_OBJECTS:
+                raise
             return self._store.replace(key, f"{ASIDE}/{key}", unless_written_within)
 
     def _drop_old(self, folder: str, key: str, seconds: float) -> bool:
-        name = PurePosixPath(key).name
+        name = _name(key)
         if folder == INPUTS and len(name) == DIGEST_CHARS:
             return self.set_aside_input(name, seconds)
         age = self._store.age(key)
@@ -244,6 +251,11 @@ def read_kept(store: Store, key: str) -> bytes | None:
     # It is read once more in its place, because it may be put back between the first two reads.
     reads = (store.get(place) for place in (key, f"{ASIDE}/{key}", key))
     return next((found for found in reads if found is not None), None)
+
+
+def _name(key: str) -> str:
+    """The last part of a key. `pathlib` would intern it, and there are millions."""
+    return key.rpartition("/")[2]
 
 
 def _place(blob: SetAsideBlob) -> str:

@@ -4,11 +4,10 @@ none.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import unquote, urlsplit
@@ -18,9 +17,10 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from limner_shared import metrics
 from limner_shared.circuit_breaker import Breaker, BreakerState
-from limner_shared.errors import ConfigurationError, ObjectUnreadable, StorageFailed, StorageFull
+from limner_shared.errors import ObjectUnreadable, StorageFailed, StorageFull
+from limner_shared.storage.buckets import open_bucket
 from limner_shared.storage.media_types import media_type
-from limner_shared.storage.whole_files import write_files
+from limner_shared.storage.whole_files import move_file, write_files
 from limner_shared.storage_failures import StorageReason, failure, reason_of
 
 if TYPE_CHECKING:
@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONNECT_SECONDS: Final = 5
-REQUEST_SECONDS: Final = 15
-"""Time limit of one request with its body. The client's own default is 30 s, and ten tries within three minutes."""
-RETRIES: Final = 2
-RETRY_SECONDS: Final = 20
-"""No retry begins after this, so a call lasts at most 35 s."""
 FAILURES: Final = 3
 OPEN_SECONDS: Final = 10.0
 """After FAILURES consecutive failures a bucket is not called for this long: work with many calls must not wait for
@@ -41,15 +35,10 @@ each."""
 TROUBLE_SECONDS: Final = 60.0
 """How long a failure is reported as long as no call has succeeded since."""
 LISTED_AT_ONCE: Final = 1000
-CLOUDS: Final = ("AWS_", "AZURE_", "GOOGLE_")
-FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_url", "proxy_ca_certificate")
-"""Client options that are set by `AWS_`, `AZURE_` and `GOOGLE_` variables; the client ignores those variables if other
-options are passed explicitly."""
-
 PROBE: Final = "probe"
 """The key, and the bytes, of an object that tells whether the store works."""
 OF_OBJECTS: Final = frozenset({StorageReason.DENIED, StorageReason.OTHER})
-"""Why a store that works may not return an object."""
+"""Why a store that works may not return, copy or delete an object."""
 WRITES: Final = frozenset({"put", "move"})
 """The operations that need space, for which a full store is an error of its own."""
 
@@ -112,7 +101,7 @@ class Store:
         """Store bytes under several keys; a folder syncs them as a group. After an error any of them may be stored."""
         with self._call("put"):
             if self.folder is not None:
-                write_files({self.folder / key: data for key, data in items.items()}, durable=durable)
+                write_files({f"{self.folder}/{key}": data for key, data in items.items()}, durable=durable)
             else:
                 for key, data in items.items():
                     kind = None if self._breaker is None else media_type(key)
@@ -130,7 +119,7 @@ class Store:
 
     def age(self, key: str) -> float | None:
         """The seconds since a key was written, or None if it does not exist."""
-        with self._call("age"):
+        with self._call("age", key):
             try:
                 return _age(self._store.head(key)["last_modified"])
             except FileNotFoundError:
@@ -138,7 +127,7 @@ class Store:
 
     def delete(self, key: str) -> None:
         """Delete a key; a missing key is not an error."""
-        with self._call("delete"):
+        with self._call("delete", key):
             try:
                 self._store.delete(key)
             except FileNotFoundError:
@@ -155,10 +144,10 @@ class Store:
             return True
         if age < unless_younger:
             return False
-        with self._call("move"):
+        with self._call("move", key):
             try:
                 if self.folder is not None:
-                    return _move_file(self.folder / key, self.folder / to, unless_younger)
+                    return move_file(f"{self.folder}/{key}", f"{self.folder}/{to}", unless_younger)
                 self._store.copy(key, to)
             except FileNotFoundError:
                 return True
@@ -170,19 +159,31 @@ class Store:
         return True
 
     def replace(self, key: str, to: str, unless_younger: float) -> bool:
-        """Move as `move` does, where there is no room for two copies: `key` is deleted before `to` is written.
+        """Move as `move` does, where the store has no room for two copies or refuses to copy: `key` is deleted before
+        `to` is written.
 
-        If there is no room even then, or the process ends in between, the bytes are gone: only for what may be deleted.
+        If `to` cannot be written, the process ends in between, or the store refuses to return `key`, such as an
+        archived object, the bytes are gone: only for what may be deleted.
         """
-        data, age = self.get(key), self.age(key)
-        if data is None or age is None:
+        data, age = self._readable(key), self.age(key)
+        if age is None:
             return True
         if age < unless_younger:
             return False
         self.delete(key)
-        with suppress(StorageFull, StorageFailed):
-            self.put(to, data)
+        if data is not None:
+            with suppress(StorageFull, StorageFailed):
+                self.put(to, data)
         return True
+
+    def _readable(self, key: str) -> bytes | None:
+        """The bytes of a key; None if it does not exist, or if the store returns other objects and not this one."""
+        try:
+            return self.get(key)
+        except StorageFailed as error:
+            if reason_of(error) in OF_OBJECTS and self._returns_probe():
+                return None
+            raise
 
     def list(self, prefix: str) -> Iterator[list[tuple[str, float]]]:
         """All keys in a folder with their ages in seconds, in pages."""
@@ -235,8 +236,8 @@ class Store:
                 self._breaker.succeeded()
 
     def _counts(self, reason: StorageReason, key: str) -> bool:
-        """Whether an error tells of the whole store. A full one responds, and can be read; objects may be archived, or
-        their key of encryption lost, so that each read of their `key` is denied while others are returned.
+        """Whether an error tells of the whole store. A full one responds, and can be read; objects may be archived or
+        locked, or their key of encryption lost, so that each call for their `key` is denied while others succeed.
         """
         if reason in OF_OBJECTS and key:
             return not self._returns_probe()
@@ -255,46 +256,5 @@ class Store:
         return True
 
 
-def open_bucket(url: str, config: Any = None) -> ObjectStore:
-    """Open a bucket with options of obstore, beside the cloud's variables. An empty variable counts as not set.
-
-    Raises ConfigurationError.
-    """
-    if not urlsplit(url).scheme:
-        raise ConfigurationError("LIMNER_BLOB_URL must be a URL, such as s3://bucket or file:///srv/pictures.")
-    for name in [name for name, value in os.environ.items() if not value and name.startswith(CLOUDS)]:
-        del os.environ[name]  # the client reads them itself, and would take "" for the address of a server
-    options: Any = {
-        name: value if value.lower() not in ("true", "false") else value.lower() == "true"
-        for name in FROM_ENVIRONMENT
-        for cloud in ("AWS", "AZURE", "GOOGLE")
-        if (value := os.environ.get(f"{cloud}_{name.upper()}"))
-    }
-    options |= {"connect_timeout": timedelta(seconds=CONNECT_SECONDS), "timeout": timedelta(seconds=REQUEST_SECONDS)}
-    try:
-        return from_url(
-            url,
-            config=config,
-            client_options=options,
-            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
-        )
-    except (BaseError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigurationError(
-            f"The picture store cannot be used as it is configured: {reason} Check LIMNER_BLOB_URL and the cloud's"
-            " variables, such as AWS_SERVER_SIDE_ENCRYPTION (AES256 or aws:kms)."
-        ) from error
-
-
 def _age(written: datetime) -> float:
     return (datetime.now(UTC) - written).total_seconds()
-
-
-def _move_file(file: Path, to: Path, unless_younger: float) -> bool:
-    to.parent.mkdir(parents=True, exist_ok=True)
-    file.replace(to)
-    if time.time() - to.stat().st_mtime < unless_younger:
-        to.replace(file)  # if it exists again by now, it has the same bytes
-        return False
-    os.utime(to)
-    return True

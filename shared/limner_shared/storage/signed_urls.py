@@ -11,7 +11,8 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from limner_shared.errors import ConfigurationError, StorageFailed
-from limner_shared.storage.object_store import PROBE, open_bucket
+from limner_shared.storage.buckets import open_bucket
+from limner_shared.storage.object_store import PROBE
 
 BUCKETS: Final = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl")
 

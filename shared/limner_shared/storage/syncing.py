@@ -26,12 +26,12 @@ def sync_files(handles: Sequence[int]) -> None:
         (syncfs if at_once else os.fsync)(handle)
 
 
-def sync_folders(folders: Iterable[Path]) -> None:
+def sync_folders(folders: Iterable[str]) -> None:
     """Sync folders, so that new names in them survive a power failure. Windows neither has nor needs such a call."""
     if os.name == "nt":
         return
     paths = list(folders)
-    at_once = _at_once([path.stat() for path in paths])
+    at_once = _at_once([os.stat(path) for path in paths])  # noqa: PTH116 - see whole_files
     for path in paths[:1] if at_once else paths:
         handle = os.open(path, os.O_RDONLY)
         try:

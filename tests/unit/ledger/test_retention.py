@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from tests.ended_jobs import (
     KEEPER,
     NO_GRACE,
@@ -24,10 +26,12 @@ from limner_dispatcher.retention import Retention
 from limner_shared.db import ledger
 from limner_shared.db.accounts import audit, keys
 from limner_shared.db.engine import Database, now
-from limner_shared.db.tables import ApiKey, Event, Image, Job
+from limner_shared.db.many_rows import insert_many
+from limner_shared.db.tables import ApiKey, Event, Image, Input, Job
 from limner_shared.domain.access import Expiry
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
+from limner_shared.errors import ObjectLost
 from limner_shared.storage.blobs import Blobs
 
 __all__ = ["blobs", "make_ended_job"]
@@ -175,3 +179,26 @@ def test_the_expiry_of_a_key_is_recorded(database: Database, blobs: Blobs):
     with database.read() as session:
         [entry, _] = audit.tenant_entries(session, session.scalars(select(ApiKey.tenant_id)).one(), 9)
     assert (entry.action, entry.subject) == ("key_expired", key.split("_")[1])
+
+
+def test_no_input_is_deleted_before_all_jobs_of_earlier_releases_are_complete(
+    database: Database, catalogue: Catalogue, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retention, "ROWS", 1)
+    digests = [blobs.put_input(b"input %d" % number) for number in range(4)]
+    for digest in digests:
+        os.utime(tmp_path / "blobs" / "inputs" / digest, (0, 0))
+    _, spec = catalogue.resolve(JobRequest(prompt="a red apple"))
+    new = [ledger.NewJob(spec.model_copy(update={"image": digest}), 1, Priority.NORMAL) for digest in digests[:3]]
+    with database.write() as session:
+        ids = [change.id for change in ledger.submit(session, TENANT, new).changes]
+        session.execute(delete(Input).where(Input.job_id != ids[2]))
+        session.execute(update(Job).values(indexed=False))
+        insert_many(session, Input, [{"sha256": digest} for digest in digests])
+    for _ in range(8):
+        run_retention(database, blobs)
+    assert [blobs.get_input(digest) for digest in digests[:3]] == [b"input 0", b"input 1", b"input 2"]
+    with pytest.raises(ObjectLost):
+        blobs.get_input(digests[3])
+    with database.read() as session:
+        assert sorted(session.scalars(select(Input.job_id))) == sorted(ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.client import PubSub
@@ -65,3 +66,26 @@ def test_published_messages_can_be_read(redis_url: str):
 @given(st.binary() | st.recursive(st.none() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_an_invalid_message_is_read_as_none(message: bytes):
     assert read_hint(message if isinstance(message, bytes) else json.dumps(message).encode()) is None
+
+
+@pytest.mark.parametrize("value", ["x", "5", "[]", '{"done": 1}', '{"done": "a", "total": 2}', b"\xff\xfe"])
+def test_a_progress_that_cannot_be_read_is_left_out(redis_url: str, value: str | bytes):
+    hints = Hints(connect(redis_url))
+    hints.progressed({"job_1": ("tenant", Progress(3, 24))})
+    hints.redis.set("limner:progress:job_2", value)
+    assert hints.progress(["job_1", "job_2"]) == {"job_1": Progress(3, 24)}
+
+
+def test_further_fields_of_a_progress_are_ignored(redis_url: str):
+    hints = Hints(connect(redis_url))
+    hints.redis.set("limner:progress:job_1", '{"done": 3, "total": 24, "stage": "decoding"}')
+    assert hints.progress(["job_1"]) == {"job_1": Progress(3, 24)}
+
+
+@pytest.mark.parametrize("value", ["x", "not base64", "\u00e9", b"\xff\xfe"])
+def test_a_preview_that_cannot_be_read_is_left_out(redis_url: str, value: str | bytes):
+    hints = Hints(connect(redis_url))
+    hints.redis.set("limner:preview:job_1", value)
+    assert hints.request_preview("job_1") is None
+    hints.previewed("job_1", b"webp")
+    assert hints.request_preview("job_1") == b"webp"

@@ -15,7 +15,7 @@ from obstore.exceptions import GenericError
 from tests.buckets import denying_bucket, unresponsive_bucket
 
 from limner_shared.errors import ConfigurationError, NotFound, StorageFailed, StorageFull
-from limner_shared.storage import object_store, syncing
+from limner_shared.storage import buckets, syncing
 from limner_shared.storage.blobs import INPUTS, Blobs, SetAsideBlob, picture_key
 from limner_shared.storage.media_types import media_type
 from limner_shared.storage.object_store import FAILURES, PROBE, Store
@@ -129,7 +129,7 @@ def test_a_group_of_pictures_is_synced_before_any_gets_its_name_in_one_call_wher
 
     note(os, "fsync")
     note(syncing, "syncfs")
-    note(Path, "replace")
+    note(os, "replace")
     store = Store((tmp_path / "store").as_uri())
     for folder in ("ab", "cd"):
         (tmp_path / "store" / folder).mkdir()
@@ -193,8 +193,8 @@ def test_a_damaged_checkpoint_is_detected(tmp_path: Path, damage: Damage):
 @pytest.fixture
 def unresponsive_blobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blobs]:
     """A bucket whose server accepts connections and never responds."""
-    monkeypatch.setattr(object_store, "REQUEST_SECONDS", 0.2)
-    monkeypatch.setattr(object_store, "RETRIES", 1)
+    monkeypatch.setattr(buckets, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(buckets, "RETRIES", 1)
     with unresponsive_bucket(monkeypatch) as url:
         yield Blobs(url)
 
@@ -211,7 +211,7 @@ def test_an_unresponsive_bucket_times_out_and_then_opens_the_circuit_breaker(unr
 def test_objects_that_are_denied_close_the_store_only_if_it_denies_everything(
     returns_others: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(object_store, "RETRIES", 0)
+    monkeypatch.setattr(buckets, "RETRIES", 0)
     with denying_bucket(monkeypatch, returns=("ab", PROBE) if returns_others else ()) as url:
         store, archived = Store(url), [f"{number:064}" for number in range(2 * FAILURES)]
         for key in archived:

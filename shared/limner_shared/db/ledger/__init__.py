@@ -18,6 +18,7 @@ from limner_shared.db.ledger.blob_deletion import (
     collect_garbage,
     inputs_given_up,
     inputs_in_use,
+    postpone_inputs,
     schedule_blob_deletion,
     unmark_garbage,
     unmark_inputs,
@@ -71,7 +72,7 @@ from limner_shared.db.ledger.release import (
 )
 from limner_shared.db.ledger.retention import forget_images, forget_jobs, forget_prompts, forget_usage
 from limner_shared.db.ledger.scheduling import start_due
-from limner_shared.db.ledger.search_index import index_jobs, purge_words
+from limner_shared.db.ledger.search_index import complete_legacy_jobs, has_legacy_jobs, purge_words
 from limner_shared.db.ledger.termination import cancel, expire, fail_unknown, reap, retry_dead
 from limner_shared.db.ledger.types import (
     AttemptKey,
@@ -110,6 +111,7 @@ __all__ = [
     "claim",
     "claim_next",
     "collect_garbage",
+    "complete_legacy_jobs",
     "delete_conversation",
     "delete_idempotency_key",
     "delete_image",
@@ -128,8 +130,8 @@ __all__ = [
     "forget_prompts",
     "forget_usage",
     "hand_back",
+    "has_legacy_jobs",
     "hold_unique_keys",
-    "index_jobs",
     "inputs_given_up",
     "inputs_in_use",
     "keep_released",
@@ -137,6 +139,7 @@ __all__ = [
     "open_bulk",
     "open_conversation",
     "pause_bulk",
+    "postpone_inputs",
     "prioritise",
     "promote",
     "purge_words",

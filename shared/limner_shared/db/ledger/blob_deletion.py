@@ -6,7 +6,7 @@ for a while.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db.engine import now
 from limner_shared.db.many_rows import NO_SYNC, insert_many
 from limner_shared.db.tables import GIVEN_UP, Garbage, Image, Input
+from limner_shared.domain.jobs import JobSpec
 
 
 def collect_garbage(session: Session, grace_seconds: float, limit: int) -> list[str]:
@@ -60,6 +61,23 @@ def inputs_in_use(session: Session, hashes: Sequence[str]) -> set[str]:
     return set(session.scalars(select(Input.sha256).where(Input.sha256.in_(hashes), Input.job_id.is_not(None))))
 
 
+def add_missing_inputs(session: Session, specs: Mapping[str, object]) -> None:
+    """Store the inputs of jobs, with their stored specs, that have none: the earliest served release stores only the
+    pictures.
+    """
+    read = {job_id: spec for job_id, stored in specs.items() if (spec := JobSpec.read(stored)) and spec.inputs}
+    known = set(session.scalars(select(Input.job_id).where(Input.job_id.in_(sorted(read)))))
+    missing = {job_id: spec for job_id, spec in read.items() if job_id not in known}
+    rows = [{"job_id": job_id, "sha256": digest} for job_id, spec in missing.items() for digest in spec.inputs.values()]
+    insert_many(session, Input, rows)
+
+
 def unmark_inputs(session: Session, hashes: Sequence[str]) -> None:
     """Delete the marks of these inputs."""
     session.execute(delete(Input).where(Input.sha256.in_(hashes), text(GIVEN_UP)), execution_options=NO_SYNC)
+
+
+def postpone_inputs(session: Session, hashes: Sequence[str]) -> None:
+    """Put the marks of these inputs behind all others: those that cannot be deleted must not hold up the rest."""
+    unmark_inputs(session, hashes)
+    insert_many(session, Input, [{"sha256": digest} for digest in hashes])

@@ -1,4 +1,4 @@
-"""Maintains the words by which jobs are found."""
+"""Maintains the words by which jobs are found, and completes the jobs of earlier releases."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
+from limner_shared.db.ledger.blob_deletion import add_missing_inputs
 from limner_shared.db.ledger.erasure import Forgotten
 from limner_shared.db.ledger.transitions import lock
 from limner_shared.db.library_tables import WORD_INDEX, WORD_PURGE, JobWords
@@ -36,15 +37,24 @@ def replace_words(session: Session, job_id: str, tenant_id: str, spec: Mapping[s
     add_words(session, [(job_id, tenant_id, spec, metadata)])
 
 
-def index_jobs(session: Session, limit: int) -> int:
-    """Store the words of jobs of earlier releases, at most `limit`, the newest first; returns their number."""
+def complete_legacy_jobs(session: Session, limit: int) -> int:
+    """Store what earlier releases do not for their jobs: their words, and the inputs of those that have not ended. At
+    most `limit` jobs, the newest first; returns their number.
+    """
     ids = lock(session, select(Job.id).where(text(UNINDEXED)).order_by(Job.id.desc()).limit(limit))
-    rows = session.execute(select(Job.id, Job.tenant_id, Job.spec, Job.extra, Job.forgotten).where(Job.id.in_(ids)))
+    columns = (Job.id, Job.tenant_id, Job.spec, Job.extra, Job.forgotten, Job.finished_at)
+    rows = session.execute(select(*columns).where(Job.id.in_(ids))).all()
     kept = [row for row in rows if isinstance(row.spec, dict) and not row.forgotten & Forgotten.PROMPT]
     add_words(session, [(row.id, row.tenant_id, row.spec, row.extra) for row in kept])
+    add_missing_inputs(session, {row.id: row.spec for row in kept if row.finished_at is None})
     if ids:
         session.execute(update(Job).where(Job.id.in_(ids)).values(indexed=True), execution_options=NO_SYNC)
     return len(ids)
+
+
+def has_legacy_jobs(session: Session) -> bool:
+    """Whether jobs of earlier releases are not complete yet: then any input may be that of one of them."""
+    return session.scalar(select(Job.id).where(text(UNINDEXED)).order_by(Job.id.desc()).limit(1)) is not None
 
 
 def purge_words(session: Session) -> bool:
