@@ -16,7 +16,7 @@ from bench.gpu.jobs import run, specs_of
 from limner_shared.domain.jobs import JobSpec
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.device import compute_deterministically
-from limner_worker.generators.diffusers.call_batching import DENOISERS
+from limner_worker.generators.diffusers.calls.call_batching import DENOISERS
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
 
 BATCH: Final = 8

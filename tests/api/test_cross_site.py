@@ -9,7 +9,7 @@ import pytest
 
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Bulk, Conversation, Job
-from limner_web.cross_site import SAFE_METHODS
+from limner_web.http.cross_site import SAFE_METHODS
 from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import JSONL, lines, rows
 from tests.api.test_keys import make_key

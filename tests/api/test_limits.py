@@ -14,7 +14,7 @@ from limner_shared.db.accounts import keys, tenants
 from limner_shared.db.accounts.usage import RECENT_SECONDS
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Bulk, Job
-from limner_web.throttling import WITHOUT_TENANT
+from limner_web.http.throttling import WITHOUT_TENANT
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, start
 from tests.api.test_bulks import JSONL, both_databases, lines, rows

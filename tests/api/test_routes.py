@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from limner_shared.db.engine import Database
-from limner_web import route_rules
-from limner_web.route_rules import Access, Body
+from limner_web.http import route_rules
+from limner_web.http.route_rules import Access, Body
 from tests.api.clients import App
 from tests.api.test_keys import make_key
 

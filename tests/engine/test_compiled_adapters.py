@@ -11,7 +11,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
 from limner_shared.domain.catalogue import Catalogue
-from limner_worker.generators.diffusers.adapter_loading import ActiveAdapters, UsedAdapters
+from limner_worker.generators.diffusers.weights.adapter_loading import ActiveAdapters, UsedAdapters
 
 
 class Denoiser(nn.Module):

@@ -13,7 +13,7 @@ from tests.engine.pipeline_jobs import card_of
 
 from limner_shared.domain.catalogue import Catalogue
 from limner_worker.generators.device import compiled
-from limner_worker.generators.diffusers.host_times import HostTimes
+from limner_worker.generators.diffusers.calls.host_times import HostTimes
 from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline
 
 d: Any = diffusers

@@ -18,7 +18,7 @@ from tests.engine.model_hub import REPOSITORY, REVISION, Hub
 
 from limner_shared.domain.card_fields import Source
 from limner_shared.errors import CardError
-from limner_worker.generators.diffusers.hub_files import adapter_files, pipeline_files
+from limner_worker.generators.diffusers.weights.hub_files import adapter_files, pipeline_files
 from limner_worker.generators.model_errors import (
     CacheFull,
     DamagedWeights,
@@ -209,7 +209,7 @@ def test_of_two_workers_that_need_a_model_one_downloads_it(hub: Hub, tmp_path: P
     hub.held.clear()
     code = (
         "from limner_shared.domain.card_fields import Source\n"
-        "from limner_worker.generators.diffusers.hub_files import pipeline_files\n"
+        "from limner_worker.generators.diffusers.weights.hub_files import pipeline_files\n"
         f"print(len(pipeline_files(Source(hub={REPOSITORY!r}, revision={REVISION!r}))[1]))"
     )
     surroundings = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(tmp_path / "cache")}

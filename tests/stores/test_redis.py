@@ -24,7 +24,7 @@ from limner_shared.messaging.hints import JOB_CHANNEL, WAKE_CHANNEL, Hints, Prog
 from limner_shared.messaging.redis_queues import RedisQueues
 from limner_shared.settings import Settings
 from limner_web.a1111 import current_jobs, options
-from limner_web.throttling import RequestRate
+from limner_web.http.throttling import RequestRate
 from tests.processes import Service, eventually
 from tests.stores import programs
 from tests.stores.certificates import Certificate, make_certificate

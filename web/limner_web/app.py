@@ -15,7 +15,7 @@ from flask import Response, g, request
 from limner_shared.db import signed_links
 from limner_shared.settings import Settings
 from limner_shared.telemetry import bind_log_ids, get_logger
-from limner_web import auth, health, metrics_routes, problems, request_checks, route_rules, throttling
+from limner_web import auth, health, metrics_routes, request_checks
 from limner_web.a1111 import routes as a1111
 from limner_web.api import (
     audit,
@@ -45,6 +45,7 @@ from limner_web.api import (
     webhook_endpoints,
     webhook_secret,
 )
+from limner_web.http import problems, route_rules, throttling
 from limner_web.hugging_face import routes as hugging_face
 from limner_web.openai import batches, chat, responses
 from limner_web.openai import files as openai_files

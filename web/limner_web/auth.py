@@ -16,12 +16,12 @@ from limner_shared.domain import cells
 from limner_shared.domain.access import Scope, require
 from limner_shared.errors import Forbidden, OperatorRequired, Unauthorized
 from limner_shared.settings import Settings, is_loopback
-from limner_web import route_rules, session_cookie
-from limner_web.cross_site import SAFE_METHODS, refuse_foreign
-from limner_web.route_rules import DOORS, Access
+from limner_web.http import route_rules, session_cookie
+from limner_web.http.cross_site import SAFE_METHODS, refuse_foreign
+from limner_web.http.route_rules import DOORS, Access
+from limner_web.http.strict_json import is_printable_ascii
 from limner_web.services import get_services
 from limner_web.serving.operator_port import is_operator
-from limner_web.strict_json import is_printable_ascii
 
 BASIC: Final = ("/sdapi/",)
 """The paths whose clients know only Basic authentication: the password is the key."""

@@ -9,9 +9,9 @@ from werkzeug.routing import BaseConverter
 
 from limner_shared.errors import InvalidRequest, MalformedBody, NotFound, UnsupportedMediaType
 from limner_shared.settings import CELL_PATTERN
-from limner_web import route_rules, strict_json
-from limner_web.request_bodies import BROKEN_BODY, StrictRequest, cut_off
-from limner_web.route_rules import Body
+from limner_web.http import route_rules, strict_json
+from limner_web.http.request_bodies import BROKEN_BODY, StrictRequest, cut_off
+from limner_web.http.route_rules import Body
 from limner_web.services import get_services
 
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")

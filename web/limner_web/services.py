@@ -20,6 +20,7 @@ from limner_shared.messaging.wakeups import WakeUps
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
+from limner_web.http.throttling import ConcurrencyLimiter, RequestRate
 from limner_web.identity_provider import IdentityProvider
 from limner_web.key_usage import KeyUsage
 from limner_web.limits import (
@@ -42,7 +43,6 @@ from limner_web.serving.offload import OffloadPool
 from limner_web.serving.page_turns import PageTurns
 from limner_web.serving.probe import Probe
 from limner_web.serving.shutdown import Shutdown
-from limner_web.throttling import ConcurrencyLimiter, RequestRate
 from limner_web.updates.feed import Feeds
 from limner_web.updates.listener import Listener
 from limner_web.updates.unchanged import UnchangedPolls

@@ -13,7 +13,7 @@ from limner_shared import errors
 from limner_shared.db.tables import Job
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import LimnerError
-from limner_web.problems import HTTP_CODES
+from limner_web.http.problems import HTTP_CODES
 from tests.fuzz.doors.requests import Request
 from tests.fuzz.doors.world import CANARY
 

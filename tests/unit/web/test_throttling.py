@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from limner_shared.errors import Overloaded, TooManyRequests
 from limner_shared.settings import Settings
-from limner_web.throttling import ConcurrencyLimiter, HeldSlots
+from limner_web.http.throttling import ConcurrencyLimiter, HeldSlots
 
 KINDS = ("requests", "streams", "bulks")
 

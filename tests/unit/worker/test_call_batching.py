@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from limner_worker.generators.base import Padding
-from limner_worker.generators.diffusers.call_batching import CallBuilder, CallKind, CallMemory, content_digest
-from limner_worker.generators.diffusers.call_joining import UnknownLayout, join, split
+from limner_worker.generators.diffusers.calls.call_batching import CallBuilder, CallKind, CallMemory, content_digest
+from limner_worker.generators.diffusers.calls.call_joining import UnknownLayout, join, split
 from limner_worker.generators.nested_tensors import owned
 
 

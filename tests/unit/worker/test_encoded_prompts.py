@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from limner_worker.generators.diffusers.encoded_prompts import EncodedPrompts, forget
+from limner_worker.generators.diffusers.calls.encoded_prompts import EncodedPrompts, forget
 
 
 class Pipeline:

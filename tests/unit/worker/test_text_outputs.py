@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from limner_worker.generators.diffusers.text_outputs import TextOutputs
+from limner_worker.generators.diffusers.calls.text_outputs import TextOutputs
 from limner_worker.generators.nested_tensors import leaves, size_in_bytes
 from limner_worker.generators.text_encoding.shared_cache import EncodedTextCache
 

@@ -19,8 +19,8 @@ from limner_shared.errors import InvalidRequest
 from limner_web.a1111.control_units import Scripts, Units, data_url
 from limner_web.a1111.options import Options, with_changes
 from limner_web.a1111.unused_parameters import without_unused
+from limner_web.http.problems import renamed
 from limner_web.pictures.picture_formats import MAX_SIDE
-from limner_web.problems import renamed
 
 LORA: Final = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
 USUAL_SIDE: Final = 512

@@ -21,15 +21,15 @@ from limner_web.a1111 import current_jobs, infotext, options, parameters
 from limner_web.a1111.answers import generation_answer, progress_answer
 from limner_web.auth import key_id, tenant_id
 from limner_web.explanation import explain
+from limner_web.http.problems import renamed
+from limner_web.http.throttling import release_request_slot
+from limner_web.http.warning_header import with_warning
 from limner_web.intake import submission
 from limner_web.intake.cancellation import cancel_job
 from limner_web.intake.headers import JobHeaders
 from limner_web.limits import MAX_IMAGE_BYTES
-from limner_web.problems import renamed
 from limner_web.services import Services, get_services
-from limner_web.throttling import release_request_slot
 from limner_web.view_builders import read_job_view
-from limner_web.warning_header import with_warning
 
 bp = APIBlueprint("a1111", __name__, url_prefix="/sdapi/v1", enable_openapi=False)
 

@@ -211,8 +211,8 @@ def _view(services: Services, bulk_id: str) -> BulkView:
 
 def _picture(services: Services, owner: str, digest: str) -> bytes:
     """The bytes of a picture. A short fault must not cut off an archive, which a client can only begin again."""
-    read = partial(services.storage.call_for, owner, services.blobs.get_checked, digest)
-    return wait_while_busy(read, or_while=StorageFailed)
+    blobs = services.blobs
+    return wait_while_busy(lambda: services.storage.call_for(owner, blobs.get_checked, digest), or_while=StorageFailed)
 
 
 def _grouped(lines: Iterator[str]) -> Iterator[bytes]:

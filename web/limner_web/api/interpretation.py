@@ -20,9 +20,9 @@ from limner_shared.errors import InterpreterUnavailable
 from limner_shared.messaging import questions
 from limner_shared.messaging.questions import Answer
 from limner_shared.messaging.reports import WorkerReport, read_reports
+from limner_web.http.throttling import release_request_slot
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
-from limner_web.throttling import release_request_slot
 
 bp = APIBlueprint("interpretation", __name__, url_prefix="/api/v1/interpret", tag="Jobs")
 

@@ -16,11 +16,11 @@ from limner_shared.domain.search_words import JobOrigin, read_query
 from limner_shared.domain.views import JobList
 from limner_shared.errors import InvalidRequest
 from limner_web.auth import tenant_id
+from limner_web.http.throttling import release_request_slot
 from limner_web.limits import MAX_POLLED_JOBS
 from limner_web.request_checks import ID_PATTERN
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
-from limner_web.throttling import release_request_slot
 from limner_web.view_builders import job_views
 
 bp = APIBlueprint("job_lists", __name__, url_prefix="/api/v1/jobs", tag="Jobs")

@@ -19,13 +19,13 @@ from limner_shared.domain.views import ExplanationView, JobView, Receipts, Recei
 from limner_shared.errors import InvalidState
 from limner_web.auth import tenant_id
 from limner_web.explanation import explain
+from limner_web.http.throttling import release_request_slot
 from limner_web.intake import cancellation, submission
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import answer_once, repeat_of
 from limner_web.limits import MAX_RETRIED_JOBS
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
-from limner_web.throttling import release_request_slot
 from limner_web.view_builders import job_view, read_job_view, released_view
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", tag="Jobs")

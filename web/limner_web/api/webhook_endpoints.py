@@ -32,10 +32,10 @@ from limner_shared.domain.webhooks import (
 )
 from limner_shared.errors import WebhookNotSent, WebhookUnreachable
 from limner_web.auth import actor, tenant_id
+from limner_web.http.throttling import release_request_slot
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import ResourceKind, create_once, repeat_of
 from limner_web.services import Services, get_services
-from limner_web.throttling import release_request_slot
 
 bp = APIBlueprint("webhook_endpoints", __name__, url_prefix="/api/v1", tag="Webhooks")
 

@@ -11,7 +11,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
-from limner_web.problems import renamed
+from limner_web.http.problems import renamed
 from limner_web.services import Services
 
 CALLED: Final = {"steps": "num_inference_steps", "guidance": "guidance_scale"}

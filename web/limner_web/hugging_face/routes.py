@@ -11,15 +11,15 @@ from limner_shared.domain.views import ImageView, JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import synchronous_jobs
 from limner_web.auth import tenant_id
+from limner_web.http.problems import renamed
+from limner_web.http.throttling import release_request_slot
+from limner_web.http.warning_header import with_warning
 from limner_web.hugging_face.picture_call import PictureCall, read_order
 from limner_web.intake import submission
 from limner_web.intake.headers import JobHeaders
 from limner_web.pictures.picture_formats import MEDIA_TYPES, accepted_format
 from limner_web.pictures.renditions import Rendition
-from limner_web.problems import renamed
 from limner_web.services import Services, get_services
-from limner_web.throttling import release_request_slot
-from limner_web.warning_header import with_warning
 
 bp = APIBlueprint("hugging_face", __name__, url_prefix="/hf", enable_openapi=False)
 

@@ -17,12 +17,12 @@ from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.domain.webhook_targets import Targets
 from limner_shared.errors import BadBulk, BodyTooLarge, LimnerError
 from limner_shared.settings import Settings
-from limner_web import strict_json
+from limner_web.http import strict_json
+from limner_web.http.problems import from_validation
+from limner_web.http.request_bodies import BROKEN_BODY, cut_off
 from limner_web.intake.scheduling import retry_limit, start_time
 from limner_web.intake.webhooks import job_webhook
 from limner_web.limits import MAX_BULK_ERRORS, MAX_BULK_LINE_BYTES
-from limner_web.problems import from_validation
-from limner_web.request_bodies import BROKEN_BODY, cut_off
 
 READ_BYTES: Final = 64 << 10
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"

@@ -22,11 +22,11 @@ from limner_shared.domain.batches import BatchState
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.stored_errors import stored_error
 from limner_shared.errors import LimnerError, NotFound, ObjectUnreadable, UnreadableJob
+from limner_web.http.problems import openai_error
 from limner_web.intake.busy import wait_while_busy
 from limner_web.openai.batch_calls import ENDPOINTS
 from limner_web.openai.image_answer import Encode, Finished, encoded
 from limner_web.openai.image_order import Output
-from limner_web.problems import openai_error
 from limner_web.services import Services
 
 PAGE: Final = 200

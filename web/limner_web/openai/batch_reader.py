@@ -13,7 +13,7 @@ from limner_shared.db.batches import NewLine
 from limner_shared.db.ledger import NewJob
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, LimnerError
-from limner_web import strict_json
+from limner_web.http import strict_json
 from limner_web.intake.bulk_reader import READ_BYTES, BadLine, BulkReader, Requested
 from limner_web.intake.busy import wait_while_busy
 from limner_web.intake.final_checks import check_and_store_inputs

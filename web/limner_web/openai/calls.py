@@ -16,9 +16,9 @@ from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import DatabaseFull, LimnerError, ServiceUnavailable
 from limner_shared.telemetry import get_logger
 from limner_web.auth import tenant_id
+from limner_web.http.problems import openai_error
 from limner_web.intake import submission
 from limner_web.intake.headers import JobHeaders
-from limner_web.problems import openai_error
 from limner_web.services import Services
 
 log = get_logger(__name__)

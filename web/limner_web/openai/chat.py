@@ -21,6 +21,8 @@ from limner_shared.domain.views import ImageView, JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import small_talk, synchronous_jobs
 from limner_web.auth import tenant_id
+from limner_web.http.throttling import release_request_slot
+from limner_web.http.warning_header import with_warning
 from limner_web.intake import conversations
 from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.openai import chat_tasks
@@ -29,9 +31,7 @@ from limner_web.openai.chat_request import ChatMessage, ChatRequest, in_chat_ter
 from limner_web.openai.image_answer import WORD
 from limner_web.openai.picture_addresses import image_id_at
 from limner_web.services import Services, get_services, public_origin
-from limner_web.throttling import release_request_slot
 from limner_web.view_builders import accepted_languages
-from limner_web.warning_header import with_warning
 
 bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
 

@@ -11,11 +11,11 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import MAX_SEED, JobRequest
 from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
+from limner_web.http.problems import renamed
 from limner_web.openai.image_inputs import read_inputs
 from limner_web.openai.image_order import in_openai_terms
 from limner_web.openai.picture_addresses import image_id_at
 from limner_web.pictures.input_images import REFERENCES
-from limner_web.problems import renamed
 from limner_web.services import Services
 
 CALLED: Final[Mapping[str, str]] = dict.fromkeys(("description", "image", REFERENCES, "width", "height"), "messages")

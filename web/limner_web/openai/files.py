@@ -15,8 +15,8 @@ from limner_shared.db.files import NewFile
 from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, UnsupportedMediaType
-from limner_web import strict_json
 from limner_web.auth import tenant_id
+from limner_web.http import strict_json
 from limner_web.intake import uploads
 from limner_web.intake.headers import JobHeaders
 from limner_web.openai import batch_output

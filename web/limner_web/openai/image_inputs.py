@@ -14,7 +14,7 @@ from limner_shared.db import queries
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, MalformedBody, NotFound
-from limner_web import strict_json
+from limner_web.http import strict_json
 from limner_web.intake.uploads import read_image
 from limner_web.openai.image_order import Size
 from limner_web.pictures.input_images import DATA_URL, REFERENCES, size_of, transparent_area

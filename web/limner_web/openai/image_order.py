@@ -15,9 +15,9 @@ from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.picture_urls import rendition_query
 from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
+from limner_web.http.problems import renamed
 from limner_web.model_names import ModelNames
 from limner_web.pictures.picture_formats import MAX_SIDE
-from limner_web.problems import renamed
 
 Size = tuple[int, int]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]

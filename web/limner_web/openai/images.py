@@ -11,6 +11,8 @@ from flask import Response, jsonify, request
 from limner_shared.errors import InvalidRequest
 from limner_web import synchronous_jobs
 from limner_web.auth import tenant_id
+from limner_web.http.throttling import release_request_slot
+from limner_web.http.warning_header import with_warning
 from limner_web.openai import image_answer
 from limner_web.openai.calls import event_stream, submit
 from limner_web.openai.image_answer import Call
@@ -18,8 +20,6 @@ from limner_web.openai.image_edits import read_edit, read_variation
 from limner_web.openai.image_inputs import read_form
 from limner_web.openai.image_order import ImageOrder, in_openai_terms, read_order
 from limner_web.services import Services, get_services, public_origin
-from limner_web.throttling import release_request_slot
-from limner_web.warning_header import with_warning
 
 bp = APIBlueprint("openai_images", __name__, url_prefix="/v1/images", enable_openapi=False)
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 from limner_shared.domain.conditions import MAX_DESCRIPTION
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest, ModelNotFound
+from limner_web.http.problems import from_validation
 from limner_web.openai.image_inputs import read_inputs
 from limner_web.openai.image_order import (
     NATIVE,
@@ -22,7 +23,6 @@ from limner_web.openai.image_order import (
     read_order,
 )
 from limner_web.pictures.input_images import REFERENCES
-from limner_web.problems import from_validation
 from limner_web.services import Services
 
 TOOL: Final = "image_generation"

@@ -18,6 +18,8 @@ from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import synchronous_jobs
 from limner_web.auth import tenant_id
+from limner_web.http.throttling import release_request_slot
+from limner_web.http.warning_header import with_warning
 from limner_web.intake.cancellation import cancel_job
 from limner_web.openai import image_answer, response_answer, response_events
 from limner_web.openai.calls import event_stream, submit
@@ -27,9 +29,7 @@ from limner_web.openai.response_items import IncludeQuery, ItemsQuery, input_ite
 from limner_web.openai.response_request import in_response_terms, read_body
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
-from limner_web.throttling import release_request_slot
 from limner_web.view_builders import read_job_view
-from limner_web.warning_header import with_warning
 
 bp = APIBlueprint("openai_responses", __name__, url_prefix="/v1/responses", enable_openapi=False)
 

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from limner_shared.db.views import as_datetime
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import LimnerError
-from limner_web import problems, strict_json
 from limner_web.auth import tenant_id
+from limner_web.http import problems, strict_json
 from limner_web.intake import new_keys, submission
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.new_keys import KeyRequest

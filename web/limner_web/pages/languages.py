@@ -20,7 +20,7 @@ from babel.support import NullTranslations, Translations
 from flask import Flask, Response, g, make_response, redirect, request
 
 from limner_shared.errors import NotFound
-from limner_web.cross_site import refuse_foreign
+from limner_web.http.cross_site import refuse_foreign
 from limner_web.pages.assets import FOREVER
 from limner_web.pages.compression import compressed_once, kept_answer
 from limner_web.pages.own_paths import next_path

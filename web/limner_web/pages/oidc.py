@@ -19,7 +19,7 @@ from limner_shared.domain.sign_in_grants import SCOPES, grant_for
 from limner_shared.errors import NotFound
 from limner_shared.settings.oidc import parse_grant
 from limner_shared.telemetry import get_logger
-from limner_web import session_cookie
+from limner_web.http import session_cookie
 from limner_web.identity_provider import Attempt, Identity, IdentityProvider, ProviderUnavailable, SignInRefused
 from limner_web.pages.own_paths import next_path, own_path
 from limner_web.pages.session import sign_in_page

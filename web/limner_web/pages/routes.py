@@ -13,12 +13,12 @@ from markupsafe import Markup, escape
 from limner_shared.domain.access import DEFAULT_SCOPES
 from limner_shared.domain.views import ModelView
 from limner_shared.errors import LimnerError
-from limner_web import route_rules
 from limner_web.auth import PAGES, is_signed_in
+from limner_web.http import route_rules
+from limner_web.http.route_rules import Access
 from limner_web.pages import examples, model_pictures, reference
 from limner_web.pages.compression import compress
 from limner_web.pages.languages import language_of_request
-from limner_web.route_rules import Access
 from limner_web.services import get_services
 from limner_web.view_builders import model_view
 

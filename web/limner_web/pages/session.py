@@ -10,9 +10,9 @@ from flask import Response, g, make_response, redirect, render_template, request
 
 from limner_shared.db.accounts import keys
 from limner_shared.errors import Unauthorized
-from limner_web import session_cookie
 from limner_web.auth import identify_by_key
-from limner_web.cross_site import refuse_foreign
+from limner_web.http import session_cookie
+from limner_web.http.cross_site import refuse_foreign
 from limner_web.pages.own_paths import next_path
 from limner_web.services import get_services
 

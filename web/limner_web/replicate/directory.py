@@ -10,8 +10,8 @@ from flask import Response, jsonify, request
 from limner_shared.domain.predictions import version_id
 from limner_shared.errors import NotFound
 from limner_web.auth import tenant_id
+from limner_web.http.request_bodies import BROKEN_BODY, cut_off
 from limner_web.replicate import models
-from limner_web.request_bodies import BROKEN_BODY, cut_off
 from limner_web.services import get_services, public_origin
 
 bp = APIBlueprint("replicate_directory", __name__, url_prefix="/replicate/v1", enable_openapi=False)

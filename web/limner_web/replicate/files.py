@@ -18,7 +18,7 @@ from limner_shared.domain.inputs import INPUT_FIELDS, reference_field
 from limner_shared.domain.jobs import MAX_METADATA_BYTES
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidLink, InvalidRequest
-from limner_web import strict_json
+from limner_web.http import strict_json
 from limner_web.intake import uploads
 from limner_web.intake.headers import JobHeaders
 from limner_web.pictures.input_images import REFERENCES

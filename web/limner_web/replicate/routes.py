@@ -18,20 +18,21 @@ from limner_shared.domain.predictions import prediction_object
 from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
-from limner_web import strict_json, synchronous_jobs
+from limner_web import synchronous_jobs
 from limner_web.auth import tenant_id
+from limner_web.http import strict_json
+from limner_web.http.problems import renamed
+from limner_web.http.throttling import release_request_slot
 from limner_web.intake import submission, uploads
 from limner_web.intake.cancellation import cancel_job
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.webhooks import prediction_webhook
-from limner_web.problems import renamed
 from limner_web.replicate import files, inputs, models, streaming
 from limner_web.replicate.directory import one_page
 from limner_web.replicate.outputs import outputs
 from limner_web.request_checks import ID_PATTERN
 from limner_web.services import Services, get_services, public_origin
 from limner_web.serving.connection import hang_up_check
-from limner_web.throttling import release_request_slot
 from limner_web.view_builders import job_views, read_job_view
 
 bp = APIBlueprint("replicate", __name__, url_prefix="/replicate/v1", enable_openapi=False)

@@ -18,19 +18,19 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import ImageTask, Padding, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
-from limner_worker.generators.diffusers.adapter_loading import ActiveAdapters, UsedAdapters
-from limner_worker.generators.diffusers.call_batching import CallKind, content_digest, kind_of
-from limner_worker.generators.diffusers.call_joining import UnknownLayout, join, split
-from limner_worker.generators.diffusers.encoded_prompts import EncodedPrompts
+from limner_worker.generators.diffusers.calls.call_batching import CallKind, content_digest, kind_of
+from limner_worker.generators.diffusers.calls.call_joining import UnknownLayout, join, split
+from limner_worker.generators.diffusers.calls.encoded_prompts import EncodedPrompts
+from limner_worker.generators.diffusers.calls.layered_tensors import COUPLED
+from limner_worker.generators.diffusers.calls.text_outputs import TextOutputs
 from limner_worker.generators.diffusers.joint_steps import may_join, step_jointly
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
-from limner_worker.generators.diffusers.layered_tensors import COUPLED
 from limner_worker.generators.diffusers.loaded_adapters import LoadedAdapters
 from limner_worker.generators.diffusers.output_pictures import picture_of, to_picture
 from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline, scheduler_key
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, SharedModules
 from limner_worker.generators.diffusers.suspended_run import SuspendedRun, tap
-from limner_worker.generators.diffusers.text_outputs import TextOutputs
+from limner_worker.generators.diffusers.weights.adapter_loading import ActiveAdapters, UsedAdapters
 from limner_worker.generators.text_encoding.shared_cache import EncodedTextCache, SharedEncodedTextCache
 from limner_worker.networks.weights import weights_size
 

@@ -26,9 +26,7 @@ from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.unsupported import OWN, UnsupportedByModel
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, locate, require_hashes, weight_hashes
-from limner_worker.generators.diffusers.adapter_loading import load_adapters
 from limner_worker.generators.diffusers.call_arguments import CallArguments
-from limner_worker.generators.diffusers.hub_files import pipeline_files
 from limner_worker.generators.diffusers.module_devices import remember_devices
 from limner_worker.generators.diffusers.own_pipeline import (
     SeededVae,
@@ -42,8 +40,10 @@ from limner_worker.generators.diffusers.pipeline_checks import check, explain, r
 from limner_worker.generators.diffusers.reference_pictures import load_references, remember_encodings
 from limner_worker.generators.diffusers.refined_pipeline import refined
 from limner_worker.generators.diffusers.text_lengths import limit_texts
-from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
 from limner_worker.generators.diffusers.weighted_prompts import check_weights, weigh
+from limner_worker.generators.diffusers.weights.adapter_loading import load_adapters
+from limner_worker.generators.diffusers.weights.hub_files import pipeline_files
+from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_pickle
 from limner_worker.generators.needed_pictures import needed
 
 TASKS: Final = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}

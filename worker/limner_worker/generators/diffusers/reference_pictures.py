@@ -13,7 +13,7 @@ from PIL import Image
 from limner_shared.domain.card_fields import Reference
 from limner_shared.domain.cards import ModelCard
 from limner_worker.generators.base import Picture, locate, sha256
-from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
+from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_pickle
 from limner_worker.generators.nested_tensors import size_in_bytes
 from limner_worker.generators.text_encoding.cache import ByteCache
 

@@ -22,7 +22,7 @@ from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
 from limner_worker.generators.base import ImageTask
-from limner_worker.generators.diffusers.call_batching import CallKind
+from limner_worker.generators.diffusers.calls.call_batching import CallKind
 from limner_worker.generators.diffusers.input_effects import InputEffects
 from limner_worker.generators.diffusers.picture_arguments import picture_arguments
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline

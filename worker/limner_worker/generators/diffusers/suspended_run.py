@@ -23,16 +23,16 @@ from torch import Tensor
 
 from limner_shared.errors import GenerationFailed, RequestUnsupported
 from limner_worker.generators.base import ImageTask
-from limner_worker.generators.diffusers.adapter_loading import UsedAdapters
-from limner_worker.generators.diffusers.call_batching import Call, CallBuilder, CallKind, CallMemory
+from limner_worker.generators.diffusers.calls.call_batching import Call, CallBuilder, CallKind, CallMemory
+from limner_worker.generators.diffusers.calls.encoded_prompts import forget
+from limner_worker.generators.diffusers.calls.host_times import HostTimes
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
-from limner_worker.generators.diffusers.encoded_prompts import forget
-from limner_worker.generators.diffusers.host_times import HostTimes
 from limner_worker.generators.diffusers.joint_steps import Joining, ScheduledStep
 from limner_worker.generators.diffusers.output_pictures import picture_of
 from limner_worker.generators.diffusers.own_pipeline import stateful_parts
 from limner_worker.generators.diffusers.pipeline_checks import COPIED, signature_of, takes_generator
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, Changes, SharedModules
+from limner_worker.generators.diffusers.weights.adapter_loading import UsedAdapters
 
 UNWINDINGS: Final = 3
 """The attempts to end a run: a pipeline that calls a module while it cleans up is suspended again."""

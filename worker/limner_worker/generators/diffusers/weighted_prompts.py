@@ -16,7 +16,7 @@ from torch import Tensor
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.prompt_weights import WeightedText, follows_weights, parts, plain
-from limner_worker.generators.diffusers.encoded_prompts import METHOD
+from limner_worker.generators.diffusers.calls.encoded_prompts import METHOD
 
 FAMILIES: Final = ("stable_diffusion", "stable_diffusion_xl")
 """Packages of diffusers whose pipelines return the embeddings of the prompt and of the negative prompt first, with a

@@ -22,7 +22,7 @@ from limner_shared import metrics
 from limner_shared.errors import Overloaded, TooManyRequests
 from limner_shared.messaging.redis_servers import connection_pool
 from limner_shared.settings import Settings
-from limner_web import route_rules
+from limner_web.http import route_rules
 
 POLICY: Final = "requests_per_minute"
 WITHOUT_TENANT: Final = ""

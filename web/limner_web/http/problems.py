@@ -37,7 +37,7 @@ from limner_shared.errors import (
 )
 from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger
-from limner_web.intended_paths import intended_path
+from limner_web.http.intended_paths import intended_path
 
 log = get_logger(__name__)
 

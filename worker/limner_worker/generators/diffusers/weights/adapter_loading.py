@@ -19,8 +19,8 @@ from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import locate, sha256
-from limner_worker.generators.diffusers.hub_files import adapter_files
-from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
+from limner_worker.generators.diffusers.weights.hub_files import adapter_files
+from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_pickle
 from limner_worker.generators.model_errors import AdapterMismatch, DamagedWeights
 
 log = get_logger(__name__)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from limner_worker.generators.base import Padding
-from limner_worker.generators.diffusers.call_batching import TIMES, Call, length_of
-from limner_worker.generators.diffusers.layered_tensors import LAYERED, divided_layers, joined_layers, scaled
+from limner_worker.generators.diffusers.calls.call_batching import TIMES, Call, length_of
+from limner_worker.generators.diffusers.calls.layered_tensors import LAYERED, divided_layers, joined_layers, scaled
 from limner_worker.generators.nested_tensors import divided, is_list, is_mapping, plain_or_none
 
 

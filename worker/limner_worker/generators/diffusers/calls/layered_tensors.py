@@ -19,7 +19,7 @@ from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 from diffusers.models.controlnets.controlnet_z_image import ZImageControlNetModel
 from torch import Tensor
 
-from limner_worker.generators.diffusers.call_pattern import LAYERS
+from limner_worker.generators.diffusers.calls.call_pattern import LAYERS
 from limner_worker.generators.nested_tensors import divided, map_leaves
 
 LAYERED: Final = frozenset({

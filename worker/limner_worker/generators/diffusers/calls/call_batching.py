@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limner_worker.generators.diffusers.call_pattern import CallPattern
-from limner_worker.generators.diffusers.layered_tensors import (
+from limner_worker.generators.diffusers.calls.call_pattern import CallPattern
+from limner_worker.generators.diffusers.calls.layered_tensors import (
     LAYERED,
     SCALED_LAST,
     layers_key,

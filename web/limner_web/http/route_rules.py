@@ -186,4 +186,4 @@ def require_declared(app: Flask) -> None:
     wrong = {rule.endpoint for rule in app.url_map.iter_rules()} ^ ROUTES.keys()
     if wrong:
         names = ", ".join(sorted(wrong))
-        raise RuntimeError(f"Declare each route in limner_web/route_rules.py, and nothing else: {names}.")
+        raise RuntimeError(f"Declare each route in limner_web/http/route_rules.py, and nothing else: {names}.")
