@@ -20,6 +20,7 @@ from limner_shared.messaging.wakeups import WakeUps
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
+from limner_web.adapter_folders import AdapterFolders
 from limner_web.bucket_redirects import BucketRedirects
 from limner_web.identity_provider import IdentityProvider
 from limner_web.input_images import Inputs
@@ -58,6 +59,7 @@ class Services:
     inputs: Inputs
     moderation: Moderation
     unsupported: UnsupportedFields
+    adapter_folders: AdapterFolders
     renditions: Renditions
     bucket_redirects: BucketRedirects
     links: SignedLinks
@@ -101,6 +103,7 @@ def build(settings: Settings) -> Services:
         inputs=Inputs(database, blobs, storage, pillow),
         moderation=Moderation(settings, database, pillow),
         unsupported=UnsupportedFields(redis),
+        adapter_folders=AdapterFolders(catalogue.cards.values()),
         renditions=Renditions(blobs, storage, pillow, PictureSigner.of(settings)),
         bucket_redirects=BucketRedirects(settings, blobs, storage),
         links=SignedLinks(settings, database),
