@@ -20,6 +20,7 @@ from limner_shared.messaging.wakeups import WakeUps
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
+from limner_web.adapter_folders import AdapterFolders
 from limner_web.http.throttling import ConcurrencyLimiter, RequestRate
 from limner_web.identity_provider import IdentityProvider
 from limner_web.key_usage import KeyUsage
@@ -67,6 +68,7 @@ class Services:
     inputs: Inputs
     moderation: Moderation
     worker_limits: WorkerLimits
+    adapter_folders: AdapterFolders
     renditions: Renditions
     bucket_redirects: BucketRedirects
     links: SignedLinks
@@ -113,6 +115,7 @@ def build(settings: Settings) -> Services:
         inputs=Inputs(database, blobs, storage, pillow),
         moderation=Moderation(settings, database, pillow),
         worker_limits=WorkerLimits(redis),
+        adapter_folders=AdapterFolders(catalogue.cards.values()),
         renditions=Renditions(blobs, storage, pillow, signing, PictureSigner.of(settings)),
         bucket_redirects=BucketRedirects(settings, blobs, storage),
         links=SignedLinks(settings, database),

@@ -8,7 +8,6 @@ from typing import Final
 from flask import request, url_for
 from sqlalchemy.orm import Session
 
-from limner_shared.adapter_folder import adapter_names
 from limner_shared.db import pause_queries, queries, waiting_queries
 from limner_shared.db.ledger import NO_JOB
 from limner_shared.db.tables import Conversation, ConversationTurn, Job, Pause
@@ -130,6 +129,7 @@ def accepted_languages() -> list[str]:
 
 def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> ModelView:
     """The view of a model card, and of the model's pause."""
+    services = get_services()
     return ModelView(
         name=card.name,
         title=card.title,
@@ -150,12 +150,12 @@ def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> Mod
         max_retries=card.max_retries.model_dump(),
         negative_prompts=card.takes_negative_prompts,
         prompt_weights=card.prompt_weights,
-        mask_crops=card.takes_mask_crops and not get_services().worker_limits.lacks(card.name, "inpainting", CROP),
+        mask_crops=card.takes_mask_crops and not services.worker_limits.lacks(card.name, "inpainting", CROP),
         control=None if card.control is None else ControlView.model_validate(card.control.model_dump()),
         reference=None
         if card.reference is None
         else ReferenceView.model_validate(card.reference.model_dump(include={"most", "scale"})),
         schedulers=list(card.schedulers),
-        adapters=adapter_names(card),
+        adapters=services.adapter_folders.names(card),
         paused=None if pause is None else pause_notice(pause),
     )

@@ -11,7 +11,6 @@ from apiflask import APIBlueprint
 from flask import Response, jsonify, request
 from pydantic import BaseModel, ConfigDict
 
-from limner_shared.adapter_folder import adapter_names
 from limner_shared.db import queries
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView
@@ -130,7 +129,8 @@ def list_adapters() -> Response:
     """List the current model's adapters. A prompt chooses one by `<lora:name:weight>`."""
     services = get_services()
     card = services.catalogue.get(_options(services).sd_model_checkpoint)
-    return jsonify([{"name": name, "alias": name, "path": name, "metadata": {}} for name in adapter_names(card)])
+    names = services.adapter_folders.names(card)
+    return jsonify([{"name": name, "alias": name, "path": name, "metadata": {}} for name in names])
 
 
 @bp.get("/prompt-styles")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from limner_shared.adapter_folder import check_adapters
 from limner_shared.domain.jobs import JobSpec
 from limner_web.services import Services
 
@@ -15,7 +14,7 @@ def check_and_store_inputs(services: Services, tenant_id: str, spec: JobSpec, *,
     Raises ModerationBlocked, InvalidRequest, StorageFull, StorageFailed, or Overloaded.
     """
     card = services.catalogue.get(spec.model)
-    check_adapters(card, spec)
+    services.adapter_folders.check(card, spec)
     if card.family == "diffusers":
         services.worker_limits.require_supported(spec)
     allowed = services.moderation.check(tenant_id, spec)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from gevent import monkey
+from gevent import Timeout, monkey
 from gevent.threadpool import ThreadPool
 
 from limner_shared.errors import Overloaded
@@ -72,6 +72,13 @@ class OffloadPool:
         if outcome[1] is not None:
             raise outcome[1]
         return outcome[0]
+
+    def call_within(self, seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`call` a function, and raise TimeoutError after `seconds`; its thread is taken until the function ends."""
+        if not monkey.is_module_patched("threading"):
+            return function(*args, **kwargs)
+        with Timeout(seconds, TimeoutError(f"no answer within {seconds:g} s")):
+            return self.call(function, *args, **kwargs)
 
     def call_for(self, tenant_id: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`call` a function on what a tenant has sent. Raises Overloaded also if the tenant's share is used up."""

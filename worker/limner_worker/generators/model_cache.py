@@ -56,7 +56,7 @@ class ModelCache:
             try:
                 fingerprints[card.name] = self._load_first(card)
             except Exception as error:  # noqa: BLE001 - the worker serves the others
-                _tell("model left out", card.name, error)
+                log.error("model left out", model=card.name, **_reason(error))
         self.fingerprints = fingerprints
         if not self.cards:
             raise CardError("No model could be loaded, so this worker has no work; its log has the reasons.")
@@ -130,7 +130,7 @@ class ModelCache:
             try:
                 self._keep(name, self._timed_load(self.cards[name]))
             except Exception as error:  # noqa: BLE001 - it has loaded before, and its first job tries again
-                _tell("model not loaded now", name, error)
+                log.error("model not loaded now", model=name, **_reason(error))
         self._loaded = {name: self._loaded[name] for name in self.cards if name in self._loaded}
         self.loaded = tuple(self._loaded)
 
@@ -180,12 +180,12 @@ class ModelCache:
             device_faults.release_cached_memory()
 
 
-def _tell(event: str, model: str, error: Exception) -> None:
-    """Log why a model does not load, and free what it took. Raises the error of a broken device again."""
+def _reason(error: Exception) -> dict[str, str]:
+    """Why a model does not load, for the log; frees what it took. Raises the error of a broken device again."""
     if device_faults.is_device_broken(error):
         raise error
     code = OutOfMemory.code if device_faults.is_out_of_memory(error) else getattr(error, "code", LimnerError.code)
     reason = error.message if isinstance(error, LimnerError) else repr(error)[:LOGGED_CHARS]
-    log.error(event, model=model, code=code, reason=reason)
     error.__traceback__ = None  # it refers to the tensors
     device_faults.release_cached_memory()
+    return {"code": code, "reason": reason}
