@@ -100,9 +100,7 @@ def build(settings: Settings) -> Services:
     catalogue = Catalogue.load(settings.models, settings.default_model)
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs, limiter = Blobs(settings.resolved_blob_url), ConcurrencyLimiter(settings)
-    storage = OffloadPool(STORAGE_THREADS, STORAGE_WAITING, limiter.tenant_share, work=STORING)
-    pillow = OffloadPool(PILLOW_THREADS, PILLOW_WAITING, limiter.tenant_share, in_turn=PILLOW_IN_TURN)
-    signing = OffloadPool(SIGNING_THREADS, SIGNING_WAITING, limiter.tenant_share, work="images are being signed")
+    storage, pillow, signing = _pools(limiter.tenant_share)
     return Services(
         settings=settings,
         database=database,
@@ -133,6 +131,15 @@ def build(settings: Settings) -> Services:
         targets=Targets.parse(settings.webhook_internal_targets),
         storage=storage,
         pillow=pillow,
+    )
+
+
+def _pools(tenant_share: float) -> tuple[OffloadPool, OffloadPool, OffloadPool]:
+    """The threads for the picture store, for Pillow and for signatures."""
+    return (
+        OffloadPool(STORAGE_THREADS, STORAGE_WAITING, tenant_share, work=STORING),
+        OffloadPool(PILLOW_THREADS, PILLOW_WAITING, tenant_share, in_turn=PILLOW_IN_TURN),
+        OffloadPool(SIGNING_THREADS, SIGNING_WAITING, tenant_share, work="images are being signed"),
     )
 
 

@@ -61,6 +61,7 @@ class Share:
     """A tenant's weight and limit, and its active jobs: released or running."""
 
     weight: float
+    """Relative to other tenants: one of weight 2 gets twice the cost units of one of weight 1."""
     max_running: int | None
     active: int
 

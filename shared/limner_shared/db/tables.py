@@ -1,4 +1,6 @@
-"""The database's tables. Only the ledger writes jobs, images, bulks and events."""
+"""The database's tables. Only the ledger writes jobs, images, bulks and events. Times are seconds since 1970, by the
+database's clock.
+"""
 
 from __future__ import annotations
 
@@ -233,7 +235,7 @@ class Event(Base):
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
     attempt: Mapped[int]
-    kind: Mapped[str] = mapped_column(String(20))  # claimed, requeued, retried, succeeded, …
+    kind: Mapped[str] = mapped_column(String(20))  # an `EventKind`
     detail: Mapped[dict[str, Any]]
     created_at: Mapped[float]
 

@@ -31,7 +31,9 @@ class Rate:
     """What a model's latest jobs tell: jobs per second while any of them ran, and the quantiles of a job's seconds."""
 
     jobs: int
+    """How many were measured."""
     per_second: float
+    """Jobs a second."""
     median_seconds: float
     p90_seconds: float
 

@@ -18,7 +18,7 @@ from limner_shared.db.ledger.quotas import reserve_quota
 from limner_shared.db.ledger.scheduling import BACK_TO_QUEUE, retry, start_due
 from limner_shared.db.ledger.search_index import replace_words
 from limner_shared.db.ledger.transitions import error_values, lock_bulks, record, transition
-from limner_shared.db.ledger.types import AttemptKey, Change, Claim, Result
+from limner_shared.db.ledger.types import AttemptKey, Change, Claim, EventKind, Result
 from limner_shared.db.library_tables import ImageEmbedding
 from limner_shared.db.many_rows import among, among_those, insert_many, update_many
 from limner_shared.db.tables import Image, Job, Tenant
@@ -50,7 +50,7 @@ def claim(
     """
     values = {"jobs": list(job_ids), "by": owner, "lease": lease_seconds}
     rows = session.execute(_claim_statement(together=together), values).all()
-    record(session, "claimed", [row.id for row in rows], {"owner": owner})
+    record(session, EventKind.CLAIMED, [row.id for row in rows], {"owner": owner})
     started = [row for row in rows if row.attempt == 1]
     events = [NewEvent(row.tenant_id, EventType.JOB_STARTED, row.id, row.webhook) for row in started]
     notifies = emit(session, events)
@@ -105,7 +105,7 @@ def _fail_unreadable(session: Session, job_id: str, attempt: int, error: ValueEr
     where = error.errors(include_input=False, include_url=False) if isinstance(error, ValidationError) else []
     fields = sorted({".".join(map(str, each["loc"])) for each in where}) or [type(error).__name__]
     values = error_values(UnreadableJob()) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
-    transition(session, _current([AttemptKey(job_id, attempt)]), values, JobState.FAILED.value, {"unreadable": fields})
+    transition(session, _current([AttemptKey(job_id, attempt)]), values, EventKind.FAILED, {"unreadable": fields})
 
 
 def _claim(row: Row[*tuple[Any, ...]], *, notifies: bool) -> Claim:
@@ -147,7 +147,7 @@ def store_interpretation(
         "cost": cost,
     }
     replace_words(session, job_id, before.tenant_id, values["spec"])
-    return bool(transition(session, current, values, "interpreted", {"backend": interpretation.backend}))
+    return bool(transition(session, current, values, EventKind.INTERPRETED, {"backend": interpretation.backend}))
 
 
 def claim_next(session: Session, models: Sequence[str], limit: int, owner: str, lease_seconds: float) -> list[Claim]:
@@ -209,7 +209,7 @@ def finish(session: Session, results: Sequence[Result]) -> list[Change]:
     # Only the last of several attempts at one job can be the current one.
     by_id = {result.job_id: result for result in sorted(results, key=lambda result: result.attempt)}
     current = _current([result.key for result in by_id.values()])
-    changes = transition(session, current, values, JobState.SUCCEEDED.value)
+    changes = transition(session, current, values, EventKind.SUCCEEDED)
     _store_presentations(session, [by_id[change.id] for change in changes])
     _store_images(session, [(change.tenant_id, by_id[change.id]) for change in changes])
     return changes
@@ -247,7 +247,7 @@ def fail(session: Session, result: Result) -> Change | None:
     if retried is not None:
         return retried
     values = error_values(result.error) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
-    changes = transition(session, current, values, JobState.FAILED.value)
+    changes = transition(session, current, values, EventKind.FAILED)
     return changes[0] if changes else None
 
 
@@ -259,7 +259,7 @@ def hand_back(session: Session, attempts: Iterable[AttemptKey], reason: str = "w
 def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason: str) -> list[Change]:
     """running → queued, to be released again."""
     values = BACK_TO_QUEUE | {"losses": Job.losses + losses}
-    return transition(session, which & (Job.state == JobState.RUNNING), values, "requeued", {"reason": reason})
+    return transition(session, which & (Job.state == JobState.RUNNING), values, EventKind.REQUEUED, {"reason": reason})
 
 
 def _current(attempts: Iterable[AttemptKey]) -> ColumnElement[bool]:

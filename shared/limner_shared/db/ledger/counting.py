@@ -12,13 +12,14 @@ from sqlalchemy.orm import Session
 
 from limner_shared import metrics, tracing
 from limner_shared.db.after_commit import after_commit
+from limner_shared.db.ledger.types import EventKind
 from limner_shared.domain.jobs import JobState, Lane, Priority
 from limner_shared.metrics.instruments import STATE
 
 LEASE_LOST: Final = "lease lost"
 """The reason of a requeue that counts as a lost lease."""
 DEAD_LETTER: Final = "dead letter"
-MARKED: Final = ("requeued", "retried", "failed", "canceled")
+MARKED: Final = (EventKind.REQUEUED, EventKind.RETRIED, EventKind.FAILED, EventKind.CANCELED)
 """What a trace shows by a span of its own: often no worker is there to say it."""
 NEVER_CHANGED: Final = 2
 """The version of a job at its first claim, unless it was scheduled: that, too, is a change."""
@@ -34,8 +35,8 @@ def count_submission(session: Session, jobs: Sequence[tuple[str, Priority]], *, 
     after_commit(session, partial(_submission, jobs, bulk))
 
 
-def count_transition(session: Session, kind: str, rows: Rows, detail: Mapping[str, Any] | None) -> None:
-    """Count a transition of jobs. A row has the columns that `types.transition` returns."""
+def count_transition(session: Session, kind: EventKind, rows: Rows, detail: Mapping[str, Any] | None) -> None:
+    """Count a transition of jobs. A row has the columns that `transition` returns."""
     if rows:
         after_commit(session, partial(_transition, kind, rows, str((detail or {}).get("reason", ""))))
 
@@ -60,21 +61,21 @@ def _claims(rows: Rows) -> None:
     )
 
 
-def _transition(kind: str, rows: Rows, reason: str) -> None:
+def _transition(kind: EventKind, rows: Rows, reason: str) -> None:
     if reason in (LEASE_LOST, DEAD_LETTER):
         metrics.LEASES_LOST.inc_each((row.model,) for row in rows)
     if reason == DEAD_LETTER:
         metrics.DEAD_LETTERS.inc_each((row.model,) for row in rows)
-    if kind in ("requeued", "retried"):
+    if kind in (EventKind.REQUEUED, EventKind.RETRIED):
         why = reason.replace(" ", "_") or "retryable_error"
         metrics.JOBS_REQUEUED.inc_each((row.model, why) for row in rows)
-    elif STATE.enabled and kind in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED):
+    elif STATE.enabled and kind in (EventKind.SUCCEEDED, EventKind.FAILED, EventKind.CANCELED):
         _ended(rows)
     if kind in MARKED and tracing.enabled():
         _mark(kind, rows, reason)
 
 
-def _mark(kind: str, rows: Rows, reason: str) -> None:
+def _mark(kind: EventKind, rows: Rows, reason: str) -> None:
     """Record a span without length in the trace of each job."""
     for row in rows:
         attributes = {
@@ -84,7 +85,7 @@ def _mark(kind: str, rows: Rows, reason: str) -> None:
             "limner.reason": reason or None,
         }
         error = row.error_code if row.state == JobState.FAILED else None
-        tracing.record(kind, row.traceparent, tracing.clock(), attributes, error=error)
+        tracing.record(kind.value, row.traceparent, tracing.clock(), attributes, error=error)
 
 
 def _ended(rows: Rows) -> None:

@@ -13,7 +13,7 @@ from limner_shared.db.ledger.blob_deletion import give_up_inputs, schedule_blob_
 from limner_shared.db.ledger.conversations import drop_conversation, lock_conversation
 from limner_shared.db.ledger.erasure import delete_jobs, lock_for_deletion, mark_history_due
 from limner_shared.db.ledger.transitions import increase_version, lock_job, record
-from limner_shared.db.ledger.types import Change
+from limner_shared.db.ledger.types import Change, EventKind
 from limner_shared.db.library_tables import Label
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import ConversationTurn, Image, Input, Job
@@ -46,7 +46,7 @@ def delete_image(session: Session, tenant_id: str, image_id: str) -> Change:
     schedule_blob_deletion(session, digests)
     of_image = (Label.job_id == row.id) & (Label.image_id == image_id)
     session.execute(delete(Label).where(of_image), execution_options=NO_SYNC)
-    record(session, "image_deleted", [row.id], {"image": image_id})
+    record(session, EventKind.IMAGE_DELETED, [row.id], {"image": image_id})
     return increase_version(session, row)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.transitions import error_values, lock, transition
-from limner_shared.db.ledger.types import Change
+from limner_shared.db.ledger.types import Change, EventKind
 from limner_shared.db.tables import SCHEDULED, Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.scheduling import BACKOFF_CAP_SECONDS, backoff_seconds
@@ -33,7 +33,7 @@ def start_due(session: Session, limit: int) -> list[Change]:
     """
     due = select(Job.id).where(text(SCHEDULED), Job.not_before <= now()).order_by(Job.not_before)
     ids = lock(session, due.limit(limit))
-    return transition(session, Job.id.in_(ids) & text(SCHEDULED), {"not_before": None}, "due") if ids else []
+    return transition(session, Job.id.in_(ids) & text(SCHEDULED), {"not_before": None}, EventKind.DUE) if ids else []
 
 
 def retry(session: Session, current: ColumnElement[bool], error: LimnerError) -> Change | None:
@@ -56,5 +56,5 @@ def retry(session: Session, current: ColumnElement[bool], error: LimnerError) ->
     in_time = Job.deadline_at.is_(None) | (Job.deadline_at > now() + seconds)
     values = error_values(error) | BACK_TO_QUEUE | {"retries": counted, "not_before": now() + seconds}
     detail = {"error": error.code, "retry": counted, "seconds": round(seconds, 3)}
-    changes = transition(session, current & in_time, values, "retried", detail)
+    changes = transition(session, current & in_time, values, EventKind.RETRIED, detail)
     return changes[0] if changes else None

@@ -17,7 +17,7 @@ from limner_shared.db.ledger.erasure import Forgotten
 from limner_shared.db.ledger.intake import submit
 from limner_shared.db.ledger.quotas import reserve_quota
 from limner_shared.db.ledger.transitions import error_values, lock, transition
-from limner_shared.db.ledger.types import Change, NewJob
+from limner_shared.db.ledger.types import Change, EventKind, NewJob
 from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import DEAD, RELEASED, RUNNING, WAITING, WITH_DEADLINE, Input, Job
 from limner_shared.domain.jobs import LOSSES_TOGETHER, JobSpec, JobState, Priority, sources
@@ -29,7 +29,7 @@ REAPED_AT_ONCE: Final = 1000
 def cancel(session: Session, condition: ColumnElement[bool]) -> list[Change]:
     """queued or running → canceled. A worker that runs the job is notified and drops it at its next step."""
     values = {"state": JobState.CANCELED, "finished_at": now(), "lease_until": None}
-    return transition(session, condition & Job.state.in_(sources(JobState.CANCELED)), values, "canceled")
+    return transition(session, condition & Job.state.in_(sources(JobState.CANCELED)), values, EventKind.CANCELED)
 
 
 def expire(session: Session, limit: int) -> list[Change]:
@@ -37,7 +37,7 @@ def expire(session: Session, limit: int) -> list[Change]:
     late = lock(session, select(Job.id).where(text(WITH_DEADLINE), Job.deadline_at < now()).limit(limit))
     values = error_values(DeadlineExceeded()) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
     some = Job.id.in_(late) & Job.state.in_(sources(JobState.FAILED))
-    return transition(session, some, values, "failed") if late else []
+    return transition(session, some, values, EventKind.FAILED) if late else []
 
 
 def fail_unknown(session: Session, models: Sequence[str], seconds: float, limit: int) -> list[Change]:
@@ -55,7 +55,9 @@ def fail_unknown(session: Session, models: Sequence[str], seconds: float, limit:
         "The job's model is no longer served here: choose another model, or submit the job again later."
     )
     values = error_values(error) | {"state": JobState.FAILED, "finished_at": now()}
-    return transition(session, Job.id.in_(some) & (Job.state == JobState.QUEUED), values, "failed") if some else []
+    return (
+        transition(session, Job.id.in_(some) & (Job.state == JobState.QUEUED), values, EventKind.FAILED) if some else []
+    )
 
 
 def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) -> list[Change]:
@@ -79,7 +81,7 @@ def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) ->
     )
     values = error_values(error) | {"state": JobState.FAILED, "losses": Job.losses + 1, "finished_at": now()}
     given_up = expired & (Job.losses + 1 >= most)
-    dead = transition(session, given_up, values, "failed", {"reason": DEAD_LETTER})
+    dead = transition(session, given_up, values, EventKind.FAILED, {"reason": DEAD_LETTER})
     return dead + requeue(session, expired, losses=1, reason=LEASE_LOST)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.counting import count_transition
-from limner_shared.db.ledger.types import Change
+from limner_shared.db.ledger.types import Change, EventKind
 from limner_shared.db.many_rows import NO_SYNC, among_those, insert_from, update_many
 from limner_shared.db.table_base import Json
 from limner_shared.db.tables import Bulk, Event, Job
@@ -67,10 +67,10 @@ def transition(
     session: Session,
     which: ColumnElement[bool],
     values: Mapping[Any, Any],
-    kind: str,
+    kind: EventKind,
     detail: Mapping[str, Any] | None = None,
 ) -> list[Change]:
-    """Update the jobs that meet a condition, and record an event for each."""
+    """Update the jobs that meet a condition, and record an event of this kind, with `detail`, for each."""
     statement = (
         update_many(Job)
         .where(which)
@@ -125,10 +125,10 @@ def bulk_completed(session: Session, statement: Update) -> list[NewEvent]:
     return [NewEvent(row.tenant_id, EventType.BULK_COMPLETED, row.id, row.webhook) for row in rows if row.done]
 
 
-def record(session: Session, kind: str, job_ids: Sequence[str], detail: Mapping[str, Any]) -> None:
+def record(session: Session, kind: EventKind, job_ids: Sequence[str], detail: Mapping[str, Any]) -> None:
     """Record one event for each of these jobs, at its current attempt."""
     if job_ids:
-        session.execute(_record_statement(), {"jobs": list(job_ids), "what": kind, "more": dict(detail)})
+        session.execute(_record_statement(), {"jobs": list(job_ids), "what": kind.value, "more": dict(detail)})
 
 
 @cache

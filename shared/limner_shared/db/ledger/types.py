@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from limner_shared.domain.embeddings import Embedding
@@ -12,6 +13,23 @@ from limner_shared.domain.jobs import JobSpec, JobState, Lane, Priority
 from limner_shared.domain.safety import NO_POLICY, TenantPolicy
 from limner_shared.domain.unique import Unique
 from limner_shared.errors import LimnerError
+
+
+class EventKind(StrEnum):
+    """What happened to a job, as its event says."""
+
+    CLAIMED = "claimed"
+    INTERPRETED = "interpreted"
+    REQUEUED = "requeued"
+    """Returned to the queue without a failure: handed back, or its lease was lost."""
+    RETRIED = "retried"
+    """Returned to the queue after a retryable error."""
+    DUE = "due"
+    """The time has come that it waited for."""
+    IMAGE_DELETED = "image_deleted"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +72,7 @@ class Change:
     model: str
     state: JobState
     version: int
+    """The job's version after the change; each change of its view increases it by one."""
     notifies: bool = False
     """Whether webhook deliveries were written with it, which the dispatcher should send at once."""
     deleted: bool = False
