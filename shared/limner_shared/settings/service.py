@@ -116,8 +116,8 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     lease_seconds: float = Field(default=9.0, gt=0)
     """A worker that does not renew its leases for this long is lost, and its jobs are requeued."""
     input_retention_days: float = Field(default=30.0, gt=0)
-    """Input pictures without a job are deleted after this many days; those of a job are kept as long as its own
-    pictures."""
+    """Uploaded files and batches are deleted after this many days at most. Input pictures of a job are kept as long as
+    its own pictures, those without a job for an hour."""
     heartbeat_seconds: float = Field(default=2.0, gt=0)
     """Interval at which a worker renews its leases; keep it well below `lease_seconds`."""
     max_solo_losses: int = Field(default=2, ge=1)
