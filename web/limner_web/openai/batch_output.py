@@ -41,12 +41,14 @@ STOPPED: Final[dict[str, dict[str, str]]] = {
 }
 
 
-def read(services: Services, row: Batch, *, errors: bool) -> Iterator[bytes]:
-    """Yield the lines of the output, or of the errors. One page of rows and one answer are in memory.
+def read(services: Services, row: Batch, *, errors: bool, gone: Callable[[], bool]) -> Iterator[bytes]:
+    """Yield the lines of the output, or of the errors, until the client has hung up. One page of rows and one answer
+    are in memory.
 
     Raises StorageFailed, SigningFailed or Overloaded where a picture cannot be read or converted now.
     """
-    return (line for _, line in _lines(services, row, (errors,), partial(_encoded, services, row.tenant_id)))
+    encode = partial(_encoded, services, row.tenant_id)
+    return (line for _, line in _lines(services, row, (errors,), encode, gone))
 
 
 def measure(services: Services, row: Batch, keep: Callable[[], None]) -> batches.Output:
@@ -56,7 +58,7 @@ def measure(services: Services, row: Batch, keep: Callable[[], None]) -> batches
     """
     sizes = {False: 0, True: 0}
     encode = _Measured(services, row.tenant_id, keep)
-    for is_error, line in _lines(services, row, (False, True), encode):
+    for is_error, line in _lines(services, row, (False, True), encode, lambda: False):
         sizes[is_error] += len(line)
         keep()
     return batches.Output(sizes[False] + encode.left_out, sizes[True])
@@ -84,10 +86,12 @@ def _encoded(
     return wait_while_busy(partial(encoded, services, tenant_id, output, image), keep=keep)
 
 
-def _lines(services: Services, row: Batch, kinds: Collection[bool], encode: Encode) -> Iterator[tuple[bool, bytes]]:
+def _lines(
+    services: Services, row: Batch, kinds: Collection[bool], encode: Encode, gone: Callable[[], bool]
+) -> Iterator[tuple[bool, bytes]]:
     """Yield the lines of these kinds, each with whether it is an error."""
     after, bulk_id = 0, row.bulk_id or ""
-    while True:
+    while not gone():
         with services.database.read() as session:
             page = batches.line_page(session, bulk_id, after, PAGE)
         for line, shown in page:

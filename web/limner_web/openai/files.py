@@ -21,6 +21,7 @@ from limner_web.intake import uploads
 from limner_web.intake.headers import JobHeaders
 from limner_web.openai import batch_output
 from limner_web.services import Services, get_services
+from limner_web.serving.connection import hang_up_check
 from limner_web.serving.downloads import download
 
 bp = APIBlueprint("openai_files", __name__, url_prefix="/v1/files", enable_openapi=False)
@@ -98,7 +99,7 @@ def get_content(file_id: str) -> Response:
     else:  # without a length: pictures may have been deleted since it was measured
         with services.database.read() as session:
             batch = batches.batch(session, tenant_id(), row.batch_id)
-        content = batch_output.read(services, batch, errors=batch.error_file_id == row.id)
+        content = batch_output.read(services, batch, errors=batch.error_file_id == row.id, gone=hang_up_check())
     return download(content, "application/octet-stream", headers)
 
 
