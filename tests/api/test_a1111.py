@@ -229,13 +229,14 @@ def test_every_list_answers_and_needs_a_key_where_keys_are_required(
 ):
     protected = make_app(require_keys=True).test_client()
     headers = basic(make_key(database, "ours"))
-    for name in ROUTES.split():
-        assert client.get(f"/sdapi/v1/{name}").status_code == 200
+    extension = ("version", "settings", "model_list", "module_list")
+    for path in [f"/sdapi/v1/{name}" for name in ROUTES.split()] + [f"/controlnet/{name}" for name in extension]:
+        assert client.get(path).status_code == 200
         for useless in ("Basic", "Basic Og=="):
-            assert client.get(f"/sdapi/v1/{name}", headers={"Authorization": useless}).status_code == 200
-        refused = protected.get(f"/sdapi/v1/{name}")
+            assert client.get(path, headers={"Authorization": useless}).status_code == 200
+        refused = protected.get(path)
         assert (refused.status_code, refused.json["code"]) == (401, "unauthorized")
-        assert protected.get(f"/sdapi/v1/{name}", headers=headers).status_code == 200
+        assert protected.get(path, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("call", ["refresh-checkpoints", "refresh-loras", "refresh-vae"])

@@ -100,6 +100,14 @@ def test_a_unit_of_an_ip_adapter_gives_a_reference_picture(api: Any):
         )
 
 
+def test_the_lists_of_the_controlnet_extension_are_those_of_the_current_model(api: Any):
+    assert (api.controlnet_version(), api.controlnet_model_list(), api.controlnet_module_list()) == (2, [], ["none"])
+    api.set_options({"sd_model_checkpoint": "collage"})
+    assert api.controlnet_model_list() == ["collage"]
+    assert api.controlnet_module_list()[:2] == ["none", "ip-adapter-auto"]
+    assert api.custom_get("controlnet/settings") == {"control_net_unit_count": 2}
+
+
 def test_files_contain_the_parameters_once_the_tenant_wants_that(api: Any):
     assert api.png_info(api.txt2img(prompt="a fox", **SMALL).image).info == ""
     api.set_options({"enable_pnginfo": True})

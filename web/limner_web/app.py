@@ -16,6 +16,7 @@ from limner_shared.db import signed_links
 from limner_shared.settings import Settings
 from limner_shared.telemetry import bind_log_ids, get_logger
 from limner_web import auth, health, metrics_routes, request_checks
+from limner_web.a1111 import controlnet_lists
 from limner_web.a1111 import routes as a1111
 from limner_web.api import (
     audit,
@@ -99,6 +100,7 @@ MODULES: Final = (
     responses,
     openai_moderations,
     a1111,
+    controlnet_lists,
     hugging_face,
     replicate,
     replicate_directory,

@@ -23,7 +23,7 @@ from limner_web.http.strict_json import is_printable_ascii
 from limner_web.services import get_services
 from limner_web.serving.operator_port import is_operator
 
-BASIC: Final = ("/sdapi/",)
+BASIC: Final = ("/sdapi/", "/controlnet/")
 """The paths whose clients know only Basic authentication: the password is the key."""
 PAGES: Final = (Access.PAGE, Access.PAGE_WITH_JOBS)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast, get_args
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -24,9 +24,7 @@ MODES: Final = {
 MAX_UNITS: Final = 10 + MAX_REFERENCES
 """Units of a request, most of which are not enabled: the extension shows up to ten."""
 NO_PREPROCESSOR: Final = ("none", "None", None)
-Module = Literal[
-    "none",
-    "None",
+ReferenceModule = Literal[
     "ip-adapter-auto",
     "ip-adapter_clip_g",
     "ip-adapter_clip_h",
@@ -34,6 +32,8 @@ Module = Literal[
     "ip-adapter_clip_sdxl",
     "ip-adapter_clip_sdxl_plus_vith",
 ]
+REFERENCE_MODULES: Final[tuple[str, ...]] = get_args(ReferenceModule)
+Module = Literal["none", "None"] | ReferenceModule
 
 
 class ControlUnit(BaseModel):

@@ -114,7 +114,7 @@ def document(
     path = path or request.path
     if path.startswith(OPENAI_PATHS):
         return _openai(status, code, detail, more or {})
-    if path.startswith("/sdapi/"):
+    if path.startswith(("/sdapi/", "/controlnet/")):
         return Response(json.dumps({"detail": detail, "code": code} | (more or {})), status, mimetype=JSON)
     if path.startswith("/hf/"):
         return Response(json.dumps({"error": detail, "code": code} | (more or {})), status, mimetype=JSON)

@@ -108,6 +108,8 @@ DECLARED: Final[dict[Route, str]] = {
         a1111.list_hypernetworks a1111.list_embeddings a1111.list_adapters a1111.list_styles a1111.list_scripts
         a1111.get_progress a1111.interrupt a1111.do_nothing a1111.refresh_adapters a1111.refresh_vaes
         a1111.reload_model a1111.unload_model
+        a1111_controlnet.get_version a1111_controlnet.get_settings a1111_controlnet.list_networks
+        a1111_controlnet.list_modules
     """,
     JSON: """
         jobs.create_job jobs.retry_jobs jobs.set_priority
@@ -168,7 +170,7 @@ DECLARED: Final[dict[Route, str]] = {
 ROUTES: Final[Mapping[str, Route]] = {
     endpoint: route for route, endpoints in DECLARED.items() for endpoint in endpoints.split()
 }
-DOORS: Final = ("/v1/", "/sdapi/", "/replicate/", "/hf/")
+DOORS: Final = ("/v1/", "/sdapi/", "/controlnet/", "/replicate/", "/hf/")
 """The paths of clients that were written for other services."""
 PROTECTED: Final = ("/api/", *DOORS)
 """Below these paths, what does not exist is told only to those who have a key."""
