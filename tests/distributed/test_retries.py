@@ -82,10 +82,10 @@ def test_a_job_whose_input_can_never_be_read_fails_after_its_retries_and_holds_u
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_job_fails_while_nothing_can_be_signed_and_each_is_signed_afterwards(null_service: Any, tmp_path: Path):
     pytest.importorskip("c2pa", reason="the extra `c2pa` is not installed")
-    assert (
-        CliRunner().invoke(cli, ["c2pa", "new-certificate", str(tmp_path / "c"), "--organization", "X"]).exit_code == 0
-    )
-    files = {"c2pa_certificate": tmp_path / "c/certificate.pem", "c2pa_key": tmp_path / "c/key.pem", "c2pa": "on"}
+    folder = tmp_path / "certificate"
+    made = CliRunner().invoke(cli, ["c2pa", "new-certificate", str(folder), "--organization", "Example Ltd"])
+    assert made.exit_code == 0, made.output
+    files = {"c2pa_certificate": folder / "certificate.pem", "c2pa_key": folder / "key.pem", "c2pa": "on"}
     away = f"http://127.0.0.1:{free_port()}/"
     null_service.change_settings(files | {"c2pa_timestamp_url": away})
     null_service.start("dispatcher")
