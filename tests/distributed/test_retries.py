@@ -92,7 +92,9 @@ def test_no_job_fails_while_nothing_can_be_signed_and_each_is_signed_afterwards(
     worker = null_service.start("worker")
     ids = null_service.submit(20, max_retries=0)
     eventually(lambda: all(retries(null_service, job_id) for job_id in ids), 60)
-    assert {(job.state, job.retries, job.losses) for job in null_service.jobs(ids)} == {("queued", 0, 0)}
+    waiting = null_service.jobs(ids)
+    assert {job.state for job in waiting} <= {"queued", "running"}
+    assert {(job.retries, job.losses) for job in waiting} == {(0, 0)}
     worker.terminate()
     null_service.change_settings({"c2pa_timestamp_url": ""})
     null_service.start("worker")
