@@ -39,7 +39,6 @@ function show() {
   const isOnly = !can("image-to-image");
   $(".start", form).hidden = !isAble;
   $("[data-no-start]", form).hidden = isAble || takesOther(modelChosen());
-  $("[data-no-start]", form).textContent = anyCanStart() ? t("This model draws from words only. Choose another one to start from a picture.") : t("This model draws from words only.");
   $(".start .drop", form).hidden = Boolean(picture);
   $(".started", form).hidden = !picture;
   $("[data-paint]", form).hidden = !can("inpainting");
