@@ -101,7 +101,8 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     max_bulks: int = Field(default=4, ge=1)
     """Concurrent bulk uploads of one web process."""
     tenant_share: float = Field(default=0.5, gt=0, le=1)
-    """The fraction of each of the three limits above that one tenant may use, where keys are required."""
+    """The fraction of each of the three limits above that one tenant may use, where keys are required; all requests
+    without a key, such as for linked pictures, count as one tenant's."""
     upload_seconds: float = Field(default=5.0, gt=0)
     """Time limit for each 64 KiB of a body; a slower upload is ended with 408. All of a body has an hour."""
 
