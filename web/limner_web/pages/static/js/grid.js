@@ -58,7 +58,8 @@ form.addEventListener("submit", async (event) => {
     changeSeed();
     history.pushState(null, "", `?bulk=${made.id}`);
     await show(made.id);
-    if ($(".plan").getBoundingClientRect().top < $(".sheet").getBoundingClientRect().top) $(".sheet").scrollIntoView({ behavior: scrolling() }); // it stands below the plan
+    const [plan, sheet] = [$(".plan"), $(".sheet")];
+    if (plan.getBoundingClientRect().left === sheet.getBoundingClientRect().left) sheet.scrollIntoView({ behavior: scrolling() }); // it is above the plan
   } catch (error) {
     if (error.status === undefined) throw error;
     say(error.problem?.errors?.[0]?.message || error.message);
