@@ -38,7 +38,7 @@ def test_a_bulk_is_checked_line_by_line_and_then_followed_to_its_end(
     with page.expect_download() as download:
         card.get_by_role("link", name="ZIP").click()
     with zipfile.ZipFile(download.value.path()) as archive:
-        assert len(archive.namelist()) == 3
+        assert len(archive.namelist()) == 4
 
 
 def test_the_services_own_errors_name_the_lines_of_the_file(open_page: Callable[..., Page]):

@@ -25,10 +25,12 @@ from tests.installations import (
 
 from limner_client.operations.backup import back_up
 from limner_client.operations.consistency import Check
-from limner_client.operations.manifest import MANIFEST
+from limner_client.operations.manifest import BLOBS, MANIFEST
 from limner_shared.db.engine import Database
+from limner_shared.errors import StorageFailed
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import picture_key
+from limner_shared.storage.object_store import Store
 
 __all__ = ["another", "installed", "tools"]
 
@@ -111,19 +113,22 @@ def test_a_missing_and_a_damaged_picture_are_reported_and_the_rest_is_saved(
 
 
 def test_an_object_that_the_store_never_returns_is_named_and_the_rest_is_saved(
-    installed: Installation, tmp_path: Path
+    installed: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archived = installed.picture(0)
-    archived.unlink()
-    archived.symlink_to(archived.name)  # to itself, which every read refuses
+    archived, get = picture_key(installed.digests[0]), Store.get
+
+    def deny(store: Store, key: str) -> bytes | None:
+        if key == archived and store.folder != tmp_path / "backup" / BLOBS:
+            raise StorageFailed
+        return get(store, key)
+
+    monkeypatch.setattr(Store, "get", deny)
     folder = tmp_path / "backup"
     run(installed.settings, "backup", str(folder), code=1)
-    key = picture_key(installed.digests[0])
-    assert [(each.key, each.reason) for each in manifest_of(folder).lost] == [(key, "unreadable")]
+    assert [(each.key, each.reason) for each in manifest_of(folder).lost] == [(archived, "unreadable")]
     assert manifest_of(folder).object_count == 5
     report = json.loads(run(installed.settings, "check", "--json", code=1).stdout)
-    assert report["problems"]["unreadable"] == 1
-    assert not report["consistent"]
+    assert (report["problems"]["unreadable"], report["consistent"]) == (1, False)
 
 
 def test_a_picture_that_was_deleted_while_the_backup_was_made_is_reported_as_deleted(

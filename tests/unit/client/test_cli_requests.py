@@ -167,7 +167,7 @@ def test_a_picture_that_is_no_longer_stored_keeps_no_other_from_being_downloaded
     fake_server.lost = "/images/1"
     shown = run("bulk", "submit", str(prompts), "-o", str(out), "--server", fake_server.url)
     assert shown.exit_code == 1
-    assert "1 images are no longer stored: img_1." in shown.stderr
+    assert "1 images are no longer stored or cannot be read: img_1." in shown.stderr
     assert [file.name for file in out.glob("*.png")] == ["000002.png"]
     assert (out / "results.jsonl").exists()
 
