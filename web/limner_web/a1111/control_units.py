@@ -24,7 +24,9 @@ MODES: Final = {
 MAX_UNITS: Final = 10 + MAX_REFERENCES
 """Units of a request, most of which are not enabled: the extension shows up to ten."""
 NO_PREPROCESSOR: Final = ("none", "None", None)
-ReferenceModule = Literal[
+Module = Literal[
+    "none",
+    "None",
     "ip-adapter-auto",
     "ip-adapter_clip_g",
     "ip-adapter_clip_h",
@@ -32,8 +34,7 @@ ReferenceModule = Literal[
     "ip-adapter_clip_sdxl",
     "ip-adapter_clip_sdxl_plus_vith",
 ]
-REFERENCE_MODULES: Final[tuple[str, ...]] = get_args(ReferenceModule)
-Module = Literal["none", "None"] | ReferenceModule
+REFERENCE_MODULES: Final[tuple[str, ...]] = tuple(name for name in get_args(Module) if name not in NO_PREPROCESSOR)
 
 
 class ControlUnit(BaseModel):
