@@ -14,6 +14,8 @@ from limner_shared.db.accounts import keys, tenants
 from limner_shared.db.accounts.usage import RECENT_SECONDS
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Bulk, Job
+from limner_shared.errors import SigningUnavailable
+from limner_web.http.problems import problem
 from limner_web.http.throttling import WITHOUT_TENANT
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, start
@@ -174,6 +176,12 @@ def test_an_overloaded_service_refuses_requests_and_reports_it_in_its_probes(mak
     for _ in range(3):
         assert client.get("/api/v1/models").status_code == 200, "a response did not release its slot"
     assert client.get("/readyz").json["load"]["requests"] == {"held": 0, "limit": 1}
+
+
+def test_a_client_is_told_to_wait_for_whole_seconds(protected_app: App):
+    with protected_app.test_request_context("/api/v1/images/img_x"):
+        assert problem(SigningUnavailable(retry_after=9.2)).headers["Retry-After"] == "10"
+        assert problem(SigningUnavailable(retry_after=10.0)).headers["Retry-After"] == "10"
 
 
 def test_requests_without_a_key_leave_slots_for_those_with_one(

@@ -83,7 +83,7 @@ def _copy_group(
             done.skipped += 1
             continue
         try:
-            data = source.checked(partial(source.get, key), key, "The object cannot be read, others can.")
+            data = source.checked(partial(source.get, key), key)
         except ObjectUnreadable:
             done.unreadable.append(key)
             continue

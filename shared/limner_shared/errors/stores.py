@@ -29,6 +29,6 @@ class ObjectLost(NotFound):
 
 
 class ObjectUnreadable(LimnerError):
-    """A stored picture cannot be read, while others can."""
+    """A stored object cannot be read, while others can."""
 
     code, title, status, retryable = "object_unreadable", "Object unreadable", 503, True

@@ -83,8 +83,7 @@ class Blobs:
 
     def get_checked(self, digest: str) -> bytes:
         """As `get`, but raises ObjectUnreadable where the store returns other objects and not this one."""
-        message = "The picture cannot be read, others can."
-        return self._store.checked(partial(self.get, digest), picture_key(digest), message)
+        return self._store.checked(partial(self.get, digest), picture_key(digest))
 
     def get_input_checked(self, digest: str) -> bytes:
         """As `get_input`, but raises ObjectUnreadable where the store returns other objects and not this one."""

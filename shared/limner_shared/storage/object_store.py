@@ -79,7 +79,7 @@ class Store:
         if self.get(PROBE) != PROBE.encode():
             raise StorageFailed("The picture store does not return what was written.")
 
-    def checked(self, read: Callable[[], T], key: str, message: str) -> T:
+    def checked(self, read: Callable[[], T], key: str, message: str | None = None) -> T:
         """What `read` returns of an object. Raises ObjectUnreadable if the store returns others and not this one, such
         as one that it has archived: who waits for the store must not wait for that.
         """

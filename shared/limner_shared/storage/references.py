@@ -72,7 +72,7 @@ def read_object(store: Store, reference: ObjectReference) -> bytes | None:
     Raises ObjectUnreadable if the store returns other objects and not this one, or StorageFailed.
     """
     read = store.get if reference.kind is ObjectKind.FILE else partial(read_kept, store)
-    return store.checked(partial(read, reference.key), reference.key, "The object cannot be read, others can.")
+    return store.checked(partial(read, reference.key), reference.key)
 
 
 def _file_part(file_id: str, number: int) -> ObjectReference:

@@ -54,5 +54,4 @@ def list_modules() -> Response:
 
 def _card() -> ModelCard:
     services = get_services()
-    chosen = options.load(services.hints.redis, tenant_id(), services.catalogue)
-    return services.catalogue.get(chosen.sd_model_checkpoint)
+    return options.current_card(services.hints.redis, tenant_id(), services.catalogue)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.domain.request_limits import refuse
@@ -76,6 +77,11 @@ def load(redis: Redis, tenant_id: str, catalogue: Catalogue) -> Options:
         return Options()
     known = options.sd_model_checkpoint in catalogue.cards
     return options if known else options.model_copy(update={"sd_model_checkpoint": None})
+
+
+def current_card(redis: Redis, tenant_id: str, catalogue: Catalogue) -> ModelCard:
+    """The card of the tenant's current model."""
+    return catalogue.get(load(redis, tenant_id, catalogue).sd_model_checkpoint)
 
 
 def save(redis: Redis, tenant_id: str, options: Options) -> None:

@@ -75,7 +75,7 @@ def list_models() -> Response:
 def list_samplers() -> Response:
     """List `Automatic`, which is each model's own sampler, and the others that the current model has."""
     services = get_services()
-    card = services.catalogue.get(_options(services).sd_model_checkpoint)
+    card = options.current_card(services.hints.redis, tenant_id(), services.catalogue)
     theirs = {ours: name for name, ours in parameters.SAMPLERS.items()}
     names = {"Automatic": list[str]()} | {name: [theirs[name]] if name in theirs else [] for name in card.schedulers}
     return jsonify([{"name": name, "aliases": aliases, "options": {}} for name, aliases in names.items()])
@@ -128,7 +128,7 @@ def list_embeddings() -> Response:
 def list_adapters() -> Response:
     """List the current model's adapters. A prompt chooses one by `<lora:name:weight>`."""
     services = get_services()
-    card = services.catalogue.get(_options(services).sd_model_checkpoint)
+    card = options.current_card(services.hints.redis, tenant_id(), services.catalogue)
     names = services.adapter_folders.names(card)
     return jsonify([{"name": name, "alias": name, "path": name, "metadata": {}} for name in names])
 
@@ -137,7 +137,7 @@ def list_adapters() -> Response:
 def list_styles() -> Response:
     """List the current model's styles. A request names one in `styles`."""
     services = get_services()
-    card = services.catalogue.get(_options(services).sd_model_checkpoint)
+    card = options.current_card(services.hints.redis, tenant_id(), services.catalogue)
     return jsonify([{"name": style, "prompt": None, "negative_prompt": None} for style in card.styles])
 
 

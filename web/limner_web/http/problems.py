@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
@@ -96,7 +97,7 @@ def problem(error: LimnerError) -> Response:
     """The response for one of our errors. Its detail `retry_after`, in seconds, becomes the `Retry-After` header."""
     answer = document(error.status, error.code, error.title, error.message, error.details)
     if "retry_after" in error.details:
-        answer.headers["Retry-After"] = str(error.details["retry_after"])
+        answer.headers["Retry-After"] = str(math.ceil(error.details["retry_after"]))  # RFC 9110: whole seconds
     # OpenAI's clients repeat every 409 and 5xx unless they are told not to.
     if not error.retryable and request.path.startswith(OPENAI_PATHS):
         answer.headers["X-Should-Retry"] = "false"

@@ -19,6 +19,7 @@ from limner_shared.db.batch_tables import Batch
 from limner_shared.db.engine import DATABASE_AWAY, describe
 from limner_shared.db.ledger import NewJob
 from limner_shared.domain.batches import BatchState
+from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.errors import BadBulk, InvalidRequest, LeaseLost, LimnerError, NotFound, TooManyRequests
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
@@ -39,7 +40,7 @@ RENEW_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 3.0
 """A batch that failed for a reason that passes is tried again after this time."""
 LONGEST_PAUSE_SECONDS: Final = 600.0
-GIVE_UP_SECONDS: Final = 86_400.0
+GIVE_UP_SECONDS: Final = DAY_SECONDS
 """A batch whose output could not be made for so long ends as failed; its jobs keep their pictures."""
 
 UNEXPECTED: Final = "An internal error occurred. The service's log has the details under this batch's id."

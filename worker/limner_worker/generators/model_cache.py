@@ -56,7 +56,7 @@ class ModelCache:
             try:
                 fingerprints[card.name] = self._load_first(card)
             except Exception as error:  # noqa: BLE001 - the worker serves the others
-                log.error("model left out", model=card.name, **_reason(error))
+                log.error("model left out", model=card.name, **_after_failure(error))
         self.fingerprints = fingerprints
         if not self.cards:
             raise CardError("No model could be loaded, so this worker has no work; its log has the reasons.")
@@ -130,7 +130,7 @@ class ModelCache:
             try:
                 self._keep(name, self._timed_load(self.cards[name]))
             except Exception as error:  # noqa: BLE001 - it has loaded before, and its first job tries again
-                log.error("model not loaded now", model=name, **_reason(error))
+                log.error("model not loaded now", model=name, **_after_failure(error))
         self._loaded = {name: self._loaded[name] for name in self.cards if name in self._loaded}
         self.loaded = tuple(self._loaded)
 
@@ -180,8 +180,8 @@ class ModelCache:
             device_faults.release_cached_memory()
 
 
-def _reason(error: Exception) -> dict[str, str]:
-    """Why a model does not load, for the log; frees what it took. Raises the error of a broken device again."""
+def _after_failure(error: Exception) -> dict[str, str]:
+    """Free what a failed load took; returns why it failed, for the log. Raises the error of a broken device again."""
     if device_faults.is_device_broken(error):
         raise error
     code = OutOfMemory.code if device_faults.is_out_of_memory(error) else getattr(error, "code", LimnerError.code)

@@ -66,9 +66,8 @@ def deduplication_keys(claim: Claim, fingerprint: Mapping[str, Any]) -> Keys:
     spec, known = claim.spec, fingerprint.get("adapters", {})
     if not claim.shares or spec.replay or any(each.name not in known for each in spec.adapters):
         return ()
-    conditions = spec.model_dump(mode="json", exclude=IGNORED_FIELDS) | {
-        "version": 1
-    }  # as specs of version 1 are hashed
+    conditions = spec.model_dump(mode="json", exclude=IGNORED_FIELDS)
+    conditions["version"] = 1  # as specs of version 1 are hashed
     if spec.scenes is None:
         del conditions["scenes"]  # as specs without this field are hashed
     if spec.candidates == 1:
