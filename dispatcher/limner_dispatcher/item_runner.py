@@ -48,7 +48,7 @@ class ItemRunner:
         before_each: Callable[[], None] = lambda: None,
     ) -> None:
         """`before_each` is called before each item; the thread reports a new unit of work with it."""
-        self._lets_through = lets_through
+        self.lets_through = lets_through
         self._clock = clock
         self._before_each = before_each
         self._aside: dict[str, dict[str, _Failure]] = {}
@@ -82,6 +82,12 @@ class ItemRunner:
         with self._lock:
             self._finished[duty] = self._clock()
 
+    def set_aside(self, duty: str) -> list[str]:
+        """The items of a duty that are not tried before their retries are due."""
+        with self._lock:
+            names = list(self._aside.get(duty, ()))
+        return [name for name in names if not self._is_due(duty, name)]
+
     def failing_items(self) -> list[FailingItem]:
         """The items whose last run failed, with the seconds until their retries."""
         now = self._clock()
@@ -113,7 +119,7 @@ class ItemRunner:
         try:
             work(name)
         except Exception as error:
-            if self._lets_through(error):
+            if self.lets_through(error):
                 raise
             self._failed(duty, name, error)
         else:

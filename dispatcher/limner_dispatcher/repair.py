@@ -1,7 +1,7 @@
 """Repair: requeue lost jobs, start scheduled ones, fail overdue ones, and continue unfinished bulk operations.
 
-Each routine, and within one each bulk or model, has its own transaction. Usually nothing is due, which one read
-finds out.
+Each routine, and within one each bulk, has its own transaction; jobs share one as long as none of them fails. Usually
+nothing is due, which one read finds out.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from limner_dispatcher.item_runner import ItemRunner
+from limner_dispatcher.job_sweep import SWEPT_AT_ONCE, JobSweep
 from limner_dispatcher.leadership import Leadership
 from limner_shared.db import ledger, pause_queries, release_queries
 from limner_shared.db.accounts import pauses
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Change
+from limner_shared.db.release_queries import DUE, LEASE_EXPIRED, OVERDUE
 from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.messaging.hints import Hints
 from limner_shared.telemetry import get_logger
@@ -40,7 +43,6 @@ MAX_LATE_ROUNDS: Final = 3
 """After this many late rounds one after another, the database is slow rather than back from an outage: jobs of lost
 workers must not wait for a fast round.
 """
-SWEPT_AT_ONCE: Final = 1000
 STARTED_A_ROUND: Final = 10_000
 """The most scheduled jobs that one round starts; the next round continues."""
 SWEEP_SECONDS: Final = 1.0
@@ -65,6 +67,7 @@ class Repairs:
         self._models = list(models)
         self._solo_losses = max_solo_losses
         self._runner = runner
+        self._sweep_jobs = JobSweep(database, leadership, hints, runner).run
         self._reaps_from = float("-inf")
         self._last_round = float("-inf")
         self._late_rounds = 0
@@ -85,7 +88,7 @@ class Repairs:
         run = self._runner.run
         if time.monotonic() >= self._reaps_from:
             run("reap", self._reap)
-        run("expire", lambda: self._end(release_queries.has_overdue_job, ledger.expire))
+        run("expire", lambda: self._sweep_jobs("overdue jobs", lambda _: [OVERDUE], ledger.expire))
         run("start due jobs", self._start_due)
         run("ended pauses", self._lift_pauses)
         run("fail unknown models", self._fail_unknown)
@@ -110,34 +113,26 @@ class Repairs:
         with self._database.read() as session:
             return query(session, *arguments)
 
-    def _end(self, due: Callable[[Session], bool], end: Callable[[Session, int], list[Change]]) -> None:
-        if self._read(due):
-            with self._leadership.write() as session:
-                changes = end(session, SWEPT_AT_ONCE)
-            self._hints.changed(changes)
-
     def _reap(self) -> None:
-        if not self._read(release_queries.has_expired_lease):
-            return
-        with self._leadership.write() as session:
-            # The database may have been frozen since this round began.
-            if self._delay_if_late():
-                return
-            lost = ledger.reap(session, self._solo_losses, SWEPT_AT_ONCE)
-            # It may also have frozen before it read its clock for that statement: then every lease looks expired.
-            if self._delay_if_late():
-                session.rollback()
-                return
-        for change in lost:
+        for change in self._sweep_jobs("lost jobs", lambda _: [LEASE_EXPIRED], self._requeue_lost):
             log.warning("lease lost", job=change.id, now=change.state.value)
-        self._hints.changed(lost)
+
+    def _requeue_lost(self, session: Session, limit: int, scope: ColumnElement[bool]) -> list[Change]:
+        # The database may have been frozen since this round began.
+        if self._delay_if_late():
+            return []
+        lost = ledger.reap(session, self._solo_losses, limit, scope)
+        # It may also have frozen before it read its clock for that statement: then every lease looks expired.
+        if self._delay_if_late():
+            session.rollback()
+            return []
+        return lost
 
     def _start_due(self) -> None:
         """Let due jobs wait for their release, a limited number in each transaction, until none is left."""
         for _ in range(STARTED_A_ROUND // SWEPT_AT_ONCE):
-            if not self._read(release_queries.has_due_job):
+            if not self._sweep_jobs("due jobs", lambda _: [DUE], ledger.start_due):
                 break
-            self._end(release_queries.has_due_job, ledger.start_due)
             self._hints.jobs_wait()
 
     def _lift_pauses(self) -> None:
@@ -146,8 +141,12 @@ class Repairs:
                 pauses.lift_ended(session, SWEPT_AT_ONCE)
 
     def _fail_unknown(self) -> None:
-        fail = partial(_fail_unknown, self._models)
-        self._end(lambda session: bool(release_queries.unserved_models(session, self._models)), fail)
+        find = partial(release_queries.unserved_jobs, served=self._models, seconds=UNKNOWN_MODEL_SECONDS)
+
+        def fail(session: Session, limit: int, scope: ColumnElement[bool]) -> list[Change]:
+            return ledger.fail_unknown(session, self._models, UNKNOWN_MODEL_SECONDS, limit, scope)
+
+        self._sweep_jobs("jobs of unknown models", find, fail)
 
     def _delete_old_keys(self) -> None:
         if self._read(release_queries.has_old_keys, IDEMPOTENCY_SECONDS):
@@ -162,7 +161,3 @@ class Repairs:
         with self._leadership.write() as session:
             changes = ledger.sweep_bulk(session, bulk_id, SWEPT_AT_ONCE)
         self._hints.changed(changes)
-
-
-def _fail_unknown(models: Sequence[str], session: Session, limit: int) -> list[Change]:
-    return ledger.fail_unknown(session, models, UNKNOWN_MODEL_SECONDS, limit)

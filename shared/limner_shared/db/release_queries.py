@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     ScalarSelect,
     Subquery,
+    and_,
     case,
     exists,
     false,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     tuple_,
 )
 from sqlalchemy.orm import Session, aliased
@@ -66,6 +68,12 @@ class Share:
     active: int
 
 
+ALL_JOBS: Final = true()
+LEASE_EXPIRED: Final = and_(text(RUNNING), Job.lease_until < now())
+OVERDUE: Final = and_(text(WITH_DEADLINE), Job.deadline_at < now())
+"""Past its deadline."""
+DUE: Final = and_(text(SCHEDULED), Job.not_before <= now())
+"""Scheduled, and its time has come."""
 COUNTED: Final = 100_000
 EMPTY: Final = QueueSize(0, 0.0)
 
@@ -73,6 +81,16 @@ EMPTY: Final = QueueSize(0, 0.0)
 def unserved_models(session: Session, served: Collection[str]) -> set[str]:
     """The models that are not `served` and have jobs that wait for their release, or that no worker has claimed."""
     return ({*_models(session, WAITING)} | {*_models(session, RELEASED)}) - {*served}
+
+
+def unserved_jobs(session: Session, served: Collection[str], seconds: float) -> list[ColumnElement[bool]]:
+    """The conditions of the jobs of such models, each served by an index: those that wait since their creation, and those
+    released, more than `seconds` ago. None if there are no such models.
+    """
+    gone = unserved_models(session, served)
+    waiting = and_(text(WAITING), Job.created_at < now() - seconds)
+    released = and_(text(RELEASED), Job.released_at < now() - seconds)
+    return [and_(Job.model.in_(gone), which) for which in (waiting, released)] if gone else []
 
 
 def _models(session: Session, condition: str) -> list[str]:
@@ -239,22 +257,14 @@ def released_sizes(session: Session, model: str) -> dict[Lane, QueueSize]:
     return {Lane(row[0]): QueueSize(row[1], row[2]) for row in session.execute(query.group_by(Job.lane))}
 
 
-def has_expired_lease(session: Session) -> bool:
-    """Whether a lease has expired."""
-    query = select(Job.lease_until).where(text(RUNNING), Job.lease_until < now()).limit(1)
-    return session.scalar(query) is not None
+def has_job(session: Session, which: ColumnElement[bool]) -> bool:
+    """Whether a job meets this condition."""
+    return session.scalar(select(literal(1)).where(which).limit(1)) is not None
 
 
-def has_overdue_job(session: Session) -> bool:
-    """Whether a job is past its deadline."""
-    query = select(Job.deadline_at).where(text(WITH_DEADLINE), Job.deadline_at < now()).limit(1)
-    return session.scalar(query) is not None
-
-
-def has_due_job(session: Session) -> bool:
-    """Whether the time has come that a job waits for."""
-    query = select(Job.not_before).where(text(SCHEDULED), Job.not_before <= now()).limit(1)
-    return session.scalar(query) is not None
+def job_ids(session: Session, which: ColumnElement[bool], limit: int) -> list[str]:
+    """The ids of jobs that meet this condition, at most `limit`."""
+    return list(session.scalars(select(Job.id).where(which).limit(limit)))
 
 
 def has_old_keys(session: Session, seconds: float) -> bool:

@@ -23,6 +23,7 @@ from tests.unit.dispatcher.dispatcher_processes import (
 
 from limner_dispatcher import repair
 from limner_dispatcher.leadership import NotLeading
+from limner_shared.db import release_queries
 from limner_shared.db.engine import Database, now
 from limner_shared.db.postgresql_engine import CLIENT_LIMITS, CONNECTION_LIMITS, TRANSACTION_LIMITS
 from limner_shared.db.tables import Job
@@ -59,13 +60,13 @@ def test_leases_are_not_reaped_after_the_database_was_frozen_within_a_round(
 ):
     [job_id] = submit(database, new_jobs(catalogue))
     expire_lease(database, job_id)
-    has_expired_lease = repair.release_queries.has_expired_lease
+    has_job = release_queries.has_job
 
-    def frozen(session: Any):
+    def frozen(*arguments: Any):
         monkeypatch.setattr(repair, "GAP_SECONDS", 0.0)  # as if this read had taken longer
-        return has_expired_lease(session)
+        return has_job(*arguments)
 
-    monkeypatch.setattr(repair.release_queries, "has_expired_lease", frozen)
+    monkeypatch.setattr(release_queries, "has_job", frozen)
     make_dispatcher().repair()
     assert state(database, job_id) == "running"
 

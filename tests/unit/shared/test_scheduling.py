@@ -90,7 +90,7 @@ def test_a_scheduled_job_is_neither_released_nor_claimed_before_its_time(databas
         assert not release_queries.unserved_models(session, [])
         assert release_queries.waiting_tenants(session, MODEL, 1) == []
         assert ledger.release(session, Lane.NORMAL, [job_id]) == []
-        assert not release_queries.has_due_job(session)
+        assert not release_queries.has_job(session, release_queries.DUE)
     assert claim(database, job_id) == claim_next(database) == []
     arrive(database, job_id)
     before = row(database, job_id).version
@@ -131,7 +131,7 @@ def test_a_scheduled_job_can_expire_and_be_canceled(database: Database, catalogu
         assert [change.id for change in ledger.expire(session, 9)] == [expired]
         assert [change.id for change in ledger.cancel(session, Job.id == canceled)] == [canceled]
         session.execute(update(Job).values(not_before=1.0))
-        assert not release_queries.has_due_job(session)
+        assert not release_queries.has_job(session, release_queries.DUE)
     assert start_due(database) == set()
     assert [row(database, job_id).state for job_id in (expired, canceled)] == ["failed", "canceled"]
 
@@ -178,7 +178,7 @@ def test_ten_thousand_scheduled_jobs_cost_the_release_no_scan(database: Database
             assert ledger.read_intake_state(session, TENANT, MODEL, Priority.NORMAL).others_wait
             assert not ledger.read_intake_state(session, TENANT, MODEL, Priority.HIGH).others_wait
             assert waiting_queries.position(session, queries.job(session, TENANT, job_id)) == 0
-            assert not release_queries.has_due_job(session)
+            assert not release_queries.has_job(session, release_queries.DUE)
             assert ledger.start_due(session, 1000) == []
         assert waiting(database) == [job_id]
         assert claim_next(database) == [job_id]

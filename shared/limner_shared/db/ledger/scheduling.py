@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.transitions import error_values, lock, transition
 from limner_shared.db.ledger.types import Change, EventKind
+from limner_shared.db.release_queries import ALL_JOBS, DUE
 from limner_shared.db.tables import SCHEDULED, Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.scheduling import BACKOFF_CAP_SECONDS, backoff_seconds
@@ -26,12 +27,13 @@ BACK_TO_QUEUE: Final = {
 """The column values of a job that waits for its release again."""
 
 
-def start_due(session: Session, limit: int) -> list[Change]:
-    """Let jobs whose `not_before` has come wait for their release like all others: at most `limit`, the earliest first.
+def start_due(session: Session, limit: int, scope: ColumnElement[bool] = ALL_JOBS) -> list[Change]:
+    """Let jobs whose `not_before` has come wait for their release like all others: at most `limit` of those in `scope`
+    (all), the earliest first.
 
     The queries of the release see only jobs without `not_before`, so scheduled jobs cost them nothing.
     """
-    due = select(Job.id).where(text(SCHEDULED), Job.not_before <= now()).order_by(Job.not_before)
+    due = select(Job.id).where(DUE, scope).order_by(Job.not_before)
     ids = lock(session, due.limit(limit))
     return transition(session, Job.id.in_(ids) & text(SCHEDULED), {"not_before": None}, EventKind.DUE) if ids else []
 

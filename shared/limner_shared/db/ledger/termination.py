@@ -19,7 +19,8 @@ from limner_shared.db.ledger.quotas import reserve_quota
 from limner_shared.db.ledger.transitions import error_values, lock, transition
 from limner_shared.db.ledger.types import Change, EventKind, NewJob
 from limner_shared.db.many_rows import NO_SYNC
-from limner_shared.db.tables import DEAD, RELEASED, RUNNING, WAITING, WITH_DEADLINE, Input, Job
+from limner_shared.db.release_queries import ALL_JOBS
+from limner_shared.db.tables import DEAD, Input, Job
 from limner_shared.domain.jobs import LOSSES_TOGETHER, JobSpec, JobState, Priority, sources
 from limner_shared.errors import DeadlineExceeded, ModelUnavailable, WorkerLost
 
@@ -32,25 +33,23 @@ def cancel(session: Session, condition: ColumnElement[bool]) -> list[Change]:
     return transition(session, condition & Job.state.in_(sources(JobState.CANCELED)), values, EventKind.CANCELED)
 
 
-def expire(session: Session, limit: int) -> list[Change]:
-    """queued or running → failed for jobs that are past their deadlines, at most `limit`."""
-    late = lock(session, select(Job.id).where(text(WITH_DEADLINE), Job.deadline_at < now()).limit(limit))
+def expire(session: Session, limit: int, scope: ColumnElement[bool] = ALL_JOBS) -> list[Change]:
+    """queued or running → failed for jobs in `scope` that are past their deadlines, at most `limit`."""
+    late = lock(session, select(Job.id).where(release_queries.OVERDUE, scope).limit(limit))
     values = error_values(DeadlineExceeded()) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
     some = Job.id.in_(late) & Job.state.in_(sources(JobState.FAILED))
     return transition(session, some, values, EventKind.FAILED) if late else []
 
 
-def fail_unknown(session: Session, models: Sequence[str], seconds: float, limit: int) -> list[Change]:
-    """queued → failed for jobs of models that are no longer served, unless they were created, or released, within the
-    last `seconds`: a worker that still serves the model may claim them.
+def fail_unknown(
+    session: Session, models: Sequence[str], seconds: float, limit: int, scope: ColumnElement[bool] = ALL_JOBS
+) -> list[Change]:
+    """queued → failed for jobs in `scope` of models that are no longer served, unless they were created, or released,
+    within the last `seconds`: a worker that still serves the model may claim them.
     """
-    gone = release_queries.unserved_models(session, models)
-    if not gone:
-        return []
-    of_gone = select(Job.id).where(Job.model.in_(gone))
-    some = lock(session, of_gone.where(text(WAITING), Job.created_at < now() - seconds).limit(limit))
-    released = of_gone.where(text(RELEASED), Job.released_at < now() - seconds)
-    some += lock(session, released.limit(limit - len(some)))
+    some: list[str] = []
+    for which in release_queries.unserved_jobs(session, models, seconds):
+        some += lock(session, select(Job.id).where(which, scope).limit(limit - len(some)))
     error = ModelUnavailable(
         "The job's model is no longer served here: choose another model, or submit the job again later."
     )
@@ -60,16 +59,18 @@ def fail_unknown(session: Session, models: Sequence[str], seconds: float, limit:
     )
 
 
-def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) -> list[Change]:
+def reap(
+    session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE, scope: ColumnElement[bool] = ALL_JOBS
+) -> list[Change]:
     """running → queued for jobs whose leases have expired; → failed once `max_solo_losses` workers were lost over a job
     that ran alone.
 
-    At most `limit` jobs, those whose leases expired first.
+    At most `limit` jobs in `scope`, those whose leases expired first.
 
     The first LOSSES_TOGETHER losses are not charged: a job may have shared the worker with the job that killed it,
     which running alone finds out.
     """
-    leases = select(Job.id).where(text(RUNNING), Job.lease_until < now()).order_by(Job.lease_until)
+    leases = select(Job.id).where(release_queries.LEASE_EXPIRED, scope).order_by(Job.lease_until)
     ids = lock(session, leases.limit(limit))
     if not ids:
         return []

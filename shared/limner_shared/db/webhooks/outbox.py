@@ -103,7 +103,7 @@ def _receivers(event: NewEvent, endpoints: Sequence[Row[str, str, str, list[str]
     told = [
         Receiver(endpoint.id, endpoint.url, endpoint.id)
         for endpoint in endpoints
-        if endpoint.tenant_id == event.tenant_id and event.type in endpoint.event_types
+        if endpoint.tenant_id == event.tenant_id and _wants(endpoint.event_types, event.type)
     ]
     own = read_webhook(event.webhook)
     if own is not None and own.wants(event.type):
@@ -114,6 +114,11 @@ def _receivers(event: NewEvent, endpoints: Sequence[Row[str, str, str, list[str]
             yield [itself]
     if told:
         yield told
+
+
+def _wants(event_types: object, event_type: EventType) -> bool:
+    """Whether an endpoint wants this type. A damaged list wants none, and must not stop the tenant's jobs from ending."""
+    return isinstance(event_types, list) and event_type in event_types
 
 
 def read_webhook(stored: Mapping[str, Any] | None) -> Webhook | None:
