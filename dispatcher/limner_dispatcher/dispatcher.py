@@ -88,14 +88,8 @@ class Dispatcher:
         self._releaser = Releaser(
             settings, catalogue, self._leads[RELEASE_DUTY], RedisQueues(redis), celery, self.runner
         )
-        self._repairs = Repairs(
-            database,
-            self._leads[REPAIR_DUTY],
-            Hints(redis),
-            list(catalogue.cards),
-            settings.max_solo_losses,
-            self.runner,
-        )
+        lead, models = self._leads[REPAIR_DUTY], list(catalogue.cards)
+        self._repairs = Repairs(database, lead, Hints(redis), models, settings.max_solo_losses, self.runner)
         self._lost_drains = LostDrains(database, self._leads[REPAIR_DUTY], redis)
         self._deliveries = Deliveries(
             settings, database, self._leads[WEBHOOK_DUTY], self.runner, self._supervisor, catalogue
@@ -107,10 +101,11 @@ class Dispatcher:
             blobs,
             input_retention_days=settings.input_retention_days,
             webhook_log_days=settings.webhook_log_days,
+            runner=self.runner,
         )
         self._sweep = BlobSweep(database, blobs)
         release_lead = self._leads[RELEASE_DUTY]
-        self._statistics = QueueStatistics(database, list(catalogue.cards), lambda: release_lead.leads, redis)
+        self._statistics = QueueStatistics(database, models, lambda: release_lead.leads, redis)
         self._metrics_address = ""
         self._stopping = threading.Event()
 

@@ -29,7 +29,7 @@ ALONE_SECONDS: Final = 1.0
 FindDue = Callable[[Session], Sequence[ColumnElement[bool]]]
 """Returns the conditions of due jobs. A job meets at most one of them."""
 Transition = Callable[[Session, int, ColumnElement[bool]], list[Change]]
-"""Changes at most so many due jobs, of those that meet the condition."""
+"""Changes due jobs that meet the condition, at most the given number."""
 
 
 class JobSweep:

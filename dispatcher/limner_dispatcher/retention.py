@@ -8,12 +8,14 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from limner_dispatcher.disk_reserve import DiskReserve
+from limner_dispatcher.item_runner import ItemRunner
 from limner_shared.db import batches, files, ledger
 from limner_shared.db.accounts import keys
-from limner_shared.db.engine import Database
+from limner_shared.db.engine import Database, describe, is_away, is_full
 from limner_shared.db.webhooks import deliveries
 from limner_shared.db.webhooks import log as webhook_log
 from limner_shared.domain.durations import DAY_SECONDS
@@ -50,8 +52,11 @@ class Retention:
         grace_seconds: float = GRACE_SECONDS,
         input_retention_days: float = 30.0,
         webhook_log_days: float = 30.0,
+        runner: ItemRunner | None = None,
     ) -> None:
+        """Each task is an item of `runner`, which records those that fail; by default of one that only logs them."""
         self._database = database
+        self._runner = runner or ItemRunner(is_away)
         self.reserve = DiskReserve(database)
         self._has_new_room = False
         self._blobs = blobs
@@ -68,28 +73,28 @@ class Retention:
 
     def run(self) -> None:
         """Run all tasks, if due. If one filled its transaction, or got space from the reserve, the next call continues
-        at once.
+        at once. Raises the errors of an unavailable database.
         """
         if not self.is_due:
             return
-        tasks: list[Callable[[], int]] = [
-            lambda: self._run(ledger.forget_jobs),
-            lambda: self._run(ledger.forget_images),
-            lambda: self._run(ledger.forget_prompts),
-            lambda: self._run(ledger.complete_legacy_jobs),
-            self._purge_words,
-            self._forget_usage,
-            lambda: self._run(keys.record_expired),
-            lambda: self._run(partial(deliveries.give_up, seconds=LATE_SECONDS)),
-            lambda: self._run(partial(webhook_log.prune, seconds=self._log_seconds)),
-            self._delete_blobs,
-            self._delete_inputs,
-            lambda: self._run(files.expire_files),
-            lambda: self._run(partial(batches.forget_batches, seconds=self._input_seconds)),
-            self._delete_old,
-        ]
+        tasks: dict[str, Callable[[], int]] = {
+            "jobs": lambda: self._run(ledger.forget_jobs),
+            "images": lambda: self._run(ledger.forget_images),
+            "prompts": lambda: self._run(ledger.forget_prompts),
+            "jobs of earlier releases": lambda: self._run(ledger.complete_legacy_jobs),
+            "words": self._purge_words,
+            "usage": self._forget_usage,
+            "expired keys": lambda: self._run(keys.record_expired),
+            "late deliveries": lambda: self._run(partial(deliveries.give_up, seconds=LATE_SECONDS)),
+            "webhook log": lambda: self._run(partial(webhook_log.prune, seconds=self._log_seconds)),
+            "pictures": self._delete_blobs,
+            "inputs": self._delete_inputs,
+            "files": lambda: self._run(files.expire_files),
+            "batches": lambda: self._run(partial(batches.forget_batches, seconds=self._input_seconds)),
+            "old objects": self._delete_old,
+        }
         self._has_new_room = False
-        most = max(self._done(task) for task in tasks)
+        most = max(self._done(name, task) for name, task in tasks.items())
         if most < ROWS and not self._has_new_room:
             self._ran_at = time.monotonic()
             self.reserve.keep()
@@ -177,14 +182,25 @@ class Retention:
             log.warning("could not delete pictures", reasons=dict(failures))
         return deleted
 
-    def _done(self, task: Callable[[], int]) -> int:
-        """The number of rows that a task handled; 0 for one that fails, which is retried later and does not stop the
-        others.
+    def _done(self, name: str, task: Callable[[], int]) -> int:
+        """The number of rows that a task handled; 0 for one that fails, which is set aside and does not stop the
+        others. Raises the errors of an unavailable database.
         """
-        try:
-            return task()
-        except Exception as error:  # noqa: BLE001 - one damaged row must not stop the retention of the others
-            if self.reserve.release_for(error):
-                self._has_new_room = True
-            log.error("a task of retention failed, trying again", error=f"{type(error).__name__}: {error}"[:200])
-            return 0
+        handled = 0
+
+        def handle() -> None:
+            nonlocal handled
+            try:
+                handled = task()
+            except OSError as error:
+                raise StorageFailed(describe(error)) from error  # the other tasks may need no file
+            except DBAPIError as error:
+                if self.reserve.release_for(error):
+                    self._has_new_room = True
+                elif is_full(error):
+                    raise StorageFull(describe(error)) from error  # the other tasks may free some of it
+                else:
+                    raise
+
+        self._runner.run(f"retention: {name}", handle)
+        return handled

@@ -84,8 +84,8 @@ def unserved_models(session: Session, served: Collection[str]) -> set[str]:
 
 
 def unserved_jobs(session: Session, served: Collection[str], seconds: float) -> list[ColumnElement[bool]]:
-    """The conditions of the jobs of such models, each served by an index: those that wait since their creation, and those
-    released, more than `seconds` ago. None if there are no such models.
+    """The conditions of the jobs of such models, each served by an index: those that wait since their creation, and
+    those released, more than `seconds` ago. None if there are no such models.
     """
     gone = unserved_models(session, served)
     waiting = and_(text(WAITING), Job.created_at < now() - seconds)

@@ -27,11 +27,11 @@ def refuse_changes(database: Database, job_id: str) -> None:
         trigger = f"WHEN NEW.id = '{job_id}' BEGIN SELECT RAISE(ABORT, 'damaged'); END"
         statements = [f"CREATE TRIGGER refuses BEFORE UPDATE ON jobs {trigger}"]
     else:
+        function = "FUNCTION refuse()"
         raises = "BEGIN RAISE EXCEPTION 'damaged' USING ERRCODE = 'check_violation'; END"
         statements = [
-            f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS '{raises.replace(chr(39), chr(39) * 2)}'",
-            f"CREATE TRIGGER refuses BEFORE UPDATE ON jobs FOR EACH ROW WHEN (NEW.id = '{job_id}')"
-            " EXECUTE FUNCTION refuse()",
+            f"CREATE {function} RETURNS trigger LANGUAGE plpgsql AS '{raises.replace(chr(39), chr(39) * 2)}'",
+            f"CREATE TRIGGER refuses BEFORE UPDATE ON jobs FOR EACH ROW WHEN (NEW.id = '{job_id}') EXECUTE {function}",
         ]
     with database.write() as session:
         for statement in statements:

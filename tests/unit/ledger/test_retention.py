@@ -22,10 +22,11 @@ from tests.ended_jobs import (
 )
 
 from limner_dispatcher import retention
+from limner_dispatcher.item_runner import ItemRunner
 from limner_dispatcher.retention import Retention
 from limner_shared.db import ledger
 from limner_shared.db.accounts import audit, keys
-from limner_shared.db.engine import Database, now
+from limner_shared.db.engine import Database, is_away, now
 from limner_shared.db.many_rows import insert_many
 from limner_shared.db.tables import ApiKey, Event, Image, Input, Job
 from limner_shared.domain.access import Expiry
@@ -169,6 +170,32 @@ def test_expired_jobs_are_deleted_in_several_transactions_and_then_cleaning_paus
     make_ended_job(days=8)
     passes.run()
     assert len(jobs(database)) == 1
+
+
+def test_a_task_that_fails_is_a_failing_item_and_the_others_are_done(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+):
+    gone = make_ended_job(days=8)
+    set_retention(database, keep_jobs_days=7, keep_images_days=1)
+    seconds = 0.0
+    runner = ItemRunner(is_away, clock=lambda: seconds)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("not allowed")
+
+    tasks = Retention(database, blobs, NO_GRACE, runner=runner)
+    with monkeypatch.context() as damaged:
+        damaged.setattr(ledger, "forget_images", lambda *_: 1 // 0)
+        damaged.setattr(blobs, "drop_older", refuse)
+        tasks.run()
+    assert gone not in jobs(database)
+    failing = {item.duty: item.error for item in runner.failing_items()}
+    assert failing == {"retention: images": "ZeroDivisionError", "retention: old objects": "StorageFailed"}
+    seconds = 9.0
+    monkeypatch.setattr(retention, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(retention, "LISTED_EVERY_SECONDS", 0.0)
+    tasks.run()
+    assert runner.failing_items() == []
 
 
 def test_the_expiry_of_a_key_is_recorded(database: Database, blobs: Blobs):

@@ -117,7 +117,7 @@ def _receivers(event: NewEvent, endpoints: Sequence[Row[str, str, str, list[str]
 
 
 def _wants(event_types: object, event_type: EventType) -> bool:
-    """Whether an endpoint wants this type. A damaged list wants none, and must not stop the tenant's jobs from ending."""
+    """Whether an endpoint wants this type. A damaged list wants none: jobs must be able to end."""
     return isinstance(event_types, list) and event_type in event_types
 
 
