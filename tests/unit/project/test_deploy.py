@@ -284,6 +284,7 @@ def test_images_name_their_revision_and_contain_a_bill_of_materials(file: Path) 
     assert "cyclonedx-py environment /opt/limner --output-reproducible -o /opt/limner/sbom.json" in text
 
 
+@pytest.mark.long
 def test_the_bill_of_materials_names_each_installed_package_once(tmp_path: Path) -> None:
     file = tmp_path / "sbom.json"
     tool = [Path(sys.executable).with_name("cyclonedx-py"), "environment", sys.prefix, "--output-reproducible"]

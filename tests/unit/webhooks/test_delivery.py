@@ -215,7 +215,7 @@ def test_a_broken_answer_is_a_failure_of_this_delivery_alone(
 ):
     with raw_server(reply, then_hang=hangs) as url:
         cancel(database, new_job(url, ["job.canceled"]))
-        run_until(make_duty(webhook_timeout_seconds=3 if hangs else 15), lambda: attempts(database))
+        run_until(make_duty(webhook_timeout_seconds=1 if hangs else 15), lambda: attempts(database))
     assert attempts(database)[0].error in (error, "connection_lost")
     assert states(database) in (["pending"], ["sending"])  # it waits, or is repeated already
 
