@@ -78,12 +78,21 @@ def test_a_pipeline_without_a_known_denoiser_runs_image_by_image_and_reports_eac
         assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1
 
 
+@pytest.fixture(scope="module")
+def two_workers(folder: Path) -> tuple[Any, Any]:
+    """The same model, loaded twice, as by two workers."""
+    card = card_of("stable_diffusion", folder)
+    return load(card, Settings(device="cpu")), load(card, Settings(device="cpu"))
+
+
 @pytest.mark.parametrize("scheduler", FAMILIES["stable_diffusion"].schedulers)
-def test_an_image_resumes_from_a_checkpoint_in_another_process_to_the_same_bytes(folder: Path, scheduler: Any):
+def test_an_image_resumes_from_a_checkpoint_in_another_worker_to_the_same_bytes(
+    folder: Path, two_workers: tuple[Any, Any], scheduler: Any
+):
     card = card_of("stable_diffusion", folder)
     request = {"prompt": "a cat", "seed": 1, "steps": 6, "scheduler": scheduler}
     whole, first, second = (job_of(card, name, request).rows[0].task for name in ("whole", "first", "second"))
-    one, other = load(card, Settings(device="cpu")), load(card, Settings(device="cpu"))
+    one, other = two_workers
     [expected] = finish(one, one.start([whole]))
     [state] = one.start([first])
     while state.steps_done < 3:

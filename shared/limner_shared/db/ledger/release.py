@@ -20,8 +20,8 @@ def acquire_leadership(session: Session, duty: str, owner: str, seconds: float) 
     statement of each transaction that only the leader may execute.
 
     The row stays locked until the transaction ends, so that two leaders never write at once. No process waits for it:
-    the database ends one that freezes with the row locked (`postgresql_engine.IDLE_SECONDS`), and meanwhile the others get False
-    at once.
+    the database ends one that freezes with the row locked (`postgresql_engine.IDLE_SECONDS`), and meanwhile the
+    others get False at once.
     """
     free = (Leader.owner == owner) | (Leader.until < now())
     row = select(Leader.duty).where(Leader.duty == duty, free).with_for_update(skip_locked=True)
