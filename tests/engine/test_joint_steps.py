@@ -12,6 +12,7 @@ from torch import Tensor
 
 from limner_worker.generators.diffusers.joint_steps import Identities, ScheduledStep, may_join, step_jointly
 from limner_worker.generators.diffusers.pipeline_checks import set_steps
+from limner_worker.generators.diffusers.scheduler_trials import tried_once
 
 d: Any = diffusers  # its classes are exported lazily, without types
 CPU = torch.device("cpu")
@@ -74,6 +75,23 @@ def test_a_scheduler_that_reads_several_elements_steps_image_by_image() -> None:
 def test_a_product_of_matrices_is_joined_only_if_it_sums_a_single_product() -> None:
     assert may_join(d.UniPCMultistepScheduler(solver_order=2), CPU, torch.float32)
     assert not may_join(d.UniPCMultistepScheduler(solver_order=3), CPU, torch.float32)
+
+
+def test_a_scheduler_is_tried_once_for_each_configuration_device_and_dtype() -> None:
+    tried: list[Any] = []
+
+    @tried_once
+    def trial(scheduler: Any, dtype: torch.dtype) -> int:
+        tried.append(scheduler)
+        return len(tried)
+
+    one, same, other = d.DDIMScheduler(), d.DDIMScheduler(), d.DDIMScheduler(thresholding=True)
+    assert [trial(each, torch.float32) for each in (one, same, other, one)] == [1, 1, 2, 1]
+    assert trial(one, torch.float16) == 3
+    assert trial(d.DDPMScheduler(), torch.float32) == 4
+    unreadable = d.DDIMScheduler()
+    unreadable.register_to_config(trained_betas=object())
+    assert [trial(unreadable, torch.float32) for _ in "12"] == [5, 6]
 
 
 def position(steps: int, index: int, **config: Any) -> Any:

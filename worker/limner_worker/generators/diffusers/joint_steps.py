@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from limner_worker.generators.diffusers.pipeline_checks import set_steps
+from limner_worker.generators.diffusers.scheduler_trials import tried_once
 from limner_worker.generators.nested_tensors import PLAIN, divided
 
 TAPPED: Final = frozenset({"step", "set_timesteps"})
@@ -169,6 +170,7 @@ def step_jointly(steps: Sequence[ScheduledStep]) -> list[Any]:
     return _shares(result, rows, len(steps))
 
 
+@tried_once
 def may_join(scheduler: Any, device: torch.device, dtype: torch.dtype) -> bool:
     """Try whether a scheduler gives two images in one call the bits that it gives each alone, element by element."""
     try:

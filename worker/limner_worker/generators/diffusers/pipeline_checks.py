@@ -25,6 +25,7 @@ from limner_shared.domain.card_fields import Range
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.unsupported import ranges_of
 from limner_worker.generators.diffusers.picture_arguments import check_control
+from limner_worker.generators.diffusers.scheduler_trials import tried_once
 
 FLOWS: Final = (FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler, FlowMatchLCMScheduler)
 DIFFUSIONS: Final = (LCMScheduler, TCDScheduler, SASolverScheduler)
@@ -157,6 +158,7 @@ def _takes(cls: Any, config: Any, steps: int) -> bool:
     return True
 
 
+@tried_once
 def refused_steps(scheduler: Any, limits: Range) -> tuple[tuple[int, int], ...]:
     """Return the numbers of steps within a card's limits that a scheduler refuses, as ranges; none of long ranges."""
     first, last = int(limits.min), int(limits.max)
