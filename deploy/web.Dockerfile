@@ -7,6 +7,10 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /app
 RUN python -m venv /opt/limner
 
+# The build backend has an environment of its own: it is not in the image.
+COPY deploy/build.lock ./
+RUN python -m venv /opt/build && /opt/build/bin/pip install --no-deps --require-hashes -r build.lock
+
 # Locked packages first: they change less often than the code.
 COPY deploy/web.lock ./
 RUN /opt/limner/bin/pip install --no-deps --require-hashes -r web.lock
@@ -20,7 +24,8 @@ COPY web ./web
 COPY worker ./worker
 COPY migrations ./migrations
 # Without the weights of the built-in models and what runs or trains them, and without pip.
-RUN /opt/limner/bin/pip install --no-deps . \
+RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /opt/wheel . \
+    && /opt/limner/bin/pip install --no-deps --no-index /opt/wheel/*.whl \
     && rm -rf /opt/limner/lib/python3.11/site-packages/limner_worker \
     /opt/limner/lib/python3.11/site-packages/limner_training \
     && /opt/limner/bin/pip uninstall -q -y setuptools pip

@@ -9,6 +9,10 @@ FROM ${BASE_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /app
 RUN python -m venv /opt/limner
+
+# The build backend has an environment of its own: it is not in the image.
+COPY deploy/build.lock ./
+RUN python -m venv /opt/build && /opt/build/bin/pip install --no-deps --require-hashes -r build.lock
 ARG TORCH_INDEX_URL=""
 
 # Locked packages first: they change less often than the code. torch comes before the others, with the dependencies
@@ -26,7 +30,8 @@ COPY training ./training
 COPY web ./web
 COPY worker ./worker
 COPY migrations ./migrations
-RUN /opt/limner/bin/pip install --no-deps .
+RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /opt/wheel . \
+    && /opt/limner/bin/pip install --no-deps --no-index /opt/wheel/*.whl
 # The tool of the bill of materials is not in the image.
 COPY deploy/sbom.lock ./
 RUN python -m venv /opt/sbom && /opt/sbom/bin/pip install --no-deps --require-hashes -r sbom.lock \

@@ -275,12 +275,18 @@ def test_containers_do_not_run_as_root(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_images_install_only_files_whose_hashes_are_locked(file: Path) -> None:
+    commands = re.findall(r"pip (?:install|wheel) [^&\n]*", file.read_text())
+    hashed = [each for each in commands if re.search("--require-hashes|--no-index|-r torch.lock", each)]
+    assert len(hashed) == len(commands) > 3
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
 def test_images_name_their_revision_and_contain_a_bill_of_materials(file: Path) -> None:
     text = file.read_text()
-    for label in ("title", "version", "revision", "licenses"):
-        assert f"org.opencontainers.image.{label}=" in text
-    [version] = re.findall(r'image.version="(.*?)"', text)
-    assert version == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert all(f"org.opencontainers.image.{label}=" in text for label in ("title", "version", "revision", "licenses"))
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert re.findall(r'image.version="(.*?)"', text) == [version]
     assert "cyclonedx-py environment /opt/limner --output-reproducible -o /opt/limner/sbom.json" in text
 
 
@@ -289,8 +295,7 @@ def test_the_bill_of_materials_names_each_installed_package_once(tmp_path: Path)
     file = tmp_path / "sbom.json"
     tool = [Path(sys.executable).with_name("cyclonedx-py"), "environment", sys.prefix, "--output-reproducible"]
     subprocess.run([*tool, "-o", file], check=True, capture_output=True)
-    components = json.loads(file.read_text())["components"]
-    listed = [(canonicalize_name(each["name"]), each["version"]) for each in components]
+    listed = [(canonicalize_name(each["name"]), each["version"]) for each in json.loads(file.read_text())["components"]]
     assert len(listed) == len(set(listed))
     assert set(pins(ROOT / "deploy" / "web.lock").items()) <= set(listed)
 
@@ -306,9 +311,7 @@ def test_the_web_image_is_without_torch_and_the_worker_image_without_flask() -> 
 
 def test_the_lock_file_pins_all_requirements_of_the_project_but_those_of_some_pipelines() -> None:
     locked = pins(ROOT / "requirements.lock") | pins(ROOT / "torch.lock")
-    assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in locked.values()), (
-        "a locked version has a local part"
-    )
+    assert all(re.fullmatch(r"[0-9][0-9a-z.]*", each) for each in locked.values()), "a version has a local part"
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
     wanted = [Requirement(line) for line in [*(requires("limner") or []), *groups["dev"]]]
     for requirement in wanted:
