@@ -111,7 +111,7 @@ class ModelTrials:
 
 
 def _is_due(recent: Sequence[bool]) -> bool:
-    """Whether so many of a model's last jobs failed that it must be tried."""
+    """Whether a model must be tried, by its last jobs."""
     in_a_row = list(recent)[-FAILURES_IN_A_ROW:]
     return sum(recent) >= RECENT_FAILURES or (len(in_a_row) == FAILURES_IN_A_ROW and all(in_a_row))
 
