@@ -121,6 +121,20 @@ def test_a_rendition_is_made_once_and_deleted_with_its_image(
     assert not [file for file in folder.rglob("*") if file.is_file()]
 
 
+def test_a_damaged_rendition_is_made_again(client: ApiClient, app: App):
+    image = drawn(client, app)
+    folder = app.extensions["limner"].blobs.folder / RENDITIONS
+    for kind in ("webp", "jpeg", "png"):
+        url = f"{image['url']}?format={kind}&width=64"
+        made = client.get(url).data
+        [file] = [each for each in folder.rglob("*") if f".{kind}" in each.name]
+        stored = bytearray(file.read_bytes())
+        stored[len(made) // 2] ^= 1
+        file.write_bytes(stored)
+        assert client.get(url).data == made
+        assert file.read_bytes().startswith(made), "it is not stored again"
+
+
 def test_a_rendition_is_sent_even_if_it_cannot_be_stored(client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch):
     image = drawn(client, app)
 

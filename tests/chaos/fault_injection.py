@@ -10,7 +10,8 @@ FAULT is one of:
 - `model`: every step from COUNT on fails;
 - `memory`: the device has no memory for the first COUNT steps of single rows;
 - `files`: the first COUNT steps of single rows cannot read a file of the model;
-- `freeze`: it stops within its COUNTth write, before the commit.
+- `freeze`: it stops within its COUNTth write, before the commit;
+- `thread`: a thread of the worker, which no job concerns, fails once the file COUNT exists.
 
 The points are methods of the worker that are wrapped here, so that the product contains no code for its own tests.
 """
@@ -25,6 +26,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -128,6 +130,8 @@ def main() -> None:
         fail_first(full if point == "memory" else unreadable, int(count))
     elif point == "freeze":
         freeze_in_a_write(int(count))
+    elif point == "thread":
+        fail_a_thread(Path(count))
     elif point.startswith("stop-"):
         die_at(point.removeprefix("stop-"), int(count), make_stop_between_writes())
     else:
@@ -164,6 +168,22 @@ def fail_first(error: Exception, count: int) -> None:
         step(self, states)
 
     Null.step = failing
+
+
+def fail_a_thread(file: Path) -> None:
+    """Start a thread with those of the worker that raises an error once a file exists."""
+    start = WorkerService.start
+
+    def fail() -> None:
+        while not file.exists():
+            time.sleep(0.05)
+        raise RuntimeError("a fault of ours")
+
+    def started(self: WorkerService) -> None:
+        start(self)
+        self._supervisor.start("faulty", fail)
+
+    WorkerService.start = started
 
 
 def poison() -> None:

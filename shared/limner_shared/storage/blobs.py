@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from limner_shared.errors import StorageFailed, StorageFull
-from limner_shared.storage.lost_objects import FILE_LOST, Loss, ObjectKind, is_complete, lost_object
+from limner_shared.storage.checksums import CHECKED, with_checksum, without_checksum
+from limner_shared.storage.lost_objects import FILE_LOST, Loss, ObjectKind, lost_object
 from limner_shared.storage.object_store import OF_OBJECTS, Store
 from limner_shared.storage_failures import counted, reason_of
 
@@ -104,16 +105,15 @@ class Blobs:
     def store_checkpoint(self, name: str, data: bytes) -> None:
         """Store a checkpoint under a name and replace the one before. Raises StorageFull or StorageFailed."""
         # A lost checkpoint costs a few steps, which is not worth a wait for the disk; the checksum detects damage.
-        self._store.put(_checkpoint(name), data + hashlib.sha256(data).digest(), durable=False)
+        self._store.put(_checkpoint(name), with_checksum(data), durable=False)
 
     def load_checkpoint(self, name: str) -> bytes | None:
         """The checkpoint of this name, or None. Raises StorageFailed, also for a damaged one."""
         found = self._store.get(_checkpoint(name))
         if found is None:
             return None
-        size = hashlib.sha256().digest_size
-        data, checksum = found[:-size], found[-size:]
-        if hashlib.sha256(data).digest() != checksum:
+        data = without_checksum(found)
+        if data is None:
             raise StorageFailed("The checkpoint is damaged.")
         return data
 
@@ -122,20 +122,26 @@ class Blobs:
         self._store.delete(_checkpoint(name))
 
     # --- renditions of pictures: made again when missing, and deleted with the picture or by age ---
+    # Those in a folder have a checksum: they are not synced to the disk, so a power failure may leave a part of them,
+    # and nothing else looks at their bytes. A bucket keeps whole objects, and delivers them to clients as they are.
 
     def get_rendition(self, digest: str, name: str) -> bytes | None:
-        """A stored rendition of a picture; None if it is missing or incomplete. Raises StorageFailed."""
-        found = self._store.get(f"{_renditions(digest)}/{name}")
-        # It is not synced to the disk: a power failure may have left a part of it.
-        return found if found is not None and is_complete(found) else None
+        """A stored rendition of a picture; None if it is missing or damaged. Raises StorageFailed."""
+        found = self._store.get(self._rendition(digest, name))
+        return found if found is None or self.folder is None else without_checksum(found)
 
     def put_rendition(self, digest: str, name: str, data: bytes) -> None:
         """Store a rendition of a picture. Raises StorageFull or StorageFailed."""
-        self._store.put(f"{_renditions(digest)}/{name}", data, durable=False)
+        stored = data if self.folder is None else with_checksum(data)
+        self._store.put(self._rendition(digest, name), stored, durable=False)
+
+    def _rendition(self, digest: str, name: str) -> str:
+        """The key of a rendition. Earlier releases, which would serve the checksum too, do not read the suffix."""
+        return f"{_renditions(digest)}/{name}" + ("" if self.folder is None else CHECKED)
 
     def key_in_place(self, digest: str, rendition: str | None = None) -> str | None:
         """The key of a picture or of its rendition, if it is stored and not set aside. Raises StorageFailed."""
-        key = picture_key(digest) if rendition is None else f"{_renditions(digest)}/{rendition}"
+        key = picture_key(digest) if rendition is None else self._rendition(digest, rendition)
         return None if self._store.age(key) is None else key
 
     # --- uploaded files: their parts are named by the row, and those without a row are deleted by age ---
@@ -277,7 +283,7 @@ def _renditions(digest: str) -> str:
 
 def _checkpoint(name: str) -> str:
     """The key of a checkpoint. The suffix distinguishes it from those before 0.1.0, which have no checksum."""
-    return f"{CHECKPOINTS}/{name}.sum"
+    return f"{CHECKPOINTS}/{name}{CHECKED}"
 
 
 def file_part_key(file_id: str, number: int) -> str:

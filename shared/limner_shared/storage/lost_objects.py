@@ -26,10 +26,6 @@ class Loss(StrEnum):
 
 WORDS: Final = {Loss.MISSING: "no longer stored", Loss.DAMAGED: "damaged"}
 FILE_LOST: Final = "The file's bytes are {}."
-PNG_END: Final = b"IEND\xaeB`\x82"
-JPEG_END: Final = b"\xff\xd9"
-ZEROS: Final = bytes(16)
-"""What a file system may leave of a file that had its length and not its data; compressed data does not end so."""
 
 
 def lost_object(kind: ObjectKind, key: str, loss: Loss, message: str) -> ObjectLost:
@@ -41,10 +37,3 @@ def lost_object(kind: ObjectKind, key: str, loss: Loss, message: str) -> ObjectL
 def damaged_file(key: str) -> ObjectLost:
     """The error for a file whose parts are not what was uploaded, found at the part with this key."""
     return lost_object(ObjectKind.FILE, key, Loss.DAMAGED, FILE_LOST)
-
-
-def is_complete(file: bytes) -> bool:
-    """Whether a PNG, JPEG or WebP file has its last bytes."""
-    if file.startswith(b"RIFF"):
-        return len(file) - 8 == int.from_bytes(file[4:8], "little") and not file.endswith(ZEROS)
-    return file.endswith((PNG_END, JPEG_END))

@@ -11,7 +11,8 @@ from PIL import Image
 
 from limner_shared import metrics
 from limner_shared.errors import ObjectLost, StorageFailed
-from limner_shared.storage.blobs import ASIDE, INPUTS, Blobs, SetAsideBlob, picture_key
+from limner_shared.storage.blobs import ASIDE, INPUTS, RENDITIONS, Blobs, SetAsideBlob, picture_key
+from limner_shared.storage.media_types import media_type
 from limner_shared.storage.object_store import Store
 from limner_shared.storage_failures import StorageReason, reason_of
 
@@ -96,15 +97,45 @@ def test_a_picture_that_is_put_back_between_two_reads_is_found(
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_a_rendition_that_a_power_failure_left_in_part_counts_as_missing(tmp_path: Path, kind: str):
+def test_a_rendition_of_which_a_part_is_left_or_a_byte_is_changed_counts_as_missing(tmp_path: Path, kind: str):
     buffer = io.BytesIO()
     Image.effect_noise((64, 64), 50).convert("RGB").save(buffer, kind)
     blobs, data = Blobs(tmp_path.as_uri()), buffer.getvalue()
     blobs.put_rendition("ab" * 32, f"full.{kind}", data)
     assert blobs.get_rendition("ab" * 32, f"full.{kind}") == data
-    for part in (b"", data[: len(data) // 2], data[:-1], data[: len(data) // 2] + bytes(len(data) - len(data) // 2)):
-        blobs.put_rendition("ab" * 32, f"full.{kind}", part)
+    [file] = [each for each in (tmp_path / RENDITIONS).rglob("*") if each.is_file()]
+    stored = file.read_bytes()
+    half = len(stored) // 2
+    changed = stored[:half] + bytes([stored[half] ^ 1]) + stored[half + 1 :]
+    for left in (b"", stored[:half], stored[:-1], stored[:half] + bytes(len(stored) - half), changed):
+        file.write_bytes(left)
         assert blobs.get_rendition("ab" * 32, f"full.{kind}") is None
+    blobs.put_rendition("ab" * 32, f"full.{kind}", data)
+    assert blobs.get_rendition("ab" * 32, f"full.{kind}") == data
+
+
+def test_renditions_of_other_releases_are_left_to_them_and_deleted_with_the_picture(tmp_path: Path):
+    """A release before those with a checksum reads and writes files that have none."""
+    blobs, data = Blobs(tmp_path.as_uri()), b"\xff\xd8 a picture \xff\xd9"
+    digest = blobs.put(data)
+    folder = tmp_path / RENDITIONS / digest[:2] / digest
+    folder.mkdir(parents=True)
+    (folder / "full.jpeg").write_bytes(data)
+    assert blobs.get_rendition(digest, "full.jpeg") is None
+    blobs.put_rendition(digest, "full.jpeg", data)
+    assert (folder / "full.jpeg").read_bytes() == data, "the other release would serve a checksum"
+    assert blobs.set_aside(digest, -1)
+    blobs.delete(SetAsideBlob("", digest))
+    assert list(folder.iterdir()) == []
+
+
+def test_a_bucket_keeps_renditions_as_clients_get_them():
+    blobs = Blobs("memory://")
+    blobs.put_rendition("ab" * 32, "full.jpeg", b"a picture")
+    key = blobs.key_in_place("ab" * 32, "full.jpeg")
+    assert key is not None
+    assert media_type(key) == "image/jpeg"
+    assert blobs._store.get(key) == blobs.get_rendition("ab" * 32, "full.jpeg") == b"a picture"
 
 
 def test_a_store_that_returns_other_bytes_than_were_written_cannot_be_used(

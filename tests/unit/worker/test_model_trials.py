@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.clocks import Clock
 from tests.models import CANVAS
 
@@ -12,7 +15,13 @@ from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.domain.catalogue import load_card
 from limner_shared.errors import GenerationFailed, LimnerError, ModerationBlocked, OutOfMemory, RequestUnsupported
 from limner_worker.engine.job_run import JobRun
-from limner_worker.runtime.model_trials import FAILURES_IN_A_ROW, ModelTrials, TrialVerdict
+from limner_worker.runtime.model_trials import (
+    FAILURES_IN_A_ROW,
+    RECENT_FAILURES,
+    RECENT_JOBS,
+    ModelTrials,
+    TrialVerdict,
+)
 
 UNKNOWN = GenerationFailed()
 
@@ -31,6 +40,10 @@ class Trials:
 
     def fail(self, times: int, error: LimnerError = UNKNOWN) -> list[TrialVerdict]:
         return [self.trials.job_failed(self.model, error) for _ in range(times)]
+
+    def succeed(self, times: int) -> None:
+        for _ in range(times):
+            self.trials.job_succeeded(self.model)
 
     def end(self, trial: JobRun, error: LimnerError | None = None) -> None:
         assert self.trials.end_trials([trial], error) == [], "a trial was taken for a job"
@@ -77,11 +90,56 @@ def test_a_model_that_cannot_draw_its_trial_pauses_and_what_fails_then_is_handed
     assert trials.breaker.state is BreakerState.CLOSED
 
 
-def test_a_success_between_failures_begins_the_count_anew(trials: Trials):
+def test_a_success_between_failures_begins_the_count_of_those_in_a_row_anew(trials: Trials):
     for _ in range(3):
-        trials.fail(FAILURES_IN_A_ROW - 1)
-        trials.trials.job_succeeded(trials.model)
+        trials.fail(FAILURES_IN_A_ROW - 3)
+        trials.succeed(FAILURES_IN_A_ROW - 3)
     assert trials.given == []
+
+
+def test_a_model_that_fails_most_of_its_jobs_is_tried_although_some_succeed(trials: Trials):
+    for _ in range(2):
+        trials.fail(FAILURES_IN_A_ROW - 2)
+        trials.succeed(1)
+    assert len(trials.given) == 1
+    trials.end(trials.given[0], UNKNOWN)
+    assert trials.breaker.state is BreakerState.OPEN
+
+
+def test_the_success_of_an_earlier_job_does_not_end_the_pause_of_a_model_that_did_not_draw(trials: Trials):
+    trials.fail(FAILURES_IN_A_ROW)
+    trials.end(trials.given[0], UNKNOWN)
+    trials.succeed(1)
+    assert trials.breaker.state is BreakerState.OPEN
+    trials.clock.now += 10
+    trials.succeed(1)
+    assert trials.breaker.state is BreakerState.CLOSED
+
+
+OUTCOMES = [None, UNKNOWN, RequestUnsupported(), OutOfMemory(), ModerationBlocked()]
+"""Of a job: success, a failure of unknown cause, and failures at the request's fault."""
+
+
+@given(outcomes=st.lists(st.sampled_from([*OUTCOMES, *[UNKNOWN] * 4]), min_size=30, max_size=120))
+def test_whatever_requests_do_a_model_that_draws_never_pauses_and_is_tried_only_for_unknown_failures(outcomes: Any):
+    trials, since, tries = Trials(), list[bool](), 0
+    for error in outcomes:
+        if error is None:
+            trials.succeed(1)
+            since.append(False)
+        elif error is UNKNOWN:
+            since.append(True)
+            in_a_row = since[-FAILURES_IN_A_ROW:]
+            due = in_a_row == [True] * FAILURES_IN_A_ROW or sum(since[-RECENT_JOBS:]) == RECENT_FAILURES
+            assert trials.fail(1) == [TrialVerdict.HAND_BACK if due else TrialVerdict.FAIL]
+            tries += due
+            if due:
+                trials.end(trials.given[-1])
+                since.clear()
+        else:
+            assert trials.fail(1, error) == [TrialVerdict.FAIL]
+        assert len(trials.given) == tries
+        assert trials.breaker.state is BreakerState.CLOSED
 
 
 def test_a_job_of_a_tenant_is_no_trial(trials: Trials):

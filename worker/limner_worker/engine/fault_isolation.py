@@ -1,18 +1,19 @@
 """Runs a model's calls on batches and isolates faults: a failed call is repeated on halves, so that only the row that
-causes the failure fails.
+causes the failure fails. Knows since when a call runs, and for which rows, so that a call that hangs is found.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from limner_shared import metrics
 from limner_shared.db.ledger import AttemptKey
 from limner_shared.telemetry import get_logger, job_ids
-from limner_worker.engine.batch_sizing import BatchSizer
 from limner_worker.engine.job_run import Row
+from limner_worker.engine.model_sizes import ModelSizes
 from limner_worker.generators import device_faults
 
 log = get_logger(__name__)
@@ -31,17 +32,14 @@ class FaultIsolator:
 
     def __init__(
         self,
-        sizer: BatchSizer,
-        padded_size: Callable[[Sequence[Row]], int],
+        sizes: ModelSizes,
         on_row_failed: Callable[[Row, Exception], None],
+        before_call: Callable[[], None],
     ) -> None:
-        """`padded_size` returns the size that a batch is padded to.
-
-        `on_row_failed` gets a row that fails alone, and the exception.
-        """
-        self._sizer = sizer
-        self._padded_size = padded_size
+        """`on_row_failed` gets a row that fails alone, and the exception. `before_call` is called before each call."""
+        self._sizes = sizes
         self._on_row_failed = on_row_failed
+        self._before_call = before_call
         self._current: tuple[float, Sequence[Row]] | None = None
         """When the call in progress began, and its rows."""
 
@@ -58,6 +56,16 @@ class FaultIsolator:
         current = self._current
         return set() if current is None else {row.job.key for row in current[1]}
 
+    @contextmanager
+    def watching(self, rows: Sequence[Row]) -> Iterator[None]:
+        """Watch a call of a model that is not repeated on halves, such as a preview or the release of a state.
+
+        After an exception that leaves it, these rows are the suspects.
+        """
+        self._begin(rows)
+        yield
+        self._current = None
+
     def run(self, action: Action, rows: Sequence[Row], before_retry: Callable[[], None] | None = None) -> None:
         """Run an action on all rows together; if it raises, on halves of them, down to single rows.
 
@@ -68,8 +76,7 @@ class FaultIsolator:
             return
         if device_faults.is_out_of_memory(error):
             device_faults.release_cached_memory()
-            if rows[0].key is not None:
-                self._sizer.record_out_of_memory(rows[0].key, self._padded_size(rows))
+            self._sizes.record_out_of_memory(rows)
             metrics.OUT_OF_MEMORY.inc(model=rows[0].job.claim.spec.model)
             jobs = job_ids({row.job.id for row in rows})
             log.warning("out of memory", rows=len(rows), model=rows[0].job.claim.spec.model, jobs=jobs)
@@ -86,7 +93,7 @@ class FaultIsolator:
         """Return what the action raised, without its traceback, which would keep a failed call's tensors alive."""
         if not rows:
             return None
-        self._current = time.monotonic(), rows
+        self._begin(rows)
         try:
             action(rows)
         except Exception as error:  # noqa: BLE001 - a model may raise anything, and other jobs' rows must go on
@@ -96,3 +103,7 @@ class FaultIsolator:
             return error.with_traceback(None)
         self._current = None
         return None
+
+    def _begin(self, rows: Sequence[Row]) -> None:
+        self._before_call()
+        self._current = time.monotonic(), rows

@@ -8,23 +8,22 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from limner_shared.db.ledger import AttemptKey
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_worker.engine import measuring
-from limner_worker.engine.batch_sizing import BatchSizer
 from limner_worker.engine.failure_reasons import failure_reason
 from limner_worker.engine.fault_isolation import LOGGED_CHARS, FaultIsolator
 from limner_worker.engine.job_run import JobRun, Row, forget_decode, note_calls
 from limner_worker.engine.listener import EngineListener
+from limner_worker.engine.model_sizes import ModelSizes
 from limner_worker.engine.pending_models import PendingModels
 from limner_worker.engine.scheduler import Scheduler
 from limner_worker.engine.snapshots import Snapshots
 from limner_worker.engine.starting import start
 from limner_worker.generators import device_faults
-from limner_worker.generators.base import Decoding, Generator, padded_size
+from limner_worker.generators.base import Decoding, Generator
 from limner_worker.generators.model_cache import ModelCache
 
 log = get_logger(__name__)
@@ -43,16 +42,20 @@ class Engine:
         listener: EngineListener,
         supervisor: Supervisor,
         checkpoint_seconds: float = float("inf"),
+        limit_seconds: float = float("inf"),
     ) -> None:
-        """`checkpoint_seconds` is the interval between two checkpoints of a row."""
+        """`checkpoint_seconds` is the interval between two checkpoints of a row, and `limit_seconds` the longest one
+        between two calls of models or loads.
+        """
         self._models = models
         self.listener = listener
         self._supervisor = supervisor
         self._pending = PendingModels()
-        self._sizer = BatchSizer()
-        self._scheduler: Scheduler[Row] = Scheduler(self._allowed_sizes)
+        self._limit_seconds = limit_seconds
+        self._sizes = ModelSizes(models)
+        self._scheduler: Scheduler[Row] = Scheduler(self._sizes.allowed)
         self._snapshots = Snapshots(listener, self._generator_of, checkpoint_seconds)
-        self._isolator = FaultIsolator(self._sizer, self._padded_size, self._fail_row)
+        self._isolator = FaultIsolator(self._sizes, self._fail_row, supervisor.working)
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._jobs: dict[AttemptKey, JobRun] = {}
         self._decodes: deque[tuple[Sequence[Row], Decoding]] = deque()
@@ -62,7 +65,7 @@ class Engine:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = self._supervisor.start("engine", self._run)
+        self._thread = self._supervisor.start("engine", self._run, limit_seconds=self._limit_seconds)
 
     def submit(self, jobs: Sequence[JobRun]) -> None:
         """Accept jobs. They are started together, so that their texts are encoded in one batch."""
@@ -70,7 +73,7 @@ class Engine:
 
     def abort(self, jobs: Collection[JobRun]) -> None:
         """Stop work on these jobs before the next step, without a report to the listener."""
-        self._commands.put(lambda: self._abort(jobs))
+        self._commands.put(lambda: self._close(jobs))
 
     def suspend(self, jobs: Collection[JobRun]) -> None:
         """Stop work on these jobs before the next step, and return when their checkpoints are reported."""
@@ -84,7 +87,7 @@ class Engine:
 
     @property
     def suspects(self) -> set[AttemptKey]:
-        """Once the thread has failed: the attempts in its current call, or all attempts if it was in none."""
+        """Once the thread has failed or stalled: the attempts in its current call, or all if it is in none."""
         return self._isolator.suspects or set(self._jobs)
 
     def stop(self) -> None:
@@ -104,6 +107,7 @@ class Engine:
 
     def _run_turn(self) -> None:
         """Start what can be started, then run one step or begin one decode: new jobs wait for one of them at most."""
+        self._supervisor.working()
         self._finish_decodes(wait=False)
         self._start_pending()
         batch = self._scheduler.next_batch()
@@ -115,8 +119,12 @@ class Engine:
             self._finish_decodes(wait=True)
 
     def _run_commands(self, *, wait: bool) -> None:
+        if wait:
+            self._supervisor.idle()
         try:
-            self._commands.get(block=wait)()
+            command = self._commands.get(block=wait)
+            self._supervisor.working()
+            command()
             while True:
                 self._commands.get_nowait()()
         except Empty:
@@ -139,6 +147,7 @@ class Engine:
     def _start_pending(self) -> None:
         """Start the jobs whose models are loaded or can be loaded now, the longest waiting model first."""
         for model in self._pending.startable(time.monotonic()):
+            self._supervisor.working()
             try:
                 loaded = self._models.ensure_loaded(model, self._busy_models())
             except Exception as error:  # the device may be full or a file missing; the other models go on
@@ -156,8 +165,7 @@ class Engine:
 
     def _reject(self, jobs: Sequence[JobRun], reason: str) -> None:
         remaining = [job for job in jobs if not job.closed]
-        for job in remaining:
-            self._close(job)
+        self._close(remaining)
         if remaining:
             self.listener.unavailable(remaining, reason)
 
@@ -175,7 +183,7 @@ class Engine:
             generator.step([row.state for row in rows])
             seconds = time.perf_counter() - started
             measuring.record_step(rows, seconds)
-            self._record_duration(rows, seconds)
+            self._sizes.record_duration(rows, seconds)
 
         self._isolator.run(step, batch)
         self._update_rows(batch)
@@ -188,17 +196,23 @@ class Engine:
         for row in rows:
             if row.job.closed:
                 continue
-            try:
-                error = row.state.error
-                if error is None:
-                    self._update_row(row, now)
-                    continue
-            except Exception as unexpected:  # noqa: BLE001 - a pipeline's state may raise anything when it is read
-                error = unexpected
-            self._fail_row(row, error)
+            with self._isolator.watching([row]):
+                error = self._update_row(row, now)
+            if error is not None:
+                self._fail_row(row, error)
         self._scheduler.regroup(rows)
 
-    def _update_row(self, row: Row, now: float) -> None:
+    def _update_row(self, row: Row, now: float) -> Exception | None:
+        """Return why the row fails; None if it goes on."""
+        try:
+            error = row.state.error
+            if error is None:
+                self._regroup_row(row, now)
+        except Exception as unexpected:  # noqa: BLE001 - a pipeline's state may raise anything when it is read
+            return unexpected
+        return error
+
+    def _regroup_row(self, row: Row, now: float) -> None:
         row.steps_done = row.state.steps_done
         new = row.key is None
         row.key = row.job.claim.spec.model, row.state.key, row.state.finished
@@ -221,7 +235,8 @@ class Engine:
         self._finish_decodes(wait=True)
         rows = [row for row in batch if not row.job.closed]
         note_calls(rows)
-        self._snapshots.keep(rows)
+        with self._isolator.watching(rows):
+            self._snapshots.keep(rows)
         self._isolator.run(begin, rows, before_retry=partial(self._finish_decodes, wait=True))
 
     def _finish_decodes(self, *, wait: bool) -> None:
@@ -240,60 +255,45 @@ class Engine:
             for row, picture in zip(rows, current.pictures(), strict=True):
                 row.picture = picture
             measuring.record_decode(rows, current.seconds)
-            self._record_duration(rows, current.seconds)
+            self._sizes.record_duration(rows, current.seconds)
 
         self._isolator.run(fetch, batch)
-        for row in batch:
-            row.release()
+        self._release(batch)
         touched = {row.job.key: row.job for row in batch if not row.job.closed}
         generated = [job for job in touched.values() if all(row.picture is not None for row in job.rows)]
-        for job in generated:
-            self._close(job)
+        self._close(generated)
         if generated:
             self.listener.generated(generated)
-
-    # --- batch sizes ---
-
-    def _allowed_sizes(self, key: Any) -> Sequence[int]:
-        model, *_ = key
-        return self._sizer.allowed_sizes(key, self._models.cards[model].buckets)
-
-    def _record_duration(self, rows: Sequence[Row], seconds: float) -> None:
-        if rows[0].task.replay is None:  # a replay dictates its sizes
-            buckets = self._generator_of(rows[0]).card.buckets
-            self._sizer.record_success(rows[0].key, self._padded_size(rows), seconds, buckets)
-
-    def _padded_size(self, rows: Sequence[Row]) -> int:
-        return padded_size([row.task for row in rows], self._generator_of(rows[0]).card.buckets)
 
     # --- end of a job ---
 
     def _fail_row(self, row: Row, error: Exception) -> None:
         log.warning("generation failed", job=row.job.id, error=repr(error)[:LOGGED_CHARS])
         if not row.job.closed:
-            self._close(row.job)
+            self._close([row.job])
             self.listener.failed(row.job, failure_reason(error, row.task.spec))
-
-    def _abort(self, jobs: Collection[JobRun]) -> None:
-        for job in jobs:
-            self._close(job)
 
     def _suspend(self, jobs: Collection[JobRun], done: Callable[[], None] = lambda: None) -> None:
         self._finish_decodes(wait=True)
         for job in jobs:
             if not job.closed:
-                self._snapshots.checkpoint(job)
-                self._close(job)
+                with self._isolator.watching(job.rows):
+                    self._snapshots.checkpoint(job)
+                self._close([job])
         done()
 
-    def _close(self, job: JobRun) -> None:
-        """Do no more work for a job. Rows in a decode in progress release their state when it finishes."""
-        job.closed = True
-        self._scheduler.remove(job.rows)
-        self._jobs.pop(job.key, None)
+    def _close(self, jobs: Collection[JobRun]) -> None:
+        """Do no more work for jobs. Rows in a decode in progress release their state when it finishes."""
         decoding = {id(row) for rows, _ in self._decodes for row in rows}
-        for row in job.rows:
-            if id(row) not in decoding:
+        for job in jobs:
+            job.closed = True
+            self._scheduler.remove(job.rows)
+            self._jobs.pop(job.key, None)
+            self._release([row for row in job.rows if id(row) not in decoding])
+
+    def _release(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            with self._isolator.watching([row]):  # a pipeline's own code runs while it is unwound
                 row.release()
 
     def _generator_of(self, row: Row) -> Generator:

@@ -5,9 +5,10 @@ small picture of the worker's own. Only if that fails, the model is at fault, an
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from typing import Final
 
 from limner_shared.circuit_breaker import Breaker, BreakerState
@@ -23,6 +24,9 @@ log = get_logger(__name__)
 
 FAILURES_IN_A_ROW: Final = 8
 """Consecutive failed jobs of one model after which it is tried."""
+RECENT_JOBS: Final = 20
+RECENT_FAILURES: Final = 12
+"""Failed jobs among RECENT_JOBS of one model after which it is tried: one that draws now and then is found as well."""
 OF_THE_MODEL: Final = (GenerationFailed, ResourceUnreadable)
 """Errors that a model may cause. The others have a known cause elsewhere, such as what a request asks for."""
 
@@ -48,7 +52,8 @@ class ModelTrials:
         self._cards = cards
         self._breakers = breakers
         self._submit = submit
-        self._failures: Counter[str] = Counter()
+        self._recent: defaultdict[str, deque[bool]] = defaultdict(partial(deque[bool], maxlen=RECENT_JOBS))
+        """Of each model's last jobs since it was tried: whether they failed, the oldest first."""
         self._running: dict[str, JobRun] = {}
         self._lock = threading.Lock()
 
@@ -62,22 +67,23 @@ class ModelTrials:
         if not isinstance(error, OF_THE_MODEL):
             return TrialVerdict.FAIL
         with self._lock:
-            self._failures[model] += 1
-            state = self._breakers[model].state
+            state, recent = self._breakers[model].state, self._recent[model]
             if state is BreakerState.OPEN or model in self._running:
                 return TrialVerdict.HAND_BACK
-            if self._failures[model] < FAILURES_IN_A_ROW and state is not BreakerState.TRIAL:
+            recent.append(True)
+            if not _is_due(recent) and state is not BreakerState.TRIAL:
                 return TrialVerdict.FAIL
             trial = self._running[model] = _trial(self._cards[model])
-        log.warning("trying a model whose jobs fail", model=model, failures=self._failures[model])
+        log.warning("trying a model whose jobs fail", model=model, failures=sum(recent), of=len(recent))
         self._submit([trial])
         return TrialVerdict.HAND_BACK
 
     def job_succeeded(self, model: str) -> None:
-        """Record that a job of a model succeeded."""
+        """Record that a job of a model succeeded. One of earlier work does not end a pause: most others fail."""
         with self._lock:
-            self._failures[model] = 0
-        self._breakers[model].succeeded()
+            self._recent[model].append(False)
+        if self._breakers[model].state is not BreakerState.OPEN:
+            self._breakers[model].succeeded()
 
     def end_trials(self, runs: Sequence[JobRun], error: LimnerError | None = None) -> list[JobRun]:
         """Record the end of the trials among these runs, all with this error or none; return the others, the jobs."""
@@ -95,13 +101,19 @@ class ModelTrials:
     def _end_trial(self, model: str, error: LimnerError | None) -> None:
         with self._lock:
             del self._running[model]
-            self._failures[model] = 0
+            self._recent[model].clear()
         if error is None:
             self._breakers[model].succeeded()
             log.info("the model draws: the jobs that failed are at fault", model=model)
         else:
             self._breakers[model].trip()
             log.error("the model does not draw: its jobs wait", model=model, error=error.message)
+
+
+def _is_due(recent: Sequence[bool]) -> bool:
+    """Whether a model must be tried, by its last jobs."""
+    in_a_row = list(recent)[-FAILURES_IN_A_ROW:]
+    return sum(recent) >= RECENT_FAILURES or (len(in_a_row) == FAILURES_IN_A_ROW and all(in_a_row))
 
 
 def _trial(card: ModelCard) -> JobRun:

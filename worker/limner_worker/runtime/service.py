@@ -38,7 +38,7 @@ from limner_worker.runtime.leases import Leases
 from limner_worker.runtime.model_trials import ModelTrials, TrialVerdict
 from limner_worker.runtime.placement import Placement
 from limner_worker.runtime.progress import ProgressReporter
-from limner_worker.runtime.watchdog import Watchdog
+from limner_worker.runtime.watchdog import Watchdog, engine_limit
 from limner_worker.stages.checkpoints import CheckpointStore
 from limner_worker.stages.deduplication import Deduplicator
 from limner_worker.stages.input_images import load_inputs
@@ -68,7 +68,7 @@ class WorkerService:
         self._held = held = HeldJobs()
         self._end_lock = threading.Lock()
         self._metrics_address = ""
-        self._engine = Engine(models, self, supervisor, settings.checkpoint_seconds)
+        self._engine = Engine(models, self, supervisor, settings.checkpoint_seconds, engine_limit(settings))
         self._trials = ModelTrials(models.cards, admission.model_breakers, self._engine.submit)
         self._leases = Leases(settings, database, redis, held, supervisor, self._abort, self._report)
         self._claimer = Claimer(settings, database, admission, held, self._leases, supervisor, self._start_attempts)

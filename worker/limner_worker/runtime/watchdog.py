@@ -1,4 +1,4 @@
-"""Ends the process when a device call or the loading of a model hangs or a thread stalls; a process has no means to
+"""Ends the process when a model's call or the loading of a model hangs or a thread stalls; a process has no means to
 stop a call that does not return. The worker's other jobs are handed back first, within a time limit.
 """
 
@@ -20,9 +20,16 @@ log = get_logger(__name__)
 INTERVAL_SECONDS: Final = 1.0
 
 
+def engine_limit(settings: Settings) -> float:
+    """How long the engine's thread may take between two calls of models or loads, which have limits of their own: more
+    than each of these, so that a call or a load that hangs is found as such.
+    """
+    return settings.step_timeout_seconds + settings.load_timeout_seconds
+
+
 class Watchdog:
     """Calls `end_process` with a reason and the suspects: the hanging call's attempts, none if a model does not finish
-    loading, which no job causes, or all if a thread stalls.
+    loading, which no job causes, the engine's if its thread stalls between calls, or all if another thread stalls.
     """
 
     def __init__(
@@ -58,8 +65,9 @@ class Watchdog:
             stuck = self._engine.stuck_attempts(self._settings.step_timeout_seconds)
             loading = self._models.stuck_load(self._settings.load_timeout_seconds)
             if stuck is not None:
-                self._end_process("a device call hangs", stuck)
+                self._end_process("a call of a model hangs the thread engine", stuck)
             elif loading is not None:
                 self._end_process(f"the model {loading} does not finish loading", set())
             elif stalled := self._supervisor.stalled():
-                self._end_process(f"threads are stalled: {', '.join(sorted(stalled))}", self._held_attempts())
+                suspects = self._engine.suspects if stalled.keys() == {"engine"} else self._held_attempts()
+                self._end_process(f"threads are stalled: {', '.join(sorted(stalled))}", suspects)
