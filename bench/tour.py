@@ -139,7 +139,7 @@ def pictures(tour: Tour, drawn: dict[str, Any]) -> None:
     url = drawn["images"][0]["url"]
     for path in (url, f"{url}?width=64&format=webp", f"{url}?format=jpeg&quality=50"):
         tour("GET", path)
-    tour("GET", urlsplit(tour("GET", f"{url}/link")["url"]).path)
+    tour("GET", urlsplit(str(tour("GET", f"{url}/link")["url"])).path)
     tour("GET", f"{API}/images?similar_to={drawn['images'][0]['id']}&limit=2")
     tour("POST", f"{API}/interpret", json={"description": "two red apples, please", "model": tour.model})
     tour("POST", f"{API}/describe", json={"image": tour.data_url})
