@@ -94,7 +94,7 @@ def test_each_thread_of_a_web_process_that_hangs_is_known_by_its_name(
 
     def hang(*_: object) -> None:
         hanging.append(threading.get_ident())
-        threading.Event().wait()  # for ever
+        threading.Event().wait()  # never returns
 
     kept = begin(supervisor, database, redis_url, hang, monkeypatch)
     eventually(lambda: len(hanging) == len(names))
