@@ -83,7 +83,7 @@ OF_THE_ACCOUNT: Final = """
     api_keys.label audit_log.detail pauses.reason presets.name presets.settings webhook_endpoints.name
     webhook_endpoints.url
 """
-"""What belongs to no job: it stays until the tenant deletes it (presets: ADR 0151). The audit log is never shortened."""
+"""What belongs to no job: it stays until the tenant deletes it (presets: ADR 0151); the audit log stays always."""
 WITHOUT_PROMPT: Final = """
     bulks.webhook idempotency_keys.key jobs.error_message jobs.webhook webhook_attempts.error_message
     webhook_attempts.url webhook_deliveries.url
