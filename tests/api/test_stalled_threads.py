@@ -6,8 +6,10 @@ import threading
 
 import pytest
 
+from limner_client.local.findings import State
 from limner_web import health
 from tests.api.clients import ApiClient, App
+from tests.api.test_remote_doctor import look
 from tests.processes import eventually
 
 
@@ -25,6 +27,8 @@ def test_readiness_names_the_threads_that_hang(app: App, client: ApiClient, monk
     monkeypatch.setattr(health, "SLOW_SECONDS", 0.0)
     ready = eventually(lambda: (found := client.get("/readyz").json)["stalled"] and found)
     assert (ready["status"], ready["stalled"]) == ("degraded", ["events"])
+    state, found, _ = look(app)["server"]
+    assert (state, "stalled: events" in found) == (State.FAIL, True)
     go_on.set()
     thread.join()
     assert client.get("/readyz").json["stalled"] == []
