@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import httpx
@@ -41,7 +42,8 @@ def touring(service: Service, client: httpx.Client) -> Iterator[Tour]:
 def load_the_loop(client: httpx.Client, submit: Callable[[], str]) -> None:
     """Call what needs much processor time or waits."""
     get, post = client.get, client.post
-    job = submit()
+    later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    job = post("/api/v1/jobs", json={"prompt": "x", "not_before": later}).raise_for_status().json()["id"]
     bad = b'{"prompt": ""}\n' + b'{"prompt": "x"}\n' * 60_000
     assert post("/api/v1/bulks", content=bad, headers={"Content-Type": "application/jsonl"}).status_code == 422
     good = b'{"prompt": "x"}\n' * 5_000

@@ -283,6 +283,7 @@ def finished_picture(service: Service, job: str, data: bytes, digest: str = "0" 
         return session.scalar(text("SELECT id FROM images WHERE job_id = :job"), {"job": job})
 
 
+@pytest.mark.timeout(600)
 def test_nothing_blocks_the_event_loop(service: Service, stack: ExitStack):
     """No greenlet keeps the loop for more than 100 ms of its thread's own time (see `loop_monitor`), whatever route is
     called.
