@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import insert, or_, select, update
+from sqlalchemy.exc import DBAPIError
 
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, now
@@ -53,7 +54,8 @@ class StandIn:
         def run() -> None:
             try:
                 while not ended.wait(TURN_SECONDS):
-                    self._turn()
+                    with suppress(DBAPIError):  # on a busy machine, PostgreSQL ends a transaction that stands still
+                        self._turn()
             except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
                 failures.append(error)
 

@@ -30,6 +30,7 @@ def filled(database: Database, catalogue: Catalogue) -> Database:
     return database
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
 def test_every_statement_uses_an_index(filled: Database, database_url: str, settings: Settings, tmp_path: Path):
     changes = {"database_url": database_url, "data_dir": tmp_path / "data", "models": (CANVAS,)}
