@@ -1,4 +1,7 @@
-"""Every operation that queries the database, of clients, workers, the dispatcher and operators."""
+"""The operations that query the database: every route of the web process, and what workers, the dispatcher and
+operators do (`process_operations`). `visit` calls all routes, and the test of the statements fails for one that is left
+out.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +13,30 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
+import httpx
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text, update
 
-from bench.statements import ENCODER, OTHER, TENANT
+from bench.process_operations import LONG, look_around, operate, pause, sweep, work
+from bench.stand_in import StandIn
+from bench.tour import Tour, noise
+from bench.tour_doors import every_route
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_dispatcher.retention import Retention
-from limner_shared.db import batches, event_queries, ledger, queries, release_queries
-from limner_shared.db.accounts import audit, keys, pauses, tenants
+from limner_shared.db import batches, ledger
+from limner_shared.db.accounts import keys
 from limner_shared.db.batch_tables import Batch
-from limner_shared.db.engine import Database
-from limner_shared.db.ledger import Claim, NewImage, NewJob, Result
-from limner_shared.db.tables import SCHEDULED, Job, Pause, Tenant
-from limner_shared.domain.conditions import Conditions, Interpretation
-from limner_shared.domain.embeddings import VECTOR_BYTES, Embedding
-from limner_shared.domain.jobs import JobRequest, JobSpec, JobState, Priority
-from limner_shared.domain.pauses import PauseKind
+from limner_shared.db.tables import SCHEDULED, Job, Tenant
+from limner_shared.domain.access import Scope
+from limner_shared.domain.jobs import JobRequest, JobState
 from limner_shared.domain.webhooks import DeliveryState
-from limner_shared.errors import GenerationFailed, StorageFailed
 from limner_web.openai.batch_loader import BatchLoader
 
 JOBS, BULKS, TALKS = "/api/v1/jobs", "/api/v1/bulks", "/api/v1/conversations"
 USAGE, PAUSES = "/api/v1/usage", "/api/v1/pauses"
-LONG: Final = 10_000_000
+MODEL: Final = "canvas"
+"""A model that takes pictures, from `tests/models`."""
 
 
 def clean(app: Flask, **keep: float) -> None:
@@ -44,39 +47,52 @@ def clean(app: Flask, **keep: float) -> None:
     Retention(held.database, held.blobs, -1.0).run()
 
 
-def exercise(app: Flask, dispatcher: Dispatcher) -> None:
-    """Run every operation once or a few times; the cleaner with nothing due and with everything due."""
+def exercise(app: Flask, dispatcher: Dispatcher) -> set[str]:
+    """Run every operation once or a few times; the cleaner with nothing due and with everything due.
+
+    The service needs the model MODEL. Returns the endpoints that have accepted a call with a body that is valid.
+    """
     held = app.extensions["limner"]
     card, spec = held.catalogue.resolve(JobRequest(prompt="a red apple", seed=1))
     with held.database.write() as session:
         session.execute(
             update(Tenant).values(max_queued=LONG, max_running=LONG, cost_per_day=10**12, share_results=True)
         )
+    visited = visit(app)
     ask(app.test_client())
     batch(app)
     notify(app, dispatcher)
-    _round(dispatcher)
+    look_around(dispatcher)
     work(held.database, spec, card.name)
     with held.database.write() as session:
         session.execute(update(Job).where(text(SCHEDULED)).values(not_before=1.0))
-    _round(dispatcher)
+    look_around(dispatcher)
     sweep(held.database)
     pause(held.database, card.name, dispatcher)
     operate(held.database)
     clean(app, keep_images_days=LONG, keep_prompts_days=LONG, keep_jobs_days=LONG)
     clean(app, keep_images_days=1, keep_prompts_days=1, keep_jobs_days=LONG)
     clean(app, keep_images_days=1, keep_prompts_days=1, keep_jobs_days=1)
+    return visited
 
 
-def _round(dispatcher: Dispatcher) -> None:
-    dispatcher.release()
-    dispatcher.repair()
-    dispatcher.retain()
-    dispatcher.measure()
+def visit(app: Flask) -> set[str]:
+    """Call every route; returns the endpoints that have accepted a call."""
+    held = app.extensions["limner"]
+    loader, picture = BatchLoader(held), noise(64)
+    with held.database.write() as session:
+        key = keys.create(session, ledger.LOCAL_NAME, "bench", scopes=tuple(Scope))
+    models, also = [MODEL, held.catalogue.default], (loader.load_next, loader.finish_next)
+    stand_in = StandIn(held.database, held.blobs, held.hints, picture, models, also)
+    transport = httpx.WSGITransport(app)
+    with stand_in.working(), httpx.Client(transport=transport, base_url="http://localhost") as client:
+        tour = Tour(client, app.url_map, stand_in, MODEL, key, picture)
+        every_route(tour)
+    return tour.called
 
 
 def ask(client: FlaskClient) -> None:
-    """Call every route of the API that queries the database."""
+    """Call the routes that have filters and states, in each of them."""
 
     def call(path: str, method: str = "GET", **more: Any) -> Any:
         answer = client.open(path, method=method, **more)
@@ -84,7 +100,7 @@ def ask(client: FlaskClient) -> None:
             raise RuntimeError(f"{method} {path}: {answer.text}")
         return answer.json if answer.is_json and answer.data else answer.data
 
-    model = call("/api/v1/models")["items"][0]["name"]
+    model = next(each["name"] for each in call("/api/v1/models")["items"] if each["default"])
     job = call(JOBS, "POST", json={"prompt": "x"}, headers={"Idempotency-Key": "k"})
     call(JOBS, "POST", json={"prompt": "x", "expires_in": 9}, headers={"X-Stainless-Retry-Count": "1"})
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
@@ -218,82 +234,3 @@ def _ask_of_bulks(call: Callable[..., Any]) -> None:
     for path in (BULKS, bulk, f"{bulk}/results"):
         call(path)
     call(f"{bulk}/cancel", "POST")
-
-
-def work(database: Database, spec: JobSpec, model: str) -> None:
-    """Run the operations of a worker: claims with and without a message, lease renewal, each kind of end."""
-    with database.write() as session:
-        new = [NewJob(spec, 24, Priority.NORMAL, max_retries=1)] * 7
-        ids = [change.id for change in ledger.submit(session, TENANT, new, window=10**6).changes]
-        claims = ledger.claim(session, ids, "a worker", 60)
-        ledger.renew(session, [claim.key for claim in claims], 60)
-        first, second, third, *others = claims
-        made = Interpretation(conditions=Conditions(prompt="x"), backend="rules")
-        ledger.store_interpretation(session, first.id, first.attempt, made, spec, 30)
-        queries.pictures_of(session, ["ab" * 32])
-        failed = Result(second.id, second.attempt, error=GenerationFailed())
-        ledger.settle(session, [_result(first), failed, Result(third.id, third.attempt, error=StorageFailed())])
-        session.execute(update(Job).where(Job.id == third.id).values(not_before=1.0))
-        ledger.start_due(session, 1000)
-        ledger.hand_back(session, [claim.key for claim in others])
-        ledger.forfeit(session, [claim.key for claim in claims])
-        ledger.claim_next(session, [model], 8, "a worker", -1.0)
-
-
-def _result(claim: Claim) -> Result:
-    vector = Embedding(ENCODER, bytes(VECTOR_BYTES))
-    image = NewImage("ab" * 32, "image/png", 8, 8, 9, 7, {}, "words", "ab" * 32, vector)
-    return Result(claim.id, claim.attempt, [image], presentation="Here it is.")
-
-
-def sweep(database: Database) -> None:
-    """Run the dispatcher's periodic repairs: expired leases, stale bulks, unknown models."""
-    with database.write() as session:
-        ledger.reap(session, 2)
-        bulk_id = ledger.open_bulk(session, TENANT)
-        ledger.touch_bulk(session, bulk_id)
-        for stale in ledger.stale_bulks(session, -1.0):
-            ledger.drop_bulk(session, stale)
-        ledger.fail_unknown(session, ["another"], LONG, 10)
-        for unswept in ledger.unswept_bulks(session):
-            ledger.sweep_bulk(session, unswept, 100)
-        ledger.delete_old_idempotency_keys(session, LONG)
-
-
-def pause(database: Database, model: str, dispatcher: Dispatcher) -> None:
-    """Run the operations of a service with a paused tenant and a pause that has ended."""
-    with database.write() as session:
-        pauses.pause(session, PauseKind.TENANT, TENANT, None, None, actor=audit.OPERATOR)
-        pauses.find(session, PauseKind.TENANT, TENANT)
-        ended = pauses.pause(session, PauseKind.MODEL, "another", None, None, actor=audit.OPERATOR)
-        session.execute(update(Pause).where(Pause.id == ended.id).values(until=1.0))
-        ledger.claim_next(session, [model], 8, "a worker", -1.0)
-    _round(dispatcher)
-
-
-def operate(database: Database) -> None:
-    """Run the operations of the operator's commands."""
-    with database.write() as session:
-        key = keys.create(session, "other", "bench")
-        keys.authenticate(session, key)
-        keys.list_keys(session)
-        keys.tenant_keys(session, OTHER, 2, keys.rotate(session, key.split("_")[1], overlap_seconds=0).new.id)
-        keys.note_use(session, [key.split("_")[1]])
-        keys.record_expired(session, 9)
-        keys.revoke(session, key.split("_")[1])
-        tenants.list_tenants(session)
-        tenants.change_tenant(session, "other", {"weight": 2.0})
-        audit.tenant_entries(session, OTHER, 9, 10**9)
-        audit.newest_entries(session, 9)
-        audit.newest_entries(session, 9, "other")
-        newest = event_queries.newest_event(session)
-        event_queries.event_ids(session, newest - 1000)
-        event_queries.events_after(session, newest - 1000, [newest - 1], 1000)
-        event_queries.missed_events(session, TENANT, newest - 1000, None)
-        event_queries.missed_events(session, TENANT, newest - 1000, ["job_none"])
-        event_queries.conversation_jobs(session, "conv_none")
-        release_queries.unserved_models(session, [])
-        release_queries.shares(session, [TENANT, OTHER])
-        queries.queued_jobs(session, OTHER, 1000)
-        ledger.read_intake_state(session, OTHER, "none", Priority.NORMAL)
-        ledger.cancel(session, Job.id == "job_none")

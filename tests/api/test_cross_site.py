@@ -36,7 +36,18 @@ FORWARDED = [
     {"X-Forwarded-For": "203.0.113.7"},
     {"X-Forwarded-Host": "localhost"},
     {"X-Forwarded-Proto": "https"},
+    {"X-Forwarded-Server": "front"},
     {"Forwarded": "for=203.0.113.7"},
+    {"Via": "1.1 front"},
+    {"X-Real-IP": "203.0.113.7"},
+    {"X-Client-IP": "203.0.113.7"},
+    {"X-Cluster-Client-IP": "203.0.113.7"},
+    {"True-Client-IP": "203.0.113.7"},
+    {"CF-Connecting-IP": "203.0.113.7"},
+    {"CDN-Loop": "cloudflare"},
+    {"Fastly-Client-IP": "203.0.113.7"},
+    {"X-Envoy-External-Address": "203.0.113.7"},
+    {"X-ARR-LOG-ID": "5b1a3e51"},
 ]
 ID = "01j9z3w6q4x7"
 CHANGES = [
@@ -161,10 +172,21 @@ def test_own_pages_and_clients_that_are_no_browsers_can_change_data(client: ApiC
     assert bulk.status_code == 202
 
 
+PATHS = ("/", "/api/v1/jobs", "/v1/models", "/api/v1/docs")
+
+
 @pytest.mark.parametrize("headers", FORWARDED)
-@pytest.mark.parametrize("path", ["/", "/api/v1/jobs", "/v1/models", "/api/v1/docs"])
-def test_a_service_without_keys_refuses_forwarded_requests(client: ApiClient, headers: Any, path: str):
-    assert_forbidden(client.get(path, headers=headers))
+def test_a_service_without_keys_refuses_forwarded_requests(client: ApiClient, headers: Any):
+    for path in PATHS:
+        answer = client.get(path, headers=headers)
+        assert_forbidden(answer)
+        assert next(iter(headers)).lower() in answer.text.lower(), "the answer does not say what shows the proxy"
+
+
+def test_a_service_without_keys_refuses_the_version_that_nginx_speaks_without_settings(client: ApiClient):
+    for path in PATHS:
+        assert client.get(path, environ_overrides={"SERVER_PROTOCOL": "HTTP/1.1"}).status_code == 200
+        assert_forbidden(client.get(path, environ_overrides={"SERVER_PROTOCOL": "HTTP/1.0"}))
 
 
 PUBLIC = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
@@ -179,6 +201,7 @@ def proxied_client(make_app: Callable[..., App]) -> ApiClient:
 @pytest.mark.parametrize("host", ["pictures.example", "127.0.0.1:8700"])
 def test_a_known_proxy_can_forward_requests_of_its_own_pages(proxied_client: ApiClient, host: str):
     headers = PUBLIC | {"Host": host, "Origin": "https://pictures.example", "Sec-Fetch-Site": "same-origin"}
+    headers |= {"X-Real-IP": "203.0.113.7", "Via": "1.0 front"}
     assert proxied_client.post("/api/v1/jobs", json={"prompt": "x"}, headers=headers).status_code == 202
 
 

@@ -1,29 +1,49 @@
-"""Calls of every route of a running service, and of what needs much processor time or waits."""
+"""Calls of every route of a running service, of large pictures, and of what needs much processor time or waits."""
 
 from __future__ import annotations
 
 import base64
 import io
 import os
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import httpx
+from bench.exercise import MODEL
+from bench.stand_in import StandIn
+from bench.tour import Tour, noise
 from PIL import Image
 
+from limner_shared.db import ledger
+from limner_shared.db.accounts import keys
+from limner_shared.domain.access import Scope
+from limner_web.app import create_app
+from tests.processes import Service
 
-def use_every_route(client: httpx.Client, submit: Callable[[], str]) -> None:
-    """Call each documented route once, with ids that do not exist, and those that need much processor time or wait."""
+SIDE: Final = 2048
+
+
+@contextmanager
+def touring(service: Service, client: httpx.Client) -> Iterator[Tour]:
+    """A tour of a running service with pictures of SIDE pixels a side, whose jobs a thread of this process draws."""
+    app = create_app(service.settings)  # for its routes and its connections; it serves nothing
+    held, picture = app.extensions["limner"], noise(SIDE)
+    with held.database.write() as session:
+        key = keys.create(session, ledger.LOCAL_NAME, "a tour", scopes=tuple(Scope))
+    stand_in = StandIn(held.database, held.blobs, held.hints, picture, [MODEL, held.catalogue.default])
+    with stand_in.working():
+        yield Tour(client, app.url_map, stand_in, MODEL, key, picture)
+    held.database.dispose()
+
+
+def load_the_loop(client: httpx.Client, submit: Callable[[], str]) -> None:
+    """Call what needs much processor time or waits."""
     get, post = client.get, client.post
-    for path, operations in get("/api/v1/openapi.json").json()["paths"].items():
-        for method in operations.keys() & {"get", "post", "put", "patch", "delete"}:
-            if path != "/api/v1/events":  # a stream that never ends
-                answer = client.request(method, re.sub(r"{\w+}", "none", path), json=None if method == "get" else {})
-                assert answer.status_code < 500, (method, path, answer.text)
-    for path in ("/", "/conversation", "/api/v1/docs", "/api/v1/openapi.json", "/readyz", "/healthz", "/v1/models"):
-        assert get(path).status_code == 200, path
-    job = submit()
+    later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    job = post("/api/v1/jobs", json={"prompt": "x", "not_before": later}).raise_for_status().json()["id"]
     bad = b'{"prompt": ""}\n' + b'{"prompt": "x"}\n' * 60_000
     assert post("/api/v1/bulks", content=bad, headers={"Content-Type": "application/jsonl"}).status_code == 422
     good = b'{"prompt": "x"}\n' * 5_000

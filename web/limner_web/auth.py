@@ -18,6 +18,7 @@ from limner_shared.errors import Forbidden, OperatorRequired, Unauthorized
 from limner_shared.settings import Settings, is_loopback
 from limner_web.http import route_rules, session_cookie
 from limner_web.http.cross_site import SAFE_METHODS, refuse_foreign
+from limner_web.http.proxy_marks import mark_of_proxy
 from limner_web.http.route_rules import DOORS, Access
 from limner_web.http.strict_json import is_printable_ascii
 from limner_web.services import get_services
@@ -156,10 +157,10 @@ def _guard_open_service(settings: Settings) -> None:
     A service that requires keys needs no such check: no browser adds a key to a request by itself.
     """
     public = urlsplit(settings.public_url)
-    if not public.netloc and any(name == "Forwarded" or name.startswith("X-Forwarded-") for name, _ in request.headers):
+    if not public.netloc and (mark := mark_of_proxy(request)):
         raise Forbidden(
-            "This request came through a proxy, but the service is open to every client. Require API keys"
-            " (LIMNER_REQUIRE_KEYS=true), or set LIMNER_PUBLIC_URL if the proxy controls access itself."
+            f"This request came through a proxy, as {mark} shows, but the service is open to every client. Require API"
+            " keys (LIMNER_REQUIRE_KEYS=true), or set LIMNER_PUBLIC_URL if the proxy controls access itself."
         )
     # DNS rebinding: a page of another site may point its own host name at this machine.
     sent_host = request.headers.get("Host", request.host)  # werkzeug's `host` replaces an invalid name

@@ -84,12 +84,15 @@ class Server(BaseApplication):
         """Build the application in the worker process, after gevent has patched the standard library."""
         from limner_web.app import create_app  # noqa: PLC0415 - not before gevent's patches
         from limner_web.openai.batch_loader import BatchLoader  # noqa: PLC0415
+        from limner_web.serving.stalls import StallWatch  # noqa: PLC0415
 
         configure_logging(self._settings, "web")
         trace_export.configure(self._settings, "web")
         app = create_app(self._settings)
-        self._shutdown = app.extensions["limner"].shutdown
-        BatchLoader(app.extensions["limner"]).start()
+        services = app.extensions["limner"]
+        self._shutdown = services.shutdown
+        BatchLoader(services).start()
+        StallWatch(services.supervisor, services.probe).start()
         collect_and_freeze()
         return app
 

@@ -8,7 +8,7 @@ from typing import Any
 from apiflask import APIBlueprint
 
 from limner_shared.messaging.reports import SLOW_SECONDS
-from limner_web.services import get_services
+from limner_web.services import Services, get_services
 from limner_web.serving.probe import FULL, Health
 
 bp = APIBlueprint("health", __name__, tag="Health")
@@ -35,7 +35,8 @@ def readyz() -> tuple[dict[str, Any], int]:
     - `degraded`: Redis is unavailable, and jobs are still accepted and run; or a worker or this process cannot use the
       picture store, and jobs are accepted and wait (`store` is `failing`, and `store_reasons` says why, such as `full`,
       `denied` or `unreachable`); or the disk of the database is full, and what is stored can be read, while no new
-      job is accepted (`database` is `full`)
+      job is accepted (`database` is `full`); or threads of this process make no progress (`stalled` names them), so
+      that events, batches or other work beside the requests may be late
     - `overloaded`: the process has reached its limit of concurrent requests
     - `unavailable`: the database cannot be used
 
@@ -49,29 +50,35 @@ def readyz() -> tuple[dict[str, Any], int]:
     load = {
         kind: {"held": services.limiter.held[kind], "limit": limit} for kind, limit in services.limiter.limits.items()
     }
-    status = _status(found, is_overloaded="requests" in services.limiter.full)
+    stalled = _slow_threads(services)
+    status = _status(found, stalled, is_overloaded="requests" in services.limiter.full)
     code = HTTPStatus.SERVICE_UNAVAILABLE if status in ("unavailable", "overloaded") else HTTPStatus.OK
-    answer = {
+    return {
         "status": status,
         "database": found.database,
         "redis": found.redis,
         "store": found.store,
         "store_reasons": found.store_reasons,
         "load": load,
+        "stalled": stalled,
         "hints": {"skipped": services.listener.skipped},
         "dispatchers": _dispatchers(found),
         "workers": _workers(found),
         "paused": {"models": sorted(found.paused.models), "tenants": len(found.paused.by_operator)},
-    }
-    return answer, code
+    }, code
 
 
-def _status(health: Health, *, is_overloaded: bool) -> str:
+def _slow_threads(services: Services) -> list[str]:
+    return sorted(name for name, seconds in services.supervisor.activity().items() if (seconds or 0) > SLOW_SECONDS)
+
+
+def _status(health: Health, stalled: list[str], *, is_overloaded: bool) -> str:
     if health.database not in ("ok", FULL):
         return "unavailable"
     if is_overloaded:
         return "overloaded"
-    return "ok" if {health.database, health.redis, health.store} == {"ok"} else "degraded"
+    is_ok = {health.database, health.redis, health.store} == {"ok"} and not stalled
+    return "ok" if is_ok else "degraded"
 
 
 def _dispatchers(health: Health) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database, describe
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
+from limner_web.serving.stalls import UNIT_SECONDS
 
 log = get_logger(__name__)
 
@@ -43,7 +44,7 @@ class KeyUsage:
             self._tried_at[key_id] = now
             self._pending.add(key_id)
             if self._thread is None:  # at the first use, so that each forked server process has its own
-                self._thread = self._supervisor.start("key usage", self._run)
+                self._thread = self._supervisor.start("key usage", self._run, limit_seconds=UNIT_SECONDS)
         self._wake.set()
 
     def close(self) -> None:
@@ -55,7 +56,9 @@ class KeyUsage:
 
     def _run(self) -> None:
         while not self._closed:
+            self._supervisor.idle()
             self._wake.wait()
+            self._supervisor.working()
             self._wake.clear()
             self.write()
 

@@ -82,6 +82,8 @@ class Services:
     limiter: ConcurrencyLimiter
     request_rate: RequestRate
     key_usage: KeyUsage
+    supervisor: Supervisor
+    """The threads of this process."""
     identity_provider: IdentityProvider | None
     targets: Targets
     """Where webhooks may be sent."""
@@ -127,6 +129,7 @@ def build(settings: Settings) -> Services:
         limiter=limiter,
         request_rate=RequestRate(settings),
         key_usage=KeyUsage(database, supervisor),
+        supervisor=supervisor,
         identity_provider=IdentityProvider.of(settings),
         targets=Targets.parse(settings.webhook_internal_targets),
         storage=storage,

@@ -44,7 +44,7 @@ def examine(http: httpx.Client, key: str, metrics_key: str) -> Iterator[Check]:
     if isinstance(ready, Check):
         yield ready
         return
-    yield Check("server", State.OK, f"{http.base_url} answers")
+    yield _server(http, ready)
     yield from _stores(ready)
     yield from _load(ready)
     yield from _dispatchers(_mapping(ready, "dispatchers"))
@@ -70,6 +70,14 @@ def _readiness(http: httpx.Client) -> dict[str, Any] | Check:
         return cast("dict[str, Any]", body)
     advice = "Is it the address of a Limner, without a path? A proxy must pass /readyz on."
     return Check("server", State.FAIL, f"{http.base_url} is not a Limner: status {answer.status_code}", advice)
+
+
+def _server(http: httpx.Client, ready: Mapping[str, Any]) -> Check:
+    """Whether the threads of the web process that has answered make progress."""
+    if stalled := ready.get("stalled"):
+        advice = "Its log says what it waits for: events, batches and waiting requests may be late."
+        return Check("server", State.FAIL, f"{http.base_url} answers; stalled: {', '.join(stalled)}", advice)
+    return Check("server", State.OK, f"{http.base_url} answers")
 
 
 def _mapping(ready: Mapping[str, Any], name: str) -> Mapping[str, Any]:

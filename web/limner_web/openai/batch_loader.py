@@ -22,7 +22,6 @@ from limner_shared.domain.batches import BatchState
 from limner_shared.domain.durations import DAY_SECONDS
 from limner_shared.errors import BadBulk, InvalidRequest, LeaseLost, LimnerError, NotFound, TooManyRequests
 from limner_shared.telemetry import get_logger
-from limner_shared.threads import Supervisor
 from limner_web.intake import uploads
 from limner_web.intake.bulk_submission import BulkDropped, load_bulk
 from limner_web.limits import MAX_BULK_ERRORS
@@ -32,6 +31,8 @@ from limner_web.services import Services
 
 log = get_logger(__name__)
 
+UNIT_SECONDS: Final = 600.0
+"""The limit of one unit of a thread's work: a line with several pictures, while the picture store responds late."""
 POLL_SECONDS: Final = 1.0
 LEASE_SECONDS: Final = 90.0
 """A batch whose process was killed is taken over after this time: longer than a line with pictures takes while the
@@ -54,9 +55,8 @@ class BatchLoader:
 
     def start(self) -> None:
         """Start the threads. To be called in the process that serves, after a fork."""
-        supervisor = Supervisor()
         for name, step in (("batch files", self.load_next), ("batch outputs", self.finish_next)):
-            supervisor.start(name, partial(self._run, step))
+            self._services.supervisor.start(name, partial(self._run, step), limit_seconds=UNIT_SECONDS)
 
     def load_next(self) -> bool:
         """Read the file of one batch and queue its jobs; False if there is none to read."""
@@ -76,6 +76,7 @@ class BatchLoader:
     def _run(self, step: Callable[[], bool]) -> None:
         while True:
             busy = False
+            self._services.supervisor.working()
             try:
                 busy = step()
             except DATABASE_AWAY as error:
@@ -83,6 +84,7 @@ class BatchLoader:
             except Exception as error:
                 log.exception("batches failed, trying again later", exc_info=error)
             if not busy:
+                self._services.supervisor.idle()
                 time.sleep(POLL_SECONDS)
 
     def _claim(self, state: BatchState) -> Batch | None:
@@ -145,6 +147,7 @@ class BatchLoader:
         with self._services.database.read() as session:
             due = batches.closing(session)
         for row, outcome in due:
+            self._services.supervisor.working()
             try:
                 with self._services.database.write() as session:
                     batches.close(session, row, outcome)
@@ -193,7 +196,8 @@ class _Lease:
         self._renewed_at = time.monotonic()
 
     def keep(self) -> None:
-        """Renew the lease if that is due. Raises LeaseLost."""
+        """Note the progress, and renew the lease if that is due. Raises LeaseLost."""
+        self._services.supervisor.working()
         if time.monotonic() - self._renewed_at < RENEW_SECONDS:
             return
         with self._services.database.write() as session:

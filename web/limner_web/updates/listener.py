@@ -14,6 +14,7 @@ from limner_shared.messaging.hints import JOB_CHANNEL, JobHint, read_hint
 from limner_shared.messaging.typed_redis import subscription
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
+from limner_web.serving.stalls import UNIT_SECONDS
 
 log = get_logger(__name__)
 
@@ -49,15 +50,17 @@ class Listener:
         with self._lock:
             if not self._started:
                 self._started = True
-                self._supervisor.start("events", self._listen)
+                self._supervisor.start("events", self._listen, limit_seconds=UNIT_SECONDS)
         self._settled.wait(START_SECONDS)
 
     def _listen(self) -> None:
         while True:
+            self._supervisor.working()
             try:
                 with subscription(self._redis, confirmations=True) as pubsub:
                     pubsub.subscribe(JOB_CHANNEL)
                     while True:
+                        self._supervisor.working()
                         message = cast("dict[str, Any] | None", pubsub.get_message(timeout=1))
                         if message and message["type"] == "message":
                             self._read(cast("bytes", message["data"]))
@@ -65,6 +68,7 @@ class Listener:
                             self._settled.set()
             except RedisError:
                 self._settled.set()
+                self._supervisor.idle()
                 time.sleep(RECONNECT_SECONDS)
 
     def _read(self, data: bytes) -> None:

@@ -20,6 +20,7 @@ from limner_shared.domain.jobs import JobState
 from limner_shared.messaging.hints import JobHint
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
+from limner_web.serving.stalls import UNIT_SECONDS
 
 log = get_logger(__name__)
 
@@ -74,14 +75,16 @@ class Tail:
                 self._begin()
             if not self._started:
                 self._started = True
-                self._supervisor.start("event tail", self._run)
+                self._supervisor.start("event tail", self._run, limit_seconds=UNIT_SECONDS)
 
     def _run(self) -> None:
         while True:
+            self._supervisor.idle()
             time.sleep(TAIL_SECONDS)
+            self._supervisor.working()
             try:
                 while self.advance():
-                    pass
+                    self._supervisor.working()
             except (*DATABASE_AWAY, PoolTimeout) as error:
                 log.warning("cannot read the events", error=repr(error)[:200])
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from limner_shared.threads import Supervisor
+from limner_web.serving.stalls import UNIT_SECONDS
 from limner_web.updates.deadlines import Deadlines
 
 HANG_UP_SECONDS: Final = 3.0
@@ -75,11 +76,13 @@ class Waits:
         with self._lock:
             if not self._started:
                 self._started = True
-                self._supervisor.start("hang-ups", self._look_after_clients)
+                self._supervisor.start("hang-ups", self._look_after_clients, limit_seconds=UNIT_SECONDS)
 
     def _look_after_clients(self) -> None:
         while True:
+            self._supervisor.idle()
             time.sleep(HANG_UP_SECONDS)
+            self._supervisor.working()
             for wait in list(self._waits):
                 if wait.gone():
                     wait.has_hung_up = True

@@ -24,6 +24,7 @@ from limner_shared.domain.views import JobView
 from limner_shared.messaging.hints import JobHint
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
+from limner_web.serving.stalls import UNIT_SECONDS
 from limner_web.updates.listener import Listener
 from limner_web.updates.waits import HANG_UP_SECONDS, Waits
 
@@ -208,7 +209,7 @@ class Watches:
         with self._lock:
             if not self._started:
                 self._started = True
-                self._supervisor.start("recheck", self._recheck)
+                self._supervisor.start("recheck", self._recheck, limit_seconds=UNIT_SECONDS)
 
     def _on_hint(self, hint: JobHint) -> None:
         watched = self._watched.get((hint.tenant_id, hint.id))
@@ -217,10 +218,12 @@ class Watches:
 
     def _recheck(self) -> None:
         while True:
+            self._supervisor.idle()
             time.sleep(RECHECK_SECONDS)
             watched = self._to_check()
             try:
                 for start in range(0, len(watched), RECHECK_BATCH):
+                    self._supervisor.working()
                     self._wake_ended(watched[start : start + RECHECK_BATCH])
             except (*DATABASE_AWAY, PoolTimeout) as error:
                 log.warning("cannot check the watched jobs", error=repr(error)[:200])

@@ -64,6 +64,7 @@ def blank(session: Session, ids: Sequence[str]) -> None:
     session.execute(update(Image).where(Image.job_id.in_(ids)).values(said), execution_options=NO_SYNC)
     session.execute(delete(Label).where(Label.job_id.in_(ids), Label.label != FAVOURITE), execution_options=NO_SYNC)
     _blank_receipts(session, ids)
+    _blank_skipped(session, ids)
     blank_subjects(session, ids)
     blank_turns(session, ids)
 
@@ -79,6 +80,15 @@ def _blank_receipts(session: Session, ids: Sequence[str]) -> None:
     if rows:
         statement = update(Image).where(Image.id == bindparam("image")).values(receipt=bindparam("new_receipt"))
         session.connection().execute(statement, rows)
+
+
+def _blank_skipped(session: Session, ids: Sequence[str]) -> None:
+    """Blank the errors of lines that these jobs' bulks have left out, which quote them. Their number is kept."""
+    bulks = set(session.scalars(select(Job.bulk_id).where(Job.id.in_(ids), Job.bulk_id.is_not(None)).distinct()))
+    for row in session.execute(select(Bulk.id, Bulk.skipped).where(Bulk.id.in_(bulks))).all() if bulks else ():
+        if row.skipped is not None and row.skipped.get("errors"):
+            told = row.skipped | {"errors": []}
+            session.execute(update(Bulk).where(Bulk.id == row.id).values(skipped=told), execution_options=NO_SYNC)
 
 
 def blank_turns(session: Session, ids: Sequence[str]) -> None:
