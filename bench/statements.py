@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, event, text
 
 from limner_shared.db.engine import Database
+from limner_shared.db.migration_tools import lift_limits
 from limner_shared.domain.embeddings import VECTOR_BYTES
 from limner_shared.domain.jobs import JobSpec
 
@@ -144,6 +145,7 @@ def fill(database: Database, spec: JobSpec, jobs: int) -> None:
         for table, (columns, condition) in _rows(say).items():
             _insert(database, say, table, columns, first, min(jobs, first + CHUNK), condition, spec)
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        lift_limits(connection)  # an index of ten million rows takes minutes
         for index in indexes:
             connection.execute(text(index))
         connection.execute(text("ANALYZE" if say.is_sqlite else "VACUUM ANALYZE"))
@@ -202,6 +204,8 @@ def _insert(
     names, expressions = ", ".join(columns), ", ".join(columns.values())
     selected = f"{say.series(first, end)} SELECT {expressions} FROM series WHERE {condition}"  # noqa: S608 - constants
     with database.write() as session:
+        if not say.is_sqlite:
+            session.execute(text("SET LOCAL statement_timeout = 0"))
         session.execute(text(f"INSERT INTO {table} ({names}) {selected}"), values)
 
 
