@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from sqlalchemy import update
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
@@ -102,15 +103,24 @@ class Service:
             return len(list(keys_like(client, "limner:worker:*")))
 
     def submit(
-        self, count: int = 1, *, priority: Priority = Priority.NORMAL, max_retries: int = 0, **request: Any
+        self,
+        count: int = 1,
+        *,
+        priority: Priority = Priority.NORMAL,
+        max_retries: int = 0,
+        losses: int = 0,
+        **request: Any,
     ) -> list[str]:
-        """Queue jobs through the ledger; the dispatcher releases them."""
+        """Queue jobs through the ledger; the dispatcher releases them. `losses` workers seem to have been lost."""
         catalogue = Catalogue.load(self.settings.models, self.settings.default_model)
         small = {"steps": 2, "width": 64, "height": 64} if catalogue.default == "limner-flow" else {}
         card, spec = catalogue.resolve(JobRequest.model_validate({"prompt": "a red apple"} | small | request))
         with self.database.write() as session:
             new = [ledger.NewJob(spec, card.cost(spec), priority, max_retries=max_retries)] * count
-            return [change.id for change in ledger.submit(session, TENANT, new).changes]
+            ids = [change.id for change in ledger.submit(session, TENANT, new).changes]
+            if losses:
+                session.execute(update(Job).where(Job.id.in_(ids)).values(losses=losses))
+            return ids
 
     def jobs(self, ids: list[str]) -> list[Job]:
         with self.database.read() as session:

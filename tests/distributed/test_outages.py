@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from limner_dispatcher.repair import RENEWAL_SECONDS
 from limner_shared.db.engine import now
 from limner_shared.db.tables import Event, Job
-from limner_shared.domain.jobs import JobState
+from limner_shared.domain.jobs import LOSSES_TOGETHER, JobState, Priority
 from limner_shared.messaging.reports import WorkerReport, read_reports
 from tests.distributed.null_services import assert_all_correct, null_service, redis_server
 from tests.distributed.proxy import Proxy
@@ -113,4 +113,37 @@ def test_after_an_outage_leases_are_reaped_only_after_the_time_to_renew_them(
     assert time.monotonic() - restored >= RENEWAL_SECONDS
     worker.send_signal(signal.SIGCONT)
     assert_all_correct(service, ids)
+    assert_workers_idle(service, 1)
+
+
+@pytest.mark.parametrize("outage", [Proxy.refuse, Proxy.freeze], ids=["down", "frozen"])
+@pytest.mark.parametrize("begins", ["while it runs", "while it waits for the others"])
+def test_an_outage_around_a_job_that_runs_alone_leaves_no_slot_of_any_lane_held(
+    outage_service: Service, proxy: Proxy, begins: str, outage: Any
+):
+    service = outage_service
+    service.start_workers()
+    if begins == "while it runs":
+        [suspect] = service.submit(steps=LONG, losses=LOSSES_TOGETHER)
+        eventually(lambda: service.jobs([suspect])[0].state == JobState.RUNNING)
+        waiting = others = service.submit(SLOTS, steps=SHORT)
+        leased = [suspect]
+    else:
+        leased = others = service.submit(SLOTS, steps=LONG)
+        eventually(lambda: {job.state for job in service.jobs(others)} == {JobState.RUNNING})
+        waiting = [suspect] = service.submit(steps=SHORT, losses=LOSSES_TOGETHER)
+    eventually(lambda: all(job.released_at for job in service.jobs(waiting)))
+    outage(proxy)
+    eventually(lambda: leases_expired(service, leased))
+    proxy.restore()
+    ids = [suspect, *others]
+    assert_all_correct(service, ids)
+    ended = [(job.losses, job.attempt) for job in service.jobs(ids)]
+    assert ended == [(LOSSES_TOGETHER, 1)] + [(0, 1)] * len(others)
+    for priority in Priority:
+        later = service.submit(SLOTS, priority=priority, steps=2 * SHORT)
+        ids += later
+        assert_all_correct(service, ids)
+        assert_run_at_once(service, later)  # every slot of the lane is free again
+    assert_all_correct(service, [*ids, *service.submit(losses=LOSSES_TOGETHER)])
     assert_workers_idle(service, 1)

@@ -86,18 +86,22 @@ class ProgressReporter:
             self._wake.wait()
             self._wake.clear()
             self._supervisor.working()
-            with self._lock:
-                started, self._started = self._started, []
-                stepped, self._stepped = self._stepped, {}
-                pictures, self._pictures = self._pictures, {}
-                running = dict(self._running)
-            try:
-                self._send(started, stepped, pictures)
-                self._update_preview_wanted(running)
-            except Exception:  # hints may be lost
-                log.exception("could not report progress", jobs=job_ids(stepped))
+            self._report()
             self._supervisor.idle()
             self._stopping.wait(INTERVAL_SECONDS)
+
+    def _report(self) -> None:
+        """Report the changes since the last time. A frame of its own: a thread that waits holds no job in memory."""
+        with self._lock:
+            started, self._started = self._started, []
+            stepped, self._stepped = self._stepped, {}
+            pictures, self._pictures = self._pictures, {}
+            running = dict(self._running)
+        try:
+            self._send(started, stepped, pictures)
+            self._update_preview_wanted(running)
+        except Exception:  # hints may be lost
+            log.exception("could not report progress", jobs=job_ids(stepped))
 
     def _send(self, started: list[Change], stepped: dict[str, JobRun], pictures: dict[str, Picture]) -> None:
         self._hints.changed(started)
