@@ -104,6 +104,15 @@ def test_each_thread_of_a_web_process_that_hangs_is_known_by_its_name(
     del kept
 
 
+def test_a_listener_that_hears_nothing_makes_progress(redis_url: str) -> None:
+    now = [0.0]
+    supervisor = Supervisor(clock=lambda: now[0])
+    Listener(connect(redis_url, decode_responses=False), supervisor).start()
+    for _ in range(3):
+        now[0] += UNIT_SECONDS + 1
+        eventually(lambda: supervisor.activity()["events"] == 0.0, 10)
+
+
 class Answers:
     """A probe that finds the database in `state`."""
 
