@@ -36,6 +36,10 @@ REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
 """By what a server has become: the command that makes it refuse others while it still answers, and that ends this."""
 
 
+PARTS: Final = ("postmaster", "session")
+"""What can be stopped of a database: the process that accepts connections, or the one behind an open connection."""
+
+
 class RedisServer:
     """A Valkey without persistence: a crash loses all data."""
 
@@ -115,6 +119,9 @@ class Store(Protocol):
     def fill(self, seconds: float) -> None:
         """Fill the database's disk for this time, in seconds."""
 
+    def freeze(self, part: str, seconds: float) -> None:
+        """Stop one of PARTS for this time, in seconds."""
+
     def stop(self) -> None:
         """Stop the database."""
 
@@ -130,6 +137,7 @@ class Postgres:
         self._maintenance = self._server.get_uri()
         self._admin("CREATE DATABASE chaos")
         self.url = self._server.get_uri("chaos")
+        self._one_at_a_time = threading.Lock()  # a stopped server cannot be ended, and none is started twice
 
     def break_connections(self) -> None:
         with suppress(DBAPIError):  # another fault may have stopped it
@@ -140,20 +148,40 @@ class Postgres:
         self.outage(0)
 
     def outage(self, seconds: float) -> None:
-        pid = self._server.get_pid()
-        assert pid is not None
-        os.kill(pid, signal.SIGQUIT)
-        eventually(lambda: not Path(f"/proc/{pid}").exists(), 20)
-        time.sleep(seconds)
-        self._server.ensure_postgres_running()
-        eventually(self._responds, 20)
+        with self._one_at_a_time:
+            pid = self._server.get_pid()
+            assert pid is not None
+            os.kill(pid, signal.SIGQUIT)
+            eventually(lambda: not Path(f"/proc/{pid}").exists(), 20)
+            time.sleep(seconds)
+            self._server.ensure_postgres_running()
+            eventually(self._responds, 20)
 
     def fill(self, seconds: float) -> None:
         """PostgreSQL ends when it cannot write its log, and starts again once there is space."""
-        self._disk.fill(seconds)
-        with suppress(Exception):  # it may be recovering, and be up in a moment
-            self._server.ensure_postgres_running()
-        eventually(self._responds, 30)
+        with self._one_at_a_time:
+            self._disk.fill(seconds)
+            with suppress(Exception):  # it may be recovering, and be up in a moment
+                self._server.ensure_postgres_running()
+            eventually(self._responds, 30)
+
+    def freeze(self, part: str, seconds: float) -> None:
+        """Stop the postmaster, so that no connection is accepted, or a session: in a transaction if one is open."""
+        with self._one_at_a_time, suppress(ProcessLookupError):
+            pid = self._server.get_pid() if part == "postmaster" else self._session()
+            if pid is None:
+                return
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(seconds)
+            os.kill(pid, signal.SIGCONT)
+
+    def _session(self) -> int | None:
+        """The process of a session, one that is in a transaction if there is any."""
+        found = self._admin(
+            "SELECT pid FROM pg_stat_activity WHERE datname = 'chaos' AND backend_type = 'client backend'"
+            " ORDER BY xact_start IS NULL, random() LIMIT 1"
+        )
+        return None if found is None else int(found)
 
     def lock(self, seconds: float) -> None:
         engine = create_engine(self._psycopg(self.url))
@@ -166,11 +194,14 @@ class Postgres:
         self._server.cleanup()
         self._disk.stop()
 
-    def _admin(self, statement: str) -> None:
+    def _admin(self, statement: str) -> Any:
+        """Run a statement; returns the first value of its result, if it has one."""
         engine = create_engine(self._psycopg(self._maintenance), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(text(statement))
+            result = connection.execute(text(statement))
+            found = result.scalar() if result.returns_rows else None
         engine.dispose()
+        return found
 
     def _responds(self) -> bool:
         try:
@@ -202,6 +233,9 @@ class Sqlite:
 
     def fill(self, seconds: float) -> None:
         self.lock(min(seconds, 3.0))
+
+    def freeze(self, part: str, seconds: float) -> None:
+        """There is no process to stop."""
 
     def lock(self, seconds: float) -> None:
         connection = sqlite3.connect(self._file, timeout=10, isolation_level=None)
