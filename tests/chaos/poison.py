@@ -22,7 +22,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from limner_shared.db.accounts import keys
 from limner_shared.db.batch_tables import Batch
-from limner_shared.db.engine import now
+from limner_shared.db.engine import Database, now
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.tables import Bulk, Event, IdempotencyKey, Image, Input, Job, Tenant
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
@@ -30,6 +30,7 @@ from limner_shared.db.webhooks import endpoints
 from limner_shared.db.webhooks.endpoints import EndpointFields
 from limner_shared.domain.ids import new_id
 from limner_shared.storage.blobs import CHECKPOINTS, FILES, INPUTS, RENDITIONS, Blobs
+from tests.chaos.rest import insist
 from tests.chaos.traffic import picture, until_accepted
 from tests.chaos.webhooks import EVENTS, POISONED_PATH
 from tests.chaos.world import World
@@ -103,9 +104,12 @@ def late_jobs(world: World) -> set[str]:
 
 def heal(world: World) -> None:
     """Delete what is stored of the tenant, except its key and its endpoint, which are repaired."""
-    if not world.poisoned_key:
-        return
-    with world.service.database.write() as session:
+    if world.poisoned_key:
+        insist(lambda: _heal(world.service.database))
+
+
+def _heal(database: Database) -> None:
+    with database.write() as session:
         tenant = _tenant(session)
         jobs = select(Job.id).where(Job.tenant_id == tenant)
         deliveries = select(WebhookDelivery.id).where(WebhookDelivery.tenant_id == tenant)

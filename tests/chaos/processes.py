@@ -29,9 +29,10 @@ DATABASE_AWAY: Final = frozenset(
         "outage_longer_than_a_lease",
         "freeze_database",
         "fill_database_disk",
+        "cut_one_direction",
     }
 )
-"""The faults during which no process can start: each checks the database's schema first."""
+"""The faults during which a process may not be able to start: each checks the database's schema first."""
 WEB_WORKER: Final = re.compile(r"Worker \(pid:(\d+)\) (exited with code \d+|was sent \w+)")
 
 

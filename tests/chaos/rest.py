@@ -18,6 +18,7 @@ from tests.processes import TENANT
 END_SECONDS: Final = 90.0
 REST_SECONDS: Final = 75.0
 """A bulk whose web process died is dropped a minute after its last report."""
+INSIST_SECONDS: Final = 30.0
 DISPATCHERS: Final = 2
 
 
@@ -39,7 +40,7 @@ def wait_for_bulks(world: World) -> list[str]:
     """Wait until every bulk was loaded, dropped or canceled completely; returns a sentence for each of the others."""
 
     def left() -> list[str]:
-        passing = Bulk.state.in_(("loading", "dropping", "canceling"))
+        passing = Bulk.state.in_(("loading", "dropping", "canceling")) & (Bulk.tenant_id == TENANT)
         with world.service.database.read() as session:
             rows = session.execute(select(Bulk.id, Bulk.state).where(passing)).all()
         return [f"{bulk_id}: still {state} after {REST_SECONDS:.0f} s" for bulk_id, state in rows]
@@ -66,6 +67,20 @@ def failing_items(reports: Iterable[DispatcherReport]) -> list[str]:
         for item in report.set_aside
     ]
     return found if len(known) >= DISPATCHERS else [*found, f"{len(known)} dispatchers report"]
+
+
+def insist(change: Callable[[], object]) -> None:
+    """Change the database, again if another process changes the same rows meanwhile."""
+    deadline = time.monotonic() + INSIST_SECONDS
+    while True:
+        try:
+            change()
+        except SQLAlchemyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return
 
 
 def _wait(world: World, left: Callable[[], list[str]], seconds: float) -> list[str]:

@@ -33,7 +33,7 @@ from tests.chaos.listeners import CONNECT_SECONDS, EventReader, LongPoller, ende
 from tests.chaos.oracle import Watcher, violations
 from tests.chaos.poison import heal, late_jobs
 from tests.chaos.processes import unexpected_ends
-from tests.chaos.rest import wait_for_bulks, wait_for_dispatchers, wait_for_jobs
+from tests.chaos.rest import insist, wait_for_bulks, wait_for_dispatchers, wait_for_jobs
 from tests.chaos.servers import Disk, in_background, new_service
 from tests.chaos.surroundings import jobs_from_beside
 from tests.chaos.traffic import Traffic
@@ -85,7 +85,7 @@ def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, An
         found.append(f"recovered only after {recovery_seconds:.1f} s")
     done = {"round": number, "faults": world.fault_log, "jobs": len(accepted)}
     done |= {"drawn": count_drawn(world.service.database)}
-    clear(world.service.database)
+    insist(lambda: clear(world.service.database))
     return done | {"recovered_s": round(recovery_seconds, 1), "found": found}
 
 
