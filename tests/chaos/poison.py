@@ -8,7 +8,6 @@ expires, so that a dispatcher that cannot reap or expire because of the damage i
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -66,8 +65,9 @@ LATE: Final = {"from": "a client with little time"}
 
 def poison_a_tenant(world: World) -> None:
     """Damage some of what is stored of one tenant, while its jobs and those of the others run."""
-    kinds = world.random.sample([*COLUMNS, *OBJECTS], world.random.randint(1, 3))
-    world.fault_log[-1] += f" {', '.join(kinds)}"
+    chosen = world.random.sample([*COLUMNS, *OBJECTS], world.random.randint(1, 3))
+    kinds = {kind: world.random.choice(VALUES) for kind in chosen}
+    world.fault_log[-1] += f" {kinds}"
     client = _client(world)
     if client is None:
         return
@@ -75,13 +75,13 @@ def poison_a_tenant(world: World) -> None:
         stored = _store_things(world, client)
         time.sleep(world.random.uniform(0.5, 2))  # some of its jobs end
         _read_things(client, stored)
-        for kind in kinds:
-            _damage(world, kind)
+        for kind, value in kinds.items():
+            _damage(world, kind, value)
         _store_things(world, client)
         _read_things(client, stored)
     with suppress(SQLAlchemyError), world.service.database.write() as session:
-        for kind in kinds:  # what was stored meanwhile, too
-            _damage_column(session, kind, world.random)
+        for kind, value in kinds.items():  # what was stored meanwhile, too
+            _damage_column(session, kind, value)
         own = Job.tenant_id == _tenant(session)
         session.execute(update(Job).where(own, Job.finished_at.is_(None)).values(deadline_at=now() - 1))
     _let_others_need_repair(world)
@@ -206,15 +206,15 @@ def _read_things(client: httpx.Client, paths: list[str]) -> None:
 # --- the damage ---
 
 
-def _damage(world: World, kind: str) -> None:
+def _damage(world: World, kind: str, value: Any) -> None:
     if kind in OBJECTS:
         _damage_objects(world, kind)
         return
     with suppress(SQLAlchemyError), world.service.database.write() as session:
-        _damage_column(session, kind, world.random)
+        _damage_column(session, kind, value)
 
 
-def _damage_column(session: Session, kind: str, chance: random.Random) -> None:
+def _damage_column(session: Session, kind: str, value: Any) -> None:
     """Write something of another form into a column of all the tenant's rows."""
     column = COLUMNS.get(kind)
     if column is None:
@@ -226,7 +226,7 @@ def _damage_column(session: Session, kind: str, chance: random.Random) -> None:
         own = Image.job_id.in_(select(Job.id).where(Job.tenant_id == tenant))
     else:
         own = table.tenant_id == tenant
-    session.execute(update(table).where(own).values({column: chance.choice(VALUES)}))
+    session.execute(update(table).where(own).values({column: value}))
 
 
 def _damage_objects(world: World, kind: str) -> None:
