@@ -71,7 +71,7 @@ images: ## Build the images with buildah; BASE_IMAGE=… names another base, ARG
 	$${BASE_IMAGE:+--build-arg BASE_IMAGE="$$BASE_IMAGE"} --build-arg REVISION="$$(git rev-parse HEAD)" $(ARGS) \
 	--file "deploy/$${image%/*}.Dockerfile" --tag "limner-$${image#*/}:0.1.0" . || exit 1; done
 
-chaos: $(STAMP) ## Inject seeded random faults into a running service for about half an hour; ARGS="--rounds 5 --database sqlite"
+chaos: $(STAMP) ## Inject seeded random faults into a running service: 100 rounds with PostgreSQL; ARGS="--rounds 300 --database both"
 	@exec $(BIN)/python -W ignore -m tests.chaos.run --rounds 100 $(ARGS)
 
 soak: $(STAMP) ## Run a mixed load for an hour and compare memory, threads and latency; ARGS="--minutes 10"

@@ -38,6 +38,7 @@ from limner_worker.runtime.pool import EnginePool
 from limner_worker.runtime.service import WorkerService
 from limner_worker.stages.publishing import Publisher
 from limner_worker.stages.storing import PictureStorage
+from tests.chaos.freezing import freeze_in_a_write
 
 POINTS: dict[str, tuple[type, str, str]] = {
     "after-pop": (EnginePool, "on_apply", "before"),
@@ -91,23 +92,6 @@ def make_stop_between_writes() -> Callable[[], None]:
 
     Database.write = one_at_a_time
     return stop
-
-
-def freeze_in_a_write(count: int) -> None:
-    """Stop this process within its `count`th write, while it holds the row locks of that write."""
-    write = Database.write
-    writes = 0
-
-    @contextmanager
-    def frozen(self: Database) -> Iterator[Session]:
-        nonlocal writes
-        with write(self) as session:
-            yield session
-            writes += 1
-            if writes == count:
-                os.kill(os.getpid(), signal.SIGSTOP)
-
-    Database.write = frozen
 
 
 def skew_clock(seconds: float) -> None:

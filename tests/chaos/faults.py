@@ -1,20 +1,18 @@
 """The faults: each is a function that breaks a part of the service and repairs it if necessary.
 
-Those of additional processes in other surroundings are in `surroundings`.
+Those of processes are in `process_faults`, those of additional processes in other surroundings in `surroundings`, and
+those of one tenant's stored things in `poison`.
 """
 
 from __future__ import annotations
 
 import json
-import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 import httpx
-import psutil
 from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,79 +23,25 @@ from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import make_celery, publish, queue_name
 from limner_shared.messaging.hints import CANCEL_CHANNEL, DELIVERIES_CHANNEL, JOB_CHANNEL, WAKE_CHANNEL
 from limner_shared.storage.blobs import INPUTS, Blobs
-from tests.chaos.fault_injection import POINTS
+from tests.chaos.poison import poison_a_tenant
+from tests.chaos.process_faults import (
+    break_a_device,
+    deploy_worker,
+    freeze_database,
+    freeze_in_a_transaction,
+    kill_dispatcher,
+    kill_web,
+    kill_worker,
+    move_a_clock,
+    refuse_memory_or_files,
+    stop_a_process,
+    worker_dies_at_a_point,
+    zombie_worker,
+)
 from tests.chaos.servers import REFUSALS
 from tests.chaos.surroundings import cut_one_direction, jump_a_clock, run_the_previous_release
 from tests.chaos.webhooks import receiver_fails
-from tests.chaos.world import World, start_faulty_process
-from tests.exhaustion import nothing_more
-
-
-def kill_worker(world: World) -> None:
-    world.random_process("worker").kill()
-
-
-def kill_dispatcher(world: World) -> None:
-    world.random_process("dispatcher").kill()
-
-
-def kill_web(world: World) -> None:
-    world.random_process("serve").kill()
-
-
-def deploy_worker(world: World) -> None:
-    world.random_process("worker").terminate()
-
-
-def worker_dies_at_a_point(world: World) -> None:
-    """Start an additional worker that dies at a random point of its work."""
-    point, count = world.random.choice(list(POINTS)), world.random.randint(1, 12)
-    process = start_faulty_process(world, point, count)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(6)
-    process.kill()
-
-
-def freeze_in_a_transaction(world: World) -> None:
-    """Stop a worker or dispatcher between a statement and its commit, for longer than any lease or forever."""
-    role = world.random.choice(["worker", "dispatcher"])
-    process = start_faulty_process(world, "freeze", world.random.randint(1, 20), role)
-    # SQLite has one lock for all writes: a process stopped in a write blocks all others until it is killed.
-    time.sleep(3 if world.sqlite else world.service.settings.lease_seconds + world.random.uniform(1, 5))
-    if world.random.random() < 0.5:
-        process.send_signal(signal.SIGCONT)
-        time.sleep(2)
-    process.kill()
-
-
-def break_a_device(world: World) -> None:
-    process = start_faulty_process(world, "device", world.random.randint(1, 15))
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(10)
-    process.kill()
-
-
-def move_a_clock(world: World) -> None:
-    process = start_faulty_process(world, "clock", world.random.choice([-7200, -30, 30, 7200]))
-    time.sleep(world.random.uniform(3, 8))
-    process.terminate()
-
-
-def stop_a_process(world: World) -> None:
-    """Send SIGSTOP and later SIGCONT to a random process, after less or more than its lease."""
-    process = world.random_process(world.random.choice(["serve", "dispatcher", "worker"]))
-    process.send_signal(signal.SIGSTOP)
-    time.sleep(3 if world.sqlite else world.random.uniform(1, world.service.settings.lease_seconds + 5))
-    process.send_signal(signal.SIGCONT)
-
-
-def refuse_memory_or_files(world: World) -> None:
-    """Let a random process have no further memory, and so no further thread, or no further file, for some seconds."""
-    process = world.random_process(world.random.choice(["serve", "dispatcher", "worker"]))
-    what = world.random.choice(["memory", "files"])
-    world.fault_log[-1] += f" ({what} of {process.pid})"
-    with suppress(ProcessLookupError, psutil.NoSuchProcess), nothing_more(process.pid, what):
-        time.sleep(world.random.uniform(1, 8))
+from tests.chaos.world import World
 
 
 def outage_longer_than_a_lease(world: World) -> None:
@@ -164,14 +108,6 @@ def fill_database_disk(world: World) -> None:
     world.store.fill(world.random.uniform(1, 8))
 
 
-def zombie_worker(world: World) -> None:
-    """Stop a worker until its lease expires and another worker has its jobs; then it continues with stale results."""
-    worker = world.random_process("worker")
-    worker.send_signal(signal.SIGSTOP)
-    time.sleep(world.service.settings.lease_seconds + 2)
-    worker.send_signal(signal.SIGCONT)
-
-
 def flush_redis(world: World) -> None:
     with suppress(RedisError), world.redis.client() as client:
         client.flushall()
@@ -224,6 +160,19 @@ def duplicate_messages(world: World) -> None:
             client.lpush(queue_name("null", Lane.HIGH), '{"body": "bm90IGpzb24=", "headers": {}, "properties": {}}')
 
 
+def mistype_redis_keys(world: World) -> None:
+    """Give queues, reports and other keys in Redis a type that no program expects, and remove them after a while."""
+    with suppress(RedisError), world.redis.client() as client:
+        names = [queue_name("null", lane) for lane in Lane]
+        names += world.random.sample(found := sorted(client.scan_iter(count=1000)), min(5, len(found)))
+        for name in names:
+            wrong = ("set", name, "text") if client.type(name) != "string" else ("lpush", name, "text")
+            client.pipeline().delete(name).execute_command(*wrong).execute()
+        world.fault_log[-1] += f" {len(names)} keys"
+        time.sleep(world.random.uniform(1, 8))
+        client.delete(*names)
+
+
 FAULTS: list[Callable[[World], None]] = [
     kill_worker,
     kill_dispatcher,
@@ -257,4 +206,7 @@ FAULTS: list[Callable[[World], None]] = [
     run_the_previous_release,
     jump_a_clock,
     cut_one_direction,
+    freeze_database,
+    poison_a_tenant,
+    mistype_redis_keys,
 ]

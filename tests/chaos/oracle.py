@@ -8,10 +8,11 @@ from collections.abc import Collection, Mapping
 from io import BytesIO
 
 from PIL import Image as PictureFile
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared.db.engine import Database
+from limner_shared.db.ledger import LOCAL_TENANT
 from limner_shared.db.tables import Bulk, Event, Image, Job
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobSpec, JobState
@@ -76,10 +77,7 @@ def violations(
         success_counts = Counter(
             session.scalars(select(Event.job_id).where(Event.job_id.in_(accepted), Event.kind == "succeeded"))
         )
-        # A bulk that was never complete is deleted in steps; its jobs were not accepted.
-        unfinished = select(Bulk.id).where(Bulk.state.in_(("loading", "dropping", "canceling", "canceled")))
-        complete = Job.bulk_id.is_(None) | Job.bulk_id.not_in(unfinished)
-        unexpected = session.scalars(select(Job.id).where(Job.id.not_in(accepted), complete)).all()
+        unexpected = session.scalars(select(Job.id).where(Job.id.not_in(accepted), _complete())).all()
     found += [f"{job_id}: accepted but lost" for job_id in accepted - jobs.keys()]
     found += [f"{job_id}: created twice from one request" for job_id in unexpected]
     images_by_job: dict[str, list[Image]] = {job_id: [] for job_id in jobs}
@@ -97,6 +95,12 @@ def violations(
             if job.state not in allowed_ends and job.error_code not in allowed_ends:
                 found.append(f"{job.id}: {job.state} {job.error_code or ''}")
     return found
+
+
+def _complete() -> ColumnElement[bool]:
+    """Jobs of the tenant that sends the traffic, except those of bulks that were never complete: they are deleted."""
+    incomplete = select(Bulk.id).where(Bulk.state.in_(("loading", "dropping", "canceling", "canceled")))
+    return (Job.tenant_id == LOCAL_TENANT) & (Job.bulk_id.is_(None) | Job.bulk_id.not_in(incomplete))
 
 
 def is_from(job: Job, pids: Collection[int]) -> bool:

@@ -1,8 +1,10 @@
 """Rounds of chaos: 200 jobs, a few random faults, and the oracle.
 
-    python -m tests.chaos.run [--rounds 20] [--database postgresql|sqlite] [--seed N] [--fault NAME]…
+    python -m tests.chaos.run [--rounds 20] [--database postgresql|sqlite|both] [--seed N] [--fault NAME]…
 
-The seed and the round's number determine its faults, so that `--seed S --only R` repeats one round.
+The seed and the round's number determine its faults, so that `--seed S --only R` repeats one round. Besides the jobs, a
+round checks that the clients that waited were told, that no process ended by itself, that each bulk is complete or
+gone, and that the dispatchers have no failing item.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 
 from limner_shared.db.accounts import tenants
 from limner_shared.db.engine import Database
@@ -26,15 +29,20 @@ from limner_shared.db.tables import Bulk, Event, IdempotencyKey, Image, Job
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent
 from limner_shared.domain.replay import SHARED_WITH
 from tests.chaos.faults import FAULTS
+from tests.chaos.listeners import CONNECT_SECONDS, EventReader, LongPoller, ended_jobs, wait_until_heard
 from tests.chaos.oracle import Watcher, violations
+from tests.chaos.poison import heal, late_jobs
+from tests.chaos.processes import unexpected_ends
+from tests.chaos.rest import insist, wait_for_bulks, wait_for_dispatchers, wait_for_jobs
 from tests.chaos.servers import Disk, in_background, new_service
+from tests.chaos.surroundings import jobs_from_beside
 from tests.chaos.traffic import Traffic
 from tests.chaos.webhooks import Shop, wait_for_deliveries, webhook_violations
 from tests.chaos.world import World
 from tests.processes import eventually
 
 RECOVERED_SECONDS = 12.0
-END_SECONDS = 90.0
+KINDS = ("postgresql", "sqlite")
 
 
 def build(folder: Path, kind: str, seed: int) -> World:
@@ -49,71 +57,89 @@ def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, An
     chosen = [fault for fault in FAULTS if fault.__name__ in names] or world.random.sample(
         FAULTS, world.random.randint(1, 4)
     )
-    world.fault_log, world.allowed, world.damaged_inputs, world.accepted = [], {}, set(), set()
+    world.begin_round()
     with world.service.database.write() as session:
         tenants.change_tenant(session, "local", {"share_results": number % 2 == 1})
     watcher = Watcher(world.service.database)
-    watcher.start()
-    traffic = Traffic(f"http://127.0.0.1:{world.service.settings.port}", f"round-{number}-{secrets.token_hex(4)}")
-    traffic.start()
+    traffic = Traffic(world.url, f"round-{number}-{secrets.token_hex(4)}")
+    reader, poller = EventReader(world.url), LongPoller(world.url, traffic.singles, lambda: not traffic.is_alive())
+    reader.start()
+    found = [] if reader.connected.wait(CONNECT_SECONDS) else [f"no event stream within {CONNECT_SECONDS:.0f} s"]
+    for thread in (watcher, traffic, poller):
+        thread.start()
+    break_things(world, chosen)
+    faults_ended = time.monotonic()
+    while traffic.is_alive():
+        traffic.join(0.2)
+        world.restart_dead()
+    traffic_ended = time.monotonic()
+    late = late_jobs(world)
+    world.allowed |= {job_id: {"deadline_exceeded"} for job_id in late}
+    accepted = traffic.accepted | world.accepted | jobs_from_beside(world) | late
+    found += traffic.failures + wait_for_jobs(world)
+    recovery_seconds = time.monotonic() - max(faults_ended, traffic_ended)
+    found += missed_ends(world, reader, poller, accepted, traffic.singles)
+    found += watcher.stop() + wait_for_bulks(world)
+    found += check(world, accepted)
+    if recovery_seconds > RECOVERED_SECONDS:
+        found.append(f"recovered only after {recovery_seconds:.1f} s")
+    done = {"round": number, "faults": world.fault_log, "jobs": len(accepted)}
+    done |= {"drawn": count_drawn(world.service.database)}
+    insist(lambda: clear(world.service.database))
+    return done | {"recovered_s": round(recovery_seconds, 1), "found": found}
+
+
+def break_things(world: World, chosen: Sequence[Callable[[World], None]]) -> None:
+    """Run these faults, each a moment after the one before, and wait for their ends."""
     threads: list[threading.Thread] = []
     for fault in chosen:
         time.sleep(world.random.uniform(0.2, 1.5))
         world.fault_log.append(fault.__name__)
-        threads.append(in_background(fault, world))
+        threads.append(in_background(attempt, world, fault))
         time.sleep(0.3)
         world.restart_dead()
     for thread in threads:
         while thread.is_alive():
             thread.join(0.2)
             world.restart_dead()
-    faults_ended = time.monotonic()
-    while traffic.is_alive():
-        traffic.join(0.2)
-        world.restart_dead()
-    traffic_ended = time.monotonic()
-    found = list(traffic.failures)
-    traffic.accepted |= world.accepted
-    found += wait_for_the_end(world, traffic.accepted)
-    recovery_seconds = time.monotonic() - max(faults_ended, traffic_ended)
-    found += watcher.stop()
-    found += violations(
+
+
+def attempt(world: World, fault: Callable[[World], None]) -> None:
+    """Run a fault; one that fails itself has shown nothing."""
+    try:
+        fault(world)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the round's report says so
+        world.broken.append(f"the fault {fault.__name__} failed: {error!r}"[:500])
+
+
+def missed_ends(
+    world: World, reader: EventReader, poller: LongPoller, accepted: set[str], singles: Sequence[str]
+) -> list[str]:
+    """The ends that the clients that waited did not learn within the recovery time."""
+    ended = ended_jobs(world.service.database, accepted)
+    polled = [job for job in ended if job.id in set(singles)]
+    found = wait_until_heard("the event stream", reader.heard, ended, RECOVERED_SECONDS)
+    found += wait_until_heard("the long poller", poller.heard, polled, RECOVERED_SECONDS)
+    reader.stop()
+    poller.stop()
+    return found
+
+
+def check(world: World, accepted: set[str]) -> list[str]:
+    """What is wrong after a round, once its jobs have ended."""
+    found = violations(
         world.service.database,
         world.service.settings,
-        traffic.accepted,
+        accepted,
         world.allowed,
         world.damaged_inputs,
         world.previous_pids,
     )
     found += wait_for_deliveries(world)
-    found += webhook_violations(world, traffic.accepted)
-    if recovery_seconds > RECOVERED_SECONDS:
-        found.append(f"recovered only after {recovery_seconds:.1f} s")
-    done = {
-        "round": number,
-        "faults": world.fault_log,
-        "jobs": len(traffic.accepted),
-        "drawn": count_drawn(world.service.database),
-    }
-    clear(world.service.database)
-    return done | {"recovered_s": round(recovery_seconds, 1), "found": found}
-
-
-def wait_for_the_end(world: World, accepted: set[str]) -> list[str]:
-    """Wait until no job is queued or running; returns a sentence with the number of jobs that did not end."""
-    deadline = time.monotonic() + END_SECONDS
-    left = len(accepted)
-    while time.monotonic() < deadline:
-        world.restart_dead()
-        with world.service.database.read() as session:
-            # An aborted bulk waits for its sweep, up to a minute if its web process died with it.
-            unfinished = select(Bulk.id).where(Bulk.state.in_(("loading", "dropping")))
-            live = Job.state.in_(("queued", "running")) & (Job.bulk_id.is_(None) | Job.bulk_id.not_in(unfinished))
-            left = session.scalar(select(func.count()).where(live)) or 0
-        if not left:
-            return []
-        time.sleep(0.1)
-    return [f"{left} jobs had not ended after {END_SECONDS:.0f} s"]
+    found += webhook_violations(world, accepted)
+    heal(world)
+    found += wait_for_dispatchers(world)
+    return found + world.broken + unexpected_ends(world.ends, world.fault_log) + world.ended_web_workers()
 
 
 def count_drawn(database: Database) -> int:
@@ -129,19 +155,8 @@ def clear(database: Database) -> None:
             session.execute(delete(table))
 
 
-@click.command()
-@click.option("--rounds", default=20, show_default=True)
-@click.option(
-    "--database", "kind", type=click.Choice(["postgresql", "sqlite"]), default="postgresql", show_default=True
-)
-@click.option("--seed", type=int, help="Default: random; it is printed.")
-@click.option("--only", type=int, help="Run only the round with this number.")
-@click.option("--fault", "names", multiple=True, type=click.Choice([fault.__name__ for fault in FAULTS]))
-@click.option("--keep", is_flag=True, help="Keep the logs of the processes and print their folder.")
-def main(rounds: int, kind: str, seed: int | None, only: int | None, names: tuple[str, ...], keep: bool) -> None:
-    """Inject random faults into the service and check that no job is lost, duplicated or left unfinished."""
-    seed = secrets.randbelow(2**31) if seed is None else seed
-    click.echo(f"seed {seed}, {kind}")
+def run(kind: str, numbers: Sequence[int], seed: int, names: tuple[str, ...], *, keep: bool) -> list[dict[str, Any]]:
+    """Run these rounds with one database; prints and returns their reports."""
     folder = Path(tempfile.mkdtemp(prefix="limner-chaos-"))
     folder.chmod(0o755)  # PostgreSQL runs as another user
     world = build(folder, kind, seed)
@@ -149,7 +164,7 @@ def main(rounds: int, kind: str, seed: int | None, only: int | None, names: tupl
     try:
         world.restart_dead()
         eventually(lambda: world.service.ready_workers() == 2, 60)
-        for number in [only] if only is not None else range(rounds):
+        for number in numbers:
             world.random.seed(f"{seed}-{number}")
             results.append(one_round(world, number, names))
             click.echo(json.dumps(results[-1]))
@@ -159,11 +174,30 @@ def main(rounds: int, kind: str, seed: int | None, only: int | None, names: tupl
             click.echo(f"logs: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
+    return results
+
+
+@click.command()
+@click.option("--rounds", default=20, show_default=True, help="Of `both`, the first half is PostgreSQL's.")
+@click.option("--database", type=click.Choice([*KINDS, "both"]), default="postgresql", show_default=True)
+@click.option("--seed", type=int, help="Default: random; it is printed.")
+@click.option("--only", type=int, help="Run only the round with this number.")
+@click.option("--fault", "names", multiple=True, type=click.Choice([fault.__name__ for fault in FAULTS]))
+@click.option("--keep", is_flag=True, help="Keep the logs of the processes and print their folder.")
+def main(rounds: int, database: str, seed: int | None, only: int | None, names: tuple[str, ...], keep: bool) -> None:
+    """Inject random faults into the service and check that no job is lost, duplicated or left unfinished."""
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    click.echo(f"seed {seed}, {database}")
+    results: list[dict[str, Any]] = []
+    kinds = KINDS if database == "both" else (database,)
+    for place, kind in enumerate(kinds):
+        numbers = range(rounds * place // len(kinds), rounds * (place + 1) // len(kinds))
+        results += run(kind, [only] if only is not None else numbers, seed, names, keep=keep)
     bad = [result for result in results if result["found"]]
     times = sorted(float(str(result["recovered_s"])) for result in results)
     figures = {
         "seed": seed,
-        "database": kind,
+        "database": database,
         "rounds": len(results),
         "jobs": sum(int(str(result["jobs"])) for result in results),
         "rounds_with_faults_found": len(bad),

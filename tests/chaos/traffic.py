@@ -60,6 +60,8 @@ class Traffic(threading.Thread):
         self.name_ = name
         self.from_a_picture = from_a_picture
         self.accepted: set[str] = set()
+        self.singles: list[str] = []
+        """The single jobs among the accepted ones, the oldest first."""
         self.failures: list[str] = []
 
     def run(self) -> None:
@@ -74,6 +76,7 @@ class Traffic(threading.Thread):
                 job = self._until_accepted(client, "/jobs", f"{self.name_}-{number}", body, "application/json")
                 if job is not None:
                     self.accepted.add(job["id"])
+                    self.singles.append(job["id"])
             if bulk is not None:
                 self.accepted |= self._ids(client, bulk["links"]["results"])
 
