@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -52,10 +53,11 @@ def end_process(name: str, error: BaseException) -> None:
 
 def run_for(seconds: float, name: str, task: Callable[[], object]) -> None:
     """Run one of the last tasks of a process on a thread of its own, and wait for it for `seconds`. An error is logged.
+    To log is such a task too: it hangs while standard error is not read.
 
     Where no thread can be started, because memory or processes are exhausted, it runs on the calling one.
     """
-    run = partial(_attempt, name, task)
+    run = partial(copy_context().run, _attempt, name, task)
     thread = threading.Thread(target=run, name=name, daemon=True)
     try:
         thread.start()

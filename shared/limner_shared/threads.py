@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from limner_shared.process_end import end_process
+from limner_shared.process_end import LAST_SECONDS, end_process, run_for
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -123,7 +123,7 @@ class Supervisor:
     def report(self, name: str, error: BaseException) -> None:
         """Pass a failure to `on_failure`; later failures are only logged. If that fails, the process ends."""
         try:
-            log.error("thread failed", thread=name, exc_info=error)
+            run_for(LAST_SECONDS, "log", lambda: log.error("thread failed", thread=name, exc_info=error))
             with self._lock:
                 first = not self._failed.is_set()
                 self._failed.set()

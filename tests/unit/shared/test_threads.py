@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 
 import pytest
 
 from limner_shared import threads
-from limner_shared.process_end import run_for
+from limner_shared.process_end import EXIT_CODE, run_for
 from limner_shared.threads import Supervisor
 
 
@@ -134,6 +138,27 @@ def test_a_last_task_that_fails_is_logged_and_the_process_goes_on_to_its_end(
 
     run_for(5.0, "hand-back", fail)
     assert "not done before the end" in capsys.readouterr().err
+
+
+def test_a_process_whose_standard_error_is_not_read_ends_if_a_thread_fails() -> None:
+    program = """
+from limner_shared.telemetry import configure_logging
+from limner_shared.threads import Supervisor
+configure_logging("info")
+Supervisor().start("broken", lambda: 1 // 0).join(60)
+"""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    try:
+        ended = subprocess.run([sys.executable, "-c", program], stderr=writing, timeout=60, check=False)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert ended.returncode == EXIT_CODE
 
 
 def test_a_last_task_that_hangs_does_not_keep_the_process() -> None:

@@ -291,7 +291,8 @@ class WorkerService:
         """
         with self._end_lock:  # the first caller does not return
             try:
-                log.critical("ending this worker", reason=reason, suspects=sorted(key.job_id for key in suspects))
+                names = sorted(key.job_id for key in suspects)
+                run_for(LAST_SECONDS, "log", lambda: log.critical("ending this worker", reason=reason, suspects=names))
                 run_for(LAST_SECONDS, "hand-back", lambda: self._hand_back(self._held.all(), suspects))
                 trace_export.close()
             finally:
