@@ -142,9 +142,10 @@ def test_a_last_task_that_fails_is_logged_and_the_process_goes_on_to_its_end(
 
 def test_a_process_whose_standard_error_is_not_read_ends_if_a_thread_fails() -> None:
     program = """
+from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging
 from limner_shared.threads import Supervisor
-configure_logging("info")
+configure_logging(Settings(), "test")
 Supervisor().start("broken", lambda: 1 // 0).join(60)
 """
     reading, writing = os.pipe()
