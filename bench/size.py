@@ -156,7 +156,7 @@ def measure(kind: str, jobs: int, rounds: int) -> dict[str, Any]:
             "database_gb": round(_bytes(many.database) / 1e9, 2),
             "ms": {what: _compared(few, many, what) for what in many.seconds},
             "statements": len(statements),
-            "statements_that_scan": [each[:400] for each in whole],
+            "statements_that_scan": [_shortened(each) for each in whole],
         }
 
 
@@ -170,3 +170,9 @@ def _bytes(database: Database) -> int:
         is_sqlite = session.get_bind().dialect.name == "sqlite"
         pages = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
         return session.scalar(text(pages if is_sqlite else "SELECT pg_database_size(current_database())")) or 0
+
+
+def _shortened(scan: str) -> str:
+    """The beginnings of a plan and of its statement, as `scans` returns them."""
+    plan, _, statement = scan.partition("\n")
+    return f"{plan[:200]} … {' '.join(statement.split())[:600]}"

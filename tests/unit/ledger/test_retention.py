@@ -180,12 +180,15 @@ def test_a_task_that_fails_is_a_failing_item_and_the_others_are_done(
     seconds = 0.0
     runner = ItemRunner(is_away, clock=lambda: seconds)
 
+    def divide(*_: object) -> int:
+        return 1 // 0
+
     def refuse(*_: object) -> None:
         raise PermissionError("not allowed")
 
     tasks = Retention(database, blobs, NO_GRACE, runner=runner)
     with monkeypatch.context() as damaged:
-        damaged.setattr(ledger, "forget_images", lambda *_: 1 // 0)
+        damaged.setattr(ledger, "forget_images", divide)
         damaged.setattr(blobs, "drop_older", refuse)
         tasks.run()
     assert gone not in jobs(database)
