@@ -122,6 +122,7 @@ def test_items_that_a_dispatcher_has_set_aside_are_reported():
 @pytest.mark.long
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_web_server_answers_nothing_while_its_web_worker_is_stopped(service: Service):
+    service.change_settings({"web_workers": 1})
     server = service.start_web()
     [worker] = web_workers(server.pid)
     os.kill(worker, signal.SIGSTOP)
