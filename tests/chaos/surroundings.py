@@ -144,7 +144,11 @@ def jump_a_clock(world: World) -> None:
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a change of the wall clock does not affect it
         "FAKETIME_DONT_RESET": "1",
     }
-    process = world.start_additional([sys.executable, "-m", COMMAND, role], variables)
+    command = [sys.executable, "-m", COMMAND, role]
+    if role == "serve":
+        variables = beside(world)
+        command = [sys.executable, "-m", "tests.chaos.web_fault_injection", "clock", str(offset), role]
+    process = world.start_additional(command, variables)
     with submitting(variables if role == "serve" else None):
         time.sleep(world.random.uniform(3, 6))
         for seconds in jumps:
