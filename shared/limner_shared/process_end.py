@@ -57,7 +57,11 @@ def run_for(seconds: float, name: str, task: Callable[[], object]) -> None:
 
     Where no thread can be started, because memory or processes are exhausted, it runs on the calling one.
     """
-    run = partial(copy_context().run, _attempt, name, task)
+    context = copy_context()
+
+    def run() -> None:
+        context.run(_attempt, name, task)
+
     thread = threading.Thread(target=run, name=name, daemon=True)
     try:
         thread.start()
