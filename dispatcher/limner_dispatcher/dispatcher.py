@@ -205,6 +205,7 @@ class Dispatcher:
             try:
                 pause, last_error = work(), None
             except NotLeading:
+                self.runner.stand_by()
                 last_error = None
             except Exception as error:
                 if not (ends_pass(error) or isinstance(error, DATABASE_AWAY)):

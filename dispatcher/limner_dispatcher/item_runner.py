@@ -55,6 +55,8 @@ class ItemRunner:
         self._failures: Counter[str] = Counter()
         self._finished: dict[str, float] = {}
         self._last: dict[str, str] = {}
+        self._threads: dict[str, int] = {}
+        """The thread that ran a duty last."""
         self._lock = threading.Lock()
 
     def run(self, duty: str, work: Callable[[], object]) -> None:
@@ -68,6 +70,7 @@ class ItemRunner:
         exist are deleted. After `seconds` it stops, and the next pass continues after the last item.
         """
         names = sorted(items)
+        self._threads[duty] = threading.get_ident()
         self._forget(duty, names)
         first = bisect_right(names, self._last.get(duty, ""))
         started = self._clock()
@@ -81,6 +84,14 @@ class ItemRunner:
                 break
         with self._lock:
             self._finished[duty] = self._clock()
+
+    def stand_by(self) -> None:
+        """Delete the records of failing items of the duties that the calling thread runs: another process leads, and
+        has records of its own.
+        """
+        for duty, thread in list(self._threads.items()):
+            if thread == threading.get_ident():
+                self._forget(duty, [])
 
     def set_aside(self, duty: str) -> list[str]:
         """The items of a duty that are not tried before their retries are due."""

@@ -82,7 +82,7 @@ class Deliveries:
         self._record()
         with self._database.read() as session:
             due, self._after = deliveries.due_receivers(session, self._after, RECEIVERS_AT_ONCE)
-        pause = self._begin(due) if due else self._settings.dispatch_seconds
+        pause = self._begin(due)  # without any, the records of failing receivers are deleted: their deliveries are gone
         if self._pacing.in_flight:
             with self._leadership.write():
                 pass  # keeps the lead, and with it the limits of the receivers that are being sent to

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -87,6 +88,15 @@ def test_an_item_is_no_longer_set_aside_after_success_or_removal(runner: ItemRun
     clock.now += FIRST_SECONDS
     runner.each("sweep", ["a"], failing()[0])
     assert runner.failing_items() == []
+
+
+def test_a_thread_that_stands_by_keeps_no_record_of_its_items(runner: ItemRunner):
+    runner.each("sweep", ["a"], failing("a")[0])
+    other = threading.Thread(target=lambda: runner.each("release", ["b"], failing("b")[0]))
+    other.start()
+    other.join()
+    runner.stand_by()
+    assert [(item.duty, item.item) for item in runner.failing_items()] == [("release", "b")]
 
 
 def test_an_outage_ends_the_pass_and_is_not_charged_to_an_item(runner: ItemRunner):

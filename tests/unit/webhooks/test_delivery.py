@@ -7,7 +7,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -276,6 +276,23 @@ def test_tls_is_checked_against_the_name_and_sends_it(
     assert [request.headers["host"] for request in shop.requests] == [httpx.URL(by_name).netloc.decode()]
     found = {row.url: row.error for row in attempts(database)}
     assert found == {by_name: None, shop.url: "connection_failed"}
+
+
+def test_a_failing_receiver_whose_deliveries_were_deleted_is_no_longer_an_item(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
+    job_id = new_job("http://127.0.0.1:1/")
+    cancel(database, job_id)
+    duty = make_duty()
+
+    def fail(*_: object) -> None:
+        raise ValueError("damaged")
+
+    duty._bodies.make = cast("Any", fail)
+    run_until(duty, duty._runner.failing_items)
+    with database.write() as session:
+        ledger.delete_job(session, TENANT, job_id)
+    run_until(duty, lambda: not duty._runner.failing_items())
 
 
 def test_a_delivery_that_cannot_be_signed_is_not_sent_and_harms_no_other(
