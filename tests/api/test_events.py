@@ -187,6 +187,16 @@ def test_a_deletion_is_streamed(app: App, client: ApiClient):
         events.until(("deleted", {"id": job_id}))
 
 
+def test_a_position_from_before_a_restore_makes_a_client_read_again(app: App, client: ApiClient):
+    start(app, submit(client))
+    with follow(app, **{"Last-Event-ID": "123456"}) as events:
+        assert events.next() == ("reset", {})
+    with follow(app, **{"Last-Event-ID": events.last_id}) as events:
+        job_id = submit(client)
+        start(app, job_id)
+        assert events.next()[0] == "job"
+
+
 @both_databases
 def test_a_client_that_missed_too_much_is_told_to_read_again(
     app: App, client: ApiClient, monkeypatch: pytest.MonkeyPatch
