@@ -118,7 +118,7 @@ lock: $(STAMP) ## Write the lock files from the required packages that are insta
 
 clean: ## Remove the environment, the demo and tool caches; .limner/ (your images) stays
 	rm -rf .venv demo dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .mypy_cache
-	find client dispatcher shared training web worker migrations tests bench deploy -name __pycache__ -type d -prune -exec rm -rf {} +
+	find client dispatcher shared training web worker migrations tests bench deploy docs examples tools typings -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The test of the web page drives a real browser. Only root can install one; otherwise the test names what is missing.
 browser:
