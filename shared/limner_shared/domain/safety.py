@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 from pydantic import BaseModel, Field
 
@@ -45,9 +45,12 @@ class TenantPolicy:
     sign_pictures: bool | None = None
 
     @classmethod
-    def of_columns(cls, safety: str | None, terms: list[str] | None, sign_pictures: bool | None) -> TenantPolicy:
-        """The policy that a tenant's row holds."""
-        return cls(None if safety is None else SafetyPolicy(safety), tuple(terms or ()), sign_pictures)
+    def of_columns(cls, safety: str | None, terms: object, sign_pictures: bool | None) -> TenantPolicy:
+        """The policy that a tenant's row holds. Raises ValueError for a damaged one."""
+        own = cast("list[str]", [] if terms is None else terms)
+        if not isinstance(terms, list | None) or not all(isinstance(term, str) for term in cast("list[object]", own)):
+            raise ValueError("blocked_terms: not a list of texts")
+        return cls(None if safety is None else SafetyPolicy(safety), tuple(own), sign_pictures)
 
 
 NO_POLICY: Final = TenantPolicy()

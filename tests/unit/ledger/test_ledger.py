@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from limner_shared.db import ledger, queries, release_queries, waiting_queries
 from limner_shared.db.engine import Database, now
 from limner_shared.db.search import JobFilter, find_jobs
-from limner_shared.db.tables import Bulk, Event, Job
+from limner_shared.db.tables import Bulk, Event, Job, Tenant
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import SPEC_VERSION, JobRequest, JobState, Lane, Priority
 from limner_shared.errors import GenerationFailed, NotFound
@@ -148,6 +148,22 @@ def test_a_forfeited_lease_is_reaped_at_once_and_counts_as_a_loss(database: Data
         assert [change.state for change in ledger.reap(session, 2)] == ["queued"]
     with database.read() as session:
         assert queries.job(session, TENANT, job_id).losses == 1
+
+
+@pytest.mark.parametrize("damaged", [5, [5], {"a": 1}, "text"])
+def test_a_job_of_a_tenant_with_damaged_terms_fails_and_the_others_are_claimed(
+    database: Database, catalogue: Catalogue, damaged: Any
+):
+    with database.write() as session:
+        ledger.ensure_tenant(session, "tenant_damaged", "damaged")
+        session.get_one(Tenant, "tenant_damaged").blocked_terms = damaged
+        _, spec = catalogue.resolve(JobRequest(prompt="a red apple"))
+        new = ledger.NewJob(spec, 1, Priority.NORMAL)
+        bad, good = (ledger.submit(session, name, [new]).changes[0].id for name in ("tenant_damaged", TENANT))
+    with database.write() as session:
+        assert [claim.id for claim in ledger.claim(session, [bad, good], "a worker", 60)] == [good]
+    with database.read() as session:
+        assert session.get_one(Job, bad).error_code == "unreadable_job"
 
 
 def test_a_job_with_an_unreadable_spec_fails_and_the_others_are_claimed(database: Database, catalogue: Catalogue):

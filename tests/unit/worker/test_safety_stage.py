@@ -17,13 +17,20 @@ from limner_shared.db.ledger import Claim
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.domain.safety import SIGNED, SafetyPolicy, TenantPolicy, policy_of
-from limner_shared.errors import ClassifierUnavailable, ConfigurationError, LimnerError, ModerationBlocked
+from limner_shared.errors import (
+    ClassifierUnavailable,
+    ConfigurationError,
+    GenerationFailed,
+    LimnerError,
+    ModerationBlocked,
+)
 from limner_shared.picture_classifier import PictureClassifier
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages import safety
 from limner_worker.stages.picture_files import PictureEncoder
+from limner_worker.stages.refusals import first_refusal
 from limner_worker.stages.safety import SafetyStage
 from limner_worker.stages.storing import PictureStorage
 
@@ -36,6 +43,18 @@ EVERYTHING = 1e-6
 def claim(catalogue: Catalogue, tenant: TenantPolicy | None = None, **request: Any) -> Claim:
     _, spec = catalogue.resolve(JobRequest.model_validate({"prompt": "a cat", "n": 2} | request))
     return Claim("job_1", "tenant_1", None, 1, 2, Lane.NORMAL, spec, tenant=tenant or TenantPolicy())
+
+
+def test_a_check_that_raises_refuses_its_job_alone(catalogue: Catalogue) -> None:
+    blocked = ModerationBlocked("no")
+
+    def breaks(_claim: Claim) -> LimnerError | None:
+        raise ValueError("a stored term that matches nothing")
+
+    job = claim(catalogue)
+    assert first_refusal(job, lambda _: None, lambda _: blocked, breaks) is blocked
+    assert isinstance(first_refusal(job, lambda _: None, breaks), GenerationFailed)
+    assert first_refusal(job, lambda _: None) is None
 
 
 def drawn(claimed: Claim) -> JobRun:

@@ -46,6 +46,7 @@ from limner_worker.stages.interpretation.presenting.presenter import Presenter, 
 from limner_worker.stages.interpretation.stage import InterpretationStage, chat_client_of, interpreter_of
 from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.publishing import Publisher
+from limner_worker.stages.refusals import first_refusal
 from limner_worker.stages.safety import SafetyStage
 
 log = get_logger(__name__)
@@ -196,7 +197,7 @@ class WorkerService:
         """
         ready: list[JobRun] = []
         for job in jobs:
-            if (error := self._safety.refuse_text(job.claim) or self._encoder.outage(job.claim)) is not None:
+            if (error := first_refusal(job.claim, self._safety.refuse_text, self._encoder.outage)) is not None:
                 self._refuse(job, error)
             elif not job.claim.spec.inputs and job.claim.attempt == 1:
                 ready.append(job)

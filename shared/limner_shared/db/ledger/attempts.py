@@ -60,7 +60,7 @@ def claim(
     for row in rows:
         try:
             claims.append(_claim(row, notifies=notifies))
-        except ValueError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a damaged row raises, it fails its job alone
             unreadable.append((row, error))
     lock_bulks(session, [row.bulk_id for row, _ in unreadable])
     for row, error in unreadable:
@@ -100,7 +100,7 @@ def _of_tenant(column: str) -> ColumnElement[Any]:
     return select(getattr(Tenant, column)).where(Tenant.id == Job.tenant_id).scalar_subquery().label(column)
 
 
-def _fail_unreadable(session: Session, job_id: str, attempt: int, error: ValueError) -> None:
+def _fail_unreadable(session: Session, job_id: str, attempt: int, error: Exception) -> None:
     """running → failed for a spec that is not valid. The event records the fields, but not their values."""
     where = error.errors(include_input=False, include_url=False) if isinstance(error, ValidationError) else []
     fields = sorted({".".join(map(str, each["loc"])) for each in where}) or [type(error).__name__]
