@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
@@ -14,6 +13,7 @@ from typing import Any, Final, cast
 from limner_shared import metrics
 from limner_shared.errors import GenerationFailed, StorageFailed, StorageFull
 from limner_shared.metrics.instruments import ALL, STATE
+from limner_shared.metrics.shared_folder import make_folder
 from limner_shared.settings import Settings
 from limner_shared.storage_failures import StorageReason
 from limner_shared.telemetry import get_logger
@@ -75,7 +75,7 @@ def share_values() -> Callable[[int], None]:
 
     Returns what must be called with the number of each process that has ended.
     """
-    folder = tempfile.mkdtemp(prefix="limner-metrics-")
+    folder = str(make_folder())
     owner = os.getpid()
     os.environ[FOLDER] = folder
 
