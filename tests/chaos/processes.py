@@ -17,7 +17,7 @@ from typing import Final
 
 import psutil
 
-REFUSED_TO_START: Final = (1, 3)
+REFUSED_TO_START: Final = (1, 2, 3)
 """The exit codes of a process that cannot begin: a command's error, and gunicorn's if no web worker starts."""
 START_SECONDS: Final = 60.0
 """How old such a process may be, on a busy machine."""
