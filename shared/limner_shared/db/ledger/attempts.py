@@ -56,7 +56,7 @@ def claim(
     notifies = emit(session, events)
     count_claims(session, rows)
     claims: list[Claim] = []
-    unreadable: list[tuple[Row[*tuple[Any, ...]], ValueError]] = []
+    unreadable: list[tuple[Row[*tuple[Any, ...]], Exception]] = []
     for row in rows:
         try:
             claims.append(_claim(row, notifies=notifies))
