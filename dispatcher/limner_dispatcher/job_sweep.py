@@ -46,7 +46,7 @@ class JobSweep:
         database.
         """
         aside = self._runner.set_aside(duty)
-        scope = Job.id.not_in(aside) if aside else ALL_JOBS
+        scope = _all_but(aside)
         changes: list[Change] = []
         if self._has_due(find_due, scope):
             try:
@@ -70,7 +70,7 @@ class JobSweep:
         return changes
 
     def _one_by_one(self, duty: str, find_due: FindDue, transition: Transition, aside: Sequence[str]) -> list[Change]:
-        scope = Job.id.not_in(aside) if aside else ALL_JOBS
+        scope = _all_but(aside)
         with self._database.read() as session:
             due = [release_queries.job_ids(session, which & scope, SWEPT_AT_ONCE) for which in find_due(session)]
         changes: list[Change] = []
@@ -80,3 +80,7 @@ class JobSweep:
 
         self._runner.each(duty, [*aside, *(job_id for ids in due for job_id in ids)], change, ALONE_SECONDS)
         return changes
+
+
+def _all_but(ids: Sequence[str]) -> ColumnElement[bool]:
+    return Job.id.not_in(ids) if ids else ALL_JOBS

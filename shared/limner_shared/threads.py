@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,11 @@ from limner_shared.process_end import LAST_SECONDS, end_process, run_for
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
+
+
+def slow_threads(activity: Mapping[str, float | None], seconds: float) -> list[str]:
+    """The threads that have worked on one unit for longer than this, by what `Supervisor.activity` returns."""
+    return sorted(name for name, busy in activity.items() if busy is not None and busy > seconds)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 from apiflask import APIBlueprint
 
 from limner_shared.messaging.reports import SLOW_SECONDS
-from limner_web.services import Services, get_services
+from limner_shared.threads import slow_threads
+from limner_web.services import get_services
 from limner_web.serving.probe import FULL, Health
 
 bp = APIBlueprint("health", __name__, tag="Health")
@@ -50,7 +51,7 @@ def readyz() -> tuple[dict[str, Any], int]:
     load = {
         kind: {"held": services.limiter.held[kind], "limit": limit} for kind, limit in services.limiter.limits.items()
     }
-    stalled = _slow_threads(services)
+    stalled = slow_threads(services.supervisor.activity(), SLOW_SECONDS)
     status = _status(found, stalled, is_overloaded="requests" in services.limiter.full)
     code = HTTPStatus.SERVICE_UNAVAILABLE if status in ("unavailable", "overloaded") else HTTPStatus.OK
     return {
@@ -66,10 +67,6 @@ def readyz() -> tuple[dict[str, Any], int]:
         "workers": _workers(found),
         "paused": {"models": sorted(found.paused.models), "tenants": len(found.paused.by_operator)},
     }, code
-
-
-def _slow_threads(services: Services) -> list[str]:
-    return sorted(name for name, seconds in services.supervisor.activity().items() if (seconds or 0) > SLOW_SECONDS)
 
 
 def _status(health: Health, stalled: list[str], *, is_overloaded: bool) -> str:

@@ -54,12 +54,16 @@ def events_after(session: Session, after: int, missing: Collection[int], limit: 
 
 def missed_events(session: Session, tenant_id: str, after: int, job_ids: Sequence[str] | None) -> list[JobEvent] | None:
     """A tenant's jobs, or those of them in `job_ids`, with events after a position, each once; None if there are more
-    than can be read.
+    than can be read, or if the position is beyond the newest event: of a time before the database was restored, or
+    before that event was deleted.
     """
+    newest = newest_event(session)
+    if after > newest:
+        return None
     new = select(Event.id, Event.job_id).where(Event.id > after)
     if job_ids is not None:
         new = new.where(Event.job_id.in_(job_ids))
-    elif newest_event(session) - after > MAX_READ:
+    elif newest - after > MAX_READ:
         return None
     events = new.order_by(Event.id).limit(MAX_READ).subquery()
     found = select(func.max(events.c.id).label("id"), events.c.job_id).group_by(events.c.job_id).subquery()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, cast
+from typing import Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.prompt_weights import plain
@@ -36,6 +36,9 @@ class SafetyLabel(BaseModel):
     classifier: str | None = Field(description="The classifier's name and version.")
 
 
+TERMS: Final = TypeAdapter(tuple[str, ...])
+
+
 @dataclass(frozen=True, slots=True)
 class TenantPolicy:
     """What a tenant has of its own; None is the operator's choice."""
@@ -47,10 +50,8 @@ class TenantPolicy:
     @classmethod
     def of_columns(cls, safety: str | None, terms: object, sign_pictures: bool | None) -> TenantPolicy:
         """The policy that a tenant's row holds. Raises ValueError for a damaged one."""
-        own = cast("list[str]", [] if terms is None else terms)
-        if not isinstance(terms, list | None) or not all(isinstance(term, str) for term in cast("list[object]", own)):
-            raise ValueError("blocked_terms: not a list of texts")
-        return cls(None if safety is None else SafetyPolicy(safety), tuple(own), sign_pictures)
+        own = TERMS.validate_python([] if terms is None else terms)
+        return cls(None if safety is None else SafetyPolicy(safety), own, sign_pictures)
 
 
 NO_POLICY: Final = TenantPolicy()

@@ -11,6 +11,7 @@ from redis import Redis
 
 from limner_shared.domain.unsupported import UnsupportedByModel
 from limner_shared.messaging.typed_redis import keys_like
+from limner_shared.threads import slow_threads
 
 DISPATCHERS: Final = "limner:dispatcher:"
 WORKERS: Final = "limner:worker:"
@@ -64,7 +65,7 @@ class DispatcherReport(BaseModel):
 
     def slow_threads(self, seconds: float) -> list[str]:
         """The threads that have worked on one unit for longer than this."""
-        return sorted(name for name, busy in self.threads.items() if busy is not None and busy > seconds)
+        return slow_threads(self.threads, seconds)
 
 
 class WorkerReport(BaseModel):

@@ -203,9 +203,7 @@ def _missed(database: Database, scope: _Scope, after: int, position: int) -> Ite
     with database.read() as session:
         job_ids = None if scope.jobs is None else sorted(scope.jobs)
         missed = event_queries.missed_events(session, scope.tenant_id, after, job_ids)
-        # A position beyond the newest event is of a time before the database was restored, or before that was deleted.
-        is_of_another_time = after > event_queries.newest_event(session)
-    if missed is None or is_of_another_time:
+    if missed is None:
         yield format_event(position, "reset", {})
         return
     bulks = set[str]()
