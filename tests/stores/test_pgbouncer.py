@@ -27,7 +27,7 @@ from tests.stores.postgresql import PgBouncer, Postgres
 
 pytestmark = pytest.mark.long
 
-LIMITS = ("lock_timeout", "idle_in_transaction_session_timeout", "statement_timeout")
+SETTINGS = ("lock_timeout", "idle_in_transaction_session_timeout", "statement_timeout", "random_page_cost")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def migrated(plain_postgres: Postgres) -> str:
 
 
 def shown(session: Any) -> list[str]:
-    return [session.scalar(text(f"SHOW {name}")) for name in LIMITS]
+    return [session.scalar(text(f"SHOW {name}")) for name in SETTINGS]
 
 
 def test_everything_works_through_a_pooler_with_fewer_sessions_than_connections(
@@ -57,20 +57,18 @@ def test_everything_works_through_a_pooler_with_fewer_sessions_than_connections(
     assert "prepared statement" not in service.logs()
 
 
-def test_each_transaction_has_the_time_limits_and_leaves_none_behind(
-    make_pooler: Callable[..., PgBouncer], migrated: str
-):
+def test_each_transaction_has_the_settings_and_leaves_none_behind(make_pooler: Callable[..., PgBouncer], migrated: str):
     pooler = make_pooler(size=1)
     database = Database(pooler.url, migrated)
     for transaction in (database.read, database.write, database.write):
         with transaction() as session:
-            assert shown(session) == ["4s", "6s", "30s"]
+            assert shown(session) == ["4s", "6s", "30s", "1.1"]
             backend = session.scalar(text("SELECT pg_backend_pid()"))
     database.dispose()
     other = create_engine(pooler.url.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
     with other.connect() as connection:
         assert connection.scalar(text("SELECT pg_backend_pid()")) == backend
-        assert shown(connection) == ["0", "0", "0"]
+        assert shown(connection) == ["0", "0", "0", "4"]
 
 
 def test_a_failed_transaction_is_rolled_back_and_its_connection_goes_on(

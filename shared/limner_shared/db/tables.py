@@ -249,7 +249,7 @@ class Conversation(Base):
     title: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[float]
     touched_at: Mapped[float]
-    __table_args__ = (Index(None, "tenant_id", "id"),)
+    __table_args__ = (Index(None, "tenant_id", "id"), Index(None, "tenant_id", "touched_at"))
 
 
 class ConversationTurn(Base):

@@ -25,7 +25,7 @@ from limner_dispatcher import repair
 from limner_dispatcher.leadership import NotLeading
 from limner_shared.db import release_queries
 from limner_shared.db.engine import Database, now
-from limner_shared.db.postgresql_engine import CLIENT_LIMITS, CONNECTION_LIMITS, TRANSACTION_LIMITS
+from limner_shared.db.postgresql_engine import CLIENT_LIMITS, CONNECTION_LIMITS, PLANNING, TRANSACTION_LIMITS
 from limner_shared.db.tables import Job
 from limner_shared.domain.catalogue import Catalogue
 
@@ -160,23 +160,26 @@ def test_a_standby_takes_over_from_a_leader_frozen_in_a_transaction(
 
 
 @postgresql
-def test_connections_have_time_limits_that_migrations_and_the_url_can_override(database_url: str):
+def test_connections_have_settings_that_migrations_and_the_url_can_override(database_url: str):
     def shown(url: str, *, limited: bool = True) -> dict[str, str]:
         database = Database(url, limited=limited)
         with database.engine.connect() as connection:
             found = {
-                name: connection.scalar(text(f"SHOW {name}")) for name in {**TRANSACTION_LIMITS, **CONNECTION_LIMITS}
+                name: connection.scalar(text(f"SHOW {name}"))
+                for name in {**TRANSACTION_LIMITS, **CONNECTION_LIMITS, **PLANNING}
             }
         database.dispose()
         return found
 
     limits = shown(database_url)
     assert (limits["lock_timeout"], limits["statement_timeout"]) == ("4s", "30s")
-    assert limits["idle_in_transaction_session_timeout"] == "6s"
+    assert (limits["idle_in_transaction_session_timeout"], limits["random_page_cost"]) == ("6s", "1.1")
     assert shown(database_url, limited=False)["statement_timeout"] == "0"
     joined = "&" if "?" in database_url else "?"
-    own = shown(f"{database_url}{joined}options=-c%20statement_timeout%3D5000&connect_timeout=9")
-    assert (own["statement_timeout"], own["lock_timeout"]) == ("5s", "4s")
+    own = shown(
+        f"{database_url}{joined}options=-c%20statement_timeout%3D5000%20-c%20random_page_cost%3D4&connect_timeout=9"
+    )
+    assert (own["statement_timeout"], own["lock_timeout"], own["random_page_cost"]) == ("5s", "4s", "4")
 
 
 @postgresql

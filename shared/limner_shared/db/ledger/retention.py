@@ -116,7 +116,7 @@ def _forget_conversations(session: Session, tenant: str, old: ColumnElement[floa
         return 0
     made = exists().where(ConversationTurn.conversation_id == Conversation.id, ConversationTurn.job_id != NO_JOB)
     silent = select(Conversation.id).where(Conversation.tenant_id == tenant, Conversation.touched_at < old, ~made)
-    ids = session.scalars(silent.order_by(Conversation.id).limit(limit).with_for_update(skip_locked=True)).all()
+    ids = session.scalars(silent.order_by(Conversation.touched_at).limit(limit).with_for_update(skip_locked=True)).all()
     for conversation_id in ids:
         drop_conversation(session, conversation_id)
     return len(ids)
