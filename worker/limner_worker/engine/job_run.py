@@ -73,6 +73,8 @@ class Row:
     state: RowState | Any = None
     """The generator's state between steps; None before the first step and after the decode."""
     steps_done: int = 0
+    finished: bool = False
+    """Whether all steps are done, so that the decode is next."""
     picture: Picture | None = None
     checkpointed_at: float = 0.0
     """When the last checkpoint was taken, or the row was started, by the engine's clock."""

@@ -111,7 +111,7 @@ class Engine:
         self._finish_decodes(wait=False)
         self._start_pending()
         batch = self._scheduler.next_batch()
-        if batch and batch[0].state.finished:
+        if batch and batch[0].finished:
             self._begin_decode(batch)
         elif batch:
             self._step(batch)
@@ -213,9 +213,9 @@ class Engine:
         return error
 
     def _regroup_row(self, row: Row, now: float) -> None:
-        row.steps_done = row.state.steps_done
+        row.steps_done, row.finished = row.state.steps_done, row.state.finished
         new = row.key is None
-        row.key = row.job.claim.spec.model, row.state.key, row.state.finished
+        row.key = row.job.claim.spec.model, row.state.key, row.finished
         if new:
             self._scheduler.add(row, row.job.claim.lane)
         else:

@@ -42,7 +42,7 @@ class Snapshots:
 
     def checkpoint_if_due(self, row: Row, now: float) -> None:
         """Report a checkpoint of an unfinished row if the last one is old enough."""
-        if row.state.finished or now - row.checkpointed_at < self._checkpoint_seconds:
+        if row.finished or now - row.checkpointed_at < self._checkpoint_seconds:
             return
         row.checkpointed_at = now
         self._report(row, _checkpoint(row))
