@@ -36,7 +36,7 @@ from tests.chaos.poison import heal, late_jobs
 from tests.chaos.processes import unexpected_ends
 from tests.chaos.rest import insist, wait_for_bulks, wait_for_dispatchers, wait_for_jobs
 from tests.chaos.servers import Disk, in_background, new_service
-from tests.chaos.surroundings import jobs_from_beside
+from tests.chaos.surroundings import jobs_from_beside, jobs_of_the_previous_release
 from tests.chaos.traffic import Traffic
 from tests.chaos.webhooks import Shop, wait_for_deliveries, webhook_violations
 from tests.chaos.world import World
@@ -80,7 +80,8 @@ def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, An
     traffic_ended = time.monotonic()
     late = late_jobs(world)
     world.allowed |= {job_id: {"deadline_exceeded"} for job_id in late}
-    accepted = traffic.accepted | world.accepted | jobs_from_beside(world) | late
+    accepted = traffic.accepted | world.accepted | late
+    accepted |= jobs_from_beside(world) | jobs_of_the_previous_release(world)
     found += traffic.failures + wait_for_jobs(world)
     recovery_seconds = time.monotonic() - max(faults_ended, traffic_ended)
     found += missed_ends(world, reader, poller, accepted, traffic.singles)

@@ -58,10 +58,9 @@ def run_the_previous_release(world: World) -> None:
     else:
         process.terminate()
     process.wait()
-    world.accepted |= _jobs_of_the_previous_release(world)
 
 
-def _jobs_of_the_previous_release(world: World) -> set[str]:
+def jobs_of_the_previous_release(world: World) -> set[str]:
     """Its jobs, also those whose responses were lost with the process or came too late: they were asked for as well."""
     with world.service.database.read() as session:
         rows = session.execute(select(Job.id, Job.spec)).all()
