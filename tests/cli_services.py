@@ -132,6 +132,8 @@ class FakeServer:
         }
         if path == "/jobs/job_1":
             self.job_problems = self.job_problems[1:]
+        if path == "/bulks" and handler.command == "GET":
+            answers[path] = 200, {"items": [bulk], "next": None}
         if path == "/jobs/retry":
             answers[path] = self.of_retry()
         status, data = answers.get(path, (200, b"damaged" if self.damaged else PICTURE))

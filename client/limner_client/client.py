@@ -22,6 +22,7 @@ from limner_client.own_queue import OwnQueue
 from limner_client.parameters import parameter
 from limner_client.webhooks import Webhooks
 from limner_shared.domain.views import (
+    BulkList,
     BulkView,
     ExplanationView,
     ImageLink,
@@ -174,6 +175,11 @@ class Client:
         headers = {"Content-Type": JSONL} | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
         options: Any = {"params": {"on_error": "skip"} if skip_bad else {}, "timeout": BULK_TIMEOUT}
         return BulkView.model_validate(self._json("POST", f"{API}/bulks", content=lines, headers=headers, **options))
+
+    def bulks(self, *, limit: int = 20, cursor: str | None = None) -> BulkList:
+        """Return a page of your bulks, newest first. The list ends where `next` is None."""
+        params = {"limit": str(limit)} | ({} if cursor is None else {"cursor": cursor})
+        return BulkList.model_validate(self._json("GET", f"{API}/bulks", params=params))
 
     def bulk(self, bulk_id: str) -> BulkView:
         """Return a bulk."""

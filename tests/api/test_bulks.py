@@ -248,3 +248,11 @@ def test_memory_use_does_not_grow_with_the_size_of_a_bulk(client: ApiClient):
 
     peak(600)
     assert peak(6000) < 2 * peak(1000)
+
+
+def test_bulks_are_listed_newest_first_in_pages(client: ApiClient):
+    ids = [post(client, lines({"prompt": f"cat {number}"})).json["id"] for number in range(3)]
+    page = client.get("/api/v1/bulks?limit=2").json
+    assert [item["id"] for item in page["items"]] == ids[:0:-1]
+    rest = client.get("/api/v1/bulks", query_string={"limit": 2, "cursor": page["next"]}).json
+    assert ([item["id"] for item in rest["items"]], rest["next"]) == (ids[:1], None)

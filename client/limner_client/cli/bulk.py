@@ -1,4 +1,4 @@
-"""`limner bulk`: submit a file of prompts, follow its progress and download its images; pause or resume it.
+"""`limner bulk`: submit a file of prompts, follow its progress and download its images; list, pause or resume bulks.
 
 A state file in the output folder makes the submission resumable.
 """
@@ -16,12 +16,14 @@ import click
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column, Table
 
 from limner_client.cli.bulk_images import DOWNLOADS, download_images, write_atomically
 from limner_client.cli.renamed import warn_renamed
 from limner_client.cli.retrying import retry_while_unavailable
 from limner_client.cli.server_options import make_client, server_options
 from limner_client.client import Client
+from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import BulkView
 from limner_shared.errors import (
     BadBulk,
@@ -62,7 +64,7 @@ class BulkGroup(click.Group):
 
 @click.group(cls=BulkGroup)
 def bulk() -> None:
-    """Submit, pause or resume a bulk: many jobs from one file. `limner cancel` cancels one."""
+    """Submit, list, pause or resume bulks: many jobs from one file. `limner cancel` cancels one."""
 
 
 @bulk.command("submit")
@@ -96,6 +98,19 @@ def bulk_submit(*, prompts: Path, output: Path, on_error: str, server: str | Non
             )
             raise
     _report(view, output, lost)
+
+
+@bulk.command("list")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many, newest first.")
+@server_options
+def bulk_list(*, limit: int, server: str | None, key: str | None) -> None:
+    """List the newest bulks with their ended jobs."""
+    table = Table(Column("bulk", no_wrap=True), "status", "ended", "failed", Column("created", no_wrap=True), box=None)
+    with make_client(server, key) as client:
+        for each in client.bulks(limit=limit).items:
+            ended, failed = f"{each.ended:,} of {each.total:,}", f"{each.counts.get(JobState.FAILED, 0):,}"
+            table.add_row(each.id, each.status, ended, failed, f"{each.created_at:%Y-%m-%d %H:%M} UTC")
+    Console().print(table)
 
 
 @bulk.command("pause")

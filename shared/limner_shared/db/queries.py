@@ -192,10 +192,12 @@ def bulk(session: Session, tenant_id: str, bulk_id: str) -> Bulk:
     return found
 
 
-def bulks(session: Session, tenant_id: str, limit: int = 20) -> list[Bulk]:
-    """A tenant's newest bulks, the newest first."""
-    mine = select(Bulk).where(Bulk.tenant_id == tenant_id, Bulk.state != BulkState.DROPPING)
-    return list(session.scalars(mine.order_by(Bulk.id.desc()).limit(limit)))
+def bulks(session: Session, tenant_id: str, limit: int, before: str | None) -> list[Bulk]:
+    """A page of a tenant's bulks, newest first, older than the id `before`."""
+    query = select(Bulk).where(Bulk.tenant_id == tenant_id, Bulk.state != BulkState.DROPPING)
+    if before is not None:
+        query = query.where(Bulk.id < before)
+    return list(session.scalars(query.order_by(Bulk.id.desc()).limit(limit)))
 
 
 def bulk_counts(session: Session, row: Bulk) -> dict[JobState, int]:

@@ -244,9 +244,10 @@ class BulkView(BaseModel):
 
 
 class BulkList(BaseModel):
-    """The newest bulks."""
+    """A page of bulks, newest first."""
 
     items: list[BulkView]
+    next: str | None = Field(default=None, description="The `cursor` of the next page; null on the last page.")
 
 
 class Retried(BaseModel):

@@ -255,3 +255,9 @@ def test_all_dead_letters_are_retried_even_if_one_request_retries_only_some(fake
     assert shown.stdout.split() == [f"job_again_{number}" for number in range(5, 0, -1)]
     shown = run("dead-letters", "retry", "--all", "--server", fake_server.url)
     assert shown.stdout == "There are no dead letters to retry.\n"
+
+
+def test_bulk_list_shows_each_bulk_with_its_ended_jobs(fake_server: FakeServer):
+    listed = run("bulk", "list", "--limit", "5", "--server", fake_server.url)
+    assert (listed.exit_code, "limit=5" in fake_server.queries) == (0, True)
+    assert " ".join(listed.output.splitlines()[1].split()) == "bulk_1 done 2 of 2 0 2026-01-01 00:00 UTC"

@@ -51,6 +51,14 @@ class ResultsQuery(BaseModel):
     )
 
 
+class ListQuery(BaseModel):
+    """The page of the list."""
+
+    model_config = ConfigDict(extra="forbid")
+    limit: int = Field(default=20, ge=1, le=100, description="The number of bulks per page.")
+    cursor: str | None = Field(default=None, description="The value of `next` from the previous page.")
+
+
 class BulkQuery(BaseModel):
     """How invalid lines are treated."""
 
@@ -110,15 +118,18 @@ def create_bulk(header: JobHeaders, query: BulkQuery) -> Response:
 
 
 @bp.get("")
+@bp.input(ListQuery, location="query", arg_name="query")
 @bp.output(BulkList)
-def list_bulks() -> BulkList:
+def list_bulks(query: ListQuery) -> BulkList:
     """List bulks.
 
-    Returns the newest bulks, newest first. Bulks that are still being read are included.
+    Returns bulks, newest first. Bulks that are still being read are included.
     """
     services = get_services()
     with services.database.read() as session:
-        return BulkList(items=[bulk_view(session, row) for row in queries.bulks(session, tenant_id())])
+        rows = queries.bulks(session, tenant_id(), query.limit + 1, query.cursor)
+        views = [bulk_view(session, row) for row in rows[: query.limit]]
+    return BulkList(items=views, next=views[-1].id if len(rows) > query.limit else None)
 
 
 @bp.get("/<id:bulk_id>")
