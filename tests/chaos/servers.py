@@ -241,6 +241,7 @@ class Sqlite:
     def __init__(self, folder: Path) -> None:
         self._file = folder / "chaos.db"
         self.url = f"sqlite:///{self._file}"
+        self._one_at_a_time = threading.Lock()
 
     def break_connections(self) -> None:
         self.lock(0.5)
@@ -258,11 +259,12 @@ class Sqlite:
         """There is no process to stop."""
 
     def lock(self, seconds: float) -> None:
-        connection = sqlite3.connect(self._file, timeout=10, isolation_level=None)
-        connection.execute("BEGIN EXCLUSIVE")
-        time.sleep(seconds)
-        connection.execute("ROLLBACK")
-        connection.close()
+        with self._one_at_a_time:
+            connection = sqlite3.connect(self._file, timeout=10, isolation_level=None)
+            connection.execute("BEGIN EXCLUSIVE")
+            time.sleep(seconds)
+            connection.execute("ROLLBACK")
+            connection.close()
 
     def stop(self) -> None:
         return
