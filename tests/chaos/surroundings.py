@@ -63,8 +63,7 @@ def run_the_previous_release(world: World) -> None:
 def jobs_of_the_previous_release(world: World) -> set[str]:
     """Its jobs, also those whose responses were lost with the process or came too late: they were asked for as well."""
     with world.service.database.read() as session:
-        rows = session.execute(select(Job.id, Job.spec)).all()
-    return {job_id for job_id, spec in rows if spec.get("prompt") == PREVIOUS_PROMPT}  # another fault damages specs
+        return set(session.scalars(select(Job.id).where(Job.spec["prompt"].as_string() == PREVIOUS_PROMPT)))
 
 
 def _submit(url: str, request: Mapping[str, object]) -> str | None:
