@@ -118,7 +118,7 @@ REFUSED = [
     ("background", "transparent"),
     ("background", "red"),
     ("output_format", "gif"),
-    ("output_compression", 50),  # of PNG
+    ("output_compression", 99),  # of PNG
     ("output_compression", 101),
     ("response_format", "file"),
     ("moderation", "none"),
@@ -229,6 +229,12 @@ def test_a_value_that_cannot_be_honoured_is_refused_by_name(make_app: Callable[.
         assert error["code"] in ("invalid_request", "model_not_found")
         assert error["type"] == "invalid_request_error"
     assert client.get("/api/v1/jobs").json["items"] == []
+
+
+def test_the_default_compression_beside_png_asks_for_nothing(names: ModelNames):
+    assert read(names, output_compression=100, output_format="png") == read(names)
+    assert read(names, output_compression=100, response_format="url").output.query == ""
+    assert read(names, output_compression=100, output_format="jpeg").output.compression == 100
 
 
 def test_an_unknown_size_is_refused_with_the_sizes_that_the_model_has(names: ModelNames):

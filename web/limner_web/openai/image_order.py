@@ -55,6 +55,8 @@ URL_NAMES: Final = "dall-e-"
 URL_STYLES: Final = ("vivid", "natural")
 """The styles of those models, one of which their clients always send."""
 BEST: Final = "best"
+LEAST_COMPRESSION: Final = 100
+"""The default of `output_compression`, which programs also send beside PNG: it asks for nothing there."""
 SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
 
@@ -155,7 +157,7 @@ def read_order(
         warnings.append("input_fidelity is not followed here; strength says how much of the image may change")
     output = Output(
         format=options.output_format,
-        compression=options.output_compression,
+        compression=None if options.output_format == "png" else options.output_compression,
         as_url=_as_url(options),
         letterbox=letterbox,
         quality=BEST if options.quality == BEST else quality,
@@ -208,7 +210,7 @@ def _refuse_combinations(options: ImageOptions, given: Mapping[str, Any]) -> Non
         raise refuse("background", "transparent", "opaque or auto: no model here makes transparent pictures")
     if options.quality is not None and "steps" in given:
         raise refuse("quality", "quality beside steps", "one of the two")
-    if options.output_compression is not None and kind == "png":
+    if options.output_compression not in (None, LEAST_COMPRESSION) and kind == "png":
         raise refuse("output_compression", "compression of PNG, which is lossless,", "with webp or jpeg")
     if options.partial_images and not options.stream:
         raise refuse("partial_images", "partial images without a stream", "with stream: true")
