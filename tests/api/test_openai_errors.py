@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from openai.types import ImageModel
 from sqlalchemy import update
 
 from limner_shared.db.accounts import keys, tenants
@@ -118,7 +119,8 @@ def test_aliases_come_from_the_settings(make_app: Callable[..., App], monkeypatc
 
 
 def test_by_default_the_names_of_openais_models_are_accepted(client: ApiClient):
-    assert set(OPENAI_NAMES) <= {model["id"] for model in client.get("/v1/models").json["data"]}
+    accepted = {model["id"] for model in client.get("/v1/models").json["data"]}
+    assert {*OPENAI_NAMES, *get_args(ImageModel)} <= accepted
 
 
 def test_an_alias_of_a_model_that_does_not_exist_is_refused_at_the_start(make_app: Callable[..., App]):
