@@ -279,7 +279,8 @@ def test_a_program_for_the_web_ui_gets_its_picture_without_settings(app: App, pr
     answer = draw(app, body)
     assert answer.status_code == 200, answer.text
     [picture] = answer.json["images"]
-    assert size_of(picture) == f"{body['width']}x{body.get('height', 512)}"
+    size = f"{body['width']}x{body.get('height', 512)}"
+    assert (size_of(picture), f"Size: {size}," in json.loads(answer.json["info"])["infotexts"][0]) == (size, True)
 
 
 @pytest.mark.parametrize("program", OPENAI)

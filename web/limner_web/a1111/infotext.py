@@ -26,14 +26,15 @@ MAX_SETTINGS_CHARS: Final = 20_000
 """A longer last line is not read as settings."""
 
 
-def infotext(job: JobView, image: ImageView) -> str:
-    """The text for one picture of a job."""
+def infotext(job: JobView, image: ImageView, scaled_to: tuple[int, int] | None = None) -> str:
+    """The text for one picture of a job, which the answer has in the size `scaled_to`, or as it is stored."""
+    width, height = scaled_to or (image.width, image.height)
     settings: dict[str, Any] = {
         "Steps": job.steps,
         "Sampler": job.scheduler or "Automatic",
         "CFG scale": f"{job.guidance:g}",
         "Seed": image.seed,
-        "Size": f"{image.width}x{image.height}",
+        "Size": f"{width}x{height}",
         "Model": job.model,
         "Style": image.style,
         "Denoising strength": job.strength,

@@ -211,7 +211,7 @@ def _generate(kind: type[parameters.TextToImage]) -> Response:
 
 
 def _answer(services: Services, asked: parameters.Generation, job: JobView, body: dict[str, Any]) -> Response:
-    texts = [infotext.infotext(job, image) for image in job.images]
+    texts = [infotext.infotext(job, image, asked.letterbox) for image in job.images]
     kind, with_text = asked.options.samples_format.replace("jpg", "jpeg"), asked.options.enable_pnginfo
     files: list[bytes] = []
     for image, text in zip(job.images if asked.send_images else [], texts, strict=False):
