@@ -196,7 +196,10 @@ def test_a_program_with_another_models_name_built_in_draws_with_the_model_that_a
     for reference in (names[1], f"{names[1]}:{version}", version):
         made = client.post(PREDICTIONS, json=CAT | {"version": reference})
         assert (made.status_code, made.json.get("model")) == (201, "limner/limner-gan"), reference
-    assert client.get("/replicate/v1/models/stability-ai/sdxl").json["name"] == "limner-gan"
+    own = client.get("/replicate/v1/models/stability-ai/sdxl").json
+    found = client.get(f"/replicate/v1/models/stability-ai/sdxl/versions/{version}")
+    assert (own["name"], found.json) == ("limner-gan", own["latest_version"])
+    assert client.get(f"/replicate/v1/models/limner/limner-gan/versions/{version}").status_code == 404
     for unknown in ("limner/stability-ai/sdxl", "someone/limner-gan", "0" * 64):
         assert client.post(PREDICTIONS, json=CAT | {"version": unknown}).status_code == 404
 

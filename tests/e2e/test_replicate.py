@@ -82,6 +82,11 @@ def test_a_prediction_is_created_waited_for_listed_and_reloaded(client: replicat
     assert prediction.id in [listed.id for listed in client.predictions.list()]
 
 
+def test_a_model_and_version_built_into_a_program_lead_to_a_model_here(client: replicate.Client):
+    [output] = client.run("stability-ai/sdxl:39ed52f2a78e", input={"prompt": "a rocket", **SMALL})
+    assert output.read().startswith(b"PNG")
+
+
 def test_a_prediction_is_canceled(client: replicate.Client):
     inputs = {"prompt": "a slow cat", "num_inference_steps": 100, "num_outputs": 16}
     prediction = client.predictions.create(model="limner/limner-flow", input=inputs)

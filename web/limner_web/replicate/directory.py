@@ -7,7 +7,7 @@ from typing import Any, Final
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request
 
-from limner_shared.domain.predictions import version_id
+from limner_shared.domain.predictions import OWNER, version_id
 from limner_shared.errors import NotFound
 from limner_web.auth import tenant_id
 from limner_web.http.request_bodies import BROKEN_BODY, cut_off
@@ -98,9 +98,9 @@ def list_versions(owner: str, name: str) -> Response:
 
 @bp.get("/models/<owner>/<name>/versions/<version>")
 def get_version(owner: str, name: str, version: str) -> Response:
-    """Retrieve a version."""
+    """Retrieve a version; any version of an alias is that of its card, as when a prediction names it."""
     card = models.find(get_services(), owner, name)
-    if version != version_id(card):
+    if owner == OWNER and version != version_id(card):
         raise NotFound(f"{owner}/{name} has no version {version[:80]!r}; its version is {version_id(card)}.")
     return jsonify(models.version_object(card))
 
