@@ -21,6 +21,7 @@ from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_a1111 import waiting_job
 from tests.api.test_conversations import begin, say
+from tests.api.test_built_in_habits import drawn
 from tests.api.test_input_images import CARD, data_url, stored
 from tests.api.test_keys import make_key
 from tests.api.test_openai_edits import RED, file
@@ -87,6 +88,12 @@ def test_a_prediction_gives_the_control_picture_by_the_schema_of_its_model(app: 
     assert (job["control_scale"], job["control_end"]) == (1.5, 0.5)
     assert made.json["input"]["controlnet_conditioning_scale"] == 1.5
     assert "control_image" not in made.json["input"]
+
+
+def test_usage_counts_the_control_picture(app: App):
+    body = {"prompt": "a cat", "control_image": PICTURE}
+    usage = drawn(app, "/v1/images/generations", body).json["usage"]
+    assert usage["input_tokens_details"] == {"text_tokens": 2, "image_tokens": 1}
 
 
 def test_the_cost_of_a_picture_is_told_without_its_control_picture(client: ApiClient):

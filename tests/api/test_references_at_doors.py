@@ -22,6 +22,7 @@ from limner_web.a1111.parameters import TextToImage, read
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_a1111 import waiting_job
+from tests.api.test_built_in_habits import drawn
 from tests.api.test_control_pictures import UNIT
 from tests.api.test_conversations import begin, say
 from tests.api.test_input_images import data_url
@@ -165,6 +166,14 @@ def test_the_pictures_of_a_response_are_references_where_its_model_takes_them(ap
 def newest_of(app: App, answer: Any) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     return newest(app)
+
+
+@pytest.mark.parametrize("pictures", [[TALL], [TALL, SMALL]])
+def test_usage_counts_the_references_of_an_edit(app: App, both: App, pictures: list[str]):
+    for service in (app, both):  # the second model starts from one picture, and takes two as references
+        usage = drawn(service, "/v1/images/edits", {"prompt": "a boat", "image": pictures}).json["usage"]
+        assert usage["input_tokens_details"] == {"text_tokens": 2, "image_tokens": len(pictures)}
+        assert usage["input_tokens"] == 2 + len(pictures)
 
 
 def test_a_responses_pictures_are_judged_by_the_model_that_it_names(app: App, both: App):

@@ -89,7 +89,8 @@ def usage(card: ModelCard, job: JobView, cost: int) -> dict[str, Any]:
     output, its cost units.
     """
     text = sum(len(WORD.findall(part)) for part in (job.description or job.prompt, job.negative_prompt))
-    inputs = sum(given is not None for given in (job.image, job.mask)) * card.tokens(job.width, job.height)
+    pictures = sum(given is not None for given in (job.image, job.mask, job.control_image))
+    inputs = (pictures + len(job.reference_images or ())) * card.tokens(job.width, job.height)
     return {
         "input_tokens": text + inputs,
         "input_tokens_details": {"text_tokens": text, "image_tokens": inputs},
