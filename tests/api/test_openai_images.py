@@ -102,7 +102,7 @@ REFUSED = [
     ("reference_images", [PICTURE]),
     ("reference_scale", 0.5),
     ("prompt", ""),
-    ("prompt", "x" * 1001),
+    ("prompt", "x" * 32_001),
     ("prompt", 5),
     ("model", "gpt-9"),
     ("model", 5),

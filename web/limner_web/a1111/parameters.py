@@ -20,6 +20,7 @@ from limner_web.a1111.control_units import Scripts, Units, data_url
 from limner_web.a1111.options import Options, with_changes
 from limner_web.a1111.unused_parameters import without_unused
 from limner_web.http.problems import renamed
+from limner_web.long_texts import within_card
 from limner_web.pictures.picture_formats import MAX_SIDE
 
 LORA: Final = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
@@ -141,7 +142,9 @@ def read(
     if isinstance(given, ImageToImage) and given.mask is not None:
         warnings += [f"{name}: {note}" for name, note in MASK_ONLY.items() if note and body.get(name)]
     units = Units.of(given.alwayson_scripts)
-    fields, letterbox = _job(given, card, warnings) | units.fields(card, warnings), None
+    fields, cuts = within_card(_job(given, card, warnings), card)
+    fields, letterbox = fields | units.fields(card, warnings), None
+    warnings += [f"{told}." for told in cuts]
     if fits and (letterbox := _other_size(given, card)) is not None:
         fields["width"], fields["height"] = nearest_size(card.sizes, *letterbox)
         warnings.append("width, height: {}x{} is not drawn here; the picture was scaled to it.".format(*letterbox))

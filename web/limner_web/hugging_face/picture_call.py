@@ -12,6 +12,7 @@ from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
 from limner_web.http.problems import renamed
+from limner_web.long_texts import within_card
 from limner_web.services import Services
 
 CALLED: Final = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
@@ -78,6 +79,7 @@ class PictureOrder:
 
     request: JobRequest
     names: dict[str, str]
+    warnings: list[str]
 
 
 def read_order(services: Services, tenant_id: str, call: PictureCall, card: ModelCard) -> PictureOrder:
@@ -111,11 +113,12 @@ def read_order(services: Services, tenant_id: str, call: PictureCall, card: Mode
         fields["prompt"] = call.inputs
     fields |= {"width": width, "height": height}
     names = OF_PICTURE if is_edit else OF_TEXT
+    fields, warnings = within_card(fields, card, names)
     try:
         request = JobRequest.model_validate({name: value for name, value in fields.items() if value is not None})
     except ValidationError as error:
         raise renamed(error, names) from error
-    return PictureOrder(request, names)
+    return PictureOrder(request, names, warnings)
 
 
 def _data_url(picture: str) -> str:

@@ -44,7 +44,10 @@ def create_picture(model: str) -> Response:
         raise renamed(services.model_names.with_able_models(error), order.names) from error
     release_request_slot(services.limiter)
     *_, job = synchronous_jobs.follow(services, tenant_id(), job_id, caller)
-    return with_warning(_file(services, synchronous_jobs.require_success(job), kind), warning)
+    answer = _file(services, synchronous_jobs.require_success(job), kind)
+    for told in (warning, *order.warnings):
+        with_warning(answer, told)
+    return answer
 
 
 def _file(services: Services, job: JobView, kind: str) -> Response:

@@ -16,6 +16,7 @@ from limner_shared.domain.picture_urls import rendition_query
 from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
 from limner_web.http.problems import renamed
+from limner_web.long_texts import within_card
 from limner_web.model_names import ModelNames
 from limner_web.pictures.picture_formats import MAX_SIDE
 
@@ -152,7 +153,8 @@ def read_order(
     size, letterbox = _size(options, card, image_size, fits=fits)
     fields = {name: value for name, value in given.items() if name in native}
     fields |= {"model": card.name} | _translated(options, given, card, quality, size)
-    warnings = [warning, _warning_of_style(options, fields, card), _warning_of_size(options, letterbox)]
+    fields, cuts = within_card(fields, card)
+    warnings = [warning, *cuts, _warning_of_style(options, fields, card), _warning_of_size(options, letterbox)]
     if options.input_fidelity is not None:
         warnings.append("input_fidelity is not followed here; strength says how much of the image may change")
     output = Output(

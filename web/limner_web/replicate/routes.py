@@ -23,10 +23,12 @@ from limner_web.auth import tenant_id
 from limner_web.http import strict_json
 from limner_web.http.problems import renamed
 from limner_web.http.throttling import release_request_slot
+from limner_web.http.warning_header import with_warning
 from limner_web.intake import submission, uploads
 from limner_web.intake.cancellation import cancel_job
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.webhooks import prediction_webhook
+from limner_web.long_texts import within_card
 from limner_web.replicate import files, inputs, models, streaming
 from limner_web.replicate.directory import one_page
 from limner_web.replicate.outputs import outputs
@@ -160,7 +162,7 @@ def delete_file(file_id: str) -> Response:
 def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
     services = get_services()
     wait, caller = inputs.wait_seconds(request.headers.get("Prefer", "")), synchronous_jobs.WaitingClient.of_request()
-    fields = inputs.job_fields(asked, card)
+    fields, cuts = within_card(inputs.job_fields(asked, card), card)
     fields["expires_in"] = inputs.life_seconds(request.headers.get("Cancel-After"))
     header = JobHeaders.read(request.headers)
     webhook = prediction_webhook(services.targets, asked.webhook, asked.webhook_events_filter, public_origin(services))
@@ -176,6 +178,14 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
     except (InvalidRequest, ValidationError) as error:
         told = services.model_names.with_able_models(error) if isinstance(error, InvalidRequest) else error
         raise renamed(told, inputs.called(request.get_json()["input"])) from error
+    answer = _created(services, job_id, wait, caller)
+    for told in cuts:
+        with_warning(answer, told)
+    return answer
+
+
+def _created(services: Services, job_id: str, wait: int | None, caller: synchronous_jobs.WaitingClient) -> Response:
+    """The new prediction, as it is after `wait` seconds, or earlier if it has ended."""
     if wait is None:
         answer = jsonify(_object(services, read_job_view(services, tenant_id(), job_id)))
         answer.status_code = 201
