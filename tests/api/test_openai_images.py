@@ -125,7 +125,6 @@ REFUSED = [
     ("user", 5),
     ("safety_identifier", "x" * 600),
     ("stream", "yes"),
-    ("partial_images", 1),  # without a stream
     ("partial_images", 4),
     ("fit", True),  # without a size
     ("seed", -1),
@@ -235,6 +234,13 @@ def test_the_default_compression_beside_png_asks_for_nothing(names: ModelNames):
     assert read(names, output_compression=100, output_format="png") == read(names)
     assert read(names, output_compression=100, response_format="url").output.query == ""
     assert read(names, output_compression=100, output_format="jpeg").output.compression == 100
+
+
+def test_partial_images_have_no_effect_without_a_stream(names: ModelNames):
+    told = read(names, partial_images=2).output
+    assert (told.partial_images, told.warning) == (0, "partial_images has no effect without a stream")
+    assert read(names, partial_images=0).output.warning is None
+    assert read(names, partial_images=2, stream=True).output.warning is None
 
 
 def test_an_unknown_size_is_refused_with_the_sizes_that_the_model_has(names: ModelNames):

@@ -16,6 +16,7 @@ from limner_web.openai.response_request import MARK
 from tests.api.canvas import DATA_URL, MASK, RESPONSES, TOOL, app
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
+from tests.api.test_built_in_habits import drawn
 from tests.api.test_bulks import rows
 from tests.api.test_keys import make_key
 from tests.api.test_openai_files import upload
@@ -124,7 +125,6 @@ def test_other_contents_of_a_message_are_refused(client: ApiClient, content: Any
         ("output_format", "svg"),
         ("output_compression", 50),
         ("moderation", "none"),
-        ("partial_images", 2),
         ("partial_images", 4),
         ("input_fidelity", "full"),
         ("frame_count", 3),
@@ -145,6 +145,17 @@ def test_a_parameter_of_the_tool_that_cannot_be_followed_is_refused_by_name(
     status, answer = send(client, tools=[TOOL | {name: value}])
     assert status in (404, 422), answer
     assert answer["error"]["param"] == f"tools[0].{name}"
+
+
+def test_a_tool_that_is_set_up_for_streams_draws_without_one_too(app: App, client: ApiClient) -> None:
+    tool = TOOL | {"partial_images": 2, "output_compression": 100}
+    answer = drawn(app, RESPONSES, {"input": "a red apple", "tools": [tool]})
+    assert (answer.json["status"], answer.json["tools"]) == ("completed", [tool])
+    assert "partial_images has no effect without a stream" in answer.headers["Warning"]
+    later = client.post(RESPONSES, json={"input": "a red apple", "tools": [tool], "background": True})
+    assert (later.status_code, "Warning" in later.headers) == (200, False)
+    stored = get(client, f"/api/v1/jobs/{later.json['job_id']}")["metadata"][MARK]
+    assert stored["output"]["partial_images"] == 2, "a stream of it shows previews"
 
 
 def test_a_model_without_inpainting_refuses_the_mask_or_the_picture_by_name(make_app: Callable[..., App]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, cast
 
@@ -154,9 +154,7 @@ def read_order(
     fields = {name: value for name, value in given.items() if name in native}
     fields |= {"model": card.name} | _translated(options, given, card, quality, size)
     fields, cuts = within_card(fields, card)
-    warnings = [warning, *cuts, _warning_of_style(options, fields, card), _warning_of_size(options, letterbox)]
-    if options.input_fidelity is not None:
-        warnings.append("input_fidelity is not followed here; strength says how much of the image may change")
+    warnings = [warning, *cuts, _warning_of_style(options, fields, card), *_warnings(options, letterbox)]
     output = Output(
         format=options.output_format,
         compression=None if options.output_format == "png" else options.output_compression,
@@ -165,7 +163,7 @@ def read_order(
         quality=BEST if options.quality == BEST else quality,
         identifier=options.identifier,
         stream=options.stream,
-        partial_images=options.partial_images or 0,
+        partial_images=(options.partial_images or 0) if options.stream else 0,
         warning="; ".join(filter(None, warnings)) or None,
     )
     try:
@@ -214,8 +212,6 @@ def _refuse_combinations(options: ImageOptions, given: Mapping[str, Any]) -> Non
         raise refuse("quality", "quality beside steps", "one of the two")
     if options.output_compression not in (None, LEAST_COMPRESSION) and kind == "png":
         raise refuse("output_compression", "compression of PNG, which is lossless,", "with webp or jpeg")
-    if options.partial_images and not options.stream:
-        raise refuse("partial_images", "partial images without a stream", "with stream: true")
     if options.stream and options.response_format == "url":
         raise refuse("response_format", "a URL in a stream", "b64_json")
     if options.fit and options.size == "auto":
@@ -237,10 +233,14 @@ def _warning_of_style(options: ImageOptions, fields: dict[str, Any], card: Model
     return f"style {style} is unknown here; the model's own was used"
 
 
-def _warning_of_size(options: ImageOptions, letterbox: Size | None) -> str | None:
-    if letterbox is None or options.fit:
-        return None
-    return f"size {options.size} is not drawn here; the picture was scaled to it"
+def _warnings(options: ImageOptions, letterbox: Size | None) -> Iterator[str]:
+    """What to tell a client of the other parameters that programs send without their user's choice."""
+    if letterbox is not None and not options.fit:
+        yield f"size {options.size} is not drawn here; the picture was scaled to it"
+    if options.input_fidelity is not None:
+        yield "input_fidelity is not followed here; strength says how much of the image may change"
+    if options.partial_images and not options.stream:
+        yield "partial_images has no effect without a stream"
 
 
 def _size(

@@ -211,7 +211,8 @@ def read_response(services: Services, tenant_id: str, body: ResponseBody, defaul
         raise refuse("input", f"a message of {len(last.text)} characters", f"at most {MAX_DESCRIPTION}")
     fields = {name: value for name, value in tool.items() if name not in TOOL_ONLY and value is not None}
     fields |= {"prompt": last.text, "metadata": dict(body.metadata), "interpret": True}
-    fields |= {"response_format": "b64_json", "stream": body.stream, "user": body.user}
+    can_stream = body.stream or body.background  # in the background, also later
+    fields |= {"response_format": "b64_json", "stream": can_stream, "user": body.user}
     fields |= {"model": fields.get("model", body.model or default_model), "safety_identifier": body.safety_identifier}
     mask, images = tool.get("input_image_mask"), last.images
     if not images and fields.get("input_fidelity") in get_args(Fidelity):
