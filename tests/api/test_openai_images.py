@@ -63,6 +63,8 @@ HONOURED = [
     Case("quality", "low", lambda order: order.request.steps == 5),
     Case("quality", "high", lambda order: order.request.steps == 30),
     Case("quality", "hd", lambda order: order.request.steps == 30),
+    Case("quality", "xhigh", lambda order: order.request.steps == 30 and "drawn as high" in str(order.output.warning)),
+    Case("quality", "max", lambda order: order.request.steps == 30),
     Case("quality", "standard", lambda order: order.request.steps == 10),
     Case("background", "opaque", lambda _: True),  # every picture is opaque
     Case("output_format", "webp", lambda order: order.output.format == "webp"),
@@ -113,7 +115,7 @@ REFUSED = [
     ("size", "64"),
     ("size", "64x-32"),
     ("size", [64, 32]),
-    ("quality", "xhigh"),
+    ("quality", "ultra"),
     ("quality", "best"),
     ("background", "transparent"),
     ("background", "red"),

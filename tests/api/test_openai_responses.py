@@ -120,7 +120,7 @@ def test_other_contents_of_a_message_are_refused(client: ApiClient, content: Any
     [
         ("size", "3x3"),
         ("size", "tiny"),
-        ("quality", "xhigh"),
+        ("quality", "ultra"),
         ("background", "transparent"),
         ("output_format", "svg"),
         ("output_compression", 50),

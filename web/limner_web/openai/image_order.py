@@ -48,6 +48,8 @@ QUALITIES: Final[dict[str, Quality]] = {
     "auto": "medium",
     "standard": "medium",
     "hd": "high",
+    "xhigh": "high",
+    "max": "high",
     "best": "medium",
 }
 """The steps of each quality that a call may name; `best` is ours, and draws candidates in these steps."""
@@ -55,6 +57,8 @@ URL_NAMES: Final = "dall-e-"
 """Models of this name answer with URLs unless the call says otherwise; all others answer with base64."""
 URL_STYLES: Final = ("vivid", "natural")
 """The styles of those models, one of which their clients always send."""
+BEYOND: Final = ("xhigh", "max")
+"""Qualities of OpenAI's newer models above any that a card has."""
 BEST: Final = "best"
 LEAST_COMPRESSION: Final = 100
 """The default of `output_compression`, which programs also send beside PNG: it asks for nothing there."""
@@ -68,7 +72,7 @@ class ImageOptions(BaseModel):
 
     model: str | None = None
     size: str = "auto"
-    quality: Literal["low", "medium", "high", "auto", "standard", "hd", "best"] | None = None
+    quality: Literal["low", "medium", "high", "xhigh", "max", "auto", "standard", "hd", "best"] | None = None
     background: Literal["transparent", "opaque", "auto"] = "auto"
     output_format: Literal["png", "webp", "jpeg"] = "png"
     output_compression: int | None = Field(default=None, ge=0, le=100, strict=True)
@@ -239,6 +243,8 @@ def _warnings(options: ImageOptions, letterbox: Size | None) -> Iterator[str]:
         yield f"size {options.size} is not drawn here; the picture was scaled to it"
     if options.input_fidelity is not None:
         yield "input_fidelity is not followed here; strength says how much of the image may change"
+    if options.quality in BEYOND:
+        yield f"quality {options.quality} is drawn as {QUALITIES[options.quality]} here"
     if options.partial_images and not options.stream:
         yield "partial_images has no effect without a stream"
 
