@@ -96,6 +96,22 @@ def test_a_preference_to_wait_is_read(header: str, expected: int | None):
     assert inputs.wait_seconds(header) == expected
 
 
+@pytest.mark.parametrize(("wait", "seconds"), [(1, 0.5), (2, 1), (60, 59)])
+def test_the_answer_is_sent_before_the_client_stops_reading(
+    app: App, client: ApiClient, monkeypatch: pytest.MonkeyPatch, wait: int, seconds: float
+):
+    watches, waits = app.extensions["limner"].watches, list[float]()
+    await_end = watches.await_end
+
+    def note(tenant: str, job_id: str, most: float, *more: Any) -> Any:
+        waits.append(most)
+        return await_end(tenant, job_id, 0, *more)
+
+    monkeypatch.setattr(watches, "await_end", note)
+    assert client.post(NAMED, json=CAT, headers={"Prefer": f"wait={wait}"}).status_code == 202
+    assert waits == [seconds]
+
+
 @pytest.mark.parametrize(("header", "expected"), [(None, None), ("90", 90), ("90s", 90), ("5m", 300), ("1h30m", 5400)])
 def test_a_lifetime_is_read(header: str | None, expected: int | None):
     assert inputs.life_seconds(header) == expected

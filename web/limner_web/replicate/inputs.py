@@ -50,6 +50,8 @@ SCHEDULERS: Final = {
 """Names of schedulers in Replicate's models, and those of diffusers."""
 CUSTOM: Final = "custom"
 MAX_WAIT_SECONDS: Final = 60
+MARGIN_SECONDS: Final = 1.0
+"""The time to read the pictures and to send the answer."""
 WAIT: Final = re.compile(r"wait(?:=(\d{1,3}))?", re.IGNORECASE)
 DURATION: Final = re.compile(r"(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?", re.IGNORECASE)
 MIN_LIFE_SECONDS: Final = 5
@@ -182,6 +184,13 @@ def wait_seconds(prefer: str) -> int | None:
                 raise InvalidRequest(f"Prefer: wait for 1 to {MAX_WAIT_SECONDS} seconds.", field="Prefer")
             return seconds
     return None
+
+
+def answer_seconds(wait: int) -> float:
+    """For how long to wait for a client that asks for `wait` seconds: it reads for hardly longer, and takes a later
+    answer for a failure of a prediction that it has to pay.
+    """
+    return max(wait / 2, wait - MARGIN_SECONDS)
 
 
 def life_seconds(cancel_after: str | None) -> int | None:

@@ -191,7 +191,7 @@ def _created(services: Services, job_id: str, wait: int | None, caller: synchron
         answer.status_code = 201
         return answer
     release_request_slot(services.limiter)
-    job = synchronous_jobs.await_end(services, tenant_id(), job_id, wait, caller)
+    job = synchronous_jobs.await_end(services, tenant_id(), job_id, inputs.answer_seconds(wait), caller)
     # `processing` would make the client's `run` return before there is an output.
     answer = jsonify(_object(services, job, status=None if job.status.terminal else "starting"))
     answer.status_code = 201 if job.status.terminal else 202
