@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
+from inspect import signature
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -39,6 +41,23 @@ class Refusing(httpx.BaseTransport):
         if request.method == "GET" and request.url.path.startswith(self._refused):
             return httpx.Response(503, json=BUSY, headers={"content-type": "application/problem+json"})
         return self._app.handle_request(request)
+
+
+def test_an_edit_takes_what_a_picture_of_a_prompt_takes(app: App):
+    assert set(signature(Tools.generate_image).parameters) <= set(signature(Tools.edit_image).parameters)
+    sent: list[dict[str, Any]] = []
+
+    class Noting(Client):
+        def submit(self, request: Any, *more: Any, **named: Any) -> Any:
+            sent.append(request)
+            return super().submit({"prompt": "a cat"}, *more, **named)
+
+    tools = Tools(lambda _: Noting("http://localhost", transport=httpx.WSGITransport(app=app)), cast("Any", _same))
+    finer = {"steps": 30, "guidance": 5.0, "quality": "best", "negative_prompt": "text"}
+    context = cast("Context", SimpleNamespace(request_context=SimpleNamespace(meta={})))
+    edit = partial(tools.edit_image, context, "img_x", "a cat", model="canvas")
+    asyncio.run(cast("Any", edit(**finer, wait_seconds=0)))
+    assert sent[0].items() >= finer.items()
 
 
 def test_a_refused_poll_does_not_hide_the_job_from_the_agent(app: App):

@@ -74,6 +74,12 @@ Size = Annotated[
 ]
 Count = Annotated[int, Field(ge=1, description="How many pictures.")]
 Seed = Annotated[int | None, Field(ge=0, description="For the same picture again. Default: random.")]
+Steps = Annotated[int | None, Field(ge=1, description="More is slower and often finer.")]
+Guidance = Annotated[float | None, Field(description="How strictly the prompt is followed.")]
+Quality = Annotated[
+    Literal["", "best"], Field(description="best: draw several for each picture and keep the best; costs more.")
+]
+NegativePrompt = Annotated[Text, Field(description="What to leave out. Only if the model takes one.")]
 Wait = Annotated[
     int,
     Field(ge=0, le=MAX_WAIT_SECONDS, description="How long to wait for the pictures. Afterwards, call get_job."),
@@ -113,12 +119,10 @@ class Tools:
         size: Size = "",
         n: Count = 1,
         seed: Seed = None,
-        steps: Annotated[int | None, Field(ge=1, description="More is slower and often finer.")] = None,
-        guidance: Annotated[float | None, Field(description="How strictly the prompt is followed.")] = None,
-        quality: Annotated[
-            Literal["", "best"], Field(description="best: draw several for each picture and keep the best; costs more.")
-        ] = "",
-        negative_prompt: Annotated[Text, Field(description="Only if the model takes one.")] = "",
+        steps: Steps = None,
+        guidance: Guidance = None,
+        quality: Quality = "",
+        negative_prompt: NegativePrompt = "",
         control_image: ControlImage = "",
         control_scale: ControlScale = None,
         reference_images: References = (),
@@ -149,6 +153,10 @@ class Tools:
         size: Size = "",
         n: Count = 1,
         seed: Seed = None,
+        steps: Steps = None,
+        guidance: Guidance = None,
+        quality: Quality = "",
+        negative_prompt: NegativePrompt = "",
         control_image: ControlImage = "",
         control_scale: ControlScale = None,
         reference_images: References = (),
@@ -162,7 +170,8 @@ class Tools:
         request = {"prompt": prompt, "image": image, "mask": mask, "strength": strength, "style": style, "n": n}
         request |= {"seed": seed, "control_image": control_image, "control_scale": control_scale, **_size(size)}
         request |= {"reference_images": reference_images or None, "reference_scale": reference_scale}
-        request |= {"padding_mask_crop": padding_mask_crop}
+        request |= {"padding_mask_crop": padding_mask_crop, "steps": steps, "guidance": guidance}
+        request |= {"quality": quality, "negative_prompt": negative_prompt}
         progress = Progress(ctx)
 
         def edit(client: Client) -> CallToolResult:
