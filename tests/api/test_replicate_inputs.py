@@ -88,6 +88,18 @@ def test_inputs_are_honoured_alone_and_in_pairs_under_the_names_that_popular_mod
             assert_honoured(app, names, answer)
 
 
+def test_the_schema_of_a_model_has_every_input_that_it_takes_with_its_adapters(client: ApiClient):
+    version = client.get("/replicate/v1/models/limner/canvas").json["latest_version"]
+    schema = version["openapi_schema"]["components"]["schemas"]["Input"]["properties"]
+    lacking = {"control_image", "controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end"}
+    lacking |= {"reference_images", "reference_scale", "padding_mask_crop"}
+    assert inputs.Inputs.model_fields.keys() - schema.keys() == lacking, "what canvas cannot do"
+    assert (schema["lora_weights"]["enum"], schema["extra_lora"]["enum"]) == (["ink", "wash"], ["ink", "wash"])
+    assert schema["size"]["enum"] == ["64x32", "32x64", "64x64"]
+    plain = client.get("/replicate/v1/models/limner/limner-gan").json["latest_version"]["openapi_schema"]
+    assert "lora_weights" not in plain["components"]["schemas"]["Input"]["properties"]
+
+
 REFUSED: list[tuple[str, Any]] = [
     ("size", "1024x1024"),
     ("aspect_ratio", "16:9"),

@@ -16,6 +16,8 @@ CONTROL_FIELDS: Final = ("control_image", "control_scale", "control_start", "con
 MAX_REFERENCES: Final = 4
 """More reference pictures than users give, and as many as fit into one request."""
 REFERENCE_FIELDS: Final = ("reference_images", "reference_scale")
+MAX_ADAPTER_WEIGHT: Final = 4
+"""And, below zero, the least."""
 
 RequestedName = Annotated[str, StringConstraints(max_length=200)]
 InputPicture = Annotated[str, StringConstraints(max_length=MAX_IMAGE_CHARS)]
@@ -91,4 +93,4 @@ class Adapter(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: RequestedName
-    weight: float = Field(default=1.0, ge=-4, le=4, strict=True, allow_inf_nan=False)
+    weight: float = Field(default=1.0, ge=-MAX_ADAPTER_WEIGHT, le=MAX_ADAPTER_WEIGHT, strict=True, allow_inf_nan=False)

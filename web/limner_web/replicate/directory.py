@@ -52,7 +52,7 @@ def get_collection(slug: str) -> Response:
     if slug not in collections:
         raise NotFound(f"There is no collection {slug[:80]!r}. Collections: {', '.join(collections)}.")
     origin = public_origin(services)
-    found = [models.model_object(card, origin) for card in collections[slug]]
+    found = [models.model_object(services, card, origin) for card in collections[slug]]
     return jsonify(models.collection_object(slug) | {"models": found})
 
 
@@ -73,36 +73,38 @@ def search_models() -> Response:
         raise cut_off(0, request.content_length) from error
     words = query.strip('"').casefold().split()  # the client for Node sends a text as JSON
     found = (card for card in services.catalogue.cards.values() if models.is_about(card, words))
-    return one_page([models.model_object(card, public_origin(services)) for card in found])
+    return one_page([models.model_object(services, card, public_origin(services)) for card in found])
 
 
 @bp.get("/models")
 def list_models() -> Response:
     """List the models."""
     services = get_services()
-    return one_page([models.model_object(card, public_origin(services)) for card in services.catalogue.cards.values()])
+    return one_page([models.model_object(services, card, public_origin(services)) for card in services.catalogue.cards.values()])
 
 
 @bp.get("/models/<owner>/<name>")
 def get_model(owner: str, name: str) -> Response:
     """Retrieve a model."""
     services = get_services()
-    return jsonify(models.model_object(models.find(services, owner, name), public_origin(services)))
+    return jsonify(models.model_object(services, models.find(services, owner, name), public_origin(services)))
 
 
 @bp.get("/models/<owner>/<name>/versions")
 def list_versions(owner: str, name: str) -> Response:
     """List a model's only version."""
-    return one_page([models.version_object(models.find(get_services(), owner, name))])
+    services = get_services()
+    return one_page([models.version_object(services, models.find(services, owner, name))])
 
 
 @bp.get("/models/<owner>/<name>/versions/<version>")
 def get_version(owner: str, name: str, version: str) -> Response:
     """Retrieve a version; any version of an alias is that of its card, as when a prediction names it."""
-    card = models.find(get_services(), owner, name)
+    services = get_services()
+    card = models.find(services, owner, name)
     if owner == OWNER and version != version_id(card):
         raise NotFound(f"{owner}/{name} has no version {version[:80]!r}; its version is {version_id(card)}.")
-    return jsonify(models.version_object(card))
+    return jsonify(models.version_object(services, card))
 
 
 @bp.get("/deployments")

@@ -9,13 +9,15 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from limner_shared.adapter_folder import MOST_LISTED
 from limner_shared.domain.card_fields import Control, Range
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.inputs import MAX_ADAPTER_WEIGHT
 from limner_shared.domain.jobs import MAX_SEED
 from limner_shared.domain.predictions import OWNER, version_id
 from limner_shared.domain.request_limits import DEFAULT_STRENGTH
 from limner_shared.errors import NotFound
-from limner_web.replicate.sizes import ratios
+from limner_web.replicate.sizes import names, ratios
 from limner_web.services import Services
 
 UNDATED: Final = "1970-01-01T00:00:00Z"
@@ -77,7 +79,7 @@ def collection_object(task: str) -> dict[str, Any]:
     return {"name": task.capitalize(), "slug": task, "description": f"Models of this service with the task {task}."}
 
 
-def model_object(card: ModelCard, origin: str) -> dict[str, Any]:
+def model_object(services: Services, card: ModelCard, origin: str) -> dict[str, Any]:
     """A model."""
     return {
         "url": f"{origin}/",
@@ -91,13 +93,13 @@ def model_object(card: ModelCard, origin: str) -> dict[str, Any]:
         "run_count": 0,
         "cover_image_url": None,
         "default_example": None,
-        "latest_version": version_object(card),
+        "latest_version": version_object(services, card),
     }
 
 
-def version_object(card: ModelCard) -> dict[str, Any]:
+def version_object(services: Services, card: ModelCard) -> dict[str, Any]:
     """The version of a model."""
-    schemas = {"Input": _input_schema(card), "Output": _output_schema()}
+    schemas = {"Input": _input_schema(card, services.adapter_folders.names(card)), "Output": _output_schema()}
     document = {
         "openapi": "3.1.0",
         "info": {"title": card.title, "version": version_id(card)},
@@ -130,7 +132,7 @@ def _output_schema() -> dict[str, Any]:
     return {"type": "array", "items": {"type": "string", "format": "uri"}, "title": "Output"}
 
 
-def _input_schema(card: ModelCard) -> dict[str, Any]:
+def _input_schema(card: ModelCard, adapters: Sequence[str]) -> dict[str, Any]:
     widths, heights = (sorted({size[axis] for size in card.sizes}) for axis in (0, 1))
     properties: dict[str, dict[str, Any]] = {
         "prompt": {"type": "string", "maxLength": card.max_prompt_chars, "description": "What the picture shows."},
@@ -143,6 +145,8 @@ def _input_schema(card: ModelCard) -> dict[str, Any]:
     }
     properties |= {
         "aspect_ratio": {"type": "string", "enum": ratios(card), "description": "Instead of width and height."},
+        "megapixels": {"type": "string", "description": "With aspect_ratio or instead of it, such as 0.25."},
+        "size": {"type": "string", "enum": names(card), "description": "Instead of width and height."},
         "output_format": {"type": "string", "enum": ["png", "jpg", "webp"], "default": "png"},
         "output_quality": {"type": "integer", "minimum": 0, "maximum": 100, "description": "Of JPEG and WebP."},
     }
@@ -151,6 +155,16 @@ def _input_schema(card: ModelCard) -> dict[str, Any]:
     for name, choices in (("style", card.styles), ("scheduler", card.schedulers)):
         if choices:
             properties[name] = {"type": "string", "enum": list(choices)}
+    properties |= _picture_schema(card) | _adapter_schema(adapters)
+    for place, (name, schema) in enumerate(properties.items()):
+        schema |= {"title": name.replace("_", " ").capitalize(), "x-order": place}
+    required = ["prompt"] if card.control is None else ["prompt", "control_image"]
+    return {"type": "object", "title": "Input", "required": required, "properties": properties}
+
+
+def _picture_schema(card: ModelCard) -> dict[str, dict[str, Any]]:
+    """The input pictures that a model takes, and what is said of them."""
+    properties: dict[str, dict[str, Any]] = {}
     uri = {"type": "string", "format": "uri"}
     if {"image-to-image", "inpainting"} & set(card.tasks):
         strength = {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": DEFAULT_STRENGTH}
@@ -166,10 +180,17 @@ def _input_schema(card: ModelCard) -> dict[str, Any]:
         pictures = {"type": "array", "items": dict(uri), "maxItems": card.reference.most}
         properties |= {"reference_images": pictures | {"description": "Whose subject or style the picture takes."}}
         properties |= {"reference_scale": {"type": "number"} | _bounds(card.reference.scale, float)}
-    for place, (name, schema) in enumerate(properties.items()):
-        schema |= {"title": name.replace("_", " ").capitalize(), "x-order": place}
-    required = ["prompt"] if card.control is None else ["prompt", "control_image"]
-    return {"type": "object", "title": "Input", "required": required, "properties": properties}
+    return properties
+
+
+def _adapter_schema(adapters: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The adapters of a model by name; a list that may not be complete allows any name."""
+    if not adapters:
+        return {}
+    limits = {"type": "number", "minimum": -MAX_ADAPTER_WEIGHT, "maximum": MAX_ADAPTER_WEIGHT, "default": 1}
+    name = {"type": "string"} | ({"enum": list(adapters)} if len(adapters) < MOST_LISTED else {})
+    first = {"lora_weights": name | {"description": "An adapter of the model."}, "lora_scale": dict(limits)}
+    return first | {"extra_lora": name | {"description": "Another one."}, "extra_lora_scale": dict(limits)}
 
 
 def _control_schema(control: Control) -> dict[str, dict[str, Any]]:

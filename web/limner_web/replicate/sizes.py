@@ -37,6 +37,11 @@ def find(card: ModelCard, aspect_ratio: str | None, megapixels: str | None) -> S
     return found
 
 
+def names(card: ModelCard) -> list[str]:
+    """The card's sizes, as the input `size` names them."""
+    return [f"{width}x{height}" for width, height in card.sizes]
+
+
 def ratios(card: ModelCard) -> list[str]:
     """The aspect ratios of the card's sizes, in lowest terms."""
     return list(dict.fromkeys(f"{w // math.gcd(w, h)}:{h // math.gcd(w, h)}" for w, h in card.sizes))
@@ -58,8 +63,7 @@ def _area(card: ModelCard, text: str) -> float:
 
 
 def _no_area(card: ModelCard, text: str) -> InvalidRequest:
-    sizes = ", ".join(f"{width}x{height}" for width, height in card.sizes)
-    return refuse("megapixels", repr(text[:40]), f"those of this model's sizes, {sizes}")
+    return refuse("megapixels", repr(text[:40]), f"those of this model's sizes, {', '.join(names(card))}")
 
 
 def _factor(one: float, other: float) -> float:
