@@ -151,14 +151,14 @@ def test_the_size_has_the_ratio_and_is_nearest_in_megapixels(catalogue: Catalogu
         ("3:2", "1 MP"): (1216, 832),
         ("21:9", None): (1536, 640),
     }
-    assert {asked: sizes.find(card, *asked) for asked in expected} == expected
+    assert {asked: sizes.find(card, *asked)[0] for asked in expected} == expected
 
 
 def test_a_scheduler_has_the_name_of_replicates_models_too(catalogue: Catalogue):
     card = catalogue.get(None).model_copy(update={"schedulers": ("EulerDiscreteScheduler",)})
     for sent, ours in (("K_EULER", "EulerDiscreteScheduler"), ("PNDM", "PNDM")):
         asked = inputs.read({"input": {"prompt": "x", "scheduler": sent}})
-        assert inputs.job_fields(asked, card)["scheduler"] == ours
+        assert inputs.job_fields(asked, card)[0]["scheduler"] == ours
 
 
 @pytest.mark.parametrize("kind", ["webp", "jpg", "png"])

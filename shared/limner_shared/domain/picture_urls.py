@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import urlencode
+
+MAX_SIDE: Final = 2048
+"""The longest side, in pixels, to which a picture is scaled."""
 
 
 def rendition_query(kind: str, quality: int | None = None, fit: tuple[int, int] | None = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,9 +13,11 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.inputs import CONTROL_FIELDS, INPUT_FIELDS
 from limner_shared.domain.jobs import JobState
-from limner_shared.domain.picture_urls import rendition_query
+from limner_shared.domain.picture_urls import MAX_SIDE, rendition_query
 from limner_shared.domain.views import JobView
 from limner_shared.errors import DeadlineExceeded
+
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 OWNER: Final = "limner"
 """The owner of every model."""
@@ -57,13 +59,20 @@ MARK: Final = "replicate_output"
 """The member of a job's metadata that keeps the form of its pictures, if a prediction named one."""
 
 
-class OutputForm(BaseModel):
+class OutputInputs(BaseModel):
     """The inputs that say in which form a prediction's pictures are answered."""
-
-    model_config = ConfigDict(extra="ignore")
 
     output_format: Literal["png", "jpg", "jpeg", "webp"] | None = None
     output_quality: int | None = Field(default=None, ge=0, le=100)
+
+
+class OutputForm(OutputInputs):
+    """The form of a prediction's pictures, as its job keeps it in metadata, which any client could write."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    fit: tuple[Side, Side] | None = None
+    """The width and height to which they are scaled; None if they stay as they were made."""
 
     @classmethod
     def read(cls, metadata: dict[str, Any]) -> OutputForm:
@@ -75,12 +84,13 @@ class OutputForm(BaseModel):
 
     def as_metadata(self) -> dict[str, Any]:
         """The metadata that keep this form."""
-        kept = self.as_inputs()
+        kept = self.model_dump(mode="json", exclude_none=True)
         return {MARK: kept} if kept else {}
 
     def as_inputs(self) -> dict[str, Any]:
-        """The inputs that were given."""
-        return {name: getattr(self, name) for name in OutputForm.model_fields if getattr(self, name) is not None}
+        """The inputs that lead to this form."""
+        size = {} if self.fit is None else dict(zip(("width", "height"), self.fit, strict=True))
+        return self.model_dump(include={*OutputInputs.model_fields}, exclude_none=True) | size
 
     @property
     def kind(self) -> Literal["png", "jpeg", "webp"]:
@@ -90,7 +100,17 @@ class OutputForm(BaseModel):
     @property
     def query(self) -> str:
         """What the URL of a picture has to say to give it in this form."""
-        return rendition_query(self.kind, None if self.kind == "png" else self.output_quality)
+        return rendition_query(self.kind, self.quality, self.fit)
+
+    @property
+    def quality(self) -> int | None:
+        """The quality of JPEG and WebP."""
+        return None if self.kind == "png" else self.output_quality
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether pictures are answered as they are stored."""
+        return self.kind == "png" and self.fit is None
 
 
 def version_id(card: ModelCard) -> str:

@@ -13,6 +13,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.inputs import RequestedName
 from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.picture_urls import MAX_SIDE
 from limner_shared.domain.prompt_weights import has_weights
 from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
@@ -21,7 +22,6 @@ from limner_web.a1111.options import Options, with_changes
 from limner_web.a1111.unused_parameters import without_unused
 from limner_web.http.problems import renamed
 from limner_web.long_texts import within_card
-from limner_web.pictures.picture_formats import MAX_SIDE
 
 LORA: Final = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
 USUAL_SIDE: Final = 512

@@ -14,11 +14,12 @@ from limner_shared.db import ledger, queries
 from limner_shared.db.signed_links import ANSWER_SECONDS, FOLDER, MAX_SECONDS
 from limner_shared.db.tables import Image
 from limner_shared.db.views import as_datetime
+from limner_shared.domain.picture_urls import MAX_SIDE
 from limner_shared.domain.request_limits import refuse
 from limner_shared.domain.views import ImageLink
 from limner_web.auth import tenant_id
 from limner_web.pictures.bucket_redirects import Target
-from limner_web.pictures.picture_formats import MAX_SIDE, MEDIA_TYPES, Format, accepted_format
+from limner_web.pictures.picture_formats import MEDIA_TYPES, Format, accepted_format
 from limner_web.pictures.renditions import Rendition
 from limner_web.services import get_services, public_origin
 

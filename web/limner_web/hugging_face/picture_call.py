@@ -11,6 +11,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
+from limner_web.fitted_sizes import Size, fitted, warning
 from limner_web.http.problems import renamed
 from limner_web.long_texts import within_card
 from limner_web.services import Services
@@ -80,10 +81,17 @@ class PictureOrder:
     request: JobRequest
     names: dict[str, str]
     warnings: list[str]
+    fit: Size | None
+    """The size to which the picture is scaled; None if it stays as it was made."""
 
 
-def read_order(services: Services, tenant_id: str, call: PictureCall, card: ModelCard) -> PictureOrder:
-    """Read a call. Raises InvalidRequest, which names the parameter."""
+def read_order(
+    services: Services, tenant_id: str, call: PictureCall, card: ModelCard, *, fits: bool
+) -> PictureOrder:
+    """Read a call; `fits` says that pictures are scaled to a size that the model lacks.
+
+    Raises InvalidRequest, which names the parameter.
+    """
     given = call.parameters
     is_edit = given.prompt is not None
     _refuse_combinations(given, is_edit=is_edit)
@@ -111,6 +119,9 @@ def read_order(services: Services, tenant_id: str, call: PictureCall, card: Mode
     else:
         width, height = given.width, given.height
         fields["prompt"] = call.inputs
+    fit = None
+    if fits and width is not None and height is not None:
+        (width, height), fit = fitted(card, (width, height))
     fields |= {"width": width, "height": height}
     names = OF_PICTURE if is_edit else OF_TEXT
     fields, warnings = within_card(fields, card, names)
@@ -118,7 +129,7 @@ def read_order(services: Services, tenant_id: str, call: PictureCall, card: Mode
         request = JobRequest.model_validate({name: value for name, value in fields.items() if value is not None})
     except ValidationError as error:
         raise renamed(error, names) from error
-    return PictureOrder(request, names, warnings)
+    return PictureOrder(request, names, [*warnings, *filter(None, [warning(fit)])], fit)
 
 
 def _data_url(picture: str) -> str:

@@ -36,7 +36,8 @@ def create_picture(model: str) -> Response:
     """
     services, kind, caller = get_services(), accepted_format(), synchronous_jobs.WaitingClient.of_request()
     card, warning = services.model_names.resolve(model)
-    order = read_order(services, tenant_id(), PictureCall.model_validate(request.get_json()), card)
+    fits = services.model_names.fits_sizes(built_in=services.model_names.is_foreign(model))
+    order = read_order(services, tenant_id(), PictureCall.model_validate(request.get_json()), card, fits=fits)
     header = JobHeaders.read(request.headers)
     try:
         job_id = submission.submit(services, tenant_id(), order.request, header).job_id
@@ -44,22 +45,22 @@ def create_picture(model: str) -> Response:
         raise renamed(services.model_names.with_able_models(error), order.names) from error
     release_request_slot(services.limiter)
     *_, job = synchronous_jobs.follow(services, tenant_id(), job_id, caller)
-    answer = _file(services, synchronous_jobs.require_success(job), kind)
+    answer = _file(services, synchronous_jobs.require_success(job), Rendition(kind, letterbox=order.fit))
     for told in (warning, *order.warnings):
         with_warning(answer, told)
     return answer
 
 
-def _file(services: Services, job: JobView, kind: str) -> Response:
+def _file(services: Services, job: JobView, form: Rendition) -> Response:
     if not job.images:
         raise NotFound("The picture was deleted.")
     [image] = job.images
-    answer = Response(_bytes(services, image, kind), mimetype=MEDIA_TYPES[kind])
+    answer = Response(_bytes(services, image, form), mimetype=MEDIA_TYPES[form.kind])
     answer.headers |= {JOB_HEADER: job.id, SEED_HEADER: str(image.seed), "Cache-Control": "no-store"}
     return answer
 
 
-def _bytes(services: Services, image: ImageView, kind: str) -> bytes:
-    if MEDIA_TYPES[kind] == image.media_type:
+def _bytes(services: Services, image: ImageView, form: Rendition) -> bytes:
+    if form.letterbox is None and MEDIA_TYPES[form.kind] == image.media_type:
         return synchronous_jobs.stored_picture(services, tenant_id(), image)
-    return services.renditions.get(tenant_id(), image.sha256, Rendition(kind))
+    return services.renditions.get(tenant_id(), image.sha256, form)

@@ -12,13 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 from limner_shared.domain.card_fields import Quality
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobRequest
-from limner_shared.domain.picture_urls import rendition_query
+from limner_shared.domain.picture_urls import MAX_SIDE, rendition_query
 from limner_shared.domain.request_limits import nearest_size, refuse
 from limner_shared.errors import InvalidRequest
 from limner_web.http.problems import renamed
 from limner_web.long_texts import within_card
 from limner_web.model_names import ModelNames
-from limner_web.pictures.picture_formats import MAX_SIDE
 
 Size = tuple[int, int]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]

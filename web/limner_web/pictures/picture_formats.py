@@ -14,8 +14,6 @@ from limner_shared.errors import NotAcceptable
 Format = Literal["png", "webp", "jpeg"]
 MEDIA_TYPES: Final[dict[str, str]] = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 DEFAULT_QUALITY: Final = 92
-MAX_SIDE: Final = 2048
-"""The largest width and height, in pixels, of a picture that is scaled to a requested size."""
 XMP_KEY: Final = "XML:com.adobe.xmp"
 
 

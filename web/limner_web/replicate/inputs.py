@@ -13,10 +13,11 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.durations import DAY_SECONDS, HOUR_SECONDS
 from limner_shared.domain.inputs import MAX_REFERENCES, reference_field
 from limner_shared.domain.jobs import MAX_SEED
-from limner_shared.domain.predictions import NAMES, OutputForm
+from limner_shared.domain.predictions import NAMES, OutputForm, OutputInputs
 from limner_shared.domain.request_limits import refuse
 from limner_shared.domain.webhooks import PredictionEvent, WebhookUrl
 from limner_shared.errors import InvalidRequest
+from limner_web.fitted_sizes import fitted
 from limner_web.replicate import sizes
 
 CALLED: Final = {ours: theirs for theirs, ours in NAMES.items()}
@@ -67,7 +68,7 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-class Inputs(OutputForm):
+class Inputs(OutputInputs):
     """The inputs of a prediction."""
 
     model_config = ConfigDict(extra="forbid")
@@ -138,15 +139,20 @@ def read(body: dict[str, Any]) -> NewPrediction:
     return NewPrediction.model_validate(body | {"input": inputs})
 
 
-def job_fields(asked: NewPrediction, card: ModelCard) -> dict[str, Any]:
-    """The fields of our request. Raises InvalidRequest for a size that the card does not have."""
+def job_fields(asked: NewPrediction, card: ModelCard, *, fits: bool = False) -> tuple[dict[str, Any], OutputForm]:
+    """The fields of our request, with the form of its pictures in the metadata, and that form.
+
+    `fits` says that pictures are scaled to a size that the card does not have; otherwise, that raises InvalidRequest.
+    """
     given = asked.input
     fields = {ours: value for theirs, ours in NAMES.items() if (value := getattr(given, theirs)) is not None}
     if SCHEDULERS.get(given.scheduler or "") in card.schedulers:
         fields["scheduler"] = SCHEDULERS[given.scheduler or ""]
     if given.adapters:
         fields["adapters"] = given.adapters
-    return fields | _size(given, card) | {"model": card.name, "metadata": given.as_metadata()}
+    size, fit = _size(given, card, fits=fits)
+    form = OutputForm(output_format=given.output_format, output_quality=given.output_quality, fit=fit)
+    return fields | size | {"model": card.name, "metadata": form.as_metadata()}, form
 
 
 def called(given: Mapping[str, Any]) -> Mapping[str, str]:
@@ -157,21 +163,33 @@ def called(given: Mapping[str, Any]) -> Mapping[str, str]:
     return CALLED | {"adapters": "lora_weights"} | others
 
 
-def _size(given: Inputs, card: ModelCard) -> dict[str, int | str]:
-    """The size by its name, or by aspect ratio and megapixels; with the ratio `custom`, width and height are given."""
-    if given.size is not None:
-        if given.aspect_ratio is not None or given.width is not None or given.height is not None:
+def _size(given: Inputs, card: ModelCard, *, fits: bool) -> tuple[dict[str, int | str], sizes.Size | None]:
+    """The fields for the size, and the size to which the pictures are scaled, if they are.
+
+    The size has a name, or an aspect ratio and megapixels; with the ratio `custom`, width and height are given.
+    """
+    named, beside = given.size, given.width is not None or given.height is not None
+    if named is not None:
+        if given.aspect_ratio is not None or beside:
             raise refuse("size", "size beside aspect_ratio, width or height", "one of them")
-        return {"size": given.size}
+        size, fit = fitted(card, sizes.read(named)) if fits else ((0, 0), None)
+        return ({"size": named} if fit is None else _fields(size)), fit
     ratio = None if given.aspect_ratio == CUSTOM else given.aspect_ratio
     megapixels = None if given.megapixels is None else f"{given.megapixels}"
     if ratio is None and megapixels is None:
-        return {}
-    if given.width is not None or given.height is not None:
+        if not fits or given.width is None or given.height is None:
+            return {}, None
+        size, fit = fitted(card, (given.width, given.height))
+    elif beside:
         name = "megapixels" if ratio is None else "aspect_ratio"
         raise refuse(name, f"{name} beside width or height", "one of them")
-    width, height = sizes.find(card, ratio, megapixels)
-    return {"width": width, "height": height}
+    else:
+        size, fit = sizes.find(card, ratio, megapixels, fits=fits)
+    return _fields(size), fit
+
+
+def _fields(size: sizes.Size) -> dict[str, int | str]:
+    return {"width": size[0], "height": size[1]}
 
 
 def wait_seconds(prefer: str) -> int | None:

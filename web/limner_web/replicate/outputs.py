@@ -29,7 +29,7 @@ def outputs(services: Services, tenant_id: str, job: JobView, origin: str, *, as
 def _files(services: Services, tenant_id: str, job: JobView, form: OutputForm) -> Iterator[bytes]:
     for image in job.images:
         stored = synchronous_jobs.stored_picture(services, tenant_id, image)
-        if form.kind == "png":
+        if form.as_stored:
             yield stored
         else:
-            yield services.renditions.convert(tenant_id, stored, form.kind, form.output_quality, None)
+            yield services.renditions.convert(tenant_id, stored, form.kind, form.quality, form.fit)

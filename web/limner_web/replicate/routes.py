@@ -14,11 +14,11 @@ from limner_shared.db.search import JobFilter, find_jobs
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.ids import first_id
 from limner_shared.domain.jobs import JobRequest
-from limner_shared.domain.predictions import prediction_object
+from limner_shared.domain.predictions import OWNER, prediction_object, version_id
 from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
-from limner_web import synchronous_jobs
+from limner_web import fitted_sizes, synchronous_jobs
 from limner_web.auth import tenant_id
 from limner_web.http import strict_json
 from limner_web.http.problems import renamed
@@ -67,7 +67,9 @@ def create_prediction() -> Response:
     asked = inputs.read(request.get_json())
     if asked.version is None:
         raise InvalidRequest("version: name a version or a model.", field="version")
-    return _create(asked, models.find_version(get_services(), asked.version))
+    card = models.find_version(get_services(), asked.version)
+    is_own = asked.version.startswith(f"{OWNER}/") or asked.version == version_id(card)
+    return _create(asked, card, is_own=is_own)
 
 
 @bp.post("/models/<owner>/<name>/predictions")
@@ -75,7 +77,7 @@ def create_prediction() -> Response:
 def create_model_prediction(owner: str, name: str) -> Response:
     """Create a prediction of a model or a deployment."""
     asked = inputs.read(request.get_json())
-    return _create(asked, models.find(get_services(), owner, name))
+    return _create(asked, models.find(get_services(), owner, name), is_own=owner == OWNER)
 
 
 @bp.get("/predictions")
@@ -159,10 +161,12 @@ def delete_file(file_id: str) -> Response:
     return Response(status=204)
 
 
-def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
+def _create(asked: inputs.NewPrediction, card: ModelCard, *, is_own: bool) -> Response:
+    """Create a prediction; `is_own` says that the client names a model of this service, not one elsewhere."""
     services = get_services()
     wait, caller = inputs.wait_seconds(request.headers.get("Prefer", "")), synchronous_jobs.WaitingClient.of_request()
-    fields, cuts = within_card(inputs.job_fields(asked, card), card)
+    fields, form = inputs.job_fields(asked, card, fits=services.model_names.fits_sizes(built_in=not is_own))
+    fields, cuts = within_card(fields, card)
     fields["expires_in"] = inputs.life_seconds(request.headers.get("Cancel-After"))
     header = JobHeaders.read(request.headers)
     webhook = prediction_webhook(services.targets, asked.webhook, asked.webhook_events_filter, public_origin(services))
@@ -179,7 +183,7 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
         told = services.model_names.with_able_models(error) if isinstance(error, InvalidRequest) else error
         raise renamed(told, inputs.called(request.get_json()["input"])) from error
     answer = _created(services, job_id, wait, caller)
-    for told in cuts:
+    for told in (*cuts, fitted_sizes.warning(form.fit)):
         with_warning(answer, told)
     return answer
 

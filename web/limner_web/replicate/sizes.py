@@ -7,34 +7,55 @@ import re
 from typing import Final
 
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.picture_urls import MAX_SIDE
 from limner_shared.domain.request_limits import refuse
 from limner_shared.errors import InvalidRequest
-
-Size = tuple[int, int]
+from limner_web.fitted_sizes import Size, fitted
 
 RATIO: Final = re.compile(r"([1-9]\d{0,3}):([1-9]\d{0,3})", re.ASCII)
 MEGAPIXELS: Final = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)(?: ?MP)?", re.IGNORECASE | re.ASCII)
+NAMED: Final = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})", re.ASCII)
+MEGAPIXEL: Final = 1024 * 1024
+"""As popular models count it."""
+SIDES: Final = 16
+"""Of what the sides of a scaled picture are multiples."""
 NEAR_RATIO: Final = 1.06
 """By which factor a size's ratio may differ from the named one: 1344x768 counts as 16:9."""
 NEAR_AREA: Final = 1.35
 """By which factor a size's area may differ: 1024x1024 and 1216x832 count as one megapixel."""
 
 
-def find(card: ModelCard, aspect_ratio: str | None, megapixels: str | None) -> Size:
+def find(
+    card: ModelCard, aspect_ratio: str | None, megapixels: str | None, *, fits: bool = False
+) -> tuple[Size, Size | None]:
     """The size of the card that has this ratio, by default its usual one, and is nearest to these megapixels.
 
-    Raises InvalidRequest if it has none.
+    If it has none, and pictures `fits`, the size that is drawn and the one to which it is scaled. Raises InvalidRequest.
     """
     usual = card.sizes[0]
     ratio = usual[0] / usual[1] if aspect_ratio is None else _ratio(card, aspect_ratio)
-    sizes = [size for size in card.sizes if _factor(size[0] / size[1], ratio) <= NEAR_RATIO]
-    if not sizes:
-        raise refuse("aspect_ratio", repr(aspect_ratio), ratios(card))
     area = usual[0] * usual[1] if megapixels is None else _area(card, megapixels)
-    found = min(sizes, key=lambda size: (_factor(size[0] * size[1], area), _factor(size[0] / size[1], ratio)))
-    if megapixels is not None and _factor(found[0] * found[1], area) > NEAR_AREA:
-        raise _no_area(card, megapixels)
-    return found
+    sizes = [size for size in card.sizes if _factor(size[0] / size[1], ratio) <= NEAR_RATIO]
+    near = [size for size in sizes if megapixels is None or _factor(size[0] * size[1], area) <= NEAR_AREA]
+    if near:
+        return min(near, key=lambda size: (_factor(size[0] * size[1], area), _factor(size[0] / size[1], ratio))), None
+    if fits and max(exact := _exact(ratio, area)) <= MAX_SIDE:
+        return fitted(card, exact)
+    if megapixels is None or not sizes:
+        raise refuse("aspect_ratio", repr(aspect_ratio), ratios(card))
+    raise _no_area(card, megapixels)
+
+
+def read(name: str) -> Size:
+    """The size that a text such as `1024x1024` names, (0, 0) for any other text."""
+    found = NAMED.fullmatch(name)
+    return (0, 0) if found is None else (int(found[1]), int(found[2]))
+
+
+def _exact(ratio: float, area: float) -> Size:
+    """The size of this ratio and area, with sides as the models of other services draw them."""
+    width, height = math.sqrt(area * ratio), math.sqrt(area / ratio)
+    return max(1, round(width / SIDES)) * SIDES, max(1, round(height / SIDES)) * SIDES
 
 
 def names(card: ModelCard) -> list[str]:
@@ -59,7 +80,7 @@ def _area(card: ModelCard, text: str) -> float:
     found = MEGAPIXELS.fullmatch(text)
     if found is None or not float(found[1]):
         raise _no_area(card, text)
-    return float(found[1]) * 1e6
+    return float(found[1]) * MEGAPIXEL
 
 
 def _no_area(card: ModelCard, text: str) -> InvalidRequest:
