@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
-from limner_web.openai.response_request import MARK
+from limner_shared.domain.responses import MARK
 from tests.api.canvas import DATA_URL, MASK, RESPONSES, TOOL, app
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start

@@ -49,10 +49,21 @@ class EventType(StrEnum):
     BATCH_FAILED = "batch.failed"
     BATCH_EXPIRED = "batch.expired"
     BATCH_CANCELLED = "batch.cancelled"  # as OpenAI spells it
+    RESPONSE_COMPLETED = "response.completed"
+    RESPONSE_FAILED = "response.failed"
+    RESPONSE_CANCELLED = "response.cancelled"
+    RESPONSE_INCOMPLETE = "response.incomplete"
+    """Never sent: a response here has all of its pictures or none. Programs for OpenAI's API name it with the others."""
 
 
 JobEventType = Literal["job.started", "job.succeeded", "job.failed", "job.canceled"]
 JOB_ENDED: Final = (EventType.JOB_SUCCEEDED, EventType.JOB_FAILED, EventType.JOB_CANCELED)
+RESPONSE_ENDED: Final[Mapping[EventType, EventType]] = {
+    EventType.JOB_SUCCEEDED: EventType.RESPONSE_COMPLETED,
+    EventType.JOB_FAILED: EventType.RESPONSE_FAILED,
+    EventType.JOB_CANCELED: EventType.RESPONSE_CANCELLED,
+}
+"""The event of a response in the background, by that of its job."""
 BULK_ENDED: Final = (EventType.BULK_COMPLETED, EventType.BULK_CANCELED)
 
 

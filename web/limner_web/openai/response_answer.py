@@ -9,15 +9,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from limner_shared.db.tables import Image
 from limner_shared.domain.jobs import JobState
+from limner_shared.domain.responses import JOB, MARK, response_id
 from limner_shared.domain.views import JobView
 from limner_web.openai import image_answer
 from limner_web.openai.image_answer import WORD, Encode, Finished
 from limner_web.openai.image_order import Output
-from limner_web.openai.response_request import MARK, ResponseOrder
+from limner_web.openai.response_request import ResponseOrder
 from limner_web.services import Services
 
-JOB: Final = "job_"
-RESPONSE: Final = "resp_"
 CALL: Final = "ig_"
 STATUSES: Final[dict[JobState, str]] = {
     JobState.QUEUED: "queued",
@@ -61,16 +60,6 @@ class Mark(BaseModel):
             return cls.model_validate(metadata.get(MARK))
         except ValidationError:
             return None
-
-
-def response_id(job_id: str) -> str:
-    """The id of a job's response."""
-    return RESPONSE + job_id.removeprefix(JOB)
-
-
-def job_id_of(response: str) -> str:
-    """The id of the job of a response; any other text yields the id of no job."""
-    return JOB + response.removeprefix(RESPONSE) if response.startswith(RESPONSE) else ""
 
 
 def job_id_of_call(call: str) -> str:

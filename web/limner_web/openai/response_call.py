@@ -13,12 +13,12 @@ from limner_shared.db.tables import Job
 from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.request_limits import refuse
+from limner_shared.domain.responses import MARK, job_id_of
 from limner_web.intake import conversations
 from limner_web.limits import MAX_HISTORY_TURNS
-from limner_web.openai.response_answer import Mark, job_id_of, job_id_of_call
+from limner_web.openai.response_answer import Mark, job_id_of_call
 from limner_web.openai.response_items import stored_items
 from limner_web.openai.response_request import (
-    MARK,
     EarlierCall,
     Message,
     ResponseBody,

@@ -16,10 +16,11 @@ from limner_shared.db import queries, response_inputs
 from limner_shared.db.tables import Job
 from limner_shared.db.views import plain_view
 from limner_shared.domain.request_limits import refuse
+from limner_shared.domain.responses import JOB
 from limner_shared.domain.views import JobView
 from limner_shared.errors import NotFound
 from limner_web.auth import tenant_id
-from limner_web.openai.response_answer import JOB, Mark, job_id_of_call, message_item, picture_item
+from limner_web.openai.response_answer import Mark, job_id_of_call, message_item, picture_item
 from limner_web.openai.response_request import EarlierCall, Include, Message, Part, ResponseBody
 from limner_web.services import Services
 

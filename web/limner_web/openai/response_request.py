@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from limner_shared.domain.conditions import MAX_DESCRIPTION
 from limner_shared.domain.request_limits import refuse
+from limner_shared.domain.responses import MARK
 from limner_shared.errors import InvalidRequest, ModelNotFound
 from limner_web.http.problems import from_validation
 from limner_web.openai.image_inputs import read_inputs
@@ -57,8 +58,6 @@ Include = Literal[
 ]
 """What a client may ask for beside the items. Only the first concerns items that exist here."""
 ROLES_NOT_FOLLOWED: Final = ("system", "developer")
-MARK: Final = "openai_response"
-"""The member of a job's metadata by which it is a response."""
 
 
 class Part(BaseModel):

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db import ledger, queries, response_inputs
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.request_limits import refuse
+from limner_shared.domain.responses import job_id_of
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import synchronous_jobs
@@ -149,7 +150,7 @@ def _stored(services: Services, response_id: str) -> tuple[JobView, Mark]:
     told = "it may have been deleted, or created with store: false."
     missing = NotFound(f"There is no response {response_id[:60]}; {told}")
     try:
-        job = read_job_view(services, tenant_id(), response_answer.job_id_of(response_id))
+        job = read_job_view(services, tenant_id(), job_id_of(response_id))
     except NotFound as error:
         raise missing from error
     mark = Mark.read(job.metadata)

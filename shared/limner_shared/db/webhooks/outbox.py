@@ -16,9 +16,18 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.many_rows import among_those, insert_many
 from limner_shared.db.webhook_tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from limner_shared.db.webhooks.response_events import in_background
 from limner_shared.domain.ids import new_id
+from limner_shared.domain.responses import response_id
 from limner_shared.domain.webhook_targets import receiver_of
-from limner_shared.domain.webhooks import GIVE_UP_SECONDS, BodyFormat, DeliveryState, EventType, Webhook
+from limner_shared.domain.webhooks import (
+    GIVE_UP_SECONDS,
+    RESPONSE_ENDED,
+    BodyFormat,
+    DeliveryState,
+    EventType,
+    Webhook,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +69,32 @@ def emit(session: Session, events: Sequence[NewEvent]) -> bool:
     endpoints = session.execute(_ENDPOINTS, {"tenants": tenants}).all()
     rows: list[dict[str, Any]] = []
     deliveries: list[dict[str, Any]] = []
-    for event in events:
+    for event in [*events, *_of_responses(session, events, endpoints)]:
         for receivers in _receivers(event, endpoints):
             rows.append(_row(event))
             deliveries += (delivery_row(rows[-1]["id"], event.tenant_id, receiver) for receiver in receivers)
     if rows:
         _insert(session, rows, deliveries, GIVE_UP_SECONDS)
     return bool(rows)
+
+
+def _of_responses(
+    session: Session, events: Sequence[NewEvent], endpoints: Sequence[Row[str, str, str, list[str]]]
+) -> list[NewEvent]:
+    """The events of responses whose jobs have ended, for tenants with an endpoint that wants any of them."""
+    kinds = RESPONSE_ENDED.values()
+    tenants = {each.tenant_id for each in endpoints if any(_wants(each.event_types, kind) for kind in kinds)}
+    ended = {
+        event.subject_id: event
+        for event in events
+        if event.subject_id is not None and event.type in RESPONSE_ENDED and event.tenant_id in tenants
+    }
+    told = in_background(session, ended) if ended else set[str]()
+    return [
+        NewEvent(event.tenant_id, RESPONSE_ENDED[event.type], job_id, data={"id": response_id(job_id)})
+        for job_id, event in ended.items()
+        if job_id in told
+    ]
 
 
 def emit_to(session: Session, event: NewEvent, receiver: Receiver, seconds: float) -> str:
