@@ -92,6 +92,28 @@ def test_a_waiting_poll_ends_when_any_of_its_jobs_ends(client: ApiClient, app: A
     assert len(again["items"]) == 3, "a job that has ended is reported at once"
 
 
+@both_databases
+def test_a_poll_of_unchanged_jobs_is_answered_without_them(client: ApiClient, app: App):
+    ids = [submit(client) for _ in range(3)]
+    url = f"/api/v1/jobs?ids={','.join(ids)}"
+
+    def poll(tag: str, more: str = "") -> Any:
+        return client.get(url + more, headers={"If-None-Match": tag})
+
+    first = client.get(url)
+    unchanged = poll(first.headers["ETag"])
+    assert (unchanged.status_code, unchanged.data, unchanged.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    claim = start(app, ids[1])
+    running = poll(first.headers["ETag"])
+    assert [job["status"] for job in running.json["items"]] == ["queued", "running", "queued"]
+    finish(app, claim, png("red"))
+    ended = poll(running.headers["ETag"], "&wait=9")
+    assert (ended.status_code, ended.json["items"][1]["status"]) == (200, "succeeded")
+    assert client.get(f"{url}&wait=9", headers={"If-None-Match": ended.headers["ETag"]}).status_code == 304
+    fewer = client.get(f"/api/v1/jobs?ids={ids[1]}", headers={"If-None-Match": ended.headers["ETag"]})
+    assert fewer.status_code == 200, "other jobs have another tag"
+
+
 @pytest.fixture
 def processes(app: App):
     redis = app.extensions["limner"].hints.redis

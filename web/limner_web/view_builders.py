@@ -31,6 +31,13 @@ def read_job_view(services: Services, tenant_id: str, job_id: str) -> JobView:
         return job_view(session, services.hints, queries.job(session, tenant_id, job_id))
 
 
+def view_tag(view: JobView) -> str:
+    """A text that changes with everything that a job's view shows, for an ETag."""
+    progress = view.progress.done if view.progress else view.position or 0
+    paused = "" if view.paused is None else f"-{view.paused.since.timestamp()}"
+    return f"{view.id}-{view.version}-{progress}{paused}"
+
+
 def job_view(session: Session, hints: Hints, row: Job) -> JobView:
     """The view of one job, with its position in the queue or its progress."""
     if JobState(row.state).terminal:

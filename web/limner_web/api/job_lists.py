@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Final
+
 from apiflask import APIBlueprint
+from flask import Response, request
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import queries
@@ -21,9 +25,13 @@ from limner_web.limits import MAX_POLLED_JOBS
 from limner_web.request_checks import ID_PATTERN
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
-from limner_web.view_builders import job_views
+from limner_web.view_builders import job_views, view_tag
 
 bp = APIBlueprint("job_lists", __name__, url_prefix="/api/v1/jobs", tag="Jobs")
+
+
+TAG_CHARS: Final = 32
+"""The length of the ETag of many jobs: 128 bits of a digest."""
 
 
 class ListQuery(BaseModel):
@@ -98,14 +106,16 @@ class ListQuery(BaseModel):
 @bp.get("")
 @bp.input(ListQuery, location="query", arg_name="query")
 @bp.output(JobList)
-def list_jobs(query: ListQuery) -> JobList:
+@bp.doc(responses={304: "With `ids`: the jobs are unchanged since the `ETag` given in `If-None-Match`"})
+def list_jobs(query: ListQuery) -> JobList | Response:
     """List jobs.
 
     Returns the jobs that meet all filters, newest first. A page may have fewer jobs than `limit`, or none, although
     more follow: the list ends where `next` is null.
 
     With `ids`, returns these jobs in this order, without those that do not exist. With `wait` as well, the response is
-    sent when one of them has ended or the time is over: so ask only for those that have not ended.
+    sent when one of them has ended or the time is over: so ask only for those that have not ended. The answer has an
+    `ETag`, with which a poll of unchanged jobs gets a 304.
     """
     services = get_services()
     if query.ids is not None:
@@ -116,8 +126,8 @@ def list_jobs(query: ListQuery) -> JobList:
     return JobList(items=views, next=found.next)
 
 
-def _polled(services: Services, query: ListQuery) -> JobList:
-    """The jobs with the given ids. Raises InvalidRequest if there are other filters."""
+def _polled(services: Services, query: ListQuery) -> Response:
+    """The response with the jobs of the given ids; an unchanged poll gets a 304. Raises InvalidRequest if there are other filters."""
     if others := sorted(query.model_fields_set - {"ids", "wait"}):
         raise InvalidRequest(f"{others[0]}: `ids` takes no other filters; leave it out.", field=others[0])
     ids = (query.ids or "").split(",")
@@ -135,7 +145,12 @@ def _polled(services: Services, query: ListQuery) -> JobList:
         services.watches.wait_for_any(tenant, watched, query.wait, lambda: _some_ended(look(), len(watched)), gone)
         rows = look()
     with services.database.read() as session:
-        return JobList(items=job_views(session, services.hints, rows), next=None)
+        found = JobList(items=job_views(session, services.hints, rows), next=None)
+    answer = Response(found.model_dump_json(), mimetype="application/json")
+    tags = "\n".join(view_tag(view) for view in found.items)
+    answer.set_etag(hashlib.sha256(tags.encode()).hexdigest()[:TAG_CHARS])
+    answer.headers["Cache-Control"] = "private, no-cache"
+    return answer.make_conditional(request)
 
 
 def _some_ended(rows: list[Job], expected: int = 0) -> bool:

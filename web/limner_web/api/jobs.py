@@ -26,7 +26,7 @@ from limner_web.intake.idempotency import answer_once, repeat_of
 from limner_web.limits import MAX_RETRIED_JOBS
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
-from limner_web.view_builders import job_view, read_job_view, released_view
+from limner_web.view_builders import job_view, read_job_view, released_view, view_tag
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", tag="Jobs")
 
@@ -237,11 +237,9 @@ def _view_of_accepted(services: Services, accepted: submission.Accepted) -> JobV
 
 
 def _answer(view: JobView) -> Response:
-    """The response for a job. Its ETag changes with everything that the view shows, so an unchanged poll gets a 304."""
+    """The response for a job; an unchanged poll gets a 304."""
     answer = Response(view.model_dump_json(), mimetype="application/json")
-    progress = view.progress.done if view.progress else view.position or 0
-    paused = "" if view.paused is None else f"-{view.paused.since.timestamp()}"
-    answer.set_etag(f"{view.id}-{view.version}-{progress}{paused}")
+    answer.set_etag(view_tag(view))
     answer.headers["Cache-Control"] = "private, no-cache"
     if not view.status.terminal:
         # Jobs far back in the queue, or scheduled, are polled less often; the random second spreads the polls.
