@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from limner_shared import metrics
 from limner_shared.db import event_queries, ledger
 from limner_shared.db.engine import Database
-from limner_shared.db.tables import Event
+from limner_shared.db.tables import Event, Job
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.messaging.hints import JobHint
 from limner_web.api import events as events_module
@@ -206,6 +206,42 @@ def test_a_client_that_missed_too_much_is_told_to_read_again(
         start(app, submit(client))
     with follow(app, **{"Last-Event-ID": "0"}) as events:
         assert events.next() == ("reset", {})
+
+
+@both_databases
+def test_events_of_other_tenants_do_not_make_a_client_read_again(
+    app: App, client: ApiClient, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(event_queries, "MAX_READ", 3)
+    with database.write() as session:
+        ledger.ensure_tenant(session, "tenant_other", "other")
+    pictured, running, old = (submit(client) for _ in range(3))
+    finish(app, start(app, pictured), png("red"))
+    finish(app, start(app, old), png("red"))
+    with database.write() as session:
+        session.execute(update(Job).where(Job.id.in_((pictured, old))).values(finished_at=1.0))
+    with database.read() as session:
+        before = event_queries.newest_event(session)
+    others = [submit(client) for _ in range(4)]
+    with database.write() as session:
+        session.execute(update(Job).where(Job.id.in_(others)).values(tenant_id="tenant_other"))
+    for job_id in (*others, running):
+        start(app, job_id)
+    [image] = client.get(f"/api/v1/jobs/{pictured}").json["images"]
+    assert client.delete(image["url"]).status_code in (200, 204)
+
+    def missed(tenant_id: str) -> list[str] | None:
+        with database.read() as session:
+            events = event_queries.missed_events(session, tenant_id, before, None)
+        return None if events is None else [event.job_id for event in events if event.id > before]
+
+    assert missed(ledger.LOCAL_TENANT) == [running, pictured]
+    assert missed("tenant_none") == []
+    assert missed("tenant_other") is None, "more of its own than can be read"
+    with follow(app, **{"Last-Event-ID": str(before)}) as events:
+        events.until(("job", {"id": pictured}))
+    monkeypatch.setattr(event_queries, "MAX_SCANNED", 4)
+    assert missed("tenant_none") is None
 
 
 def test_a_stream_of_something_unknown_is_refused(client: ApiClient):

@@ -9,12 +9,16 @@ from typing import Final
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
+from limner_shared.db.ledger.types import EventKind
+from limner_shared.db.many_rows import among
 from limner_shared.db.tables import ConversationTurn, Event, Job
 from limner_shared.domain.ids import first_id
+from limner_shared.domain.jobs import JobState
 
 MAX_READ: Final = 10_000
-"""Events of all tenants that one catch-up reads at most."""
-
+"""Events of all tenants, or else jobs of its own, that one catch-up of a tenant reads at most."""
+MAX_SCANNED: Final = 200_000
+"""Events of all tenants among which a catch-up looks for deletions of images, which leave no time in their jobs."""
 
 MAX_SUBMITTED: Final = 1000
 OVERLAP_SECONDS: Final = 60.0
@@ -64,8 +68,11 @@ def missed_events(session: Session, tenant_id: str, after: int, job_ids: Sequenc
     if job_ids is not None:
         new = new.where(Event.job_id.in_(job_ids))
     elif newest - after > MAX_READ:
-        return None
-    events = new.order_by(Event.id).limit(MAX_READ).subquery()
+        own = _jobs_since(session, tenant_id, after) if newest - after <= MAX_SCANNED else None
+        if own is None:
+            return None
+        new = new.where(among(Event.job_id, own))
+    events = new.order_by(Event.id).limit(MAX_SCANNED if job_ids is None else MAX_READ).subquery()
     found = select(func.max(events.c.id).label("id"), events.c.job_id).group_by(events.c.job_id).subquery()
     query = select(found.c.id, Job.id.label("job_id"), Job.tenant_id, Job.bulk_id, Job.state, Job.version)
     rows = session.execute(query.join(Job, Job.id == found.c.job_id).where(Job.tenant_id == tenant_id))
@@ -75,10 +82,30 @@ def missed_events(session: Session, tenant_id: str, after: int, job_ids: Sequenc
     return sorted(events.values(), key=lambda event: event.id)
 
 
+def _jobs_since(session: Session, tenant_id: str, after: int) -> list[str] | None:
+    """A tenant's jobs that may have events after a position, found without reading the events of other tenants; None
+    if there are too many. Jobs with deleted images are those of all tenants.
+    """
+    moment = _moment(session, after)
+    since = 0.0 if moment is None else moment - OVERLAP_SECONDS
+    mine, found = select(Job.id).where(Job.tenant_id == tenant_id), set[str]()
+    for changing in (Job.state.in_((JobState.QUEUED, JobState.RUNNING)), Job.finished_at >= since):
+        found.update(session.scalars(mine.where(changing).limit(MAX_READ + 1)))
+    if len(found) > MAX_READ:
+        return None
+    deletions = select(Event.job_id).where(Event.id > after, Event.kind == EventKind.IMAGE_DELETED)
+    return sorted(found.union(session.scalars(deletions)))
+
+
+def _moment(session: Session, position: int) -> float | None:
+    """The time of the last event up to a position, None if there is none."""
+    before = select(Event.created_at).where(Event.id <= position).order_by(Event.id.desc()).limit(1)
+    return session.scalar(before)
+
+
 def _submitted(session: Session, tenant_id: str, after: int) -> dict[str, JobEvent]:
     """The newest jobs that were submitted after a position: a submission itself is no event."""
-    before = select(Event.created_at).where(Event.id <= after).order_by(Event.id.desc()).limit(1)
-    moment = session.scalar(before)
+    moment = _moment(session, after)
     if moment is None:
         return {}
     first = first_id("job", moment - OVERLAP_SECONDS)
