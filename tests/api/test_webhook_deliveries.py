@@ -135,6 +135,8 @@ def test_the_command_manages_endpoints_and_repeats_deliveries(app: App, client: 
         shown = limner("show", delivery)
         assert "a red apple" in shown
         assert "[broken]" in shown
+        for name in ("webhook-id", "webhook-timestamp", "webhook-signature"):
+            assert f"   {name}: {shop.requests[1].headers[name]}\n" in shown
         assert delivery in limner("deliveries", "--since", "2026-01-01", "--endpoint", endpoint)
         limner("redeliver", delivery)
         eventually(lambda: client.get(f"{DELIVERIES}/{delivery}").json["state"] == "delivered")

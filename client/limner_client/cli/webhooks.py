@@ -182,5 +182,7 @@ def _print(delivery: DeliveryDetail) -> None:
         said = each.error_message or f"{each.status}"
         line = f"{each.number}. {each.at:%Y-%m-%d %H:%M:%S} to {each.address}, {each.seconds * 1000:.0f} ms: {said}"
         console.print(shown(line), soft_wrap=True)
+        for name, value in each.request_headers.items():
+            console.print(shown(f"   {name}: {value}"), style="dim", soft_wrap=True)
         if each.answer:
             console.print(shown(each.answer), style="dim", soft_wrap=True)
