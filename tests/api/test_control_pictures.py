@@ -20,8 +20,8 @@ from limner_web.a1111.parameters import TextToImage, read
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_a1111 import waiting_job
-from tests.api.test_conversations import begin, say
 from tests.api.test_built_in_habits import drawn
+from tests.api.test_conversations import begin, say
 from tests.api.test_input_images import CARD, data_url, stored
 from tests.api.test_keys import make_key
 from tests.api.test_openai_edits import RED, file

@@ -30,7 +30,8 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     It also serves the example's card, and `sdxl`, which OpenAI's guide names.
     """
     port = free_port()
-    models, aliases = f"{CARDS},{EXAMPLE_CARDS},{GIVEN}", ",".join([*OPENAI_NAMES, "sdxl=canvas", "stability-ai/sdxl=limner-gan"])
+    models = f"{CARDS},{EXAMPLE_CARDS},{GIVEN}"
+    aliases = ",".join([*OPENAI_NAMES, "sdxl=canvas", "stability-ai/sdxl=limner-gan"])
     data = tmp_path_factory.mktemp("doors") / "data"
     settings = {"LIMNER_MODELS": models, "LIMNER_MODEL_ALIASES": aliases}
     with limner_up(data, port, **settings, LIMNER_WEBHOOK_INTERNAL_TARGETS="127.0.0.1"):

@@ -1,4 +1,4 @@
-"""Texts of compatible APIs that are longer than a model reads: they are cut as descriptions are, and the answer says so."""
+"""Texts of compatible APIs that are longer than a model reads: they are cut as descriptions are, with a warning."""
 
 from __future__ import annotations
 

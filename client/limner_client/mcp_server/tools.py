@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from anyio import CapacityLimiter, to_thread
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from limner_client.client import Client
 from limner_client.mcp_server.progress import Progress
@@ -25,6 +25,25 @@ from limner_client.mcp_server.results import (
     found_answer,
     job_answer,
 )
+from limner_client.mcp_server.tool_parameters import (
+    ControlImage,
+    ControlScale,
+    Count,
+    Guidance,
+    MaskPadding,
+    Model,
+    NegativePrompt,
+    Prompt,
+    Quality,
+    References,
+    ReferenceScale,
+    Seed,
+    Size,
+    Steps,
+    Style,
+    Text,
+    Wait,
+)
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView, ModelView
 from limner_shared.errors import InvalidRequest, LimnerError
@@ -35,8 +54,6 @@ Connect = Callable[[Context], Client]
 Caller = Callable[[Context], str | None]
 """Who makes a call: an API key, or None if the service needs none."""
 
-MAX_WAIT_SECONDS: Final = 30
-"""The longest wait of one call: hosts of agents end calls that take much longer, often after a minute."""
 POLL_SECONDS: Final = 20
 """The longest single request; the server allows 25 seconds."""
 PROGRESS_SECONDS: Final = 2
@@ -51,53 +68,6 @@ CALLS_OF_ONE: Final = 25
 """Of these, one key's: its further calls wait, and delay no other key."""
 
 
-def _as_text(value: object) -> object:
-    """Convert null, which some agents send for an omitted argument, to an empty text."""
-    return "" if value is None else value
-
-
-def _as_list(value: object) -> object:
-    """Convert null to an empty list, and one text, which some agents send, to a list of it."""
-    if value is None or value == "":
-        return ()
-    return (value,) if isinstance(value, str) else value
-
-
-# Optional texts are `str`, not `str | None`: the MCP package reads a text of any other type as JSON if it can, so that
-# a model called `null` would be none, and a prompt in brackets a list.
-Text = Annotated[str, BeforeValidator(_as_text)]
-Prompt = Annotated[str, Field(description="What the picture shows, in English unless list_models says otherwise.")]
-Model = Annotated[Text, Field(description="A name from list_models. Default: the service's default model.")]
-Style = Annotated[Text, Field(description="One of the model's styles.")]
-Size = Annotated[
-    Text, Field(pattern=r"^([0-9]{1,5}x[0-9]{1,5})?$", description="One of the model's sizes, such as 256x256.")
-]
-Count = Annotated[int, Field(ge=1, description="How many pictures.")]
-Seed = Annotated[int | None, Field(ge=0, description="For the same picture again. Default: random.")]
-Steps = Annotated[int | None, Field(ge=1, description="More is slower and often finer.")]
-Guidance = Annotated[float | None, Field(description="How strictly the prompt is followed.")]
-Quality = Annotated[
-    Literal["", "best"], Field(description="best: draw several for each picture and keep the best; costs more.")
-]
-NegativePrompt = Annotated[Text, Field(description="What to leave out. Only if the model takes one.")]
-Wait = Annotated[
-    int,
-    Field(ge=0, le=MAX_WAIT_SECONDS, description="How long to wait for the pictures. Afterwards, call get_job."),
-]
-ControlImage = Annotated[
-    Text, Field(description="What the picture follows, such as edges: the id of a picture, or a data: URL.")
-]
-ControlScale = Annotated[float | None, Field(description="How strictly control_image is followed.")]
-References = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_as_list),
-    Field(description="What the picture takes its subject or style from, if the model can: as control_image, several."),
-]
-MaskPadding = Annotated[
-    int | None,
-    Field(ge=0, description="Draw only the mask and this many pixels around it, in full size: for small details."),
-]
-ReferenceScale = Annotated[float | None, Field(description="How much is taken from reference_images.")]
 JobAnswer = Annotated[CallToolResult, JobResult]
 
 

@@ -53,7 +53,7 @@ class EventType(StrEnum):
     RESPONSE_FAILED = "response.failed"
     RESPONSE_CANCELLED = "response.cancelled"
     RESPONSE_INCOMPLETE = "response.incomplete"
-    """Never sent: a response here has all of its pictures or none. Programs for OpenAI's API name it with the others."""
+    """Never sent: a response here has all of its pictures or none. Programs for OpenAI name it with the others."""
 
 
 JobEventType = Literal["job.started", "job.succeeded", "job.failed", "job.canceled"]

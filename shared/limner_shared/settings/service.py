@@ -72,9 +72,8 @@ class Settings(DeliverySettings, OidcSettings, SafetySettings):
     """What the APIs of OpenAI and Hugging Face do with a model name that is unknown: refuse it with `model_not_found`,
     or use the default model and say so in a `Warning` header."""
     unknown_sizes: Literal["refuse", "fit"] | None = None
-    """What the APIs of OpenAI, A1111, Replicate and Hugging Face do with a size that a model lacks: refuse it, or draw
-    the nearest and scale it. Unset: scale it for A1111's clients and for calls that name a model of another service, and
-    refuse it otherwise."""
+    """What the APIs of other services do with a size that a model lacks: refuse it, or draw the nearest and scale it.
+    Unset: scale it for A1111's clients and for calls that name a model of another service, and refuse it otherwise."""
 
     host: str = "127.0.0.1"
     """The address that the web server listens on."""

@@ -127,7 +127,10 @@ def list_jobs(query: ListQuery) -> JobList | Response:
 
 
 def _polled(services: Services, query: ListQuery) -> Response:
-    """The response with the jobs of the given ids; an unchanged poll gets a 304. Raises InvalidRequest if there are other filters."""
+    """The response with the jobs of the given ids; an unchanged poll gets a 304.
+
+    Raises InvalidRequest if there are other filters.
+    """
     if others := sorted(query.model_fields_set - {"ids", "wait"}):
         raise InvalidRequest(f"{others[0]}: `ids` takes no other filters; leave it out.", field=others[0])
     ids = (query.ids or "").split(",")

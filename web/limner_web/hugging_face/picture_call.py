@@ -85,9 +85,7 @@ class PictureOrder:
     """The size to which the picture is scaled; None if it stays as it was made."""
 
 
-def read_order(
-    services: Services, tenant_id: str, call: PictureCall, card: ModelCard, *, fits: bool
-) -> PictureOrder:
+def read_order(services: Services, tenant_id: str, call: PictureCall, card: ModelCard, *, fits: bool) -> PictureOrder:
     """Read a call; `fits` says that pictures are scaled to a size that the model lacks.
 
     Raises InvalidRequest, which names the parameter.
@@ -123,7 +121,10 @@ def read_order(
     if fits and width is not None and height is not None:
         (width, height), fit = fitted(card, (width, height))
     fields |= {"width": width, "height": height}
-    names = OF_PICTURE if is_edit else OF_TEXT
+    return _order(fields, card, OF_PICTURE if is_edit else OF_TEXT, fit)
+
+
+def _order(fields: dict[str, Any], card: ModelCard, names: dict[str, str], fit: Size | None) -> PictureOrder:
     fields, warnings = within_card(fields, card, names)
     try:
         request = JobRequest.model_validate({name: value for name, value in fields.items() if value is not None})

@@ -80,7 +80,8 @@ def search_models() -> Response:
 def list_models() -> Response:
     """List the models."""
     services = get_services()
-    return one_page([models.model_object(services, card, public_origin(services)) for card in services.catalogue.cards.values()])
+    cards, origin = services.catalogue.cards.values(), public_origin(services)
+    return one_page([models.model_object(services, card, origin) for card in cards])
 
 
 @bp.get("/models/<owner>/<name>")

@@ -30,7 +30,8 @@ def find(
 ) -> tuple[Size, Size | None]:
     """The size of the card that has this ratio, by default its usual one, and is nearest to these megapixels.
 
-    If it has none, and pictures `fits`, the size that is drawn and the one to which it is scaled. Raises InvalidRequest.
+    If it has none, and it `fits` pictures: the size that is drawn, and the one to which they are scaled. Raises
+    InvalidRequest.
     """
     usual = card.sizes[0]
     ratio = usual[0] / usual[1] if aspect_ratio is None else _ratio(card, aspect_ratio)
