@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.accounts import keys, tenants
@@ -16,7 +16,7 @@ from tests.e2e.keyboard import enter, press
 from tests.e2e.running import limner_up
 from tests.e2e.states import MODES
 from tests.processes import eventually
-from tests.receivers import receiver
+from tests.receivers import Answer, receiver
 
 pytestmark = pytest.mark.long
 
@@ -112,7 +112,7 @@ def test_a_webhook_is_added_tested_and_its_delivery_sent_again(
     port, key, _ = protected
     page = open_page("/account", port=port)
     sign_in(page, key)
-    with receiver() as shop:
+    with receiver(lambda _request: Answer(200, b"<b>thanks</b>")) as shop:
         page.get_by_role("button", name="Add a webhook").click()
         dialog = page.get_by_role("dialog", name="Add a webhook")
         dialog.get_by_label("Name").fill("shop")
@@ -126,6 +126,10 @@ def test_a_webhook_is_added_tested_and_its_delivery_sent_again(
         page.get_by_role("button", name="Log of").click()
         log = page.get_by_role("dialog")
         expect(log.locator("tbody tr")).to_contain_text("200")
+        log.get_by_text("Answer 1").click()
+        expect(log.get_by_text("<b>thanks</b>", exact=True)).to_be_visible()
+        log.get_by_text("What is sent").click()
+        expect(log).to_contain_text(f"webhook-id: {shop.requests[0].headers['webhook-id']}")
         log.get_by_role("button", name="Close").click()
         page.get_by_role("button", name=re.compile("^Send job.* again$")).click()
         eventually(lambda: len(shop.requests) == 2)
@@ -134,6 +138,21 @@ def test_a_webhook_is_added_tested_and_its_delivery_sent_again(
         page.get_by_role("button", name="Delete shop").click()
         page.get_by_role("button", name="Delete it").click()
         expect(page.get_by_text("No webhooks.")).to_be_visible()
+
+
+def test_failed_deliveries_can_be_sent_again_after_many_that_succeeded(
+    protected: tuple[int, str, str], open_page: Callable[..., Page]
+):
+    port, key, _ = protected
+    page = open_page("/account", port=port)
+
+    def one_failed(route: Route) -> None:
+        items = [{"id": "whd_1"}] if "state=failed" in route.request.url else []
+        route.fulfill(json={"items": items, "next": None})
+
+    page.route("**/api/v1/webhook_deliveries?*", one_failed)
+    sign_in(page, key)
+    expect(page.get_by_role("button", name="Send all failed again")).to_be_visible()
 
 
 def test_a_rotated_key_is_shown_once_and_the_session_goes_on_with_it(

@@ -16,12 +16,12 @@ let types = [];
 export async function showWebhooks() {
   area.setAttribute("aria-busy", "false");
   try {
-    const [endpoints, { items }] = await Promise.all([getJson("webhook_endpoints?limit=100"), getJson(`webhook_deliveries?limit=${SHOWN}`)]);
+    const [endpoints, { items }, { items: failed }] = await Promise.all([getJson("webhook_endpoints?limit=100"), getJson(`webhook_deliveries?limit=${SHOWN}`), getJson("webhook_deliveries?state=failed&limit=1")]);
     if (!types.length) ({ data: types } = await getJson("webhook_event_types"));
     const names = new Map(endpoints.data.map(({ id, name }) => [id, name]));
     redraw([
       endpoints.data.length > 0 ? el("ul", { className: "rows" }, endpoints.data.map(endpointRow)) : el("p", { className: "nothing" }, t("No webhooks. Add one to be told when jobs end.")),
-      el("div", { className: "buttons" }, button(t("Add a webhook …"), add, "", "plus"), items.some(({ state }) => state === "failed") && button(t("Send all failed again"), redeliverFailed, "", "again")),
+      el("div", { className: "buttons" }, button(t("Add a webhook …"), add, "", "plus"), failed.length > 0 && button(t("Send all failed again"), redeliverFailed, "", "again")),
       items.length > 0 && el("h3", {}, t("Last deliveries")),
       items.length > 0 && el("ul", { className: "rows" }, items.map((delivery) => deliveryRow(delivery, names))),
     ]);
@@ -94,12 +94,17 @@ const redeliverFailed = () => attempt(async () => {
   await showWebhooks();
 });
 
+const folded = (title, text) => el("details", {}, el("summary", {}, title), el("pre", { className: "sent" }, text));
+
+const sentHeaders = (last) => last ? [`POST ${last.url}`, ...Object.entries(last.request_headers).map(([name, value]) => `${name}: ${value}`), ""] : [];
+
 const showLog = ({ id, type }) => attempt(async () => {
   const { tries, body, subject } = await getJson(`webhook_deliveries/${id}`);
   const rows = tries.map(({ number: place, at, seconds, status, error_message: message }) => el("tr", {}, el("td", {}, String(place)), el("td", {}, dateTime(at, "medium")), el("td", {}, status === null ? message : String(status)), el("td", {}, t("%(n)s s", { n: number(seconds, { maximumFractionDigits: 2 }) }))));
   const head = el("thead", {}, el("tr", {}, [t("Try"), t("At"), t("Answer"), t("Took")].map((text) => el("th", {}, text))));
   const table = rows.length > 0 ? el("div", { className: "scroll" }, el("table", {}, head, el("tbody", {}, rows))) : el("p", { className: "quiet" }, t("It was not sent yet."));
-  tell(type, subject && el("p", { className: "quiet" }, t("About %(subject)s", { subject })), table, body && el("details", {}, el("summary", {}, t("What is sent")), el("pre", { className: "sent" }, body)));
+  const answers = tries.filter(({ answer }) => answer).map(({ number: place, answer }) => folded(`${t("Answer")} ${place}`, answer));
+  tell(type, subject && el("p", { className: "quiet" }, t("About %(subject)s", { subject })), table, body && folded(t("What is sent"), [...sentHeaders(tries.at(-1)), body].join("\n")), ...answers);
 });
 
 const timer = setInterval(() => { if (!document.hidden && !document.querySelector("dialog[open]")) showWebhooks(); }, REFRESH_MS);
