@@ -77,7 +77,7 @@ HONOURED = [
     Case("safety_identifier", "s-1", lambda order: order.output.identifier == "s-1"),
     Case("stream", True, lambda order: order.output.stream),
     Case("stream", False, lambda order: not order.output.stream),
-    Case("partial_images", 2, lambda order: order.output.partial_images == 2),
+    Case("partial_images", 2, lambda order: order.output.partial_images == (2 if order.output.stream else 0)),
     Case("fit", True, lambda order: order.output.letterbox is None),  # the sizes here need no fitting
     Case("interpret", True, lambda order: (order.request.prompt, order.request.description) == (None, "a boat")),
     Case("seed", 7, lambda order: order.request.seed == 7),
