@@ -1,5 +1,6 @@
 // The boards of the gallery: every tag is one, with its newest picture.
 import { getJson, thumbnailUrl } from "./api.js";
+import { openBoardMenu } from "./board-menu.js";
 import { $, el, icon } from "./dom.js";
 import { acceptPictures } from "./drag.js";
 import { number, t } from "./i18n.js";
@@ -18,7 +19,8 @@ function board(name, text, cover, isChosen, { choose, take }) {
   const button = el("button", { type: "button", onclick: () => choose(name) }, el("span", { className: `cover${name ? "" : " sheet"}` }, picture), el("b", {}, name || t("All pictures")), el("span", { className: "quiet" }, text));
   button.setAttribute("aria-pressed", isChosen);
   if (name) acceptPictures(button, (ids) => take(ids, name));
-  return el("li", {}, button);
+  const more = name && isChosen && el("button", { type: "button", className: "icon-btn more", ariaLabel: t("More actions for the board %(tag)s", { tag: name }), ariaHasPopup: "menu", onclick: () => openBoardMenu(more, name, choose) }, icon("more"));
+  return el("li", {}, button, more || null);
 }
 
 // Shown while pictures are dragged.
@@ -54,5 +56,5 @@ export async function showBoards(chosen, actions, isFiltered) {
     ...items.map(({ tag, targets, cover }) => board(tag, number(targets), cover, tag === chosen, actions)),
     newBoard(actions.take),
   );
-  if (focused) [...document.querySelectorAll("#boards button")].find((each) => each.querySelector("b").textContent === focused)?.focus();
+  if (focused) [...document.querySelectorAll("#boards button")].find((each) => each.querySelector("b")?.textContent === focused)?.focus();
 }

@@ -10,7 +10,7 @@ import { setUpViewer } from "./viewer.js";
 let viewer = null;
 
 // Its turn would be left without its picture, so that deleting is for the gallery.
-const marks = (image) => organiseMenu(image, { onChange: () => viewer.update() }).filter(({ danger }) => !danger);
+const marks = (job, image) => organiseMenu(job, image, { onChange: () => viewer.update() }).filter(({ danger }) => !danger);
 
 const partItem = (image) => canPaint() && { group: "make", icon: "brush", text: t("Change a part of it …"), onClick: () => { viewer.close(); attempt(() => changePart(image)); } };
 
@@ -19,12 +19,12 @@ export function setUpPictures(pictures) {
   viewer = setUpViewer({
     pictures,
     actions: [{ icon: "remix", text: t("Remix in the studio"), run: ({ job }) => location.assign(`/?remix=${job.id}`) }],
-    organise: ({ image }) => [partItem(image), ...marks(image)],
+    organise: ({ job, image }) => [partItem(image), ...marks(job, image)],
   });
 }
 
 export const enlarge = (image) => viewer.show(image.id);
 
 export async function openActions(at, job, image) {
-  openMenu(at, [{ group: "make", icon: "image", text: t("Enlarge"), onClick: () => enlarge(image) }, partItem(image), ...await menuOf(job, image, marks(image))]);
+  openMenu(at, [{ group: "make", icon: "image", text: t("Enlarge"), onClick: () => enlarge(image) }, partItem(image), ...await menuOf(job, image, marks(job, image))]);
 }

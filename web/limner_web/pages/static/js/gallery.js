@@ -1,30 +1,28 @@
 // The gallery: every picture of the tenant, filtered; several can be chosen and downloaded, compared, tagged or deleted.
 import { again, vary } from "./actions.js";
-import { call, getJson, pictureUrl, thumbnailUrl } from "./api.js";
+import { getJson, thumbnailUrl } from "./api.js";
 import { coverAll, showBoards } from "./boards.js";
 import { $, el, icon, perFrame } from "./dom.js";
 import { makeDraggable } from "./drag.js";
-import { dateTime, number, t, tn } from "./i18n.js";
+import { download } from "./gallery-archive.js";
+import { fillFilters, filters, fits, isWanted, listBulks, offerBulks, query, wantedJobs } from "./gallery-filters.js";
+import { number, t, tn } from "./i18n.js";
 import { readNewer, watch } from "./jobs.js";
-import { addShortcuts } from "./keymap.js";
+import { addShortcuts, isTyping } from "./keymap.js";
 import { follow } from "./live.js";
-import { addTag, askForTag, deleteLater, forEach, organiseMenu, removeTag, setFavourite } from "./organise.js";
+import { putOn, takeOff, toggleLove } from "./marking.js";
+import { deleteLater, isLoved, organiseMenu } from "./organise.js";
 import { makeSelection } from "./selection.js";
-import { attempt, toast } from "./toast.js";
+import { attempt } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
 import { makeGrid } from "./virtual.js";
-import { count, enlargeLabel, fileName } from "./words.js";
-import { save, zip } from "./zip.js";
+import { count, enlargeLabel } from "./words.js";
 
-const PAGE = 100;
-const MOST_ZIPPED = 1000;
-const MOST_BYTES = 2 ** 30; // an archive is made in memory
-const GONE = [404, 410];
-const filters = $("#filters");
 const folded = $(".more-filters"); // on a phone, the button that shows all filters
 const root = $("#pictures");
 const found = new Map(); // image id -> {job, image}
 const hidden = new Set(); // ids of pictures that are being deleted
+const outdated = new Set(); // ids of pictures whose cells show what is no longer so
 let list = [];
 let cursor = null;
 let isComplete = false;
@@ -45,52 +43,11 @@ const viewer = setUpViewer({
     { icon: "remix", text: t("Remix in the studio"), run: ({ job }) => location.assign(`/?remix=${job.id}`) },
     ...("canStart" in $("#main").dataset ? [{ icon: "image", text: t("Start from this picture in the studio"), run: ({ image }) => location.assign(`/?start=${image.id}`) }] : []),
   ],
-  organise: ({ job, image }) => organiseMenu(deletable({ job, image }), { ...hideOf([image]), onChange: () => { grid.redraw(image.id); viewer.update(); boards(); } }),
+  organise: ({ job, image }) => organiseMenu(job, image, { ...hideOf([image]), onChange: () => { grid.redraw(image.id); viewer.update(); boards(); } }),
+  onTags: (picture) => refit([picture])(),
 });
 
 // --- the list ----------------------------------------------------------------------------------------------------------
-
-function query() {
-  const values = new URLSearchParams();
-  for (const [name, value] of new FormData(filters)) if (value) values.set(name, value);
-  return values;
-}
-
-// What the API is asked for: all before the end of the day that was chosen, by the reader's clock.
-function wantedJobs() {
-  const wanted = query();
-  const until = wanted.get("until");
-  wanted.delete("until");
-  if (until) wanted.set("created_before", endOf(until).toISOString());
-  wanted.set("status", "succeeded");
-  wanted.set("limit", PAGE);
-  return wanted;
-}
-
-function endOf(day) {
-  const end = new Date(`${day}T00:00`);
-  end.setDate(end.getDate() + 1);
-  return end;
-}
-
-const originOf = (job) => (job.bulk && "bulk") || (job.conversation && "conversation") || "single";
-
-// Whether a job that has just finished belongs to the list. Words and marks cannot be compared here, so that what was
-// found by them is left as it is.
-function isWanted(job) {
-  const wanted = query();
-  const isOfOrigin = !wanted.has("origin") || wanted.get("origin") === originOf(job);
-  return isOfOrigin && !["q", "favourite", "tag"].some((name) => wanted.has(name)) && ["model", "bulk"].every((name) => !wanted.get(name) || wanted.get(name) === job[name])
-    && (!wanted.get("until") || new Date(job.created_at) < endOf(wanted.get("until"))) && (!wanted.get("style") || [job.style, ...job.images.map((image) => image.style)].includes(wanted.get("style")));
-}
-
-// One bulk is chosen where bulks are.
-function offerBulks() {
-  const { origin, bulk } = filters.elements;
-  const isShown = origin.value === "bulk";
-  if (!isShown) bulk.value = "";
-  bulk.closest("label").hidden = !isShown;
-}
 
 // From the first key on, nothing is said of the list that the filters no longer mean.
 function outdate() {
@@ -185,13 +142,6 @@ async function addOfBulk(id) {
   }
 }
 
-// A filter finds a job by any of its pictures; only those that match themselves are shown.
-function fits({ job, image }) {
-  const wanted = query();
-  const [isLoved, tag] = [wanted.has("favourite"), wanted.get("tag")];
-  return (!isLoved || isMarked({ job, image })) && (!tag || image.tags.includes(tag) || job.tags.includes(tag));
-}
-
 // Removes what the job no longer has, or what no longer fits the filter.
 function removeOld(job) {
   const images = new Map(job.images.map((image) => [image.id, image]));
@@ -209,12 +159,10 @@ function add(job) {
     if (!fits({ job, image }) || before?.job.version >= job.version) continue; // an answer that was under way must not undo a mark
     found.set(image.id, { job, image });
     added.push({ job, image });
-    if (before && isMarked(before) !== isMarked({ job, image })) grid.redraw(image.id);
+    if (before && isLoved(before.job, before.image) !== isLoved(job, image)) outdated.add(image.id);
   }
   return added;
 }
-
-const isMarked = ({ job, image }) => image.favourite || job.favourite;
 
 const inOrder = () => [...found.values()].filter(({ image }) => !hidden.has(image.id)).sort((a, b) => (a.job.id === b.job.id ? a.job.images.indexOf(a.image) - b.job.images.indexOf(b.image) : a.job.id < b.job.id ? 1 : -1));
 
@@ -226,6 +174,8 @@ function arrange() {
 
 // The cells and what is said of them change in one frame.
 const show = perFrame(() => {
+  for (const id of outdated) grid.redraw(id);
+  outdated.clear();
   grid.show(list);
   root.dataset.loaded = list.length;
   const isEmpty = isComplete && !list.length && $("#failed").hidden;
@@ -252,7 +202,7 @@ function render({ job, image }) {
   const box = el("input", { type: "checkbox", checked: selection.has(image.id), ariaLabel: t("Select %(prompt)s, seed %(seed)s", { prompt: job.prompt, seed: image.seed }) });
   box.addEventListener("click", (event) => selection.toggle({ id: image.id }, box.checked, event.shiftKey ? list.map((each) => ({ id: each.image.id })) : null));
   const open = el("button", { type: "button", ariaLabel: enlargeLabel(job, image), onclick: () => viewer.show(image.id) }, el("img", { data: { src: thumbnailUrl(image, 384) }, alt: image.alt_text || job.prompt, decoding: "async" }));
-  const cell = el("div", { className: "cell" }, open, el("label", { className: "pick" }, box), isMarked({ job, image }) && el("span", { className: "loved", title: t("Favourite") }, icon("heart")), el("p", { className: "over", ariaHidden: "true" }, job.prompt));
+  const cell = el("div", { className: "cell" }, open, el("label", { className: "pick" }, box), isLoved(job, image) && el("span", { className: "loved", title: t("Favourite") }, icon("heart")), el("p", { className: "over", ariaHidden: "true" }, job.prompt));
   mark(cell, selection.has(image.id));
   makeDraggable(cell, () => (selection.has(image.id) ? chosen().map((each) => each.image) : [image]));
   return cell;
@@ -273,50 +223,24 @@ function showSelection() {
   root.classList.toggle("choosing", selected > 0);
   $("#chosen b").textContent = tn("%(n)s selected", "%(n)s selected", selected);
   $("[data-all=compare]").disabled = selected !== 2;
+  $("[data-all=untag]").hidden = !query().has("tag");
 }
 
-// The archive names the pictures that were deleted meanwhile.
-async function download() {
-  const pictures = chosen();
-  toast(tn("Packing %(n)s picture …", "Packing %(n)s pictures …", pictures.length), { seconds: 3 });
-  const [files, missing] = [[], []];
-  let [packed, room] = [0, MOST_BYTES];
-  for (const { job, image } of pictures.slice(0, MOST_ZIPPED)) {
-    const name = `${String(packed + 1).padStart(4, "0")} ${fileName(job, image)}`;
-    const bytes = await bytesOf(image);
-    if (bytes && bytes.length > room) break;
-    if (bytes) files.push({ name, bytes });
-    else missing.push(name);
-    packed += 1;
-    room -= bytes?.length ?? 0;
-  }
-  if (missing.length) files.push({ name: "missing.txt", bytes: new TextEncoder().encode(`${missing.join("\n")}\n`) });
-  save(zip(files), "limner-pictures.zip");
-  if (missing.length) toast(tn("%(n)s picture is missing: it no longer exists.", "%(n)s pictures are missing: they no longer exist.", missing.length), { bad: true });
-  if (packed < pictures.length) toast(t("The first %(n)s pictures are in the archive.", { n: number(packed) }));
+// After a change of marks: what no longer fits the filter goes, and comes back if the change is taken back.
+function refit(pictures) {
+  const own = generation;
+  return () => {
+    for (const picture of own === generation ? pictures : []) {
+      if (!fits(picture)) found.delete(picture.image.id);
+      else if (!found.has(picture.image.id)) found.set(picture.image.id, picture);
+    }
+    arrange();
+    boards();
+  };
 }
 
-async function bytesOf(image) {
-  try {
-    return new Uint8Array(await (await call(pictureUrl(image, "png"))).arrayBuffer());
-  } catch (error) {
-    if (!GONE.includes(error.status)) throw error;
-    return null;
-  }
-}
-
-// Puts pictures on the board of a tag, which can be taken back; without a tag, it is asked for.
-async function putOn(images, wanted) {
-  const tag = wanted ?? await askForTag();
-  const added = images.filter(({ tags }) => !tags.includes(tag));
-  if (!tag) return;
-  await forEach(added, (image) => addTag(image, tag));
-  const undo = () => attempt(async () => { await forEach(added, (image) => removeTag(image, tag)); boards(); });
-  toast(tn("%(n)s picture on the board “%(tag)s”", "%(n)s pictures on the board “%(tag)s”", images.length, { tag }), added.length ? { action: t("Undo"), onAction: undo } : {});
-  boards();
-}
-
-const putOnBoard = (ids, tag) => attempt(() => putOn(ids.map((id) => found.get(id)?.image ?? { id, tags: [] }), tag));
+const unknown = (id) => ({ job: { id: null, tags: [], images: [] }, image: { id, tags: [] } }); // of another window
+const putOnBoard = (ids, tag) => attempt(() => putOn(ids.map((id) => found.get(id) ?? unknown(id)), tag, boards));
 
 // What is selected, otherwise the picture that has the focus.
 function targets() {
@@ -324,12 +248,17 @@ function targets() {
   return selection.size || at === undefined ? chosen() : [list[at]];
 }
 
-const tagAll = async () => { const pictures = targets(); if (pictures.length) await putOn(pictures.map(({ image }) => image), null); };
+const tagAll = async () => { const pictures = targets(); if (pictures.length) await putOn(pictures, null, boards); };
+
+function takeAllOff() {
+  const pictures = chosen();
+  selection.clear();
+  return takeOff(pictures, query().get("tag"), refit(pictures));
+}
 
 async function loveAll() {
   const pictures = targets();
-  const on = pictures.some(({ image }) => !image.favourite);
-  await forEach(pictures, ({ image }) => setFavourite(image, on));
+  await toggleLove(pictures);
   for (const { image } of pictures) grid.redraw(image.id);
 }
 
@@ -354,7 +283,7 @@ function compareBoth() {
   viewer.compare(first.image.id, second);
 }
 
-const commands = { zip: download, tag: tagAll, love: loveAll, delete: deleteAll, compare: compareBoth, all: () => selection.all(list.map(({ image }) => ({ id: image.id }))), none: () => selection.clear() };
+const commands = { zip: () => download(chosen()), tag: tagAll, untag: takeAllOff, love: loveAll, delete: deleteAll, compare: compareBoth, all: () => selection.all(list.map(({ image }) => ({ id: image.id }))), none: () => selection.clear() };
 $("#chosen").addEventListener("click", ({ target }) => {
   const button = target.closest("[data-all]");
   if (button) attempt(async () => commands[button.dataset.all]());
@@ -362,20 +291,13 @@ $("#chosen").addEventListener("click", ({ target }) => {
 
 // --- start ---------------------------------------------------------------------------------------------------------------
 
-for (const [name, value] of new URLSearchParams(location.search)) {
-  const input = filters.elements[name];
-  if (!input) continue;
-  if (input.tagName === "SELECT" && ![...input.options].some((option) => option.value === value)) input.append(new Option(value, value));
-  if (input.type === "checkbox") input.checked = true;
-  else input.value = value;
-}
-if (filters.elements.bulk.value) filters.elements.origin.value = "bulk";
+fillFilters();
 filters.addEventListener("input", ({ target }) => { outdate(); clearTimeout(typing); typing = setTimeout(restart, target.type === "search" ? 300 : 0); });
 filters.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
 $("[data-reload]").onclick = restart;
 folded.onclick = () => folded.setAttribute("aria-expanded", folded.ariaExpanded !== "true");
 addShortcuts(
-  { keys: ["Ctrl+a"], text: t("Select all that are loaded"), run: () => commands.all() },
+  { keys: ["Ctrl+a"], text: t("Select all that are loaded"), run: (event) => !isTyping(event) && commands.all() },
   { keys: ["t"], text: t("Put on a board"), run: () => attempt(tagAll) },
   { keys: ["f"], text: t("Favourite"), run: () => attempt(loveAll) },
   { keys: ["Delete"], text: t("Delete"), run: deleteAll },
@@ -388,13 +310,10 @@ watch((job, before) => {
   else if (job.status !== "succeeded") return;
   else {
     removeOld(job);
-    if (isWanted(job)) add(job);
+    if (isWanted(job) || job.images.some(({ id }) => found.has(id))) add(job);
   }
   arrange();
 });
-getJson("bulks").then(({ items }) => {
-  const select = filters.elements.bulk;
-  for (const bulk of items) if (![...select.options].some((option) => option.value === bulk.id)) select.append(new Option(`${dateTime(bulk.created_at)} · ${count(bulk.total, "job")}`, bulk.id));
-}, () => {});
+listBulks().catch(() => {});
 await restart();
 follow({ onConnect: () => { ($("#failed").hidden ? catchUp() : restart()).catch(() => {}); }, onBulk: (id) => { addOfBulk(id).catch(() => {}); } });

@@ -10,7 +10,8 @@ const POPOVER = ":is([popover='auto'], [popover='']):popover-open";
 // those of a dialog are, under the heading `group`.
 export const addShortcuts = (...more) => { shortcuts.push(...more); };
 
-const isTyping = ({ target }) => target.isContentEditable || ["TEXTAREA", "SELECT"].includes(target.tagName) || (target.tagName === "INPUT" && !["checkbox", "radio", "range"].includes(target.type));
+// Whether the key goes to a field.
+export const isTyping = ({ target }) => target.isContentEditable || ["TEXTAREA", "SELECT"].includes(target.tagName) || (target.tagName === "INPUT" && !["checkbox", "radio", "range"].includes(target.type));
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || (event.key !== "?" && document.querySelector("dialog[open]")) || document.querySelector("dialog.keys")) return;

@@ -10,20 +10,36 @@ const leaving = new Set(); // deletions that can still be undone
 
 const pathOf = (target) => `${target.images ? "jobs" : "images"}/${target.id}`;
 
-export async function setFavourite(target, on) {
-  await send(on ? "PUT" : "DELETE", `${pathOf(target)}/favourite`);
-  target.favourite = on;
+// A mark is a tag, or that of favourites. The own mark of a job is one of all its pictures.
+const FAVOURITE = { path: "favourite", isOn: ({ favourite }) => favourite, set: (target, on) => { target.favourite = on; } };
+const tagged = (tag) => ({
+  path: `tags/${encodeURIComponent(tag)}`,
+  isOn: ({ tags }) => tags.includes(tag),
+  set: (target, on) => { target.tags = [...target.tags.filter((each) => each !== tag), ...(on ? [tag] : [])].sort(); },
+});
+
+async function put(mark, target, on) {
+  await send(on ? "PUT" : "DELETE", `${pathOf(target)}/${mark.path}`);
+  mark.set(target, on);
 }
 
-export async function addTag(target, tag) {
-  await send("PUT", `${pathOf(target)}/tags/${encodeURIComponent(tag)}`);
-  target.tags = [...new Set([...target.tags, tag])].sort();
+// Takes a mark from pictures of one job, whichever of the two has it: the others keep what was the job's.
+async function takeFrom(mark, job, images) {
+  if (mark.isOn(job)) {
+    const losing = new Set(images.map(({ id }) => id));
+    await forEach(job.images.filter((each) => !losing.has(each.id) && !mark.isOn(each)), (each) => put(mark, each, true));
+    await put(mark, job, false);
+  }
+  await forEach(images.filter(mark.isOn), (each) => put(mark, each, false));
 }
 
-export async function removeTag(target, tag) {
-  await send("DELETE", `${pathOf(target)}/tags/${encodeURIComponent(tag)}`);
-  target.tags = target.tags.filter((each) => each !== tag);
-}
+// Whether one picture, or without one any of the job, is a favourite.
+export const isLoved = (job, image = null) => job.favourite || (image ? [image] : job.images).some(FAVOURITE.isOn);
+
+export const love = (target) => put(FAVOURITE, target, true);
+export const unlove = (job, images) => takeFrom(FAVOURITE, job, images);
+export const addTag = (target, tag) => put(tagged(tag), target, true);
+export const removeTag = (job, images, tag) => takeFrom(tagged(tag), job, images);
 
 // Asks for a tag; resolves to it, or to null.
 export async function askForTag() {
@@ -60,8 +76,11 @@ export function deleteLater(targets, { hide, show }) {
 
 addEventListener("pagehide", () => { for (const flush of leaving) flush(); });
 
-// The menu's entries for one picture or job. `onChange` shows its new favourite mark or tags.
-export function organiseMenu(target, { onChange, hide, show }) {
+// The menu's entries for one picture of a job; without one, and for its only one, for the whole job. `onChange` shows its
+// new favourite mark or tags.
+export function organiseMenu(job, image, { onChange, hide, show }) {
+  const target = image && job.images.length > 1 ? image : job;
+  const images = image ? [image] : job.images;
   const tag = () => attempt(async () => {
     const name = await askForTag();
     if (!name) return;
@@ -69,8 +88,9 @@ export function organiseMenu(target, { onChange, hide, show }) {
     toast(t("Tagged “%(tag)s”", { tag: name }));
     onChange();
   });
+  const isOn = isLoved(job, image);
   return [
-    { group: "keep", icon: "heart", text: target.favourite ? t("Remove from favourites") : t("Add to favourites"), onClick: () => attempt(async () => { await setFavourite(target, !target.favourite); onChange(); }) },
+    { group: "keep", icon: "heart", text: isOn ? t("Remove from favourites") : t("Add to favourites"), onClick: () => attempt(async () => { await (isOn ? unlove(job, images) : love(target)); onChange(); }) },
     { group: "keep", icon: "tag", text: t("Add a tag …"), onClick: tag },
     { group: "end", icon: "trash", text: t("Delete"), danger: true, onClick: () => deleteLater([target], { hide, show }) },
   ];

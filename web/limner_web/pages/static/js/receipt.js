@@ -4,6 +4,7 @@ import { getJson } from "./api.js";
 import { button, el, icon } from "./dom.js";
 import { dateTime, number, t, tn } from "./i18n.js";
 import { modelsLink, shortcomings } from "./shortcomings.js";
+import { tagsRow } from "./tag-chips.js";
 import { size } from "./words.js";
 
 const DIGEST = /^[0-9a-f]{40,64}$/;
@@ -17,15 +18,14 @@ const SETTINGS = ["seed", "style"]; // which stand above the receipt
 
 const row = (name, value) => (value === null || value === undefined || value === "" ? [] : [el("dt", {}, name), el("dd", {}, value)]);
 
-export async function showFacts(panel, { job, image }, onReplay) {
+export async function showFacts(panel, { job, image }, { onReplay, onTags }) {
   const settings = el("dl", {},
     row(t("Prompt"), job.prompt), row(t("Exclude"), job.negative_prompt), row(t("Model"), job.model), row(t("Style"), image.style),
     row(t("Size"), `${image.width} × ${image.height}, ${size(image.bytes)}`), row(t("Seed"), String(image.seed)), row(t("Steps"), String(job.steps)), row(t("Guidance"), String(job.guidance)),
     row(t("Drawn"), dateTime(job.finished_at)), row(t("Shows"), image.alt_text));
   const missing = shortcomings(job, image);
   const note = missing.length > 0 && el("div", { className: "note" }, icon("warn"), el("p", {}, missing.join(" "), " ", modelsLink(job)));
-  const tags = [...new Set([...(job.tags || []), ...(image.tags || [])])];
-  settings.append(...row(t("Tags"), tags.join(", ")));
+  settings.append(...tagsRow({ job, image }, onTags));
   const receipt = el("div", { className: "receipt" }, el("p", { className: "quiet" }, t("Loading the receipt …")));
   const again = button(t("Draw it again, byte for byte"), () => onReplay(job), "small", "again");
   panel.replaceChildren(...(note ? [note] : []), el("h2", {}, t("Settings")), settings, el("h2", {}, t("Receipt")), receipt, again);

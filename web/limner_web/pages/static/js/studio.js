@@ -92,7 +92,7 @@ const viewer = setUpViewer({ pictures, actions: [
   { icon: "again", text: t("Again, with another seed"), run: ({ job }) => again(job) },
   { icon: "vary", text: t("Vary: four pictures near this one"), run: ({ job, image }) => vary(job, image) },
   { icon: "remix", text: t("Remix: load these settings"), run: ({ job }) => { viewer.close(); remix(job); } },
-], organise: ({ job, image }) => [startItem(image), referItem(image), suggestItem(image), ...organiseMenu(jobs.get(job.id).images.length > 1 ? image : job, hideOf(job.id))] });
+], organise: ({ job, image }) => [startItem(image), referItem(image), suggestItem(image), ...organiseMenu(jobs.get(job.id), image, hideOf(job.id))] });
 
 const startItem = (image) => anyCanStart() && image && { group: "make", icon: "image", text: t("Start from this picture"), onClick: () => { viewer.close(); startFrom(image); } };
 
@@ -140,7 +140,7 @@ function remove(id) {
   showState();
 }
 
-const organise = (job) => [startItem(job.images[0]), referItem(job.images[0]), ...organiseMenu(job, hideOf(job.id))];
+const organise = (job) => [startItem(job.images[0]), referItem(job.images[0]), ...organiseMenu(jobs.get(job.id), null, hideOf(job.id))];
 
 // How a job or one of its pictures goes from the page, and comes back.
 function hideOf(id) {

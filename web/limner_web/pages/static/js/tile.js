@@ -6,6 +6,7 @@ import { makeDraggable } from "./drag.js";
 import { reasonOf, why } from "./explanation.js";
 import { t } from "./i18n.js";
 import { openMenu } from "./menu.js";
+import { isLoved } from "./organise.js";
 import { isPartial, shortLabel, shortcomings, tellShortcomings } from "./shortcomings.js";
 import { duration, ended, enlargeLabel, facts, factsOf, status } from "./words.js";
 
@@ -41,7 +42,7 @@ export function paint(tile, job) {
   tile.job = job;
   element.id = job.id;
   element.dataset.state = job.status === "succeeded" && !job.images.length ? "gone" : job.status;
-  $(".loved", element).hidden = !(job.favourite || job.images.some(({ favourite }) => favourite));
+  $(".loved", element).hidden = !isLoved(job);
   $(".prompt", element).textContent = job.prompt;
   $(".prompt", element).title = job.prompt;
   $(".facts", element).title = facts(job);

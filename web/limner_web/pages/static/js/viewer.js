@@ -16,8 +16,9 @@ const SWIPE = 50; // pixels
 const STRIP = 24; // thumbnails on each side
 
 // `pictures()` lists {job, image} in order; `more()` loads further ones at its end; `actions` are the page's own,
-// {icon, text, run(picture)}; `organise(picture)` gives further entries of the menu.
-export function setUpViewer({ pictures, actions = [], organise = () => [], more = async () => {} }) {
+// {icon, text, run(picture)}; `organise(picture)` gives further entries of the menu, and `onTags(picture)` follows a
+// change of its tags in the settings.
+export function setUpViewer({ pictures, actions = [], organise = () => [], more = async () => {}, onTags = () => {} }) {
   const dialog = $("#viewer");
   const find = (selector) => $(selector, dialog);
   const view = find(".view");
@@ -52,7 +53,7 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
     find("footer .prompt").textContent = job.prompt;
     compare.setFirst(all[index]);
     drawPlace(all, index);
-    if (!find(".facts-panel").hidden) showFacts(find(".facts-panel"), all[index], replay);
+    if (!find(".facts-panel").hidden) facts(all[index]);
     if (index > all.length - 5) more().then(refresh);
   }
 
@@ -111,11 +112,14 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
     render();
   }
 
+  // With its last tag, a button goes that had the focus.
+  const facts = (shown) => showFacts(find(".facts-panel"), shown, { onReplay: replay, onTags: () => { if (document.activeElement === document.body) view.focus(); onTags(shown); } });
+
   function toggleFacts() {
     const panel = find(".facts-panel");
     panel.hidden = !panel.hidden;
     find("[data-do=info]").setAttribute("aria-pressed", !panel.hidden);
-    if (!panel.hidden) showFacts(panel, picture(), replay);
+    if (!panel.hidden) facts(picture());
   }
 
   const commands = {

@@ -14,6 +14,7 @@ export function makeGrid(root, { render, keyOf, least, onNearEnd, gap = 8 }) {
   const cells = new Map(); // key -> element
   let layout = { columns: 1, size: least };
   let isFast = false;
+  let focused = null; // the key of a cell that had the focus and is drawn again
 
   function measure() {
     const width = root.clientWidth;
@@ -42,7 +43,9 @@ export function makeGrid(root, { render, keyOf, least, onNearEnd, gap = 8 }) {
       place(cell, index);
       if (cell === before) before = before.nextElementSibling; // DOM order is reading order
       else root.insertBefore(cell, before);
+      if (key === focused) cell.querySelector("button").focus({ preventScroll: true });
     }
+    focused = null;
     if (!isFast) loadPictures();
     if (last > items.length - 4 * layout.columns) onNearEnd();
   }
@@ -91,7 +94,12 @@ export function makeGrid(root, { render, keyOf, least, onNearEnd, gap = 8 }) {
 
   return {
     show(list) { items = list; update(); },
-    redraw(key) { if (cells.has(key)) remove(key, cells.get(key)); drawSoon(); },
+    redraw(key) {
+      const cell = cells.get(key);
+      if (cell?.contains(document.activeElement)) focused = key;
+      if (cell) remove(key, cell);
+      drawSoon();
+    },
     clear() { for (const [key, cell] of cells) remove(key, cell); },
     cells,
   };
