@@ -6,6 +6,7 @@ import { onReconnect } from "./connection.js";
 import { contactSheet, MOST } from "./contact-sheet.js";
 import { bulkEstimate } from "./cost.js";
 import { $, button, el, icon } from "./dom.js";
+import { hasFiles, takeFiles, toStudio } from "./dropped-file.js";
 import { dateTime, number, t, tn } from "./i18n.js";
 import { morphInto } from "./morph.js";
 import { attempt, toast } from "./toast.js";
@@ -67,8 +68,13 @@ let typing = null;
 area.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(check, 200); });
 file.addEventListener("change", () => take(file.files[0]));
 skip.addEventListener("change", update);
-for (const name of ["dragover", "dragleave", "drop"]) $("#drop").addEventListener(name, (event) => { event.preventDefault(); $("#drop").classList.toggle("over", name === "dragover"); });
-$("#drop").addEventListener("drop", ({ dataTransfer }) => take(dataTransfer.files[0]));
+for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, (event) => { $("#drop").classList.toggle("over", name === "dragover" && hasFiles(event)); });
+takeFiles(async (dropped) => {
+  if (dropped.type.startsWith("image/")) { toStudio(dropped); return; }
+  const before = area.value;
+  await take(dropped);
+  if (before.trim() && before !== area.value) toast(t("“%(name)s” is in the place of what was written.", dropped), { action: t("Undo"), onAction: () => { area.value = before; check(); } });
+});
 
 // --- submitting ------------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-// On every page: the keyboard map, and the choice of a language.
+// On every page: the keyboard map, dropped files, and the choice of a language.
+import "./dropped-file.js";
 import "./keymap.js";
 import { $, $$ } from "./dom.js";
 
