@@ -59,3 +59,17 @@ def test_the_viewer_turns_from_a_page_of_the_gallery_to_the_next(service: int, o
         page.keyboard.press("ArrowRight")
         expect(place).to_have_text(f"{number} of 103")
     expect(page.get_by_role("img", name="tulip").first).to_be_visible()
+
+
+def test_the_viewer_of_the_studio_turns_to_older_pictures(service: int, open_page: Callable[..., Page]):
+    draw_bulk(service, *({"prompt": f"fern {number}"} for number in range(49)))  # a page has 48 jobs
+    page = open_page()
+    page.get_by_role("button", name="Enlarge: fern 48").click()
+    viewer = page.get_by_role("dialog", name="Picture viewer")
+    expect(viewer.locator(".place")).to_have_text("1 of 48")
+    for prompt in ("fern 24", "fern 1"):
+        viewer.locator(".strip button").last.click()
+        expect(viewer.locator("footer .prompt")).to_have_text(prompt)
+    expect(viewer.get_by_role("button", name="Next")).to_be_enabled()
+    page.keyboard.press("ArrowRight")
+    expect(viewer.locator("footer .prompt")).to_have_text("fern 0")

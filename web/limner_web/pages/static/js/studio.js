@@ -35,6 +35,7 @@ const changed = new Set(); // ids of jobs to paint
 const hidden = new Set(); // ids of jobs and pictures that are being deleted
 let cursor = null;
 let isLoading = true;
+let loading = null; // what loads older jobs
 
 // --- the form --------------------------------------------------------------------------------------------------------
 
@@ -92,7 +93,7 @@ const viewer = setUpViewer({ pictures, actions: [
   { icon: "again", text: t("Again, with another seed"), run: ({ job }) => again(job) },
   { icon: "vary", text: t("Vary: four pictures near this one"), run: ({ job, image }) => vary(job, image) },
   { icon: "remix", text: t("Remix: load these settings"), run: ({ job }) => { viewer.close(); remix(job); } },
-], organise: ({ job, image }) => [startItem(image), referItem(image), suggestItem(image), ...organiseMenu(jobs.get(job.id), image, hideOf(job.id))] });
+], more: older, organise: ({ job, image }) => [startItem(image), referItem(image), suggestItem(image), ...organiseMenu(jobs.get(job.id), image, hideOf(job.id))] });
 
 const startItem = (image) => anyCanStart() && image && { group: "make", icon: "image", text: t("Start from this picture"), onClick: () => { viewer.close(); startFrom(image); } };
 
@@ -178,6 +179,13 @@ async function more() {
   requestAnimationFrame(() => { isLoading = false; showState(); });
 }
 
+// Loads older jobs if there are any, and waits until they have their tiles.
+function older() {
+  if (!cursor) return Promise.resolve();
+  loading ??= more().then(() => new Promise(requestAnimationFrame)).finally(() => { loading = null; });
+  return loading;
+}
+
 // What changed before the events began: newer jobs, and deleted ones among the newest.
 async function newest() {
   const before = [...tiles.keys()];
@@ -201,7 +209,7 @@ setUpEstimate();
 setUpStylePictures();
 setUpShapes();
 setUpSuggestions();
-$("#older").onclick = more;
+$("#older").onclick = older;
 $("[data-reload]").onclick = more;
 addShortcuts(
   { keys: ["Ctrl+Enter"], text: t("Draw"), run: draw },

@@ -89,7 +89,9 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
       return item;
     });
     const strip = find(".strip");
+    const focused = strip.contains(document.activeElement) ? document.activeElement : null; // which loses the focus when it moves
     if (items.length !== strip.childElementCount || items.some((item, place) => item !== strip.children[place])) strip.replaceChildren(...items);
+    if (focused) (focused.isConnected ? focused : view).focus({ preventScroll: true });
     find(".strip [aria-current=true]")?.scrollIntoView({ block: "nearest", inline: "center" });
   }
 
