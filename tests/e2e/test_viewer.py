@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.e2e.bulks import draw_bulk
 from tests.e2e.states import PHONE
+from tests.processes import eventually
 
 
 def swipe(view: Locator, start: float, end: float) -> None:
@@ -73,3 +74,66 @@ def test_the_viewer_of_the_studio_turns_to_older_pictures(service: int, open_pag
     expect(viewer.get_by_role("button", name="Next")).to_be_enabled()
     page.keyboard.press("ArrowRight")
     expect(viewer.locator("footer .prompt")).to_have_text("fern 0")
+
+
+def part_at(picture: Locator, x: float, y: float) -> list[float]:
+    """Which part of the picture's width and height is left of and above a point of the window."""
+    part: list[float] = picture.evaluate(
+        """(each, [x, y]) => {
+            const { left, top, width, height } = each.getBoundingClientRect();
+            return [(x - left) / width, (y - top) / height];
+        }""",
+        [x, y],
+    )
+    return part
+
+
+def width(picture: Locator) -> float:
+    box = picture.bounding_box()
+    assert box is not None
+    return box["width"]
+
+
+def beside_the_middle(picture: Locator) -> tuple[float, float]:
+    box = picture.bounding_box()
+    assert box is not None
+    return box["x"] + 0.8 * box["width"], box["y"] + 0.3 * box["height"]
+
+
+def test_a_wheel_zooms_about_the_pointer_also_while_pictures_are_compared(service: int, open_page: Callable[..., Page]):
+    bulk = draw_bulk(service, {"prompt": "lupin one"}, {"prompt": "lupin two"})
+    page = open_page(f"/gallery?bulk={bulk}")
+    page.get_by_role("button", name="Enlarge: lupin two").click()
+    viewer = page.get_by_role("dialog", name="Picture viewer")
+    single, first, second = (
+        viewer.locator(f"{each} img") for each in (".one", ".two figure:nth-child(1)", ".two figure:nth-child(2)")
+    )
+    point = beside_the_middle(single)
+    before, wide = part_at(single, *point), width(single)
+    page.mouse.move(*point)
+    for _ in range(3):
+        page.mouse.wheel(0, -100)
+    eventually(lambda: width(single) > 1.7 * wide)
+    assert part_at(single, *point) == pytest.approx(before, abs=0.01)
+    page.mouse.dblclick(*point)
+    eventually(lambda: width(single) == pytest.approx(wide))
+    page.mouse.dblclick(*point)
+    eventually(lambda: width(single) == pytest.approx(3 * wide))
+    assert part_at(single, *point) == pytest.approx(before, abs=0.01)
+
+    page.keyboard.press("c")
+    expect(second).to_be_visible()
+    point, wide = beside_the_middle(second), width(second)
+    before = part_at(second, *point)
+    page.mouse.move(*point)
+    page.mouse.wheel(0, -100)
+    page.keyboard.press("+")
+    eventually(lambda: width(second) > 1.5 * wide)
+    assert width(first) == pytest.approx(width(second))
+    middle = first.evaluate(
+        """(each) => {
+            const { left, right, top } = each.parentElement.getBoundingClientRect();
+            return document.elementFromPoint(right - 4, top + 40).closest("figure") === each.parentElement;
+        }"""
+    )
+    assert middle, "one picture covers the other one"

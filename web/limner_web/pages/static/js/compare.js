@@ -34,7 +34,7 @@ export function makeCompare(dialog) {
     for (const name of ["side", "slider"]) $(`[data-do=${name}]`, dialog).setAttribute("aria-pressed", name === mode);
   }
 
-  divider.addEventListener("input", () => two.style.setProperty("--at", `${divider.value}%`));
+  divider.addEventListener("input", () => two.style.setProperty("--at", divider.value / 100));
   setMode("side");
   return {
     get isOn() { return isOn; },

@@ -22,7 +22,7 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
   const dialog = $("#viewer");
   const find = (selector) => $(selector, dialog);
   const view = find(".view");
-  const zoom = makeZoom(view, find(".one img"));
+  const zoom = makeZoom(view);
   const compare = makeCompare(dialog);
   let current = null; // id of the picture shown
   let place = 0; // its index
