@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 
 import httpx
@@ -147,6 +148,25 @@ def test_pictures_are_separated_by_where_they_were_asked_for(service: int, open_
     page.reload()
     expect(page.get_by_label("Origin")).to_have_value("conversation")
     expect(page.locator("#number")).to_have_text("1 picture")
+
+
+def test_pictures_are_found_from_one_day_to_another(service: int, open_page: Callable[..., Page]):
+    draw(service, "a damson of today", **SMALL)
+    yesterday, tomorrow = (str(date.today() + timedelta(days)) for days in (-1, 1))  # noqa: DTZ011 - the reader's own
+    page = open_page("/gallery?q=damson+of+today")
+    for first, last, is_found in (
+        (yesterday, "", True),
+        (tomorrow, "", False),
+        ("", tomorrow, True),
+        ("", yesterday, False),
+        (yesterday, tomorrow, True),
+    ):
+        page.get_by_label("From", exact=True).fill(first)
+        page.get_by_label("Until", exact=True).fill(last)
+        expect(page.locator("#number")).to_have_text("1 picture" if is_found else "")
+        expect(page.get_by_role("heading", name="No picture matches")).to_be_visible(visible=not is_found)
+    page.reload()
+    expect(page.get_by_label("From", exact=True)).to_have_value(yesterday)
 
 
 def test_on_a_phone_the_filters_are_folded_and_every_row_of_them_is_full(open_page: Callable[..., Page]):

@@ -14,19 +14,22 @@ export function query() {
   return values;
 }
 
-// What the API is asked for: all before the end of the day that was chosen, by the reader's clock.
+// What the API is asked for: all from the beginning of one day to the end of another one, by the reader's clock.
 export function wantedJobs() {
   const wanted = query();
-  const until = wanted.get("until");
-  wanted.delete("until");
+  const [from, until] = ["from", "until"].map((name) => wanted.get(name));
+  for (const name of ["from", "until"]) wanted.delete(name);
+  if (from) wanted.set("created_after", startOf(from).toISOString());
   if (until) wanted.set("created_before", endOf(until).toISOString());
   wanted.set("status", "succeeded");
   wanted.set("limit", PAGE);
   return wanted;
 }
 
+const startOf = (day) => new Date(`${day}T00:00`);
+
 function endOf(day) {
-  const end = new Date(`${day}T00:00`);
+  const end = startOf(day);
   end.setDate(end.getDate() + 1);
   return end;
 }
@@ -39,7 +42,7 @@ export function isWanted(job) {
   const wanted = query();
   const isOfOrigin = !wanted.has("origin") || wanted.get("origin") === originOf(job);
   return isOfOrigin && !["q", "favourite", "tag"].some((name) => wanted.has(name)) && ["model", "bulk"].every((name) => !wanted.get(name) || wanted.get(name) === job[name])
-    && (!wanted.get("until") || new Date(job.created_at) < endOf(wanted.get("until"))) && (!wanted.get("style") || [job.style, ...job.images.map((image) => image.style)].includes(wanted.get("style")));
+    && (!wanted.get("from") || new Date(job.created_at) >= startOf(wanted.get("from"))) && (!wanted.get("until") || new Date(job.created_at) < endOf(wanted.get("until"))) && (!wanted.get("style") || [job.style, ...job.images.map((image) => image.style)].includes(wanted.get("style")));
 }
 
 // A filter finds a job by any of its pictures; only those that match themselves are shown.
