@@ -173,6 +173,14 @@ def _boards(page: Page) -> None:
     loaded(page)
 
 
+def _board(page: Page) -> None:
+    _boards(page)
+    page.locator("#boards button", has_text="Animals").click()
+    page.locator(".cell[data-index='0'] input").check(force=True)
+    expect(page.get_by_role("button", name="Take off this board")).to_be_visible()
+    loaded(page)
+
+
 def _offline(page: Page) -> None:
     loaded(page)
     page.context.set_offline(True)
@@ -293,6 +301,7 @@ STATES: Final = (
     State("gallery", "/gallery", loaded),
     State("gallery-selected", "/gallery", _selected),
     State("gallery-boards", "/gallery", _boards),
+    State("gallery-board", "/gallery", _board),
     State("gallery-empty", "/gallery?bulk=bulk_0123456789"),
     State("conversation", "/conversation"),
     State("conversation-reply", "/conversation", _said),

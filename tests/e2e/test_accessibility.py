@@ -24,6 +24,7 @@ CHECKED = {
     "viewer-receipt",
     "viewer-slider",
     "gallery-selected",
+    "gallery-board",
     "gallery-empty",
     "conversation-reply",
     "bulk",
