@@ -47,7 +47,13 @@ def test_any_description_is_accepted_and_its_interpretation_is_shown(client: Api
     done = client.get(f"{URL}/{job['id']}").json
     assert (done["status"], done["prompt"], done["revised_prompt"]) == ("succeeded", "a cat", "a cat")
     assert (done["interpretation"]["backend"], done["interpretation"]["fallback"]) == ("rules", "No LLM is configured.")
-    assert not {"history", "given"} & set(done)
+    assert "history" not in done
+
+
+def test_a_described_job_names_what_its_request_chose_itself(client: ApiClient):
+    job = describe(client, "a cat", style="flat", n=2)
+    assert (job["given"], job["prompt"]) == (["style", "n"], "a cat")
+    assert client.post(URL, json={"prompt": "a cat", "style": "flat"}).json["given"] == []
 
 
 @pytest.mark.parametrize(

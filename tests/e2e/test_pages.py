@@ -78,6 +78,10 @@ def test_only_the_failed_jobs_of_a_bulk_are_retried_with_their_seeds(service: in
     page = open_page("/bulk")
     card = page.locator(f"#{bulk}")
     expect(card).to_contain_text("1 done · 1 failed")
+    card.get_by_text("Failed lines and their reasons").click()
+    reason = card.get_by_role("group", name="The picture was not finished before its time limit.")
+    expect(reason.get_by_role("row")).to_have_text(["Line 2a late fox"])
+    expect(reason.get_by_role("link", name="a late fox")).to_have_attribute("href", re.compile(r"/\?remix=job_"))
     card.get_by_role("button", name="Retry failed").click()
     expect(page.get_by_text("1 job queued again")).to_be_visible()
     with Client(f"http://127.0.0.1:{service}") as client:

@@ -118,6 +118,9 @@ class JobView(BaseModel):
     control_end: float = 1.0
     reproducible: bool = False
     description: str | None = Field(default=None, description="The description, if not a plain prompt.")
+    given: list[str] = Field(
+        default=[], description="With a description: the fields that the request chose itself, such as `style`."
+    )
     revised_prompt: str | None = Field(default=None, description="The prompt that was derived from the description.")
     interpretation: Interpretation | None = Field(default=None, description="What was derived from the description.")
     presentation: str | None = Field(default=None, description="The finished picture in a sentence or two.")

@@ -13,6 +13,10 @@ const REDRAWN = 0.35; // the strength at which a larger picture keeps to the sma
 const SAME_SHAPE = 0.02;
 export const START = "started_from"; // in a job's metadata: the id of the picture that it started from
 const KEPT = ["prompt", "negative_prompt", "model", "style", "width", "height", "steps", "guidance", "n", "scheduler", "guidance_rescale"];
+const UNREAD = ["negative_prompt", "style", "width", "height", "n", "seed"]; // what a description decides, unless they are chosen beside it
+
+// Whether a job ended before its description was read: its prompt and settings are not what it asked for.
+export const isUnread = (job) => Boolean(job.description && !job.interpretation);
 
 // The request that makes a job like this one, with a new random seed.
 export function requestOf(job) {
@@ -20,8 +24,15 @@ export function requestOf(job) {
   if (!request.guidance_rescale) delete request.guidance_rescale;
   if (job.candidates > 1) request.quality = "best";
   if (job.adapters?.length) request.adapters = job.adapters;
+  if (isUnread(job)) {
+    for (const name of ["prompt", ...UNREAD.filter((each) => !job.given.includes(each))]) delete request[name];
+    request.description = job.description;
+  }
   return { ...request, ...(job.image && startOf(job)), ...(job.mask && maskOf(job)), ...(job.control_image && controlOf(job)), ...(job.reference_images?.length && referencesOf(job)) };
 }
+
+// The request that makes the same job again: with its seed, unless that was only a guess until its description is read.
+export const sameRequestOf = (job) => ({ ...requestOf(job), ...((!isUnread(job) || job.given.includes("seed")) && { seed: job.seed }) });
 
 const referencesOf = ({ id, reference_images: given, reference_scale }) => ({ reference_images: given.map(() => id), reference_scale });
 
@@ -36,7 +47,22 @@ const from = (id, strength) => ({ image: id, strength, metadata: { [START]: id }
 
 export const submit = async (request) => put(await make("jobs", JSON.stringify(request)));
 
-export const again = (job) => attempt(async () => submit(requestOf(job)));
+// The fields of the message that asks for a job of a conversation once more.
+export function messageOf(job) {
+  const chosen = job.given.map((name) => [name, job[name]]);
+  return { model: job.model, steps: job.steps, guidance: job.guidance, ...Object.fromEntries(chosen), ...(job.reference_images?.length && referencesOf(job)) };
+}
+
+// A message that was not read yet has its meaning after the messages before it, so it is sent again in its place.
+async function sendAgain(job) {
+  const path = `conversations/${job.conversation}`;
+  const turn = (await getJson(path)).turns.find((each) => each.job?.id === job.id);
+  return put((await make(`${path}/turns/${turn.id}`, JSON.stringify({ message: turn.message, ...messageOf(job) }), { method: "PUT" })).job);
+}
+
+const isUnreadMessage = (job) => isUnread(job) && job.conversation;
+
+export const again = (job) => attempt(async () => (isUnreadMessage(job) ? sendAgain(job) : submit(requestOf(job))));
 
 // Draws from the picture where the model can start from one; otherwise with other seeds and looser guidance.
 export function vary(job, image = job.images[0]) {
@@ -81,7 +107,7 @@ export function retry(job) {
       const { jobs: [id] } = await send("POST", "jobs/retry", { jobs: [job.id] });
       if (id) return put(await getJson(`jobs/${id}`));
     }
-    return submit({ ...requestOf(job), seed: job.seed });
+    return isUnreadMessage(job) ? sendAgain(job) : submit(sameRequestOf(job));
   });
 }
 

@@ -1,5 +1,5 @@
 // The bulk page: checks a file line by line, submits it, and follows the bulks until they end.
-import { requestOf } from "./actions.js";
+import { sameRequestOf } from "./actions.js";
 import { api, getJson, isSlowed, make, send } from "./api.js";
 import { readBulk } from "./bulk-file.js";
 import { onReconnect } from "./connection.js";
@@ -7,6 +7,7 @@ import { contactSheet, MOST } from "./contact-sheet.js";
 import { bulkEstimate } from "./cost.js";
 import { $, button, el, icon } from "./dom.js";
 import { hasFiles, takeFiles, toStudio } from "./dropped-file.js";
+import { failedLines } from "./failed-lines.js";
 import { dateTime, number, t, tn } from "./i18n.js";
 import { morphInto } from "./morph.js";
 import { attempt, toast } from "./toast.js";
@@ -118,7 +119,7 @@ async function retryFailed(bulk) {
     failed.push(...page.items);
     cursor = page.next;
   } while (cursor);
-  const body = linesOf(failed.reverse().map((job) => ({ ...requestOf(job), seed: job.seed, metadata: job.metadata })));
+  const body = linesOf(failed.reverse().map((job) => ({ ...sameRequestOf(job), metadata: job.metadata })));
   show(await make("bulks", body, { type: "application/jsonl", key: `retry-${bulk.id}-${failed.length}` }), true);
   toast(tn("%(n)s job queued again", "%(n)s jobs queued again", failed.length));
 }
@@ -160,7 +161,8 @@ function show(bulk, isNew = false) {
         succeeded > 0 && el("a", { className: "btn small", href: `${api}/bulks/${bulk.id}/results?format=zip`, download: `${bulk.id}.zip` }, icon("download"), "ZIP"),
         succeeded > 0 && button(t("Contact sheet"), () => attempt(() => saveSheet(bulk)), "small", "image"))),
     el("div", { className: "meter", role: "img", ariaLabel: tally.join(", ") }, part("succeeded", succeeded), part("failed", failed), part("canceled", canceled), part("running", running)),
-    el("p", { className: "tally" }, el("span", {}, tally.join(" · ")), el("span", {}, pace(bulk, succeeded + failed + canceled))));
+    el("p", { className: "tally" }, el("span", {}, tally.join(" · ")), el("span", {}, pace(bulk, succeeded + failed + canceled))),
+    ...(failed > 0 ? [failedLines(bulk.id, failed, () => attempt(async () => show(await getJson(`bulks/${bulk.id}`))))] : []));
   const before = cards.get(bulk.id);
   if (before) morphInto(before, card);
   else {

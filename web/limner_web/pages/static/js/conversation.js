@@ -1,4 +1,5 @@
 // The conversation page: sends messages to the native API and shows each with its pictures.
+import { messageOf } from "./actions.js";
 import { attachedFields, goOnFrom, setUpAttaching, showAttached } from "./attach.js";
 import { call, getJson, inputUrl, isSlowed, make, pictureUrl, send } from "./api.js";
 import { foldTalks, listTalks, setUpTalks } from "./conversation-list.js";
@@ -73,6 +74,7 @@ function render(turn) {
     showBrought(element, turn);
     $(".edit", element).onclick = () => edit(turn);
     $(".again", element).onclick = () => tryAction(() => post("again", { after: turn.id }));
+    $(".retry", element).onclick = () => tryAction(() => post(turn.message, { instead: turn.id, ...messageOf(entry.job) }));
     $(".more", element).onclick = ({ currentTarget }) => openActions(currentTarget, entry.job, pictureOf(entry));
     $(".cancel", element).onclick = () => tryAction(async () => put(await send("POST", `jobs/${entry.job.id}/cancel`)));
   }
@@ -113,7 +115,7 @@ function renderWords(element, { reply }) {
   $(".presentation", element).textContent = reply?.text ?? t("Its picture was deleted.");
   $(".understood", element).replaceChildren(...(reply?.examples ?? []).map((text) => el("button", { type: "button", className: "chip", onclick: () => tryAction(() => post(text, attachedFields())) }, text)));
   $(".understood", element).ariaLabel = t("Examples");
-  for (const name of [".pictures", ".state", ".again", ".more", ".cancel"]) $(name, element).hidden = true;
+  for (const name of [".pictures", ".state", ".again", ".retry", ".more", ".cancel"]) $(name, element).hidden = true;
 }
 
 function renderReply(entry, job) {
@@ -130,6 +132,7 @@ function renderReply(entry, job) {
   if (job.progress) bar.value = job.progress.done / job.progress.total;
   $(".cancel", element).hidden = ended(job);
   $(".again", element).hidden = job.status !== "succeeded";
+  $(".retry", element).hidden = !["failed", "canceled"].includes(job.status);
   $(".more", element).hidden = !job.images.length;
   Object.assign($(".remix", element), { hidden: !job.interpretation, href: `/?remix=${job.id}` });
   $(".presentation", element).textContent = job.presentation || "";

@@ -1,8 +1,8 @@
 // The grid page: plans a grid, draws it as one bulk, shows it as it comes and saves it as one picture.
-import { again, vary } from "./actions.js";
+import { again, cancel, sameRequestOf, submit, vary } from "./actions.js";
 import { getJson, make, send, thumbnailUrl } from "./api.js";
 import { bulkEstimate } from "./cost.js";
-import { $, el, scrolling } from "./dom.js";
+import { $, button, el, scrolling } from "./dom.js";
 import { drawGrid } from "./grid-picture.js";
 import { changeSeed, modelNamed, NAMES, readPlan, setUpPlan } from "./grid-plan.js";
 import { number, t, tn } from "./i18n.js";
@@ -15,9 +15,10 @@ import { ended, status } from "./words.js";
 import { save } from "./zip.js";
 
 const PAGE = 100;
+const AGAIN_IN = "again_in"; // in a job's metadata: the bulk of the grid in which it was tried again
 const SHORT = 14; // characters of a label that is not broken
 const form = $("#plan");
-const submit = $("[type=submit]", form);
+const drawButton = $("[type=submit]", form);
 let bulk = null; // the id of the bulk that is shown
 let members = []; // its jobs' ids in reading order
 
@@ -38,7 +39,7 @@ const showEstimate = bulkEstimate($("#estimate"), modelNamed);
 function showPlan() {
   const { requests } = readPlan();
   showEstimate(requests ?? []);
-  submit.textContent = requests ? tn("Draw %(n)s picture", "Draw %(n)s pictures", requests.length) : t("Draw");
+  drawButton.textContent = requests ? tn("Draw %(n)s picture", "Draw %(n)s pictures", requests.length) : t("Draw");
 }
 
 function say(problem) {
@@ -50,8 +51,8 @@ form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const { problem, requests } = readPlan();
   say(problem);
-  if (problem || submit.disabled) return;
-  submit.disabled = true;
+  if (problem || drawButton.disabled) return;
+  drawButton.disabled = true;
   try {
     const body = requests.map((request) => `${JSON.stringify(request)}\n`).join("");
     const made = await make("bulks", body, { type: "application/jsonl" });
@@ -64,22 +65,39 @@ form.addEventListener("submit", async (event) => {
     if (error.status === undefined) throw error;
     say(error.problem?.errors?.[0]?.message || error.message);
   } finally {
-    submit.disabled = false;
+    drawButton.disabled = false;
   }
 });
 
 // --- showing ---------------------------------------------------------------------------------------------------------------
 
-async function read(id) {
+async function list(filter) {
   const found = [];
   let cursor = null;
   do {
-    const page = await getJson(`jobs?bulk=${id}&limit=${PAGE}${cursor ? `&cursor=${cursor}` : ""}`);
+    const page = await getJson(`jobs?${filter}&limit=${PAGE}${cursor ? `&cursor=${cursor}` : ""}`);
     found.push(...page.items.filter(({ metadata }) => metadata.grid));
     cursor = page.next;
   } while (cursor);
-  return found.sort((a, b) => a.line - b.line);
+  return found;
 }
+
+const placeOf = ({ metadata: { grid: { x, y } } }) => JSON.stringify([x, y]);
+
+// The jobs of a grid in reading order: in place of one that was tried again, the newest that was.
+async function read(id) {
+  const found = await list(`bulk=${id}`);
+  const isWhole = found.every((job) => !ended(job) || job.status === "succeeded");
+  const again = isWhole ? [] : (await list(`q=${id}`)).filter(({ metadata }) => metadata[AGAIN_IN] === id);
+  const newest = new Map(again.reverse().map((job) => [placeOf(job), job]));
+  return found.sort((a, b) => a.line - b.line).map((job) => newest.get(placeOf(job)) ?? job);
+}
+
+const tryAgain = (job) => attempt(async () => {
+  const made = await submit({ ...sameRequestOf(job), metadata: { ...job.metadata, [AGAIN_IN]: bulk } });
+  members = members.map((id) => (id === job.id ? made.id : id));
+  draw();
+});
 
 async function show(id) {
   const found = await read(id);
@@ -122,7 +140,7 @@ function cell(job) {
   if (image) return el("button", { type: "button", className: "grid-cell", id: job.id, ariaLabel: t("Enlarge: %(label)s", { label }), onclick: () => viewer.show(image.id) }, el("img", { src: thumbnailUrl(image, 384), alt: image.alt_text || job.prompt, decoding: "async" }));
   const { said, detail } = status(job);
   const progress = job.status === "running" && job.progress && el("progress", { max: job.progress.total, value: job.progress.done, ariaLabel: t("Progress") });
-  return el("div", { className: `grid-cell ${job.status}`, id: job.id, title: detail }, el("span", {}, said), progress);
+  return el("div", { className: `grid-cell ${job.status}`, id: job.id, title: detail }, el("span", {}, said), progress, ["failed", "canceled"].includes(job.status) && button(t("Try again"), () => tryAgain(job), "small", "again"));
 }
 
 function showState() {
@@ -156,7 +174,7 @@ async function savePicture() {
 }
 
 $("#save").onclick = () => attempt(savePicture);
-$("#cancel").onclick = () => attempt(async () => { await send("POST", `bulks/${bulk}/cancel`); toast(t("Canceled")); });
+$("#cancel").onclick = () => attempt(async () => { await send("POST", `bulks/${bulk}/cancel`); await Promise.all(cells().filter((job) => job.bulk !== bulk && !ended(job)).map(cancel)); toast(t("Canceled")); });
 addEventListener("popstate", () => location.reload());
 
 setUpPlan(showPlan);

@@ -1,5 +1,5 @@
 // The studio: draws what the form says and shows the newest jobs, which it follows until they end.
-import { again, submit, vary } from "./actions.js";
+import { again, isUnread, submit, vary } from "./actions.js";
 import { getJson, isSlowed } from "./api.js";
 import { controlFields, followAs, setUpControl } from "./control.js";
 import { mode, setMode, setUpDescribe, understand } from "./describe.js";
@@ -77,9 +77,10 @@ async function draw() {
 }
 
 function remix(job) {
-  setMode("prompt");
   fillForm(job);
   startAs(job);
+  if (isUnread(job)) form.elements.description.value = job.description;
+  setMode(isUnread(job) ? "describe" : "prompt");
   followAs(job);
   referAs(job);
   toast(t("Settings loaded"));
