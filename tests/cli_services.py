@@ -48,6 +48,8 @@ class FakeServer:
         """Whether a submission finds an earlier job that holds its unique key."""
         self.dead_letters = 1
         self.retried_at_once = 1
+        self.waiting = 0
+        self.canceled_at_once = 1
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -102,6 +104,12 @@ class FakeServer:
         left, self.dead_letters = self.dead_letters, max(0, self.dead_letters - self.retried_at_once)
         return 202, {"jobs": [f"job_again_{number}" for number in range(left, self.dead_letters, -1)]}
 
+    def of_cancel(self) -> tuple[int, dict[str, Any]]:
+        """One request cancels some of the jobs that wait."""
+        canceled = min(self.waiting, self.canceled_at_once)
+        self.waiting -= canceled
+        return 200, {"canceled": canceled, "more": self.waiting > 0}
+
     def of_pause(self, method: str) -> tuple[int, dict[str, Any]]:
         """A pause is answered with it; its end with the operator's."""
         own = {"what": "tenant", "own": True, "reason": "lunch", "since": WHEN, "until": "2026-12-24T18:00:00Z"}
@@ -136,6 +144,8 @@ class FakeServer:
             answers[path] = 200, {"items": [bulk], "next": None}
         if path == "/jobs/retry":
             answers[path] = self.of_retry()
+        if path == "/jobs/cancel":
+            answers[path] = self.of_cancel()
         status, data = answers.get(path, (200, b"damaged" if self.damaged else PICTURE))
         if path == self.lost:
             status, data = 404, {"status": 404, "title": "Not found", "code": "not_found", "detail": "Image not found."}

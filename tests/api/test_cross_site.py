@@ -53,6 +53,7 @@ ID = "01j9z3w6q4x7"
 CHANGES = [
     ("POST", "/api/v1/jobs"),
     ("POST", "/api/v1/jobs/retry"),
+    ("POST", "/api/v1/jobs/cancel"),
     ("POST", f"/api/v1/jobs/job_{ID}/cancel"),
     ("POST", f"/api/v1/jobs/job_{ID}/replay"),
     ("PUT", f"/api/v1/jobs/job_{ID}/priority"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import update
 
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
+from limner_web.api import jobs
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 
@@ -37,6 +39,36 @@ def test_a_job_that_runs_or_has_ended_keeps_its_class(client: ApiClient, app: Ap
         refused = client.put(f"/api/v1/jobs/{job_id}/priority", json={"priority": "low"})
         assert (refused.status_code, refused.json["code"]) == (409, "invalid_state")
     assert client.get(f"/api/v1/jobs/{job_id}").json["priority"] == "normal"
+
+
+def test_the_jobs_that_wait_are_canceled_by_model_and_class_and_then_all(
+    client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, other = submitted(client), submitted(client, model="limner-gan")
+    start(app, running)
+    low, normal = submitted(client, priority="low"), [submitted(client) for _ in range(3)]
+    url = "/api/v1/jobs/cancel"
+    assert client.post(url, json={"model": "limner-flow", "priority": "low"}).json == {"canceled": 1, "more": False}
+    assert client.get(f"/api/v1/jobs/{low}").json["status"] == "canceled"
+    monkeypatch.setattr(jobs, "CANCELED_AT_ONCE", 2)
+    assert client.post(url, json={"model": "limner-flow"}).json == {"canceled": 2, "more": True}
+    states = [client.get(f"/api/v1/jobs/{job_id}").json["status"] for job_id in (*normal, other, running)]
+    assert states == ["canceled", "canceled", "queued", "queued", "running"]
+    assert client.post(url, json={}).json == {"canceled": 2, "more": False}
+    assert client.post(url, json={}).json == {"canceled": 0, "more": False}
+    assert client.get(f"/api/v1/jobs/{running}").json["status"] == "running"
+
+
+def test_the_waiting_jobs_of_others_stay_and_unknown_fields_are_refused(client: ApiClient, database: Database) -> None:
+    job_id = submitted(client)
+    for body in ({"priority": "first"}, {"ids": [job_id]}, {"model": 1}):
+        assert client.post("/api/v1/jobs/cancel", json=body).status_code == 422
+    with database.write() as session:
+        ledger.ensure_tenant(session, "tenant_other", "other")
+        session.execute(update(Job).values(tenant_id="tenant_other"))
+    assert client.post("/api/v1/jobs/cancel", json={}).json == {"canceled": 0, "more": False}
+    with database.read() as session:
+        assert session.get_one(Job, job_id).state == "queued"
 
 
 def test_unknown_classes_and_jobs_of_others_are_refused(client: ApiClient, database: Database) -> None:

@@ -114,6 +114,30 @@ def test_the_queue_shows_running_and_waiting_jobs_moves_and_cancels_them(service
 
 
 def test_a_user_pauses_and_resumes_the_own_queue(service: int, open_page: Callable[..., Page]):
+def test_all_that_waits_is_canceled_after_a_question_or_one_model_and_class(
+    service: int, open_page: Callable[..., Page]
+):
+    in_an_hour = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    later = SMALL | {"not_before": in_an_hour}
+    with Client(f"http://127.0.0.1:{service}") as client:
+        low = [client.submit(later | {"prompt": "later", "priority": "low"}).id for _ in range(2)]
+        normal = [client.submit(later | {"prompt": "sooner"}).id for _ in range(2)]
+        page = open_page("/queue")
+        group = page.locator("#waiting .group").filter(has_text="low priority")
+        group.get_by_role("button", name="Cancel what waits of limner-gan with low priority?").click()
+        page.get_by_role("dialog").get_by_role("button", name="Keep them").click()
+        group.get_by_role("button", name="Cancel what waits of limner-gan").click()
+        page.get_by_role("dialog").get_by_role("button", name="Cancel them").click()
+        expect(page.get_by_text("2 jobs canceled")).to_be_visible()
+        expect(group).to_have_count(0)
+        assert [client.job(name).status for name in low + normal] == ["canceled"] * 2 + ["queued"] * 2
+        page.get_by_role("button", name="Cancel all …").click()
+        page.get_by_role("dialog").get_by_role("button", name="Cancel them").click()
+        expect(page.locator("#waiting")).to_contain_text("Nothing waits.")
+        expect(page.get_by_role("button", name="Cancel all …")).to_be_hidden()
+        assert {client.job(name).status for name in normal} == {"canceled"}
+
+
     page = open_page("/queue")
     page.get_by_role("button", name="Pause my queue").click()
     page.get_by_label("Reason, if you like").fill("lunch")

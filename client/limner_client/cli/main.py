@@ -45,7 +45,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "similar": Lazy("List images that look like one.", "limner_client.cli.library:similar"),
     "link": Lazy("Print a link to an image that works without a key.", "limner_client.cli.library:link"),
     "replay": Lazy("Generate a job's images again and compare the bytes.", "limner_client.cli.dead_letters:replay"),
-    "own-queue": Lazy("Pause or resume your own queue.", "limner_client.cli.own_queue:own_queue"),
+    "own-queue": Lazy("Pause or resume your own queue, or cancel what waits.", "limner_client.cli.own_queue:own_queue"),
     "own-keys": Lazy("Make, list or revoke your tenant's API keys.", "limner_client.cli.own_keys:own_keys"),
     "dead-letters": Lazy("List dead letters, or retry them.", "limner_client.cli.dead_letters:dead_letters"),
     "models": Lazy("List the models and their limits.", "limner_client.cli.jobs:models"),

@@ -1,4 +1,4 @@
-"""`limner own-queue`: pause and resume one's own queue."""
+"""`limner own-queue`: pause and resume one's own queue, and cancel what waits there."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from limner_client.cli.parameter_types import ExpiryType
 from limner_client.cli.server_options import make_client, server_options
 from limner_shared.domain.access import Expiry
 from limner_shared.domain.account_views import OwnPauseView
+from limner_shared.domain.jobs import Priority
 from limner_shared.domain.views import PauseNotice
 
 
 @click.group("own-queue")
 def own_queue() -> None:
-    """Pause and resume your own queue: jobs are accepted and wait."""
+    """Pause and resume your own queue, or cancel what waits there."""
 
 
 @own_queue.command("pause")
@@ -39,6 +40,18 @@ def own_queue_resume(*, server: str | None, key: str | None) -> None:
     """Resume your queue: its jobs are released in their order. A pause of the operator's remains."""
     with make_client(server, key) as client:
         _print(client.own_queue.resume())
+
+
+@own_queue.command("cancel")
+@click.option("--model", help="Only jobs of this model.")
+@click.option("--priority", type=click.Choice([each.value for each in Priority]), help="Only jobs of this priority class.")
+@click.confirmation_option("--yes", prompt="Cancel all of these jobs that wait?", help="Do not ask first.")
+@server_options
+def own_queue_cancel(*, model: str | None, priority: str | None, server: str | None, key: str | None) -> None:
+    """Cancel your jobs that wait, those of bulks too. Running jobs go on."""
+    with make_client(server, key) as client:
+        canceled = client.own_queue.cancel(model, None if priority is None else Priority(priority))
+    click.echo(f"{canceled} {'job' if canceled == 1 else 'jobs'} canceled.")
 
 
 @own_queue.command("show")

@@ -91,6 +91,13 @@ class PauseView(BaseModel):
     actor: str = Field(description="Who paused it, as in the audit log.")
 
 
+class CanceledView(BaseModel):
+    """How many of the jobs that waited were canceled."""
+
+    canceled: int
+    more: bool = Field(description="Whether others still wait: one request cancels at most 1000. Repeat it for them.")
+
+
 class OwnPauseView(BaseModel):
     """Whether your queue is paused, and by whom."""
 

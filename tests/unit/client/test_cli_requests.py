@@ -248,6 +248,17 @@ def test_the_own_queue_is_paused_until_a_time_and_the_answer_is_shown(fake_serve
     assert run("own-queue", "show", "--server", fake_server.url).output == "Your queue is not paused.\n"
 
 
+def test_all_that_waits_is_canceled_even_if_one_request_cancels_only_some(fake_server: FakeServer) -> None:
+    fake_server.waiting, fake_server.canceled_at_once = 5, 2
+    words = ("own-queue", "cancel", "--model", "limner-gan", "--priority", "low", "--server", fake_server.url)
+    assert run(*words).exit_code == 1  # not without a yes
+    assert fake_server.asked == []
+    shown = run(*words, "--yes")
+    assert (shown.exit_code, shown.output) == (0, "5 jobs canceled.\n")
+    assert fake_server.asked == ["POST /jobs/cancel"] * 3
+    assert json.loads(fake_server.bodies[0]) == {"model": "limner-gan", "priority": "low"}
+
+
 def test_all_dead_letters_are_retried_even_if_one_request_retries_only_some(fake_server: FakeServer) -> None:
     fake_server.dead_letters, fake_server.retried_at_once = 5, 2
     shown = run("dead-letters", "retry", "--all", "--server", fake_server.url)

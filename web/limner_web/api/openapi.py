@@ -66,6 +66,7 @@ GIVEN_NAMES: Final = ("tag", "preset")
 BODIES: Final[dict[str, dict[str, Any]]] = {
     "create_job": {"prompt": "a red apple", "style": "flat", "seed": 7, "metadata": {"project": "fruit"}},
     "retry_jobs": {"jobs": ["job_01m8av83q74b699dta3m9gmtqa"]},
+    "cancel_waiting_jobs": {"model": "limner-flow"},
     "set_priority": {"priority": "high"},
     "rename_conversation": {"title": "My garage"},
     "save_preset": {"style": "flat", "width": 256, "height": 256, "n": 4},

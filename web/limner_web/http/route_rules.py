@@ -112,7 +112,7 @@ DECLARED: Final[dict[Route, str]] = {
         a1111_controlnet.list_modules
     """,
     JSON: """
-        jobs.create_job jobs.retry_jobs jobs.set_priority
+        jobs.create_job jobs.retry_jobs jobs.set_priority jobs.cancel_waiting_jobs
         conversations.create_conversation conversations.create_message conversations.rename_conversation
         conversations.edit_turn
         estimates.post_estimate own_pause.pause_own_queue presets.save_preset presets.rename_preset

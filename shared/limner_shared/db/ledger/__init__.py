@@ -73,7 +73,7 @@ from limner_shared.db.ledger.release import (
 from limner_shared.db.ledger.retention import forget_images, forget_jobs, forget_prompts, forget_usage
 from limner_shared.db.ledger.scheduling import start_due
 from limner_shared.db.ledger.search_index import complete_legacy_jobs, has_legacy_jobs, purge_words
-from limner_shared.db.ledger.termination import cancel, expire, fail_unknown, reap, retry_dead
+from limner_shared.db.ledger.termination import cancel, cancel_waiting, expire, fail_unknown, reap, retry_dead
 from limner_shared.db.ledger.types import (
     AttemptKey,
     Change,
@@ -108,6 +108,7 @@ __all__ = [
     "as_stored",
     "cancel",
     "cancel_bulk",
+    "cancel_waiting",
     "claim",
     "claim_next",
     "collect_garbage",

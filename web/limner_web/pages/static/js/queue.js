@@ -1,6 +1,7 @@
 // The queue: the tenant's running and waiting jobs by model and priority, the workers, and what stopped with them.
 import { cancel, retry } from "./actions.js";
 import { call, getJson, isSlowed, send } from "./api.js";
+import { cancelWaiting } from "./cancel-waiting.js";
 import { onReconnect } from "./connection.js";
 import { $, button, el } from "./dom.js";
 import { why } from "./explanation.js";
@@ -71,14 +72,27 @@ function draw() {
   $("#dead").hidden = !deadLetters.length;
   if (running.length < MOST_READ) figure("running", running.length);
   figure("queued", waiting.length + unlisted);
+  $("#cancel-all").hidden = waiting.length < 2;
+}
+
+async function cancelAll(wanted, title) {
+  await cancelWaiting(wanted, title);
+  await tick();
+}
+
+function cancelGroup({ model, priority }) {
+  const title = t("Cancel what waits of %(model)s with %(priority)s?", { model, priority: PRIORITY[priority] });
+  return Object.assign(button(t("Cancel these …"), () => cancelAll({ model, priority }, title), "small quiet"), { ariaLabel: title });
 }
 
 function group(members) {
   const [{ model, priority }] = members;
   return el("div", { className: "group", data: { name: `${model} ${priority}` } },
-    el("h3", {}, model, el("span", { className: "badge" }, PRIORITY[priority]), el("span", { className: "quiet" }, count(members.length, "job"))),
+    el("h3", {}, model, el("span", { className: "badge" }, PRIORITY[priority]), el("span", { className: "quiet" }, count(members.length, "job")), members.length > 1 && cancelGroup(members[0])),
     el("ol", { className: "rows" }, members.map((job) => row(job, waitingButtons(job)))));
 }
+
+$("#cancel-all").onclick = () => cancelAll({}, t("Cancel everything that waits?"));
 
 async function retryDead(job) {
   if (await retry(job)) { deadLetters = deadLetters.filter(({ id }) => id !== job.id); draw(); }
