@@ -1,12 +1,12 @@
 // The studio's form: what a model allows, reading and filling it, its draft, its errors.
 import { fillAdapters, offerAdapters, readAdapters } from "./adapters.js";
+import { readStored, store } from "./browser-storage.js";
 import { $, $$ } from "./dom.js";
+import { setUpEarlierPrompts } from "./earlier-prompts.js";
 import { fieldsOf } from "./errors.js";
 import { number, t, tn } from "./i18n.js";
 
 const DRAFT = "limner-draft";
-const HISTORY = "limner-prompts";
-const MOST_PROMPTS = 50;
 const ANY_STYLE = t("any");
 const WEIGHTED = /[^\d\s():]\s*:\s*(\d+(\.\d+)?|\.\d+)\s*\)/; // about what the service reads as a weight
 const NAMES = ["prompt", "description", "model", "style", "size", "n", "seed", "steps", "guidance", "negative_prompt", "scheduler", "quality"];
@@ -161,32 +161,13 @@ export function clearError() {
   for (const input of $$("[aria-invalid]", form)) input.removeAttribute("aria-invalid");
 }
 
-// --- draft and history ---------------------------------------------------------------------------------------------
+// --- draft ---------------------------------------------------------------------------------------------------------
 
-const read = (name, otherwise) => { try { return JSON.parse(localStorage.getItem(name)) ?? otherwise; } catch { return otherwise; } };
-const write = (name, value) => { try { localStorage.setItem(name, JSON.stringify(value)); } catch { /* storage may be full or off */ } };
-
-export const keepDraft = () => write(DRAFT, { ...Object.fromEntries(NAMES.map((name) => [name, fields[name].value])), adapters: readAdapters(), isLocked: isSeedLocked(), mode: form.dataset.mode });
-
-export const rememberPrompt = (prompt) => write(HISTORY, [prompt, ...read(HISTORY, []).filter((each) => each !== prompt)].slice(0, MOST_PROMPTS));
-
-// The arrow keys step through earlier prompts while the cursor is at the beginning of the first line.
-function stepThroughHistory(event) {
-  const { prompt } = fields;
-  const prompts = read(HISTORY, []);
-  const at = prompts.indexOf(prompt.value);
-  const isPlain = prompt.value === "" || at >= 0;
-  if (!isPlain || prompt.selectionStart !== prompt.selectionEnd) return;
-  const next = event.key === "ArrowUp" ? at + 1 : at - 1;
-  if (next >= prompts.length || next < -1 || (at < 0 && event.key === "ArrowDown")) return;
-  event.preventDefault();
-  prompt.value = next < 0 ? "" : prompts[next];
-  keepDraft();
-}
+export const keepDraft = () => store(DRAFT, { ...Object.fromEntries(NAMES.map((name) => [name, fields[name].value])), adapters: readAdapters(), isLocked: isSeedLocked(), mode: form.dataset.mode, bulks: form.dataset.bulks });
 
 // Returns the draft that it loaded.
 export function setUpForm(onSubmit) {
-  const draft = read(DRAFT, null);
+  const draft = readStored(DRAFT, null);
   if (draft && models[draft.model] && !fields.prompt.value) fields.model.value = draft.model;
   offerChoices();
   if (draft && !fields.prompt.value) {
@@ -214,7 +195,7 @@ export function setUpForm(onSubmit) {
   });
   fields.prompt.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); if (!event.repeat) form.requestSubmit(); }
-    if (["ArrowUp", "ArrowDown"].includes(event.key)) stepThroughHistory(event);
   });
+  setUpEarlierPrompts(fields.prompt, (prompt) => setValues({ prompt }));
   return draft;
 }

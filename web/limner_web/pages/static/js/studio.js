@@ -6,9 +6,10 @@ import { mode, setMode, setUpDescribe, understand } from "./describe.js";
 import { dock } from "./dock.js";
 import { $, perFrame, scrolling } from "./dom.js";
 import { setUpDropSettings } from "./drop-settings.js";
+import { rememberPrompt } from "./earlier-prompts.js";
 import { failure } from "./errors.js";
 import { setUpEstimate } from "./estimate.js";
-import { clearError, fillForm, form, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
+import { clearError, fillForm, form, keepDraft, readForm, setUpForm, showError } from "./form.js";
 import { t } from "./i18n.js";
 import { drop, jobs, open, put, readNewer, refresh, watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
@@ -78,13 +79,13 @@ async function draw() {
 
 function remix(job) {
   fillForm(job);
-  startAs(job);
   if (isUnread(job)) form.elements.description.value = job.description;
   setMode(isUnread(job) ? "describe" : "prompt");
   followAs(job);
   referAs(job);
   toast(t("Settings loaded"));
 }
+  startAs(job);
 
 // --- the tiles -------------------------------------------------------------------------------------------------------
 
