@@ -97,6 +97,14 @@ def test_a_conversation_is_saved_as_a_text_file_and_deleted(service: int, open_p
     page.get_by_label("Message").fill("a [red] apple, please, 64x64")
     page.keyboard.press("Enter")
     expect(page.locator(".reply.succeeded")).to_be_visible(timeout=60_000)
+    for text in ("thank you", "thanks a lot"):
+        page.get_by_label("Message").fill(text)
+        page.keyboard.press("Enter")
+        expect(page.locator(".reply.words").last).to_be_visible()
+        if text == "thank you":
+            page.locator(".turn").last.get_by_role("button", name="Edit").click()
+    expect(page.locator(".branch").last).to_contain_text("2 / 2")
+    answers = page.locator(".reply.words .presentation").all_inner_texts()
     more = page.get_by_role("button", name="More actions for a [red] apple")
     more.click()
     with page.expect_download() as download:
@@ -104,6 +112,8 @@ def test_a_conversation_is_saved_as_a_text_file_and_deleted(service: int, open_p
     text = Path(download.value.path()).read_text()
     assert "> a [red] apple, please, 64x64" in text
     assert "](http://" in text
+    assert "## Message 2, version 1 of 2\n\n> thank you\n\n" in text
+    assert f"## Message 2, version 2 of 2\n\n> thanks a lot\n\n{answers[-1]}\n" in text
     more.click()
     page.get_by_role("menuitem", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()

@@ -12,10 +12,24 @@ const quoted = (text) => text.split("\n").map((line) => `> ${line}`).join("\n");
 const escaped = (text) => text.replace(/[[\]]/g, "\\$&");
 const pictureLine = (image, job) => `![${escaped(image.alt_text || job.prompt)}](${new URL(pictureUrl(image, "png"), location)})`;
 
+// The turns with what follows each: every version of a message before what was said after it, and the next version.
+function inOrder(turns) {
+  const below = Map.groupBy(turns, ({ parent }) => parent ?? "");
+  const found = [];
+  const open = [["", 0]];
+  while (open.length) {
+    const [turn, place] = open.pop();
+    if (turn) found.push({ turn, place, versions: below.get(turn.parent ?? "") });
+    open.push(...(below.get(turn.id ?? "") ?? []).map((each) => [each, place + 1]).reverse());
+  }
+  return found;
+}
+
 function asMarkdown({ title, created_at: created, turns }) {
   const parts = [`# ${title}`, dateTime(created)];
-  for (const { message, job } of turns) {
-    parts.push(quoted(message));
+  for (const { turn: { id, message, job, reply }, place, versions } of inOrder(turns)) {
+    if (versions.length > 1) parts.push(`## ${t("Message %(place)s, version %(n)s of %(all)s", { place, n: versions.findIndex((each) => each.id === id) + 1, all: versions.length })}`);
+    parts.push(quoted(message), reply?.text);
     if (job) parts.push(job.presentation, job.images.map((image) => pictureLine(image, job)).join("\n"));
   }
   return `${parts.filter(Boolean).join("\n\n")}\n`;
