@@ -83,6 +83,9 @@ def test_the_account_says_what_a_days_cost_units_are_worth(
     rest = 100_000 - int(spent.evaluate("bar => bar.value"))
     expect(price).to_contain_text(f"There is room for {rest // 128} more today.")
     expect(usage.get_by_role("img", name="Jobs of the last 7 days")).to_be_visible()
+    kept = page.get_by_role("region", name="What is kept")
+    expect(kept.get_by_role("definition").first).to_have_text("until you delete them")
+    expect(kept.get_by_role("button")).to_have_count(0)  # only the operator changes it
 
 
 def sign_in(page: Page, key: str, *, scripted: bool = True) -> None:

@@ -49,6 +49,11 @@ def actor() -> str:
     return g.key_id or audit.ANONYMOUS
 
 
+def may_operate() -> bool:
+    """Whether this request of the API has the rights of the operator."""
+    return g.is_admin and g.tenant_id == ledger.LOCAL_TENANT
+
+
 def is_signed_in() -> bool:
     """Whether this request's tenant is known; a page of a service that requires keys may be requested without one."""
     return "tenant_id" in g
@@ -68,7 +73,7 @@ def identify_by_key(key: str) -> frozenset[Scope]:
 
 
 def _identify() -> None:
-    """Set `g.tenant_id`, `g.key_id` and `g.requests_per_minute`, the tenant's limit or None.
+    """Set `g.tenant_id`, `g.key_id` and `g.requests_per_minute`, the tenant's limit or None; of the API, `g.is_admin` too.
 
     Raises Unauthorized, Forbidden, OperatorRequired, or the error that names a scope which the key does not have.
     """
@@ -92,11 +97,14 @@ def _identify_client(settings: Settings, access: Access) -> None:
         if key is not None:
             refuse_foreign(settings)
     if key is not None:
-        _require_scope(identify_by_key(key), access)
+        scopes = identify_by_key(key)
+        _require_scope(scopes, access)
+        g.is_admin = Scope.ADMIN in scopes
     elif settings.keys_required:
         raise Unauthorized
     else:
         _be_local()
+        g.is_admin = True
     if access is Access.OPERATOR and g.tenant_id != ledger.LOCAL_TENANT:
         raise OperatorRequired
 

@@ -158,3 +158,4 @@ class PrivacyView(BaseModel):
     keep_prompts_days: float | None = Field(description="Days after which prompts and messages are blanked.")
     keep_jobs_days: float | None = Field(description="Days after which jobs are deleted, with their images.")
     share_results: bool = Field(description="Whether equal requests of the tenant are drawn only once.")
+    changeable: bool = Field(description="Whether the key of this request may change them: it is the operator's.")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from limner_shared.db.accounts.tenants import change_tenant
 from limner_shared.db.tables import Tenant
 from limner_shared.domain.account_views import PrivacyView
-from limner_web.auth import actor, tenant_id
+from limner_web.auth import actor, may_operate, tenant_id
 from limner_web.services import get_services
 
 bp = APIBlueprint("privacy", __name__, url_prefix="/api/v1/privacy", tag="Account")
@@ -66,4 +66,5 @@ def _view(tenant: str) -> PrivacyView:
             keep_prompts_days=row.keep_prompts_days,
             keep_jobs_days=row.keep_jobs_days,
             share_results=row.share_results,
+            changeable=may_operate(),
         )

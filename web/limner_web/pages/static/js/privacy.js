@@ -13,7 +13,7 @@ const row = (name, value) => [el("dt", {}, name), el("dd", {}, value)];
 
 function show(settings) {
   const facts = el("dl", { className: "facts-list" }, KEPT.flatMap(([name, title]) => row(title, days(settings[name]))), row(t("Equal requests"), settings.share_results ? t("drawn once, and shared within this account") : t("each drawn for itself")));
-  $("#kept").replaceChildren(facts, el("p", { className: "quiet" }, t("A shared link ends when its picture is deleted.")), el("div", { className: "buttons" }, button(t("Change …"), () => change(settings), "small")));
+  $("#kept").replaceChildren(facts, el("p", { className: "quiet" }, t("A shared link ends when its picture is deleted.")), ...(settings.changeable ? [el("div", { className: "buttons" }, button(t("Change …"), () => change(settings), "small"))] : []));
   $("#kept").setAttribute("aria-busy", "false");
 }
 
