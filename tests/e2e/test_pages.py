@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -113,7 +114,6 @@ def test_the_queue_shows_running_and_waiting_jobs_moves_and_cancels_them(service
     expect(page.locator("#running")).to_contain_text("Nothing runs now", timeout=20_000)
 
 
-def test_a_user_pauses_and_resumes_the_own_queue(service: int, open_page: Callable[..., Page]):
 def test_all_that_waits_is_canceled_after_a_question_or_one_model_and_class(
     service: int, open_page: Callable[..., Page]
 ):
@@ -138,6 +138,7 @@ def test_all_that_waits_is_canceled_after_a_question_or_one_model_and_class(
         assert {client.job(name).status for name in normal} == {"canceled"}
 
 
+def test_a_user_pauses_and_resumes_the_own_queue(service: int, open_page: Callable[..., Page]):
     page = open_page("/queue")
     page.get_by_role("button", name="Pause my queue").click()
     page.get_by_label("Reason, if you like").fill("lunch")
@@ -171,6 +172,25 @@ def test_the_operator_sees_the_workers_and_pauses_and_resumes_a_model(service: i
         card.get_by_role("button", name="Resume").click()
         expect(card.get_by_role("button", name="Pause")).to_be_visible()
         eventually(lambda: client.job(job.id).status == "succeeded", 60)
+
+
+def test_the_operator_sees_and_ends_the_pauses_of_tenants_and_workers(service: int, open_page: Callable[..., Page]):
+    url = f"http://127.0.0.1:{service}/api/v1"
+    [worker] = httpx.get(f"{url}/workers").json()["items"]
+    pauses = [{"tenant": "local", "reason": "unpaid"}, {"worker": worker["id"]}]
+    made = [httpx.post(f"{url}/pauses", json=each).json()["id"] for each in pauses]
+    try:
+        page = open_page("/queue")
+        rows = page.locator("#pauses .row")
+        expect(rows).to_have_text([re.compile("local.*unpaid"), re.compile(f"{worker['id']}.*takes no new jobs")])
+        page.get_by_role("button", name="Resume local").click()
+        expect(rows).to_have_count(1)
+        page.get_by_role("button", name=f"Resume {worker['id']}").click()
+        expect(page.get_by_role("region", name="Paused tenants and drained workers")).to_be_hidden()
+        assert httpx.get(f"{url}/pauses").json() == {"items": []}
+    finally:
+        for each in made:
+            httpx.delete(f"{url}/pauses/{each}")
 
 
 def test_a_grid_is_drawn_as_one_bulk_and_saved_as_one_picture(

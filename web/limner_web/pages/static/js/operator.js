@@ -3,7 +3,7 @@ import { getJson, send } from "./api.js";
 import { ask, choice, field } from "./dialog.js";
 import { $, button, el } from "./dom.js";
 import { showHistory } from "./history.js";
-import { number, t, tn } from "./i18n.js";
+import { dateTime, number, t, tn } from "./i18n.js";
 import { morph } from "./morph.js";
 import { attempt, toast } from "./toast.js";
 import { count, duration, PAUSE_TIMES, pauseEnd, pauseWords } from "./words.js";
@@ -18,6 +18,7 @@ export async function showFleet() {
     morph($("#queues"), queues.items.map(queueCard));
     morph($("#workers"), workers === null ? [el("p", { className: "nothing" }, t("The workers cannot be listed while Redis is unavailable."))] : workers.items.map(workerCard));
     if (workers && !workers.items.length) $("#workers").replaceChildren(el("p", { className: "nothing" }, t("No worker runs. Start one with limner worker.")));
+    showPauses((await getJson("pauses")).items.filter(({ model }) => !model));
     await showHistory();
     $("#operator").hidden = false;
   } catch (error) {
@@ -26,9 +27,24 @@ export async function showFleet() {
   }
 }
 
+// Models say on their cards that they are paused.
+function showPauses(pauses) {
+  morph($("#pauses"), pauses.map(pauseRow));
+  $("#paused").hidden = !pauses.length;
+}
+
+function pauseRow(pause) {
+  const { id, tenant, worker, own, reason, until } = pause;
+  const name = tenant ?? worker;
+  const what = worker ? t("A worker that takes no new jobs") : own ? t("A tenant that paused itself") : t("A tenant whose jobs wait");
+  const state = [reason, until && t("until %(time)s", { time: dateTime(until) })].filter(Boolean).join(", ");
+  const act = Object.assign(button(t("Resume"), () => resume(id, name), "small", "play"), { ariaLabel: t("Resume %(name)s", { name }) });
+  return el("li", { className: "row", id }, el("div", {}, el("p", { className: "name", title: name }, name), el("p", { className: "about" }, what)), el("div", { className: "state" }, state), el("div", { className: "buttons" }, act));
+}
+
 function queueCard(queue) {
   const waiting = queue.lanes.reduce((sum, { released, backlog }) => sum + released + backlog, 0);
-  const act = queue.paused ? button(t("Resume"), () => resume(queue), "small", "play") : button(t("Pause …"), () => pause(queue), "small quiet", "pause");
+  const act = queue.paused ? button(t("Resume"), () => resume(queue.pause, queue.title), "small", "play") : button(t("Pause …"), () => pause(queue), "small quiet", "pause");
   act.dataset.pause = queue.pause ?? "";
   act.setAttribute("aria-label", queue.paused ? t("Resume %(name)s", { name: queue.title }) : t("Pause %(name)s", { name: queue.title }));
   const state = queue.paused ? el("span", { className: "badge paused" }, t("paused")) : queue.workers === 0 ? el("span", { className: "badge failed" }, t("no worker")) : queue.running > 0 && el("span", { className: "badge running" }, t("drawing"));
@@ -62,9 +78,9 @@ async function pause(queue) {
   });
 }
 
-const resume = (queue) => attempt(async () => {
-  await send("DELETE", `pauses/${queue.pause}`);
-  toast(t("%(name)s goes on", { name: queue.title }));
+const resume = (pauseId, name) => attempt(async () => {
+  await send("DELETE", `pauses/${pauseId}`);
+  toast(t("%(name)s goes on", { name }));
   await showFleet();
 });
 
