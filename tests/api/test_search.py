@@ -143,6 +143,7 @@ def test_jobs_are_found_by_their_origin_with_other_filters(
     assert found(client, origin="bulk") == found(client, bulk=bulk)
     assert found(client, origin="conversation") == [said]
     assert found(client, origin="conversation", q="cat") == [said]
+    assert found(client, origin="not_bulk") == sorted([said, *alone], reverse=True)
     assert found(client, origin="single", bulk=bulk) == found(client, origin="bulk", conversation=talk["id"]) == []
     finish(app, start(app, alone[1]), png("red"))
     assert found(client, origin="single", status="succeeded", model="limner-flow") == [alone[1]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -32,6 +31,9 @@ SHOWN: Final = """[...document.images].every((each) => {
 })"""
 PROMPTS: Final = ("red apple", "cat face", "rocket", "sunflower", "ghost", "fox", "tulip", "unicorn", "balloon")
 
+IN_BULK: Final = 2
+"""How many of the prompts are lines of a bulk."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -43,11 +45,14 @@ class State:
 
 
 def fill(port: int, prompts: Sequence[str] = PROMPTS, model: str = "limner-flow") -> None:
-    """Draw the pictures that the states show: a bulk of these prompts, four pictures, and sixteen of one job."""
+    """Draw the pictures that the states show: these prompts, of which the first are a bulk, four pictures, and sixteen of
+    one job.
+    """
+    each = [{"prompt": prompt, "seed": 7, "model": model} for prompt in prompts]
     with Client(f"http://127.0.0.1:{port}") as client:
-        lines = "".join(json.dumps({"prompt": prompt, "seed": 7, "model": model}) + "\n" for prompt in prompts)
-        bulk = client.submit_bulk(io.BytesIO(lines.encode()))
+        bulk = client.submit_bulk([json.dumps(line).encode() + b"\n" for line in each[:IN_BULK]])
         several = [{"prompt": "octopus", "n": 4, "model": model}, {"prompt": "pizza", "n": 16, "model": model}]
+        several[:0] = each[IN_BULK:]
         ids = [client.submit(each).id for each in several]
         eventually(lambda: client.bulk(bulk.id).status == "done", 300, every=0.5)
         eventually(lambda: {client.job(each).status for each in ids} == {"succeeded"}, 300, every=0.5)

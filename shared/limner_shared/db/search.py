@@ -120,6 +120,8 @@ def filtered(tenant_id: str, which: JobFilter) -> ColumnElement[bool]:
 def _has_origin(origin: JobOrigin) -> ColumnElement[bool]:
     if origin is JobOrigin.BULK:
         return Job.bulk_id.is_not(None)
+    if origin is JobOrigin.NOT_BULK:
+        return Job.bulk_id.is_(None)
     is_turn = exists().where(ConversationTurn.job_id == Job.id)
     return is_turn if origin is JobOrigin.CONVERSATION else Job.bulk_id.is_(None) & ~is_turn
 

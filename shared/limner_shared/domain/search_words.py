@@ -29,11 +29,14 @@ TEXTS: Final = ("prompt", "description")
 
 
 class JobOrigin(StrEnum):
-    """How a job was asked for: alone, as a line of a bulk, or as a message of a conversation that still exists."""
+    """How a job was asked for: alone, as a line of a bulk, or as a message of a conversation that still exists; or, as
+    a filter only, otherwise than in a bulk.
+    """
 
     SINGLE = "single"
     BULK = "bulk"
     CONVERSATION = "conversation"
+    NOT_BULK = "not_bulk"
 
 
 def words(text: str) -> Iterator[str]:

@@ -54,8 +54,8 @@ class ListQuery(BaseModel):
     bulk: str | None = Field(default=None, description="Only jobs of this bulk, by its id.")
     origin: JobOrigin | None = Field(
         default=None,
-        description="Only jobs that were asked for alone (`single`), in a bulk, or in a conversation. The jobs of a "
-        "deleted conversation are single ones.",
+        description="Only jobs that were asked for alone (`single`), in a bulk, or in a conversation; or all but "
+        "those of bulks (`not_bulk`). The jobs of a deleted conversation are single ones.",
     )
     q: str | None = Field(
         default=None,

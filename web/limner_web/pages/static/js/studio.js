@@ -28,6 +28,7 @@ import { setUpViewer } from "./viewer.js";
 
 const PAGE = 48;
 const NEWEST = 24;
+const MOST_EMPTY = 10; // pages that are read at once where each has only lines of bulks
 const PREVIEW_MS = 1000;
 const NOTICED_MS = 400;
 const gallery = $("#gallery");
@@ -41,6 +42,9 @@ let loading = null; // what loads older jobs
 // --- the form --------------------------------------------------------------------------------------------------------
 
 const button = $(".draw", form);
+const bulksToo = $("#bulks-too");
+const showsBulks = () => bulksToo.getAttribute("aria-pressed") === "true";
+const showBulks = (on) => bulksToo.setAttribute("aria-pressed", on);
 
 // Says on the button what goes on, where it takes long enough to wonder.
 async function whileSaying(words, work) {
@@ -81,11 +85,11 @@ function remix(job) {
   fillForm(job);
   if (isUnread(job)) form.elements.description.value = job.description;
   setMode(isUnread(job) ? "describe" : "prompt");
+  startAs(job);
   followAs(job);
   referAs(job);
   toast(t("Settings loaded"));
 }
-  startAs(job);
 
 // --- the tiles -------------------------------------------------------------------------------------------------------
 
@@ -158,17 +162,42 @@ function hideOf(id) {
 const announce = (text) => { $("#live").textContent = text; };
 
 function showState() {
+  bulksToo.hidden = !isLoading && !tiles.size;
   $("#empty").hidden = isLoading || tiles.size > 0 || !$("#failed").hidden;
   gallery.setAttribute("aria-busy", isLoading);
   $(".studio").classList.toggle("has-pictures", tiles.size > 0);
 }
 
+// One's own pictures are not looked for among the lines of bulks, unless there are no others.
+async function readMore() {
+  for (let read = 0; read < MOST_EMPTY; read += 1) {
+    const page = await getJson(`jobs?${wantedJobs(PAGE)}${cursor ? `&cursor=${cursor}` : ""}`);
+    page.items.forEach(put);
+    cursor = page.next;
+    if (page.items.length || !cursor) break;
+  }
+  if (jobs.size || cursor || showsBulks()) return;
+  showBulks(true);
+  await readMore();
+  if (!jobs.size) showBulks(false);
+}
+
+const wantedJobs = (limit) => new URLSearchParams({ limit, ...(!showsBulks() && { origin: "not_bulk" }) });
+
+// What is loaded of bulks goes, or comes.
+async function switchBulks() {
+  showBulks(!showsBulks());
+  form.dataset.bulks = showsBulks();
+  keepDraft();
+  for (const { id, bulk } of [...jobs.values()]) if (bulk && !showsBulks()) { jobs.delete(id); remove(id); }
+  cursor = null;
+  await more();
+}
+
 async function more() {
   isLoading = true;
   try {
-    const page = await getJson(`jobs?limit=${PAGE}${cursor ? `&cursor=${cursor}` : ""}`);
-    page.items.forEach(put);
-    cursor = page.next;
+    await readMore();
     $("#failed").hidden = true;
   } catch (error) {
     if (error.status === undefined) throw error;
@@ -190,8 +219,8 @@ function older() {
 
 // What changed before the events began: newer jobs, and deleted ones among the newest.
 async function newest() {
-  const before = [...tiles.keys()];
-  const { items, oldest } = await readNewer(new URLSearchParams({ limit: NEWEST }), before.sort().at(-1));
+  const before = [...tiles.keys()].filter((id) => showsBulks() || !jobs.get(id)?.bulk);
+  const { items, oldest } = await readNewer(wantedJobs(NEWEST), before.sort().at(-1));
   const known = new Set(items.map(({ id }) => id));
   for (const id of before) if (id >= oldest && !known.has(id)) drop(id);
   items.forEach(put);
@@ -212,6 +241,9 @@ setUpStylePictures();
 setUpShapes();
 setUpSuggestions();
 $("#older").onclick = older;
+form.dataset.bulks = draft?.bulks ?? "";
+showBulks(draft?.bulks === "true");
+bulksToo.onclick = switchBulks;
 $("[data-reload]").onclick = more;
 addShortcuts(
   { keys: ["Ctrl+Enter"], text: t("Draw"), run: draw },
