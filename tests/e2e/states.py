@@ -45,9 +45,7 @@ class State:
 
 
 def fill(port: int, prompts: Sequence[str] = PROMPTS, model: str = "limner-flow") -> None:
-    """Draw the pictures that the states show: these prompts, of which the first are a bulk, four pictures, and sixteen of
-    one job.
-    """
+    """Draw what the states show: these prompts, the first ones as a bulk, four pictures, and sixteen of one job."""
     each = [{"prompt": prompt, "seed": 7, "model": model} for prompt in prompts]
     with Client(f"http://127.0.0.1:{port}") as client:
         bulk = client.submit_bulk([json.dumps(line).encode() + b"\n" for line in each[:IN_BULK]])

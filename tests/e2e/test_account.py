@@ -83,9 +83,6 @@ def test_the_account_says_what_a_days_cost_units_are_worth(
     rest = 100_000 - int(spent.evaluate("bar => bar.value"))
     expect(price).to_contain_text(f"There is room for {rest // 128} more today.")
     expect(usage.get_by_role("img", name="Jobs of the last 7 days")).to_be_visible()
-    kept = page.get_by_role("region", name="What is kept")
-    expect(kept.get_by_role("definition").first).to_have_text("until you delete them")
-    expect(kept.get_by_role("button")).to_have_count(0)  # only the operator changes it
 
 
 def sign_in(page: Page, key: str, *, scripted: bool = True) -> None:
@@ -107,6 +104,17 @@ def test_only_the_operator_sees_the_queues_of_all_tenants(
     assert answer.value.status == 403
     expect(page.locator("#figures")).to_have_attribute("aria-busy", "false")
     expect(page.locator("#operator")).to_be_hidden()
+
+
+def test_only_the_operator_is_offered_to_change_what_is_kept(
+    protected: tuple[int, str, str], open_page: Callable[..., Page]
+):
+    port, key, _ = protected
+    page = open_page("/account", port=port)
+    sign_in(page, key)
+    kept = page.get_by_role("region", name="What is kept")
+    expect(kept.get_by_role("definition").first).to_have_text("until you delete them")
+    expect(kept.get_by_role("button")).to_have_count(0)
 
 
 def test_a_webhook_is_added_tested_and_its_delivery_sent_again(

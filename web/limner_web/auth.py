@@ -73,7 +73,7 @@ def identify_by_key(key: str) -> frozenset[Scope]:
 
 
 def _identify() -> None:
-    """Set `g.tenant_id`, `g.key_id` and `g.requests_per_minute`, the tenant's limit or None; of the API, `g.is_admin` too.
+    """Set `g.tenant_id`, `g.key_id`, `g.requests_per_minute`, the limit or None, and for the API `g.is_admin`.
 
     Raises Unauthorized, Forbidden, OperatorRequired, or the error that names a scope which the key does not have.
     """

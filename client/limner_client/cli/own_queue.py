@@ -44,7 +44,7 @@ def own_queue_resume(*, server: str | None, key: str | None) -> None:
 
 @own_queue.command("cancel")
 @click.option("--model", help="Only jobs of this model.")
-@click.option("--priority", type=click.Choice([each.value for each in Priority]), help="Only jobs of this priority class.")
+@click.option("--priority", type=click.Choice([each.value for each in Priority]), help="Only jobs of this class.")
 @click.confirmation_option("--yes", prompt="Cancel all of these jobs that wait?", help="Do not ask first.")
 @server_options
 def own_queue_cancel(*, model: str | None, priority: str | None, server: str | None, key: str | None) -> None:
