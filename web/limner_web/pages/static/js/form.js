@@ -125,6 +125,11 @@ export function fillForm(job) {
   fields.prompt.focus();
 }
 
+export function fillDescription(description) {
+  setValues({ description });
+  fields.description.focus();
+}
+
 // Loads what a file says of itself, as texts; a seed that it names is kept.
 export function fillFound({ model, seed, ...found }) {
   if (models[model]) fields.model.value = model;

@@ -93,11 +93,15 @@ async function read(id) {
   return found.sort((a, b) => a.line - b.line).map((job) => newest.get(placeOf(job)) ?? job);
 }
 
-const tryAgain = (job) => attempt(async () => {
-  const made = await submit({ ...sameRequestOf(job), metadata: { ...job.metadata, [AGAIN_IN]: bulk } });
-  members = members.map((id) => (id === job.id ? made.id : id));
-  draw();
-});
+async function tryAgain(job, pressed) {
+  pressed.disabled = true; // a second press is not a second picture
+  await attempt(async () => {
+    const made = await submit({ ...sameRequestOf(job), metadata: { ...job.metadata, [AGAIN_IN]: bulk } });
+    members = members.map((id) => (id === job.id ? made.id : id));
+    draw();
+  });
+  pressed.disabled = false;
+}
 
 async function show(id) {
   const found = await read(id);
@@ -140,7 +144,7 @@ function cell(job) {
   if (image) return el("button", { type: "button", className: "grid-cell", id: job.id, ariaLabel: t("Enlarge: %(label)s", { label }), onclick: () => viewer.show(image.id) }, el("img", { src: thumbnailUrl(image, 384), alt: image.alt_text || job.prompt, decoding: "async" }));
   const { said, detail } = status(job);
   const progress = job.status === "running" && job.progress && el("progress", { max: job.progress.total, value: job.progress.done, ariaLabel: t("Progress") });
-  return el("div", { className: `grid-cell ${job.status}`, id: job.id, title: detail }, el("span", {}, said), progress, ["failed", "canceled"].includes(job.status) && button(t("Try again"), () => tryAgain(job), "small", "again"));
+  return el("div", { className: `grid-cell ${job.status}`, id: job.id, title: detail }, el("span", {}, said), progress, ["failed", "canceled"].includes(job.status) && button(t("Try again"), ({ currentTarget }) => tryAgain(job, currentTarget), "small", "again"));
 }
 
 function showState() {

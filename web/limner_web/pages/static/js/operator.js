@@ -14,11 +14,11 @@ let isOperator = true; // until the service refuses
 export async function showFleet() {
   if (!isOperator) return;
   try {
-    const [queues, workers] = await Promise.all([getJson("queues"), getJson("workers").catch((error) => { if (error.status === 503) return null; throw error; })]);
+    const [queues, pauses, workers] = await Promise.all([getJson("queues"), getJson("pauses"), getJson("workers").catch((error) => { if (error.status === 503) return null; throw error; })]);
     morph($("#queues"), queues.items.map(queueCard));
     morph($("#workers"), workers === null ? [el("p", { className: "nothing" }, t("The workers cannot be listed while Redis is unavailable."))] : workers.items.map(workerCard));
     if (workers && !workers.items.length) $("#workers").replaceChildren(el("p", { className: "nothing" }, t("No worker runs. Start one with limner worker.")));
-    showPauses((await getJson("pauses")).items.filter(({ model }) => !model));
+    showPauses(pauses.items.filter(({ model }) => !model));
     await showHistory();
     $("#operator").hidden = false;
   } catch (error) {

@@ -9,7 +9,7 @@ import { setUpDropSettings } from "./drop-settings.js";
 import { rememberPrompt } from "./earlier-prompts.js";
 import { failure } from "./errors.js";
 import { setUpEstimate } from "./estimate.js";
-import { clearError, fillForm, form, keepDraft, readForm, setUpForm, showError } from "./form.js";
+import { clearError, fillDescription, fillForm, form, keepDraft, readForm, setUpForm, showError } from "./form.js";
 import { t } from "./i18n.js";
 import { drop, jobs, open, put, readNewer, refresh, watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
@@ -82,9 +82,9 @@ async function draw() {
 }
 
 function remix(job) {
-  fillForm(job);
-  if (isUnread(job)) form.elements.description.value = job.description;
   setMode(isUnread(job) ? "describe" : "prompt");
+  fillForm(job);
+  if (isUnread(job)) fillDescription(job.description);
   startAs(job);
   followAs(job);
   referAs(job);
