@@ -162,8 +162,8 @@ function hideOf(id) {
 const announce = (text) => { $("#live").textContent = text; };
 
 function showState() {
-  bulksToo.hidden = !isLoading && !tiles.size;
-  $("#empty").hidden = isLoading || tiles.size > 0 || !$("#failed").hidden;
+  bulksToo.hidden = !isLoading && !tiles.size && !cursor;
+  $("#empty").hidden = isLoading || tiles.size > 0 || Boolean(cursor) || !$("#failed").hidden;
   gallery.setAttribute("aria-busy", isLoading);
   $(".studio").classList.toggle("has-pictures", tiles.size > 0);
 }
