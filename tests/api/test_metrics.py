@@ -15,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from limner_client.local.embedded_valkey import free_port
+from limner_client.local.findings import State
+from limner_client.operations.remote_doctor import connect, examine
 from limner_shared.db.engine import Database
 from limner_shared.db.schema import VERSION_TABLE
 from limner_shared.messaging.reports import WorkerReport, write_report
@@ -112,9 +114,18 @@ def test_the_operators_port_serves_the_sum_of_all_processes_and_nothing_else(two
     assert counted() - before == 40
     assert httpx.get(f"{operator}/metrics/targets", trust_env=False).json() == []
     assert httpx.get(f"{operator}/api/v1/models", trust_env=False).status_code == 404
-    assert httpx.get(f"{operator}/readyz", trust_env=False).status_code == 404
+    assert httpx.get(f"{operator}/readyz/", trust_env=False).status_code == 404
+    assert httpx.get(f"{operator}/healthz", trust_env=False, headers={"Host": "web:9100"}).status_code == 200
     forged = {"limner.operator": "1", "Limner-Operator": "1", "X-Forwarded-Port": str(settings.metrics_port)}
     assert httpx.get(f"{web}/metrics", trust_env=False, headers=forged).status_code == 403
+
+
+def test_the_doctor_examines_a_service_at_its_operators_port(two_processes: Service):
+    with connect(f"127.0.0.1:{two_processes.settings.metrics_port}") as http:
+        found = {check.name: check for check in examine(http, "", "")}
+    assert [found[name].state for name in ("server", "database", "redis", "metrics")] == [State.OK] * 4
+    assert "operator's port" in found["key"].found
+    assert found["worker"].found == "none is running"
 
 
 @pytest.mark.long

@@ -20,6 +20,7 @@ from limner_shared.settings import is_loopback
 
 LONG_WAIT_SECONDS: Final = 900.0
 """A job that has waited longer than this, while workers serve its model, is worth a look."""
+PUBLIC_PORT_ADVICE: Final = "Give the web server's own address, and an admin key, to see each worker and queue."
 TIMEOUT: Final = httpx.Timeout(10, connect=5)
 
 
@@ -214,6 +215,8 @@ def _ask(http: httpx.Client, path: str, headers: Mapping[str, str]) -> Any:
     advice = "Give an admin key of the tenant local, with --key or LIMNER_API_KEY, to see each worker and queue."
     try:
         answer = http.get(path, headers=dict(headers))
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return Check("key", State.WARN, "this is an operator's port: it shows sums only", PUBLIC_PORT_ADVICE)
         if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return Check("key", State.WARN, "this key does not show it" if headers else "a key is needed", advice)
         return answer.raise_for_status().json()

@@ -1,4 +1,4 @@
-"""The operator's port of the web server: a second socket of the same processes, which serves `/metrics` only."""
+"""The operator's port of the web server: a second socket of the same processes, for metrics and health only."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from limner_web.serving.connection import SOCKET, Wsgi
 
 OPERATOR: Final = "limner.operator"
 """The key of the WSGI environment that marks a request on the operator's port."""
+HEALTH: Final = ("/healthz", "/readyz")
 
 
 def with_operator_port(application: Wsgi, web_port: int) -> Wsgi:
-    """Wrap a WSGI application: a request on another port than the web's is the operator's; it may only read metrics."""
+    """Wrap a WSGI application: a request on another port than the web's is the operator's; it may read metrics and health only."""
 
     def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         connection = environ.get(SOCKET)
         if connection is not None and connection.getsockname()[1] != web_port:
-            if not environ.get("PATH_INFO", "").startswith("/metrics"):
+            path = environ.get("PATH_INFO", "")
+            if not path.startswith("/metrics") and path not in HEALTH:
                 start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "0")])
                 return []
             environ[OPERATOR] = True
