@@ -63,7 +63,9 @@ def test_with_an_operators_key_only_that_key_shows_metrics(make_app: Callable[..
     assert client.get(path, headers={"Authorization": "Bearer secret"}).status_code == 200
 
 
-def test_the_targets_are_the_addresses_that_processes_report(client: ApiClient, settings: Settings):
+def test_the_targets_are_the_addresses_that_processes_report(
+    client: ApiClient, make_app: Callable[..., App], settings: Settings
+):
     with redis_at(settings.redis_url) as redis:
         for number, address in enumerate(("127.0.0.1:9001", "")):
             report = WorkerReport(
@@ -71,6 +73,9 @@ def test_the_targets_are_the_addresses_that_processes_report(client: ApiClient, 
             )
             write_report(redis, report)
     assert client.get("/metrics/targets").json == [{"targets": ["127.0.0.1:9001"], "labels": {"job": "limner-worker"}}]
+    of_cell = make_app(cell="a", require_keys=True, public_url="https://pictures.example", metrics_key="secret")
+    answer = of_cell.test_client().get("/metrics/targets", headers={"Authorization": "Bearer secret"})
+    assert [each["labels"] for each in answer.json] == [{"job": "limner-worker", "cell": "a"}]
 
 
 def test_requests_are_counted_by_route_and_never_by_path(client: ApiClient):

@@ -30,15 +30,16 @@ def test_prometheus_understands_the_query(tmp_path: Path) -> None:
     rule = {"record": "work_seconds", "expr": trigger["metadata"]["query"]}
     rules = {"groups": [{"name": "chart", "rules": [rule]}]}
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules))
-    queue = 'limner_queue_jobs{model="limner-flow",lane="low",place="%s"}'
-    ended = 'limner_jobs_ended_total{model="limner-flow",state="succeeded",code=""}'
+    ours = 'model="limner-flow",namespace="prod"'
+    queue = f'limner_queue_jobs{{{ours},lane="low",place="%s"}}'
+    ended = f'limner_jobs_ended_total{{{ours},state="succeeded",code=""}}'
     queues = [
         {"series": queue % "backlog", "values": "100x20"},
         {"series": queue % "released", "values": "20x20"},
     ]
     # Two devices are busy for 30 s of each minute together, most of it in steps.
     busy = [
-        {"series": f'limner_{part}_seconds_sum{{model="limner-flow",instance="{worker}"}}', "values": f"0+{each}x20"}
+        {"series": f'limner_{part}_seconds_sum{{{ours},instance="{worker}"}}', "values": f"0+{each}x20"}
         for part, each in (("encode", 1), ("step", 12), ("decode", 2))
         for worker in "ab"
     ]
@@ -51,6 +52,8 @@ def test_prometheus_understands_the_query(tmp_path: Path) -> None:
         ([*queues, *busy], 240),
         ([*queues, *busy, {"series": ended, "values": "0x20"}], 240),
         ([{"series": queue % "backlog", "values": "7x20"}], 14),
+        # Another release's jobs are no work of this one.
+        ([*queues, {"series": queue.replace("prod", "staging") % "backlog", "values": "5000x20"}], 240),
         # What a pause holds is no work.
         ([{"series": queue % "backlog", "values": "7x20"}, {"series": queue % "paused", "values": "900x20"}], 14),
     ]

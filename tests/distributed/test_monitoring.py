@@ -97,12 +97,17 @@ def test_each_error_of_a_job_is_excused_or_counts_against_the_objective_and_the_
 
 def test_the_committed_dashboard_shows_exactly_the_panels():
     board = json.loads((MONITORING / "dashboard.json").read_text())
+    chosen = 'namespace=~"$namespace",cell=~"$cell"'
+    targets = [(panel["title"], target) for panel in board["panels"] for target in panel.get("targets", [])]
     built = {
-        (panel["title"], target["legendFormat"], target["expr"])
-        for panel in board["panels"]
-        for target in panel.get("targets", [])
+        (title, target["legendFormat"], target["expr"].replace(f"{{{chosen}}}", "").replace(f"{chosen},", ""))
+        for title, target in targets
     }
     assert built == {(each["title"], *query) for each in PANELS for query in each["queries"].items()}
+    for title, target in targets:
+        names = re.findall(r"\blimner[_:]", target["expr"])
+        assert len(names) == target["expr"].count(chosen), title
+    assert [each["name"] for each in board["templating"]["list"]] == ["source", "namespace", "cell"]
 
 
 def test_every_alert_says_what_happened_and_what_to_do():
@@ -111,6 +116,20 @@ def test_every_alert_says_what_happened_and_what_to_do():
             if "alert" in rule:
                 assert rule["labels"]["severity"] in ("page", "ticket")
                 assert rule["annotations"].keys() == {"summary", "action"}
+
+
+def test_a_unit_test_lets_each_alert_fire():
+    tests = yaml.safe_load((MONITORING / "rules_test.yml").read_text())["tests"]
+    fired = {each["alertname"] for test in tests for each in test["alert_rule_test"] if each.get("exp_alerts")}
+    assert fired == alerts().keys()
+
+
+def test_several_installations_in_one_prometheus_are_told_apart():
+    """Each aggregation of the rules keeps the labels by which installations differ."""
+    for title, query in (recorded() | alerts()).items():
+        aggregations = re.findall(r"\b(?:sum|min|max|count)\b", query)
+        assert len(aggregations) == query.count(" by (namespace, cell"), title
+        assert "on (" not in query, title
 
 
 @needs_prometheus

@@ -46,16 +46,18 @@ def show_metrics() -> Response:
 @bp.get("/metrics/targets")
 def list_targets() -> list[dict[str, Any]]:
     """The addresses at which dispatchers and workers serve their metrics, as Prometheus's HTTP discovery reads them."""
-    return targets(get_services().probe.check())
+    services = get_services()
+    return targets(services.probe.check(), services.settings.cell)
 
 
-def targets(health: Health) -> list[dict[str, Any]]:
-    """The reported addresses, one entry for each kind of process."""
+def targets(health: Health, cell: str) -> list[dict[str, Any]]:
+    """The reported addresses, one entry for each kind of process, with the cell's name as a label."""
     found = {
         "limner-dispatcher": [report.metrics for report in health.dispatchers if report.metrics],
         "limner-worker": [report.metrics for report in health.workers if report.metrics],
     }
-    return [{"targets": sorted(some), "labels": {"job": job}} for job, some in found.items() if some]
+    of_cell = {"cell": cell} if cell else {}
+    return [{"targets": sorted(some), "labels": {"job": job} | of_cell} for job, some in found.items() if some]
 
 
 def _require_operator() -> None:

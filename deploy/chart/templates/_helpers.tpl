@@ -34,6 +34,17 @@ The value of a variable. Helm reads numbers as floating point, which is written 
 {{- end -}}
 {{- end -}}
 
+{{/* What selects the metrics of this installation alone: the operator sets `namespace`, the monitors set `cell`. */}}
+{{- define "limner.ours" -}}
+namespace={{ .Release.Namespace | quote }}{{ with .Values.settings.cell }},cell={{ . | quote }}{{ end }}
+{{- end -}}
+
+{{- define "limner.relabelings" -}}
+{{- with .Values.settings.cell }}
+relabelings: [{ targetLabel: cell, replacement: {{ . }} }]
+{{- end }}
+{{- end -}}
+
 {{/* The environment that all processes share. */}}
 {{- define "limner.environment" -}}
 - name: LIMNER_DATABASE_URL
@@ -94,6 +105,13 @@ envFrom:
 {{- end }}
 {{- end -}}
 
+{{/* The operator's own volumes or mounts, as further items of a list. */}}
+{{- define "limner.extra" -}}
+{{- range . }}
+- {{ toJson . }}
+{{- end }}
+{{- end -}}
+
 {{- define "limner.mounts" -}}
 - { name: data, mountPath: /data }
 - { name: tmp, mountPath: /tmp }
@@ -103,6 +121,7 @@ envFrom:
 {{- if .root.Values.c2paSecret }}
 - { name: certificates, mountPath: /certificates, readOnly: true }
 {{- end }}
+{{- include "limner.extra" .root.Values.extraVolumeMounts }}
 {{- end -}}
 
 {{/*
@@ -124,9 +143,20 @@ for pictures in forms and for archives that are being sent. The kubelet evicts a
 {{- if .root.Values.c2paSecret }}
 - { name: certificates, secret: { secretName: {{ .root.Values.c2paSecret }}, defaultMode: 288 } } # 0440
 {{- end }}
+{{- include "limner.extra" .root.Values.extraVolumes }}
+{{- end -}}
+
+{{- define "limner.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "limner.name" .) "" .Values.serviceAccount.create) -}}
 {{- end -}}
 
 {{- define "limner.podSecurity" -}}
+{{- /* The migration runs before the chart's own account is there. */ -}}
+{{- if not (and .root.Values.serviceAccount.create (eq .component "migrate")) }}
+{{- with include "limner.serviceAccount" .root }}
+serviceAccountName: {{ . }}
+{{- end }}
+{{- end }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
@@ -161,8 +191,11 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{- define "limner.checksum" -}}
-checksum/cards: {{ toJson .Values.cards | sha256sum | trunc 16 }}
+{{/* Labels and annotations of a pod; the operator's own never replace those that the chart selects by. */}}
+{{- define "limner.podMetadata" -}}
+labels: {{- merge (include "limner.labels" . | fromYaml) .root.Values.podLabels | toYaml | nindent 2 }}
+{{- $checksum := dict "checksum/cards" (toJson .root.Values.cards | sha256sum | trunc 16) }}
+annotations: {{- merge (eq .component "migrate" | ternary (dict) $checksum) .root.Values.podAnnotations | toYaml | nindent 2 }}
 {{- end -}}
 
 {{/* Alive and ready means progress: the operator's port answers 503 while a thread is beyond its time limit. */}}
