@@ -41,7 +41,10 @@ def configure_logging(settings: Settings, process: str) -> None:
         _with_traces,
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.processors.TimeStamper(fmt="%H:%M:%S" if settings.log_format == "console" else "iso", utc=False),
+        # For people the local time; for machines UTC, which names its zone, so that lines of several machines compare.
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
+        if settings.log_format == "console"
+        else structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.typing.Processor = (

@@ -9,7 +9,9 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
@@ -104,3 +106,17 @@ def test_lines_of_every_thread_name_the_process_and_those_of_a_request_its_ids(l
     assert third["jobs"] == ["job_2"]
     assert "request_id" not in elsewhere
     assert {each["process"] for each in (first, elsewhere, plain)} == {"test"}
+
+
+def test_json_lines_have_the_time_in_utc_and_say_so(lines: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        before = datetime.now(UTC)
+        telemetry.get_logger("test").info("an event")
+        written = datetime.fromisoformat(lines()[0]["timestamp"])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert written.utcoffset() == timedelta(0)
+    assert before <= written <= datetime.now(UTC)
