@@ -1,8 +1,12 @@
-"""Every process is restarted three times under load: clients see no failure, and no finished step is done again."""
+"""Every process is restarted three times under load: clients see no failure, and no finished step is done again.
+
+`pytest -s` prints how much slower answers are meanwhile; the figures are written to `bench/results/`.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -12,6 +16,7 @@ from contextlib import ExitStack
 import pytest
 from sqlalchemy import func, select
 
+from bench.common import conclude
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.tables import Event, Job
 from limner_shared.domain.jobs import JobState
@@ -21,6 +26,7 @@ from tests.processes import Service, eventually
 from tests.redis_clients import redis_at
 
 UNDISTURBED, SHARE, ROUNDS = 36, 0.8, 3
+SLOWER, FEW_CORES = 1.5, 2
 
 
 class ProgressWatch:
@@ -138,6 +144,15 @@ def test_a_rolling_restart_of_everything_three_times_under_load_fails_no_request
     assert states == {JobState.SUCCEEDED: sum(states.values())}
     assert losses == 0
     assert handed_back, "no worker was stopped in the middle of a job: the test shows nothing"
-    figures = f"{rate:.1f}/s; p95 {p95(disturbed):.2f} s, undisturbed {p95(undisturbed):.2f} s, {handed_back} returned"
+    ratio = p95(disturbed) / p95(undisturbed)
+    figures = {
+        "requests a second": round(rate, 2),
+        "p95, seconds": round(p95(disturbed), 2),
+        "p95 undisturbed, seconds": round(p95(undisturbed), 2),
+        "ratio": round(ratio, 2),
+        "jobs handed back": handed_back,
+    }
     record_property("figures", figures)
-    print(figures)  # noqa: T201 - the figures are reported, not judged: `pytest -s` shows them
+    conclude("rolling-restart", figures, f"ratio of p95 at most {SLOWER}", met=ratio <= SLOWER)
+    # On two cores, processes that start take the processor from those that draw.
+    assert ratio <= SLOWER or (os.cpu_count() or 1) <= FEW_CORES
