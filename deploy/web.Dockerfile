@@ -12,8 +12,11 @@ COPY deploy/build.lock ./
 RUN python -m venv /opt/build && /opt/build/bin/pip install --no-deps --require-hashes -r build.lock
 
 # Locked packages first: they change less often than the code.
-COPY deploy/web.lock ./
+COPY deploy/web.lock deploy/safety.lock ./
 RUN /opt/limner/bin/pip install --no-deps --require-hashes -r web.lock
+# The classifier, for images sent to /v1/moderations: --build-arg MODERATE_IMAGES=true
+ARG MODERATE_IMAGES=""
+RUN [ -z "$MODERATE_IMAGES" ] || /opt/limner/bin/pip install --no-deps --require-hashes -r safety.lock
 
 COPY pyproject.toml README.md LICENSE ./
 COPY client ./client
@@ -38,10 +41,14 @@ RUN python -m venv /opt/sbom && /opt/sbom/bin/pip install --no-deps --require-ha
     && /opt/sbom/bin/cyclonedx-py environment /opt/limner --output-reproducible -o /opt/limner/sbom.json
 
 FROM ${BASE_IMAGE} AS web
+ARG BASE_IMAGE
 ARG REVISION=""
+ARG CREATED=""
 LABEL org.opencontainers.image.title="Limner: web server, dispatcher, migrations" \
     org.opencontainers.image.version="0.1.0" \
     org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.created="${CREATED}" \
+    org.opencontainers.image.base.name="${BASE_IMAGE}" \
     org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/limner /opt/limner
 RUN useradd --system --uid 10001 --create-home limner && install -d -o limner -g limner /data

@@ -1,7 +1,8 @@
 # A worker, for a GPU or the CPU. Build from the root of the repository, or by `make images`.
 #
 # PyPI's torch for Linux includes the CUDA libraries and also runs on a CPU, so one image serves both. Without these
-# libraries the image has a tenth of the size: use PyTorch's CPU index with --build-arg TORCH_INDEX_URL=…
+# libraries the image has a tenth of the size: use PyTorch's CPU index with --build-arg TORCH_INDEX_URL=… For AMD's GPUs
+# name its index for ROCm there (docs/gpu.md).
 # For production, pin the base image by its digest: --build-arg BASE_IMAGE=python@sha256:…
 ARG BASE_IMAGE=python:3.11-slim
 
@@ -38,10 +39,14 @@ RUN python -m venv /opt/sbom && /opt/sbom/bin/pip install --no-deps --require-ha
     && /opt/sbom/bin/cyclonedx-py environment /opt/limner --output-reproducible -o /opt/limner/sbom.json
 
 FROM ${BASE_IMAGE} AS worker
+ARG BASE_IMAGE
 ARG REVISION=""
+ARG CREATED=""
 LABEL org.opencontainers.image.title="Limner: worker" \
     org.opencontainers.image.version="0.1.0" \
     org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.created="${CREATED}" \
+    org.opencontainers.image.base.name="${BASE_IMAGE}" \
     org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/limner /opt/limner
 RUN useradd --system --uid 10001 --create-home limner \
