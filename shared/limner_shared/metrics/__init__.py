@@ -180,7 +180,7 @@ LOST_OBJECTS: Final = Counter(
 # --- Web ---
 
 HTTP_REQUESTS: Final = Counter(
-    "limner_http_requests_total", "Requests by route and status.", ("method", "route", "status")
+    "limner_http_requests_total", "Requests by route and status.", ("method", "route", "status"), few=("status",)
 )
 HTTP_REQUEST_SECONDS: Final = Histogram(
     "limner_http_request_seconds",

@@ -16,19 +16,23 @@ from threading import Lock
 from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
 MAX_LABEL_SETS: Final = 1000
-"""Label sets of one metric; further ones are counted together, with every label `other`."""
+"""Label sets of one metric; further ones are counted together, with every label `other` but those of `few`."""
 OTHER: Final = "other"
 
 
 class Instrument:
-    """A metric with its labels. Thread-safe; an error in it is reported once on standard error."""
+    """A metric with its labels. Thread-safe; an error in it is reported once on standard error.
+
+    `few` are labels with a handful of values, which sets beyond the limit keep.
+    """
 
     kind: ClassVar[str]
 
-    def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, text: str, labels: Sequence[str] = (), *, few: Sequence[str] = ()) -> None:
         self.name = name
         self.text = text
         self.labels = tuple(labels)
+        self.few = frozenset(few)
         self._children: dict[tuple[str, ...], Any] = {}
         self._backing: Any = None
         self._reported = False
@@ -49,7 +53,8 @@ class Instrument:
             if self._backing is None:
                 self._backing = self._make()
             if len(self._children) >= MAX_LABEL_SETS:
-                values = (OTHER,) * len(values)
+                kept = zip(self.labels, values, strict=True)
+                values = tuple([value if name in self.few else OTHER for name, value in kept])
             if values not in self._children:
                 self._children[values] = self._backing.labels(*values) if values else self._backing
             return self._children[values]

@@ -130,6 +130,10 @@ def test_label_sets_beyond_the_limit_are_counted_together(own_metrics: None, mon
     for model in ("a", "b", "c", "d", "c"):
         counter.inc(model=model)
     assert [value("limner_many_total", model=model) for model in ("a", "b", "c", "d", OTHER)] == [1, 1, 0, 0, 3]
+    requests = Counter("limner_asked_total", "", ("route", "status"), few=ALL["limner_http_requests_total"].few)
+    for route, status in (("/a", "200"), ("/b", "200"), ("/c", "500"), ("/d", "500")):
+        requests.inc(route=route, status=status)
+    assert value("limner_asked_total", route=OTHER, status="500") == 2
 
 
 def test_nothing_is_measured_while_metrics_are_off(own_metrics: None, monkeypatch: pytest.MonkeyPatch):
