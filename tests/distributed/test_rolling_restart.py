@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from bench.common import conclude
 from sqlalchemy import func, select
 
-from bench.common import conclude
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.tables import Event, Job
 from limner_shared.domain.jobs import JobState

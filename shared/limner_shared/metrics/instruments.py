@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from threading import Lock
 from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
@@ -28,7 +28,7 @@ class Instrument:
 
     kind: ClassVar[str]
 
-    def __init__(self, name: str, text: str, labels: Sequence[str] = (), *, few: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, text: str, labels: Sequence[str] = (), *, few: Collection[str] = ()) -> None:
         self.name = name
         self.text = text
         self.labels = tuple(labels)

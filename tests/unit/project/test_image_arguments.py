@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 from packaging.requirements import Requirement
-
 from tests.unit.project.test_deploy import DOCKERFILES, ROOT, pins
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -22,7 +21,7 @@ def test_the_web_image_takes_the_classifier_of_images_that_workers_have() -> Non
     classifier, worker, web = (pins(ROOT / "deploy" / f"{name}.lock") for name in ("safety", "worker", "web"))
     assert {Requirement(each).name for each in extras["safety"]} <= classifier.keys()
     assert classifier.items() <= worker.items()
-    # What both locks name has one version: the second one installs nothing anew.
+    # What both locks name has one version: the second one replaces nothing.
     assert {name: web[name] for name in classifier.keys() & web.keys()}.items() <= classifier.items()
     text = (ROOT / "deploy" / "web.Dockerfile").read_text()
     assert re.search(r'ARG MODERATE_IMAGES=""\nRUN \[ -z "\$MODERATE_IMAGES" \] \|\| .* -r safety\.lock\n', text)

@@ -13,7 +13,7 @@ HEALTH: Final = ("/healthz", "/readyz")
 
 
 def with_operator_port(application: Wsgi, web_port: int) -> Wsgi:
-    """Wrap a WSGI application: a request on another port than the web's is the operator's; it may read metrics and health only."""
+    """Wrap a WSGI application: a request on another port than the web's is the operator's, for metrics and health."""
 
     def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         connection = environ.get(SOCKET)
