@@ -25,6 +25,7 @@ from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
 from limner_shared import errors
 from limner_shared.errors import LimnerError
+from limner_shared.metrics.exposition import installed_version
 from limner_shared.metrics.instruments import ALL
 from tests.processes import Service, eventually
 
@@ -163,8 +164,10 @@ class Prometheus:
 
 @pytest.fixture
 def prometheus(service: Service, tmp_path: Path) -> Iterator[Prometheus]:
-    """The service with the model `null`, and a Prometheus with our configuration that scrapes it every second."""
-    cards = {"models": (ROOT / "tests" / "models",), "default_model": "null"}
+    """The service with the model `null`, whose pictures are judged, and a Prometheus with our configuration that scrapes
+    it every second.
+    """
+    cards = {"models": (ROOT / "tests" / "models",), "default_model": "null", "safety": "label"}
     ports = {"port": free_port(), "metrics_port": free_port(), "web_workers": 2}
     service.settings = service.settings.model_copy(update=cards | ports)
     service.start_web()
@@ -197,8 +200,9 @@ def test_every_query_of_rules_and_dashboard_gives_a_number_and_no_alert_fires(se
     eventually(lambda: prometheus.values(f'count(up{{job=~"{PROCESSES}"}} == 1)') == [3], 60)
     lines = "".join(json.dumps({"prompt": f"cat {n}"}) + "\n" for n in range(JOBS)).encode()
     with Client(f"http://127.0.0.1:{service.settings.port}") as client:
-        for count in (JOBS + 1, 2 * (JOBS + 1)):  # the second round increases what the first one made
+        for count in (JOBS + 2, 2 * (JOBS + 2)):  # the second round increases what the first one made
             client.submit({"prompt": "a red apple"})
+            client.submit({"description": "a blue cat, please"})
             client.submit_bulk(BytesIO(lines))
             eventually(lambda expected=count: ended() == [expected], 60)
     for name in ("limner_jobs_submitted_total", "limner_attempts_total", "limner_jobs_released_total"):
@@ -213,6 +217,8 @@ def test_every_query_of_rules_and_dashboard_gives_a_number_and_no_alert_fires(se
         ]
 
     eventually(lambda: without_a_number() == [], 60, every=1)
+    for process in ("web", "dispatcher", "worker"):
+        assert prometheus.values(f'count(limner_build_info{{process="{process}",version="{installed_version()}"}})') == [1]
     for name, query in alerts().items():
         assert prometheus.get("/query", query=query) is not None, name
     groups = prometheus.get("/rules")["groups"]

@@ -48,6 +48,7 @@ def start_at_zero(models: Iterable[str]) -> None:
         for counter in (metrics.LEASES_LOST, metrics.DEAD_LETTERS, metrics.OUT_OF_MEMORY, metrics.PADDING_ROW_STEPS):
             counter.inc(0, model=model)
         metrics.JOBS_REQUEUED.inc(0, model=model, reason="lease_lost")
+        metrics.JOBS_RELEASED_AGAIN.inc(0, model=model)
         metrics.JOBS_ENDED.inc(0, model=model, state="succeeded", code="")
         metrics.JOBS_ENDED.inc(0, model=model, state="failed", code=GenerationFailed.code)
     for operation in ("read", "write"):

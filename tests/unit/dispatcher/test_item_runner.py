@@ -19,6 +19,7 @@ from limner_dispatcher.item_runner import (
     LONGEST_SECONDS,
     ItemRunner,
 )
+from limner_shared import metrics
 
 
 class Outage(Exception):
@@ -47,10 +48,13 @@ def failing(*bad: str, error: Exception | None = None):
     return work, done
 
 
-def test_a_failing_item_does_not_stop_the_others_and_is_reported(runner: ItemRunner):
+def test_a_failing_item_does_not_stop_the_others_and_is_reported(runner: ItemRunner, monkeypatch: pytest.MonkeyPatch):
+    counted: list[dict[str, str]] = []
+    monkeypatch.setattr(metrics.DISPATCHER_FAILURES, "inc", lambda **labels: counted.append(labels))
     work, done = failing("b")
     runner.each("sweep", ["c", "a", "b"], work)
     assert done == ["a", "b", "c"]
+    assert counted == [{"duty": "sweep"}]
     [aside] = runner.failing_items()
     assert (aside.duty, aside.item, aside.error, aside.failures) == ("sweep", "b", "ValueError", 1)
     assert aside.retry_in == FIRST_SECONDS

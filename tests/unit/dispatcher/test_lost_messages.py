@@ -26,6 +26,7 @@ from tests.dispatchers import (
 
 from limner_dispatcher import release
 from limner_dispatcher.dispatcher import Dispatcher
+from limner_shared import metrics
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Released
@@ -75,8 +76,11 @@ def test_jobs_lost_in_a_redis_flush_are_released_again_in_order(
     tick(dispatcher)
     assert not published(redis), "released again although a worker may have fetched it"
     monkeypatch.setattr(release, "MESSAGE_LOST_SECONDS", -1.0)
+    counted: list[float] = []
+    monkeypatch.setattr(metrics.JOBS_RELEASED_AGAIN, "inc", lambda amount, **_: counted.append(amount))
     tick(dispatcher)
     assert messages(redis, Lane.LOW) == order == [[job_id] for job_id in ids]
+    assert sum(counted) == len(ids)
 
 
 def test_claimed_jobs_are_not_released_again(
