@@ -25,7 +25,9 @@ RESTART_SECONDS: Final = 5.0
 
 @click.command()
 @click.option(
-    "--server", help="URL of the web server or its operator's port. Default: LIMNER_SERVER_URL, or LIMNER_PORT here."
+    "--server",
+    help="URL of one web server (of several behind a load balancer, its operator's port). Default: LIMNER_SERVER_URL, "
+    "or LIMNER_PORT here.",
 )
 @click.option("--key", help="The operator's key, if the server requires one. Default: LIMNER_METRICS_KEY.")
 @click.option("--interval", type=click.FloatRange(0.2, 60), default=2.0, show_default=True, help="Seconds.")
