@@ -78,6 +78,11 @@ def test_the_targets_are_the_addresses_that_processes_report(
     assert [each["labels"] for each in answer.json] == [{"job": "limner-worker", "cell": "a"}]
 
 
+def test_without_redis_no_target_is_known(make_app: Callable[..., App]):
+    answer = make_app(redis_url=f"redis://127.0.0.1:{free_port()}/0").test_client().get("/metrics/targets")
+    assert (answer.status_code, answer.json) == (200, [])
+
+
 def test_requests_are_counted_by_route_and_never_by_path(client: ApiClient):
     before = client.get("/metrics").text
     for path in ("/api/v1/jobs/job_1", "/api/v1/jobs/job_2", "/nowhere/1", "/nowhere/2"):
@@ -117,7 +122,8 @@ def test_the_operators_port_serves_the_sum_of_all_processes_and_nothing_else(two
     for _ in range(40):  # each on a connection of its own, so that both processes answer some
         assert httpx.get(f"{web}/api/v1/models", trust_env=False).status_code == 401
     assert counted() - before == 40
-    assert httpx.get(f"{operator}/metrics/targets", trust_env=False).json() == []
+    itself = {"targets": [f"127.0.0.1:{settings.metrics_port}"], "labels": {"job": "limner-web"}}
+    eventually(lambda: httpx.get(f"{operator}/metrics/targets", trust_env=False).json() == [itself])
     assert httpx.get(f"{operator}/api/v1/models", trust_env=False).status_code == 404
     assert httpx.get(f"{operator}/readyz/", trust_env=False).status_code == 404
     assert httpx.get(f"{operator}/healthz", trust_env=False, headers={"Host": "web:9100"}).status_code == 200

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from gunicorn.app.base import BaseApplication
@@ -20,7 +20,9 @@ from limner_shared.python_gc import collect_and_freeze
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging, get_logger
 from limner_web.limits import MAX_LINE_BYTES, max_connections
-from limner_web.serving.shutdown import Shutdown
+
+if TYPE_CHECKING:
+    from limner_web.services import Services
 
 log = get_logger(__name__)
 
@@ -31,7 +33,7 @@ class Server(BaseApplication):
     def __init__(self, settings: Settings, process_ended: Callable[[int], None]) -> None:
         """`process_ended` is called with the number of each web process that has ended."""
         self._settings = settings
-        self._shutdown: Shutdown | None = None
+        self._services: Services | None = None
         """The application's, in the process that serves it."""
         self._process_ended = process_ended
         super().__init__()
@@ -40,11 +42,13 @@ class Server(BaseApplication):
         """Configure gunicorn from our settings alone, not from its own files and environment variables."""
 
         def when_ready(server: Any) -> None:
-            _log_operator_address(self._settings, server.LISTENERS)
+            for address in _operator_addresses(self._settings, server.LISTENERS):
+                log.info("metrics are served", address=address)
 
         def post_worker_init(worker: Any) -> None:
-            if self._shutdown is not None:
-                self._shutdown.follow(worker)
+            if self._services is not None:
+                self._services.shutdown.follow(worker)
+                _report_operator_address(self._services, worker.sockets)
 
         def worker_exit(_server: Any, _worker: Any) -> None:
             trace_export.close()
@@ -89,8 +93,7 @@ class Server(BaseApplication):
         configure_logging(self._settings, "web")
         trace_export.configure(self._settings, "web")
         app = create_app(self._settings)
-        services = app.extensions["limner"]
-        self._shutdown = services.shutdown
+        self._services = services = app.extensions["limner"]
         BatchLoader(services).start()
         StallWatch(services.supervisor, services.probe).start()
         collect_and_freeze()
@@ -113,10 +116,17 @@ def serve() -> None:
     Server(settings, ended).run()
 
 
-def _log_operator_address(settings: Settings, listeners: Sequence[Any]) -> None:
-    """Log where the metrics are: the port may have been chosen by the system."""
+def _operator_addresses(settings: Settings, listeners: Sequence[Any]) -> Iterator[str]:
+    """Where the metrics are, if anywhere: the port may have been chosen by the system."""
     for listener in listeners[1:]:
-        log.info("metrics are served", address=address_of(settings, listener.sock.getsockname()[1]))
+        yield address_of(settings, listener.getsockname()[1])
+
+
+def _report_operator_address(services: Services, listeners: Sequence[Any]) -> None:
+    from limner_web.serving.own_report import OwnReport  # noqa: PLC0415 - not before gevent's patches
+
+    for address in _operator_addresses(services.settings, listeners):
+        OwnReport(services.hints.redis, services.supervisor, address).start()
 
 
 def _require_usable(settings: Settings) -> None:

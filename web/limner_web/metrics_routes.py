@@ -1,4 +1,4 @@
-"""What the operator reads: `/metrics` and the addresses of the other processes' metrics.
+"""What the operator reads: `/metrics` and the addresses of all processes' metrics.
 
 The operator's port serves them without a key (`serving/operator_port.py`). On the web server's own port they need
 LIMNER_METRICS_KEY, unless the service is open to this machine only.
@@ -7,13 +7,16 @@ LIMNER_METRICS_KEY, unless the service is open to this machine only.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from typing import Any, Final
 
 from apiflask import APIBlueprint
 from flask import Flask, Response, request
+from redis.exceptions import RedisError
 
 from limner_shared import metrics
 from limner_shared.errors import Forbidden, Unauthorized
+from limner_shared.messaging.reports import WebReport, read_reports
 from limner_shared.metrics.exposition import render
 from limner_web.services import get_services
 from limner_web.serving.operator_port import is_operator
@@ -45,14 +48,19 @@ def show_metrics() -> Response:
 
 @bp.get("/metrics/targets")
 def list_targets() -> list[dict[str, Any]]:
-    """The addresses at which dispatchers and workers serve their metrics, as Prometheus's HTTP discovery reads them."""
+    """The addresses at which all processes serve their metrics, as Prometheus's HTTP discovery reads them."""
     services = get_services()
-    return targets(services.probe.check(), services.settings.cell)
+    try:
+        webs = read_reports(services.hints.redis, WebReport)
+    except RedisError:
+        webs = []
+    return targets(webs, services.probe.check(), services.settings.cell)
 
 
-def targets(health: Health, cell: str) -> list[dict[str, Any]]:
+def targets(webs: Sequence[WebReport], health: Health, cell: str) -> list[dict[str, Any]]:
     """The reported addresses, one entry for each kind of process, with the cell's name as a label."""
     found = {
+        "limner-web": [report.metrics for report in webs],
         "limner-dispatcher": [report.metrics for report in health.dispatchers if report.metrics],
         "limner-worker": [report.metrics for report in health.workers if report.metrics],
     }

@@ -14,6 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from limner_shared.errors import Forbidden, ServiceUnavailable, Unauthorized
 
+WEB: Final = "limner-web"
+"""The label `job` of web servers among the targets."""
 TARGET_SECONDS: Final = 2.0
 """A process that does not send its metrics within this time is shown as not reachable."""
 
@@ -79,20 +81,28 @@ class MetricsDelta:
 
 
 def read_figures(client: httpx.Client, url: str, key: str) -> Snapshot:
-    """Read the metrics of the web server at `url` and of all processes that it knows.
+    """Read the metrics of all processes that the web server at `url` knows.
+
+    Those of web servers are read at their own ports, because each read of `url` may reach another one. If none can be
+    reached there, the figures are those of the one that answers at `url`.
 
     Raises ServiceUnavailable, Unauthorized or Forbidden.
     """
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    values = _parsed("web", _ask(client, f"{url}/metrics", headers).text)
+    answering = _parsed("web", _ask(client, f"{url}/metrics", headers).text)
     targets: list[dict[str, Any]] = _ask(client, f"{url}/metrics/targets", headers).json()
+    values: dict[Key, float] = {}
     unreachable: list[str] = []
-    for address in (str(target) for group in targets for target in group["targets"]):
+    kinds: set[str] = set()
+    for kind, address in ((group["labels"].get("job", ""), str(one)) for group in targets for one in group["targets"]):
         try:
             answer = client.get(f"http://{address}/metrics", timeout=TARGET_SECONDS)
             values |= _parsed(address, answer.raise_for_status().text)
+            kinds.add(kind)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             unreachable.append(address)
+    if WEB not in kinds:
+        values |= answering
     return Snapshot(time.monotonic(), values, tuple(sorted(unreachable)))
 
 

@@ -25,9 +25,7 @@ RESTART_SECONDS: Final = 5.0
 
 @click.command()
 @click.option(
-    "--server",
-    help="URL of one web server (of several behind a load balancer, its operator's port). Default: LIMNER_SERVER_URL, "
-    "or LIMNER_PORT here.",
+    "--server", help="URL of a web server or its operator's port. Default: LIMNER_SERVER_URL, or LIMNER_PORT here."
 )
 @click.option("--key", help="The operator's key, if the server requires one. Default: LIMNER_METRICS_KEY.")
 @click.option("--interval", type=click.FloatRange(0.2, 60), default=2.0, show_default=True, help="Seconds.")
@@ -35,8 +33,8 @@ RESTART_SECONDS: Final = 5.0
 def top(server: str | None, key: str | None, interval: float, once: bool) -> None:
     """Show queues, workers and rates, live, until Ctrl-C.
 
-    The rates are those of the last interval. A worker's figures come from its operator's port, so run this where that
-    can be reached.
+    The rates are those of the last interval. The figures of each process come from its operator's port, so run this
+    where that can be reached.
     """
     settings = Settings()
     url = server_url(server, settings).rstrip("/")

@@ -206,7 +206,8 @@ def _metrics(http: httpx.Client, key: str) -> Check:
     if isinstance(answer, Check):
         advice = "Set LIMNER_METRICS_KEY here to the server's, or give the operator's port as --server."
         return Check("metrics", State.WARN, answer.found, advice)
-    addresses = [address for group in answer for address in group.get("targets", ())]
+    others = [group for group in answer if group.get("labels", {}).get("job") != "limner-web"]
+    addresses = [address for group in others for address in group.get("targets", ())]
     return Check("metrics", State.OK, f"of the web server and {len(addresses)} other processes")
 
 

@@ -1,4 +1,4 @@
-"""Reports of dispatchers and workers in Redis, for `/readyz`, `limner doctor` and monitoring. A process writes its own
+"""Reports of web servers, dispatchers and workers in Redis, for `/readyz`, `limner doctor` and monitoring. A process writes its own
 every few seconds, and it expires when the process is gone.
 """
 
@@ -15,6 +15,8 @@ from limner_shared.threads import slow_threads
 
 DISPATCHERS: Final = "limner:dispatcher:"
 WORKERS: Final = "limner:worker:"
+WEB_SERVERS: Final = "limner:web:"
+WEB_TTL_SECONDS: Final = 15
 DISPATCHER_TTL_SECONDS: Final = 15
 WORKER_TTL_SECONDS: Final = 30
 """A worker renews its report with its leases, and so less often while the database is away."""
@@ -104,24 +106,40 @@ class WorkerReport(BaseModel):
         return model in self.models and model not in self.closed and not self.draining
 
 
-Report = DispatcherReport | WorkerReport
-SomeReport = TypeVar("SomeReport", DispatcherReport, WorkerReport)
+class WebReport(BaseModel):
+    """The report of one web server, which all of its processes write."""
+
+    model_config = ConfigDict(frozen=True)
+
+    owner: str
+    metrics: str
+    """The address of its operator's port, such as `127.0.0.1:9100`."""
+
+
+Report = DispatcherReport | WorkerReport | WebReport
+SomeReport = TypeVar("SomeReport", DispatcherReport, WorkerReport, WebReport)
+KINDS: Final[dict[type[Report], tuple[str, int]]] = {
+    DispatcherReport: (DISPATCHERS, DISPATCHER_TTL_SECONDS),
+    WorkerReport: (WORKERS, WORKER_TTL_SECONDS),
+    WebReport: (WEB_SERVERS, WEB_TTL_SECONDS),
+}
+"""The beginning of each kind's keys, and how long a report lasts, in seconds."""
 
 
 def write_report(redis: Redis, report: Report) -> None:
     """Write a process's report. Raises RedisError."""
-    seconds = DISPATCHER_TTL_SECONDS if isinstance(report, DispatcherReport) else WORKER_TTL_SECONDS
-    redis.set(_prefix(type(report)) + report.owner, report.model_dump_json(), ex=seconds)
+    prefix, seconds = KINDS[type(report)]
+    redis.set(prefix + report.owner, report.model_dump_json(), ex=seconds)
 
 
 def delete_report(redis: Redis, kind: type[Report], owner: str) -> None:
     """Delete the report of a process that ends. Raises RedisError."""
-    redis.delete(_prefix(kind) + owner)
+    redis.delete(KINDS[kind][0] + owner)
 
 
 def read_reports(redis: Redis, kind: type[SomeReport]) -> list[SomeReport]:
     """The reports of all live processes of a kind; unreadable ones are left out. Raises RedisError."""
-    keys = sorted(keys_like(redis, _prefix(kind) + "*"))
+    keys = sorted(keys_like(redis, KINDS[kind][0] + "*"))
     values = cast("list[Any]", redis.mget(keys)) if keys else []
     reports: list[SomeReport] = []
     for value in values:
@@ -130,7 +148,3 @@ def read_reports(redis: Redis, kind: type[SomeReport]) -> list[SomeReport]:
         except ValidationError:  # it ended in the meantime, or has another version
             continue
     return reports
-
-
-def _prefix(kind: type[Report]) -> str:
-    return DISPATCHERS if kind is DispatcherReport else WORKERS

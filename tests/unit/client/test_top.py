@@ -98,13 +98,17 @@ class Server:
         self.thread = Supervisor().start("fake", self.http.serve_forever)
 
 
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+        self.thread.join()
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     fake = Server()
     yield fake
-    fake.http.shutdown()
-    fake.http.server_close()
-    fake.thread.join()
+    fake.close()
 
 
 def top(server: str, *words: str) -> Result:
@@ -119,6 +123,20 @@ def test_a_process_that_does_not_answer_is_named_and_the_others_are_shown(server
     assert shown.exit_code == 0, shown.output
     assert gone in shown.output
     assert set(server.keys) == {"Bearer secret"}
+
+
+def test_web_servers_are_read_at_their_own_ports_and_not_through_a_balancer(server: Server):
+    gauge = "# TYPE limner_event_streams gauge\nlimner_event_streams {}\n"
+    server.answers["/metrics"] = 200, gauge.format(4)
+    other = Server()
+    other.answers["/metrics"] = 200, gauge.format(70)
+    addresses = f'["{server.address}", "{other.address}"]'
+    server.answers["/metrics/targets"] = 200, f'[{{"targets": {addresses}, "labels": {{"job": "limner-web"}}}}]'
+    try:
+        shown = top(server.address)
+    finally:
+        other.close()
+    assert "74" in shown.output.partition("event streams")[2].partition("\n")[0]
 
 
 @pytest.mark.parametrize(
