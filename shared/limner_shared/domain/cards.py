@@ -93,6 +93,9 @@ class ModelCard(BaseModel):
     cuda_graphs: bool = Field(
         default=False, description="Compile the denoiser, and replay its kernels as one CUDA graph for each batch size."
     )
+    safety_checker: bool = Field(
+        default=True, description="Of diffusers: whether the pipeline's own safety checker, if it has one, judges pictures."
+    )
     safety: SafetyPolicy | None = Field(default=None, description="What is done about flagged pictures.")
     negative_prompts: bool = Field(default=True, description="Whether the model can leave out what a request names.")
     prompt_weights: bool = Field(default=False, description="Of diffusers: weigh the words of `(word:1.3)` in prompts.")
@@ -118,6 +121,8 @@ class ModelCard(BaseModel):
             raise ValueError(f"styles_by_seed: {', '.join(sorted(unknown))}: not among the card's styles")
         if self.vae_tiling and self.family != "diffusers":
             raise ValueError("vae_tiling: only pipelines of diffusers decode in tiles")
+        if not self.safety_checker and self.family != "diffusers":
+            raise ValueError("safety_checker: only pipelines of diffusers have one of their own")
         if self.prompt_weights and self.family != "diffusers":
             raise ValueError("prompt_weights: only pipelines of diffusers can weigh words")
         if self.refiner is not None and self.family != "diffusers":

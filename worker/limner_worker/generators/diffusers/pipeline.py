@@ -53,6 +53,7 @@ class DiffusersPipeline:
         self.card = card
         self._loaded = LoadedPipeline.of(card, device)
         self.pipeline: Any = self._loaded.pipeline
+        self.pipelines = self._loaded.pipelines
         # If weights move or change their dtype between steps, a concurrent decode could read weights that are changing.
         weights_stay = card.offload == "none" and card.device_map is None and not self._loaded.casts_its_vae
         self._device = Device(device, own_decode_stream=weights_stay)

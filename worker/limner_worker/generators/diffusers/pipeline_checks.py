@@ -24,6 +24,7 @@ from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from limner_shared.domain.card_fields import Range
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.unsupported import ranges_of
+from limner_worker.generators.diffusers.output_pictures import CHECKER
 from limner_worker.generators.diffusers.picture_arguments import check_control
 from limner_worker.generators.diffusers.scheduler_trials import tried_once
 
@@ -67,6 +68,8 @@ def check(pipeline: Any, card: ModelCard) -> None:
             "it has no scheduler, or several: it is a stage of another pipeline, or draws in stages of its own"
         )
     check_control(pipeline, card)
+    if not card.safety_checker and not hasattr(pipeline, CHECKER):
+        raise ValueError(f"{type(pipeline).__name__} has no safety checker: remove safety_checker from the card")
     _check_call(pipeline, card)
     processor = getattr(getattr(pipeline, "image_processor", None), "config", None)
     factor = int(getattr(processor, "vae_scale_factor", None) or getattr(pipeline, "vae_scale_factor", 1))

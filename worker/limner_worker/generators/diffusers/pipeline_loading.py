@@ -28,6 +28,7 @@ from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, locate, require_hashes, weight_hashes
 from limner_worker.generators.diffusers.call_arguments import CallArguments
 from limner_worker.generators.diffusers.module_devices import remember_devices
+from limner_worker.generators.diffusers.output_pictures import CHECKER
 from limner_worker.generators.diffusers.own_pipeline import (
     SeededVae,
     code_of,
@@ -85,7 +86,7 @@ class LoadedPipeline:
             folder, weights = _files(card.source)
             require_hashes(weights, card.sha256)
             check_files(folder)
-            pipeline = _load(card, device, folder)
+            pipeline = _load(card, device, folder, **({} if card.safety_checker else {CHECKER: None}))
             if card.refiner is not None:
                 more, refiner_weights = _files(card.refiner.source)
                 check_files(more)

@@ -24,6 +24,7 @@ from limner_worker.generators import device_faults
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.calls.call_batching import CallKind
 from limner_worker.generators.diffusers.input_effects import InputEffects
+from limner_worker.generators.diffusers.output_pictures import unjudged
 from limner_worker.generators.diffusers.picture_arguments import picture_arguments
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
 from limner_worker.generators.diffusers.pipeline_checks import explain
@@ -60,7 +61,8 @@ def check_batching(generator: DiffusersPipeline, cache: Path) -> None:
     known = _read(file)
     if known is None:
         try:
-            known = _check_all_tasks(generator)
+            with unjudged(generator.pipelines.values()):
+                known = _check_all_tasks(generator)
         except Exception as error:
             if not device_faults.is_out_of_memory(error):
                 raise

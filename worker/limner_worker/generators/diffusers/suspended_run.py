@@ -28,7 +28,7 @@ from limner_worker.generators.diffusers.calls.encoded_prompts import forget
 from limner_worker.generators.diffusers.calls.host_times import HostTimes
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
 from limner_worker.generators.diffusers.joint_steps import Joining, ScheduledStep
-from limner_worker.generators.diffusers.output_pictures import picture_of
+from limner_worker.generators.diffusers.output_pictures import allowed_picture_of
 from limner_worker.generators.diffusers.own_pipeline import stateful_parts
 from limner_worker.generators.diffusers.pipeline_checks import COPIED, signature_of, takes_generator
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, Changes, SharedModules
@@ -114,7 +114,7 @@ class SuspendedRun:
         raise GenerationFailed(COPIED)
 
     def _draw(self, arguments: Mapping[str, Any], _: Any) -> Any:
-        return picture_of(self._pipe(**arguments))
+        return allowed_picture_of(self._pipe(**arguments))
 
     def _tap_scheduler(self) -> None:
         """Make the scheduler count this image's steps, skip those of an earlier attempt, and explain its errors."""
