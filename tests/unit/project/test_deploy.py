@@ -15,6 +15,7 @@ import yaml
 from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from tests.unit.project.test_compose_gpus import GPU_WORKERS
 
 from limner_client.cli.main import cli
 from limner_shared.domain.catalogue import load_card
@@ -51,7 +52,7 @@ def pins(file: Path) -> dict[str, str]:
 
 def test_compose_refers_only_to_services_and_volumes_that_it_defines(compose: dict[str, Any]) -> None:
     services, volumes = compose["services"], compose["volumes"]
-    ours = {"redis", "postgres", "migrate", "web", "dispatcher", "worker-gpu", "worker-cpu"}
+    ours = {"redis", "postgres", "migrate", "web", "dispatcher", "worker-cpu", *GPU_WORKERS}
     assert set(services) == ours | OBSERVABILITY | {"backup", "caddy", "language"}
     for name, service in services.items():
         assert set(service) <= SERVICE_FIELDS, name
