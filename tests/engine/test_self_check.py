@@ -19,6 +19,7 @@ from tests.engine.pipeline_jobs import job_of, reference, run
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
+from limner_worker.generators.device import Device
 from limner_worker.generators.diffusers import self_check
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
 from limner_worker.generators.model_cache import ModelCache
@@ -71,7 +72,9 @@ def test_a_module_that_mixes_its_rows_is_called_for_one_image_at_a_time(
         assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1, job.claim.spec
 
 
-def test_the_result_is_stored_for_the_same_weights_and_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_is_stored_for_the_same_weights_card_and_software(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
     drawn: list[str] = []
     alone = DiffusersPipeline.draw_alone
@@ -95,6 +98,12 @@ def test_the_result_is_stored_for_the_same_weights_and_card(tmp_path: Path, monk
     pipe.save_pretrained(str(card.source.folder), safe_serialization=True)
     load(card, settings(tmp_path))
     assert len(drawn) == 3 * once, "the result for other weights was used"
+    monkeypatch.setattr(self_check, "version", {"transformers": "0", "peft": "0", "accelerate": "0"}.get)
+    load(card, settings(tmp_path))
+    assert len(drawn) == 4 * once, "the result for other libraries was used"
+    monkeypatch.setattr(Device, "name", "another GPU")
+    load(card, settings(tmp_path))
+    assert len(drawn) == 5 * once, "the result for another device was used"
 
 
 def needs_a_picture(folder: Path) -> Any:

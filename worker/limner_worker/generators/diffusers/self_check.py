@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +40,8 @@ Pixels = NDArray[np.float32]
 
 VERSION: Final = 4
 """The version of this check; stored results of other versions are ignored."""
+LIBRARIES: Final = ("transformers", "peft", "accelerate")
+"""What runs a part of a pipeline beside those that receipts name: another version may mix rows."""
 SCHEDULER_STEPS: Final = 4
 """Steps with which each scheduler of a card is tried: some call the denoiser twice a step, which overruns the tables of
 some pipelines."""
@@ -203,8 +207,15 @@ def equal(found: Sequence[Pixels], expected: Sequence[Pixels], *, exact: bool) -
 
 def _digest(generator: DiffusersPipeline) -> str:
     card = generator.card.model_dump(mode="json", exclude={"title", "description", "licence", "source"})
-    about = {"check": VERSION, "card": card, "model": generator.fingerprint()}
+    used = {"gpu": generator.device.name} | {name: _version(name) for name in LIBRARIES}
+    about = {"check": VERSION, "card": card, "model": generator.fingerprint(), "used": used}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _version(library: str) -> str | None:
+    with suppress(PackageNotFoundError):
+        return version(library)
+    return None
 
 
 def _read(file: Path) -> list[str] | None:
