@@ -73,7 +73,8 @@ scales and parts of the steps differ in its mixed batches. Its card has `[contro
 
 Pipelines that draw a picture with a million pixels, whatever they are asked for, draw it here with 64x64 of them.
 
-Reference pictures by an IP-Adapter, which a card's `[reference]` names, were tried with Stable Diffusion and SDXL.
+Reference pictures by an IP-Adapter, which a card's `[reference]` names, were tried with Stable Diffusion, SDXL and
+FLUX.
 
 In half precision on a CPU, mixed batches of Stable Diffusion, SDXL, SD 3, FLUX and Sana have the bytes of `pipe(…)` in
 bfloat16 and its pictures within 1/255 in float16; an image alone has its bytes in both.

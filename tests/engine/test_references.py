@@ -9,6 +9,7 @@ from typing import Any, cast
 import diffusers
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.engine import odd_pipelines, pipelines
 from tests.engine.pipeline_jobs import claimed, pictures, run
@@ -24,7 +25,8 @@ from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.registry import load
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of diffusers about itself
-BUILD = {"sd": pipelines.stable_diffusion, "sdxl": pipelines.stable_diffusion_xl}
+BUILD = {"sd": pipelines.stable_diffusion, "sdxl": pipelines.stable_diffusion_xl, "flux": pipelines.flux}
+OF_FLUX = {"max_sequence_length": 32}
 TWO = {"reference_images": ("0", "1")}
 REQUESTS: list[dict[str, Any]] = [
     {"prompt": "a cat", "seed": 1, "steps": 3, "reference_images": ("0",)},
@@ -40,7 +42,9 @@ def card_of(kind: str, folder: Path, **more: Any) -> ModelCard:
     card = odd_pipelines.saved(BUILD[kind], folder)
     if not (adapter := folder / "adapter").exists():
         pipe: Any = cast("Any", diffusers.DiffusionPipeline).from_pretrained(str(card.source.folder))
-        save_ip_adapter(pipe.unet, adapter)
+        save_ip_adapter(pipe.transformer if kind == "flux" else pipe.unet, adapter)
+    if kind == "flux":
+        more = {"options": {"arguments": OF_FLUX}} | more
     reference = {"adapter": Source(folder=adapter), "most": 2}
     return odd_pipelines.card(card.source.folder or folder, **{"reference": reference} | more)
 
@@ -59,7 +63,12 @@ def alone(card: ModelCard, jobs: Sequence[JobRun]) -> list[np.ndarray]:
     pipe: Any = cast("Any", diffusers.DiffusionPipeline).from_pretrained(str(card.source.folder))
     plain: Any = cast("Any", diffusers.DiffusionPipeline).from_pretrained(str(card.source.folder))
     folder = str(card.reference.adapter.folder)
-    pipe.load_ip_adapter(folder, subfolder="", weight_name="ip_adapter.safetensors")
+    flux = {
+        "image_encoder_pretrained_model_name_or_path": f"{folder}/image_encoder",
+        "image_encoder_dtype": torch.float32,
+    }
+    own_way, more = (flux, OF_FLUX) if isinstance(pipe, diffusers.FluxPipeline) else ({}, {})
+    pipe.load_ip_adapter(folder, subfolder="", weight_name="ip_adapter.safetensors", **own_way)
     drawn: list[np.ndarray] = []
     for job in jobs:
         spec, task = job.claim.spec, job.rows[0].task
@@ -69,7 +78,7 @@ def alone(card: ModelCard, jobs: Sequence[JobRun]) -> list[np.ndarray]:
         own.set_progress_bar_config(disable=True)
         output = own(
             spec.prompt, width=spec.width, height=spec.height, num_inference_steps=spec.steps, output_type="np",
-            guidance_scale=spec.guidance, generator=pipelines.torch.Generator().manual_seed(spec.seed),
+            guidance_scale=spec.guidance, generator=torch.Generator().manual_seed(spec.seed), **more,
             **(given if task.reference_images else {}),
         )  # fmt: skip
         drawn.append(output.images[0])

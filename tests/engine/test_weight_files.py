@@ -62,6 +62,16 @@ def test_a_checkpoint_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> No
     assert "model.ckpt is a pickle" in refused(PickledWeights, odd_pipelines.card(tmp_path / "model.ckpt"))
 
 
+def test_a_checkpoint_in_one_file_is_refused_with_the_line_that_makes_a_folder_of_it(folder: Path) -> None:
+    file = folder / "of-stable_diffusion" / "pytorch_lora_weights.safetensors"
+    message = refused(CardError, odd_pipelines.card(file))
+    assert "pytorch_lora_weights.safetensors is a file, and folder must name a folder: make one of it" in message
+    assert '.from_single_file("pytorch_lora_weights.safetensors").save_pretrained("pytorch_lora_weights")' in message
+    ink = {"ink": Source(folder=file)}
+    message = refused(CardError, odd_pipelines.card(folder / "stable_diffusion", adapters=ink))
+    assert "name one that holds this file alone, or put it into adapter_folder" in message
+
+
 def test_a_truncated_file_is_named(copied: Path) -> None:
     size = (copied / UNET).stat().st_size
     for left in (size - 1, 100, 0):

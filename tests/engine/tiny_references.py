@@ -1,4 +1,4 @@
-"""A tiny random IP-Adapter for a tiny pipeline with a UNet, saved like a user's own."""
+"""A tiny random IP-Adapter for a tiny pipeline with a UNet, or for FLUX, saved like a user's own."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ TOKENS = 4
 """How many tokens the adapter makes of each picture: diffusers takes it for granted."""
 
 
-def save_ip_adapter(unet: Any, folder: Path) -> Path:
-    """Save an adapter that fits the denoiser; return its folder."""
-    encoder, width = vision(), unet.config.cross_attention_dim
+def save_ip_adapter(denoiser: Any, folder: Path) -> Path:
+    """Save an adapter that fits a UNet or FLUX's transformer; return its folder."""
+    encoder, config = vision(), denoiser.config
+    width = config.joint_attention_dim if "joint_attention_dim" in config else config.cross_attention_dim
     draw = torch.Generator().manual_seed(1)
 
     def weights(*shape: int) -> torch.Tensor:
@@ -27,9 +28,13 @@ def save_ip_adapter(unet: Any, folder: Path) -> Path:
         "image_proj.norm.weight": torch.ones(width),
         "image_proj.norm.bias": torch.zeros(width),
     }
-    crossing = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
+    if "joint_attention_dim" in config:
+        for part in ("to_k_ip", "to_v_ip"):
+            tensors[f"ip_adapter.0.{part}.weight"] = weights(denoiser.inner_dim, width)
+            tensors[f"ip_adapter.0.{part}.bias"] = weights(denoiser.inner_dim)
+    crossing = [name for name in denoiser.attn_processors if name.endswith("attn2.processor")]
     for number, name in enumerate(crossing):
-        attention = unet.get_submodule(name.removesuffix(".processor"))
+        attention = denoiser.get_submodule(name.removesuffix(".processor"))
         for part in ("to_k_ip", "to_v_ip"):
             tensors[f"ip_adapter.{2 * number + 1}.{part}.weight"] = weights(attention.inner_dim, width)
     folder.mkdir(parents=True)

@@ -37,6 +37,12 @@ class Source(BaseModel):
         description="The commit of the hub's repository: all 40 hex digits, so that the weights cannot change.",
     )
 
+    variant: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9_-]*$",
+        description="Of a pipeline of diffusers: which of its weights are read, such as `fp16`, where it has several.",
+    )
+
     @property
     def name(self) -> str:
         """The name for messages."""
@@ -97,6 +103,14 @@ class Reference(BaseModel):
     scale: Range = Field(default=Range(min=0, max=1, default=0.6), description="Limits of `reference_scale`.")
 
 
+OF_PIPELINES: Final = {
+    "adapter_folder": "have adapters",
+    "prompt_weights": "can weigh words",
+    "refiner": "have one",
+    "safety_checker": "have one of their own",
+    "vae_tiling": "decode in tiles",
+}
+"""Fields of a card, with other values than their defaults, of pipelines of diffusers alone, and what these do."""
 UNCHANGING: Final = frozenset(("compile", "cuda_graphs", "device_map", "offload"))
 """Fields of a card, with other values than their defaults, that need layers which stay as they were loaded."""
 NOT_REFINED: Final = frozenset(

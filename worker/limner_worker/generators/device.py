@@ -134,6 +134,11 @@ class AsyncDecode(Generic[T]):
         return self._took if self._events is None else self._events[0].elapsed_time(self._events[1]) / 1000
 
 
+def compilation(card: ModelCard) -> dict[str, bool]:
+    """Return how `compiled` compiles, for receipts: its kernels give other bits. Empty where it does not."""
+    return {name: True for name in ("compile", "cuda_graphs") if getattr(card, name)}
+
+
 def compiled(call: Compute, card: ModelCard) -> Compute:
     """Return the call, compiled as the card says.
 

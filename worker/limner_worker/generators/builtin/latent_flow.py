@@ -17,7 +17,7 @@ from limner_worker.generators.builtin.conditioned import Conditioning, Encoder, 
 from limner_worker.generators.builtin.flow_state import FlowState, is_of_scene, packed, started
 from limner_worker.generators.builtin.pixels import sized, to_pixels
 from limner_worker.generators.builtin.scenes.drawing import COMPOSITION, alone, composed, resized
-from limner_worker.generators.device import AsyncDecode, Device, compiled
+from limner_worker.generators.device import AsyncDecode, Device, compilation, compiled
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import FlowTransformer
 from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
@@ -204,6 +204,7 @@ class LatentFlow:
             "dtype": self.card.dtype,
             "sampler": "euler",
             "composition": COMPOSITION,
+            **compilation(self.card),
         }
 
 

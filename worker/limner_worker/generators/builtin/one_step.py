@@ -14,7 +14,7 @@ from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
 from limner_worker.generators.builtin.conditioned import Conditioning, Encoder, codec_folder
 from limner_worker.generators.builtin.pixels import sized
-from limner_worker.generators.device import AsyncDecode, Device, compiled
+from limner_worker.generators.device import AsyncDecode, Device, compilation, compiled
 from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, load_module, weights_size
@@ -129,6 +129,7 @@ class OneStep:
             "device": str(self.device),
             "dtype": self.card.dtype,
             "sampler": "gan",
+            **compilation(self.card),
         }
 
 

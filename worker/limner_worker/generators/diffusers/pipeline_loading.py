@@ -26,6 +26,7 @@ from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.unsupported import OWN, UnsupportedByModel
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, locate, require_hashes, weight_hashes
+from limner_worker.generators.device import compilation
 from limner_worker.generators.diffusers.call_arguments import CallArguments
 from limner_worker.generators.diffusers.module_devices import remember_devices
 from limner_worker.generators.diffusers.output_pictures import CHECKER
@@ -44,7 +45,8 @@ from limner_worker.generators.diffusers.text_lengths import limit_texts
 from limner_worker.generators.diffusers.weighted_prompts import check_weights, weigh
 from limner_worker.generators.diffusers.weights.adapter_loading import load_adapters
 from limner_worker.generators.diffusers.weights.hub_files import pipeline_files
-from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_pickle
+from limner_worker.generators.diffusers.weights.weight_files import check_files, convert, refuse_file
+from limner_worker.generators.diffusers.weights.weight_variants import files_read
 from limner_worker.generators.needed_pictures import needed
 
 TASKS: Final = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
@@ -83,15 +85,7 @@ class LoadedPipeline:
     def of(cls, card: ModelCard, device: str) -> LoadedPipeline:
         """Load the card's pipeline. Raises CardError with the reason."""
         try:
-            folder, weights = _files(card.source)
-            require_hashes(weights, card.sha256)
-            check_files(folder)
-            pipeline = _load(card, device, folder, **({} if card.safety_checker else {CHECKER: None}))
-            if card.refiner is not None:
-                more, refiner_weights = _files(card.refiner.source)
-                check_files(more)
-                weights |= {f"refiner/{name}": digest for name, digest in refiner_weights.items()}
-                pipeline = refined(pipeline, partial(_load, card, device), more, card.refiner.switch_at)
+            pipeline, weights = _read(card, device)
             limit_texts(pipeline.components)
             if card.vae_tiling:
                 _tile(pipeline)
@@ -139,6 +133,9 @@ class LoadedPipeline:
             "reference": self.reference,
             "refiner": self.card.refiner and self.card.refiner.model_dump(mode="json", exclude_none=True),
             "vae_tiling": self.card.vae_tiling,
+            **compilation(self.card),
+            "offload": self.card.offload if self.card.offload != "none" else "",
+            "device_map": self.card.device_map,
             "arguments": self.card.options.get("arguments", {}),
         }
 
@@ -180,12 +177,31 @@ def _tile(pipeline: Any) -> None:
     vae.enable_tiling()
 
 
+def _read(card: ModelCard, device: str) -> tuple[Any, dict[str, str]]:
+    """Return the pipeline, with its refiner if it has one, and the SHA-256 of each file of its weights."""
+    folder, weights = _files(card.source)
+    require_hashes(weights, card.sha256)
+    check_files(folder)
+    weights = files_read(weights, card.source)
+    without: dict[str, Any] = {} if card.safety_checker else {CHECKER: None}
+    pipeline = _load(card, device, folder, variant=card.source.variant, **without)
+    if card.refiner is not None:
+        source = card.refiner.source
+        more, refiner_weights = _files(source)
+        check_files(more)
+        read = files_read(refiner_weights, source)
+        weights |= {f"refiner/{name}": digest for name, digest in read.items()}
+        load = partial(_load, card, device, variant=source.variant)
+        pipeline = refined(pipeline, load, more, card.refiner.switch_at)
+    return pipeline, weights
+
+
 def _files(source: Source) -> tuple[Path, dict[str, str]]:
     """Return the folder of the pipeline's files, and the SHA-256 of each weights file."""
     if source.hub is not None:
         return pipeline_files(source)
     if source.folder is not None:
-        refuse_pickle(source.folder)
+        refuse_file(source.folder, convert(source.folder))
     folder = locate(source)
     return folder, weight_hashes(folder)
 

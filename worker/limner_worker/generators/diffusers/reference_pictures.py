@@ -8,17 +8,21 @@ from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
+import numpy as np
+import torch
 from PIL import Image
 
 from limner_shared.domain.card_fields import Reference
 from limner_shared.domain.cards import ModelCard
 from limner_worker.generators.base import Picture, locate, sha256
-from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_pickle
+from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_file
 from limner_worker.generators.nested_tensors import size_in_bytes
 from limner_worker.generators.text_encoding.cache import ByteCache
 
 ARGUMENT: Final = "ip_adapter_image"
 ENCODER: Final = "image_encoder"
+FLUX_ENCODER: Final = "image_encoder_pretrained_model_name_or_path"
+"""By which name FLUX is given the encoder's folder; all others are given its name within the adapter's folder."""
 NONE_GIVEN: Final = Image.new("RGB", (32, 32), "gray")
 """What the pipeline is given with a request without references, whose scale is 0: the adapter then adds nothing."""
 
@@ -38,9 +42,10 @@ def load_references(pipeline: Any, card: ModelCard) -> str:
     if not hasattr(pipeline, "load_ip_adapter") or ARGUMENT not in inspect.signature(pipeline.__call__).parameters:
         raise ValueError(f"{type(pipeline).__name__} takes no IP-Adapter: remove reference from the card")
     folder, file = _files(card.reference)
-    pipeline.load_ip_adapter(
-        str(folder), subfolder="", weight_name=file.name, image_encoder_folder=ENCODER, local_files_only=True
-    )
+    encoder: dict[str, Any] = {"image_encoder_folder": ENCODER}
+    if FLUX_ENCODER in inspect.signature(pipeline.load_ip_adapter).parameters:
+        encoder = {FLUX_ENCODER: str(folder / ENCODER), "image_encoder_dtype": getattr(torch, card.dtype)}
+    pipeline.load_ip_adapter(str(folder), subfolder="", weight_name=file.name, local_files_only=True, **encoder)
     pipeline.set_ip_adapter_scale(0.0)
     return sha256(file)
 
@@ -72,6 +77,9 @@ def _identity(given: Any) -> Hashable:
     """Return what is equal for equal arguments of a call: pictures by their content."""
     if isinstance(given, Image.Image):
         return given.size, hashlib.sha256(given.tobytes()).digest()
+    if isinstance(given, np.ndarray):  # what FLUX gives in place of negative references
+        pixels = cast("Picture", given)
+        return pixels.shape, hashlib.sha256(pixels.tobytes()).digest()
     return tuple(map(_identity, cast("list[Any]", given))) if isinstance(given, list) else given
 
 
@@ -83,7 +91,7 @@ def picture_argument(pictures: Sequence[Picture]) -> dict[str, Any]:
 def _files(reference: Reference) -> tuple[Path, Path]:
     """Return the adapter's folder and its weights file."""
     if reference.adapter.folder is not None:
-        refuse_pickle(reference.adapter.folder)
+        refuse_file(reference.adapter.folder, "name the one that holds it, with its image_encoder")
     folder = locate(reference.adapter)
     check_files(folder)
     files = sorted(folder.glob("*.safetensors"))

@@ -25,7 +25,7 @@ from limner_worker.generators.nested_tensors import divided, map_leaves
 LAYERED: Final = frozenset({
     "down_block_additional_residuals", "down_intrablock_additional_residuals", "controlnet_block_samples",
     "controlnet_single_block_samples", "controlnet_cond", "control_type_idx", "conditioning_scale",
-    "image_embeds",
+    "image_embeds", "ip_adapter_image_embeds",
 })  # fmt: skip
 """Arguments whose lists have an item for each layer, each kind of control or each IP-Adapter."""
 SCALE: Final = "conditioning_scale"

@@ -20,7 +20,7 @@ from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import locate, sha256
 from limner_worker.generators.diffusers.weights.hub_files import adapter_files
-from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_pickle
+from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_file
 from limner_worker.generators.model_errors import AdapterMismatch, DamagedWeights
 
 log = get_logger(__name__)
@@ -74,7 +74,8 @@ class ActiveAdapters:
             self._as_loaded()  # its processors hold the scale
             self._pipeline.set_ip_adapter_scale(adapters.reference_scale)
         if adapters.loras and adapters.loras != self._now.loras:
-            self._pipeline.enable_lora()
+            if self._now.loras in ((), UNKNOWN):  # it walks through all layers, as the next call does
+                self._pipeline.enable_lora()
             self._pipeline.set_adapters([name for name, _ in adapters.loras], [weight for _, weight in adapters.loras])
             if self._is_compiled:
                 _weigh_by_tensors(self._pipeline)
@@ -104,7 +105,7 @@ def load_adapters(pipeline: Any, card: ModelCard) -> dict[str, str]:
 def load_adapter(pipeline: Any, name: str, source: Source) -> str:
     """Load a LoRA adapter from a folder or a hub; return the SHA-256 of its weights in hex. Raises CardError."""
     if source.folder is not None:
-        refuse_pickle(source.folder)
+        refuse_file(source.folder, "name one that holds this file alone, or put it into adapter_folder")
     folder = locate(source) if source.hub is None else adapter_files(source)
     check_files(folder)
     file = _weights(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from limner_shared.domain.card_fields import Source
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import weight_hashes
+from limner_worker.generators.diffusers.weights.weight_variants import NO_VARIANT, remedy
 from limner_worker.generators.model_errors import (
     CacheFull,
     DamagedWeights,
@@ -44,6 +46,8 @@ NO_SPACE: Final = "Not enough free disk space"
 """How huggingface_hub begins its warning before a file that is larger than the free space."""
 NO_SAFETENSORS: Final = "necessary `safetensors` weights"
 """What diffusers says of a repository that has only other formats for a part of the pipeline."""
+SAFETENSORS: Final = re.compile(r"[\w./-]+\.safetensors")
+"""The names in its list of what the repository has."""
 SHA256_DIGITS: Final = 64
 ABANDONED_SECONDS: Final = 3600.0
 """Downloads write all the time: a part that has not been written to for this long was left by a process that died."""
@@ -57,7 +61,11 @@ def pipeline_files(source: Source) -> tuple[Path, dict[str, str]]:
 
     def fetch(cached: bool) -> str:
         found = cast("Any", DiffusionPipeline).download(
-            str(source.hub), revision=source.revision, use_safetensors=True, local_files_only=cached
+            str(source.hub),
+            revision=source.revision,
+            variant=source.variant,
+            use_safetensors=True,
+            local_files_only=cached,
         )
         return str(found)
 
@@ -104,11 +112,10 @@ def _forget(file: Path) -> None:
 
 
 def _snapshot(source: Source, fetch: Fetch) -> Path:
-    found = _cached(source, fetch)
-    if found is not None:
-        return found
     folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=str(source.hub), repo_type="model")
     try:
+        if (found := _cached(source, fetch)) is not None:
+            return found
         lock = Path(constants.HF_HUB_CACHE) / ".locks" / f"{folder.name}.limner.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):  # the other processes wait, and then find the files in the cache
@@ -168,7 +175,11 @@ def _reason_here(cause: BaseException, source: Source) -> CardError | None:
             f"The disk of {constants.HF_HUB_CACHE} is full: free some space, or name another disk in HF_HUB_CACHE; "
             f"then start the worker again. Files that are complete were kept. ({cause})"
         )
+    if NO_VARIANT in str(cause):
+        return CardError(f"{source.hub} has no weights of the variant {source.variant}: correct variant in source.")
     if NO_SAFETENSORS in str(cause):
+        if (advice := remedy(SAFETENSORS.findall(str(cause)), source)) is not None:
+            return CardError(f"{source.hub}: {advice}.")
         return PickledWeights(
             f"{source.hub} has no safetensors for a part of the pipeline. Pickles are refused, because they can run "
             "any code when they are read: choose a revision with safetensors, or convert them."

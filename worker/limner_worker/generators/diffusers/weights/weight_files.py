@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 from safetensors import SafetensorError, safe_open
 
+from limner_shared.errors import CardError
 from limner_worker.generators.model_errors import DamagedWeights, PickledWeights
 
 CONFIGS: Final = ("config.json", "scheduler_config.json")
@@ -19,10 +20,19 @@ LARGEST_COUNT: Final = 100_000
 PICKLES: Final = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pth"})
 
 
-def refuse_pickle(path: Path) -> None:
-    """Raise PickledWeights if a source's folder is one file of pickled weights."""
-    if path.suffix in PICKLES and path.is_file():
+def refuse_file(path: Path, instead: str) -> None:
+    """Raise PickledWeights or CardError if a source's folder is one file; the error names what to give `instead`."""
+    if not path.is_file():
+        return
+    if path.suffix in PICKLES:
         raise PickledWeights(f"{path.name} is a pickle, which can run any code when it is read. {ADVICE}")
+    raise CardError(f"{path.name} is a file, and folder must name a folder: {instead}")
+
+
+def convert(file: Path) -> str:
+    """Return how a checkpoint in one file becomes a pipeline's folder."""
+    made = f'StableDiffusionXLPipeline.from_single_file("{file.name}").save_pretrained("{file.stem}")'
+    return f"make one of it with diffusers, by the class of its base model, such as {made}"
 
 
 ADVICE: Final = "Convert the weights to safetensors, with diffusers: save_pretrained(folder, safe_serialization=True)."
