@@ -188,3 +188,28 @@ def test_a_lora_adapter_applies_only_to_jobs_that_request_it(folder: Path):
     ).images[0]  # fmt: skip
     assert np.abs(inked - plain).max() > 3
     assert np.abs(inked - expected * 255).max() <= 1
+
+
+def test_jobs_with_different_adapters_change_them_every_few_steps(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    card_of("stable_diffusion", folder)
+    pipelines.save_lora("stable_diffusion", folder)
+    file = folder / "weights.toml"
+    text = (folder / "stable_diffusion.toml").read_text()
+    file.write_text(text + '[adapters]\nink = { folder = "lora" }\n')
+    card = load_card(file)
+    generator: Any = load(card, Settings(device="cpu"))
+    changes: list[Any] = []
+    use = generator.pipeline.set_adapters
+
+    def counted(*given: Any) -> None:
+        changes.append(given)
+        use(*given)
+
+    monkeypatch.setattr(generator.pipeline, "set_adapters", counted)
+    monkeypatch.setattr("limner_worker.engine.model_sizes.KEPT_SECONDS", 1e6)  # the machine may be slow
+    adapters = [[{"name": "ink", "weight": weight}] for weight in (0.5, 1.0)]
+    jobs = [
+        job_of(card, str(n), {"prompt": "a cat", "seed": 1, "steps": 40, "adapters": a}) for n, a in enumerate(adapters)
+    ]
+    assert run(generator, jobs) == {}
+    assert len(changes) <= 2 * 40 / 8 + 6, "beside the steps, texts are encoded and pictures decoded"

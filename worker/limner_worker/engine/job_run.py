@@ -69,7 +69,8 @@ class Row:
     index: int
     task: ImageTask
     key: Hashable = None
-    """Rows with equal keys may share the next call: the model, the generator's key, and whether the row is finished."""
+    """Rows with equal keys may share the next call: the model, the adapters, the generator's key, and whether the row
+    is finished."""
     state: RowState | Any = None
     """The generator's state between steps; None before the first step and after the decode."""
     steps_done: int = 0
@@ -90,6 +91,11 @@ class Row:
     def remaining(self) -> int:
         """The number of steps still to do."""
         return self.task.spec.steps - self.steps_done
+
+    @property
+    def adapters(self) -> Hashable:
+        """The LoRA adapters that its model must be set to, with their weights."""
+        return tuple((each.name, each.weight) for each in self.task.spec.adapters)
 
     def release(self) -> None:
         """Close the generator's state. Only on the engine's thread: a pipeline's frames belong to it."""

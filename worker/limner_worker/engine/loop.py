@@ -19,7 +19,6 @@ from limner_worker.engine.job_run import JobRun, Row, forget_decode, note_calls
 from limner_worker.engine.listener import EngineListener
 from limner_worker.engine.model_sizes import ModelSizes
 from limner_worker.engine.pending_models import PendingModels
-from limner_worker.engine.scheduler import Scheduler
 from limner_worker.engine.snapshots import Snapshots
 from limner_worker.engine.starting import start
 from limner_worker.generators import device_faults
@@ -53,7 +52,7 @@ class Engine:
         self._pending = PendingModels()
         self._limit_seconds = limit_seconds
         self._sizes = ModelSizes(models)
-        self._scheduler: Scheduler[Row] = Scheduler(self._sizes.allowed)
+        self._scheduler = self._sizes.scheduler()
         self._snapshots = Snapshots(listener, self._generator_of, checkpoint_seconds)
         self._isolator = FaultIsolator(self._sizes, self._fail_row, supervisor.working)
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -68,7 +67,7 @@ class Engine:
         self._thread = self._supervisor.start("engine", self._run, limit_seconds=self._limit_seconds)
 
     def submit(self, jobs: Sequence[JobRun]) -> None:
-        """Accept jobs. They are started together, so that their texts are encoded in one batch."""
+        """Accept jobs. As many as fill a batch are started together, so that their texts are encoded in batches."""
         self._commands.put(lambda: self._admit(jobs))
 
     def abort(self, jobs: Collection[JobRun]) -> None:
@@ -157,7 +156,8 @@ class Engine:
                 self._reject(self._pending.take(model), "the model does not load")
                 continue
             if loaded:
-                rows = [row for job in self._pending.take(model) if not job.closed for row in job.rows]
+                most = max(self._models.cards[model].buckets)  # a step of others goes on before the next ones start
+                rows = [row for job in self._pending.take_some(model, most, time.monotonic()) for row in job.rows]
                 with measuring.encoding(model, rows):
                     self._isolator.run(partial(start, self._models.get(model)), rows)
                 self._update_rows(rows)
@@ -215,7 +215,7 @@ class Engine:
     def _regroup_row(self, row: Row, now: float) -> None:
         row.steps_done, row.finished = row.state.steps_done, row.state.finished
         new = row.key is None
-        row.key = row.job.claim.spec.model, row.state.key, row.finished
+        row.key = row.job.claim.spec.model, row.adapters, row.state.key, row.finished
         if new:
             self._scheduler.add(row, row.job.claim.lane)
         else:

@@ -5,8 +5,10 @@ Pure policy: no torch, no clock, no I/O.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final
 
 from limner_worker.engine.job_run import JobRun
@@ -44,5 +46,17 @@ class PendingModels:
         return [name] if now - first.since > LONGEST_WAIT_SECONDS else list(self._pending)
 
     def take(self, model: str) -> list[JobRun]:
-        """Remove and return all waiting jobs of a model, to be started together."""
+        """Remove and return all waiting jobs of a model."""
         return self._pending.pop(model).jobs
+
+    def take_some(self, model: str, images: int, now: float) -> list[JobRun]:
+        """Remove and return jobs of a model with about this many images, to be started together; at least one job.
+
+        The best lanes go first. The others wait as if they had just arrived, since their model is loaded.
+        """
+        waiting = sorted((job for job in self.take(model) if not job.closed), key=lambda job: job.claim.lane)
+        counts = list(accumulate(len(job.rows) for job in waiting))
+        taken = max(1, bisect_right(counts, images))
+        for job in waiting[taken:]:
+            self.add(model, job, now)
+        return waiting[:taken]

@@ -35,6 +35,16 @@ class Schedulable(Protocol):
 R = TypeVar("R", bound=Schedulable)
 
 
+@dataclass(frozen=True, slots=True)
+class Setups:
+    """What models are set to for their calls, such as their adapters, which takes time to change."""
+
+    of: Callable[[Hashable], tuple[Hashable, Hashable]]
+    """Returns, for a key, the model and what it must be set to."""
+    turns: Callable[[Hashable], int]
+    """Returns, for a key, for how many turns in a row its model may keep its setup while others wait."""
+
+
 @dataclass(slots=True)
 class _Entry(Generic[R]):
     lane: int
@@ -60,11 +70,25 @@ class Scheduler(Generic[R]):
     rows are slowed down by the same factor: a short row passes a long one that arrived shortly before it, and each row
     waits only for rows that arrive within a bounded number of turns after it. Rows of one batch may differ in all that
     is not in their key: seed, steps done, steps to do, guidance.
+
+    A model keeps its setup for a few turns, so that keys which need different ones do not change it at each step. This
+    delays no row of a better lane.
     """
 
-    def __init__(self, buckets: Callable[[Hashable], Sequence[int]]) -> None:
-        """`buckets` returns, for a key, the batch sizes that a forward pass is padded to."""
+    def __init__(
+        self,
+        buckets: Callable[[Hashable], Sequence[int]],
+        setups: Setups | None = None,
+        unpadded: Callable[[Sequence[R]], int] = len,
+    ) -> None:
+        """`buckets` returns, for a key, the batch sizes that a forward pass is padded to, and `unpadded` how many of
+        rows that do not fill one go first.
+        """
         self._buckets = buckets
+        self._unpadded = unpadded
+        self._setups = setups
+        self._kept: dict[Hashable, tuple[Hashable, int]] = {}
+        """What each model is set to, and for how many turns in a row."""
         self._groups: dict[Hashable, list[_Entry[R]]] = {}
         self._entries: dict[int, _Entry[R]] = {}  # by the row's id()
         self._served: dict[Hashable, int] = {}  # the last turn of each key, in the order of these turns
@@ -103,22 +127,43 @@ class Scheduler(Generic[R]):
     def next_batch(self) -> list[R]:
         """Return the rows that take the next step, of the key with the best lane; empty if there are no rows.
 
-        Keys with equally good lanes take turns.
+        Keys with equally good lanes take turns; several turns each, if their model must be set up differently for them.
         """
         if not self._groups:
             return []
         for entries in self._groups.values():
             entries.sort(key=lambda entry: entry.rank)  # nearly sorted already: only skipped turns change the order
-        key = min(self._groups, key=lambda key: (self._groups[key][0].rank[0], self._served.get(key, 0)))
+        key = min(self._groups, key=self._precedence)
+        if self._setups is not None:
+            key = self._keep_setup(key, self._setups)
         self._turn += 1
         keep_newest(self._served, key, self._turn, MAX_SERVED_KEYS)
         entries = self._groups[key]
-        batch = entries[: self._batch_size([entry.rank[0] for entry in entries], sorted(self._buckets(key)))]
+        batch = entries[: self._batch_size(entries, sorted(self._buckets(key)))]
         for entry in self._entries.values():
             entry.skipped += 1
         for entry in batch:
             entry.skipped = 0
         return [entry.row for entry in batch]
+
+    def _precedence(self, key: Hashable) -> tuple[int, int]:
+        return self._groups[key][0].rank[0], self._served.get(key, 0)
+
+    def _keep_setup(self, key: Hashable, setups: Setups) -> Hashable:
+        """Return the key that goes first, or another one, no worse, for which its model is set up already."""
+        model, wanted = setups.of(key)
+        now, turns = self._kept.get(model, (wanted, 0))
+        if now != wanted:
+            lane = self._groups[key][0].lane
+            ready = [
+                other
+                for other, entries in self._groups.items()
+                if entries[0].lane <= lane and setups.of(other) == (model, now) and turns < setups.turns(other)
+            ]
+            if ready:
+                key, wanted = min(ready, key=self._precedence), now
+        self._kept[model] = wanted, turns + 1 if now == wanted else 1
+        return key
 
     def _join_group(self, entry: _Entry[R]) -> None:
         insort(self._groups.setdefault(entry.key, []), entry, key=lambda other: other.rank)
@@ -129,9 +174,11 @@ class Scheduler(Generic[R]):
         if not group:
             del self._groups[entry.key]
 
-    @staticmethod
-    def _batch_size(lanes: Sequence[int], buckets: Sequence[int]) -> int:
-        """Return the size for lanes in rank order: the best lane's rows, filled up to their bucket with other lanes."""
+    def _batch_size(self, entries: Sequence[_Entry[R]], buckets: Sequence[int]) -> int:
+        """Return the size for entries in rank order: the best lane's rows, filled up to their bucket with other lanes,
+        or fewer if all of them leave a part of it to padding.
+        """
+        lanes = [entry.rank[0] for entry in entries]
         best = min(sum(lane == lanes[0] for lane in lanes), buckets[-1])
         bucket = next(bucket for bucket in buckets if bucket >= best)
-        return min(bucket, len(lanes))
+        return bucket if bucket <= len(lanes) else self._unpadded([entry.row for entry in entries])
