@@ -298,6 +298,7 @@ def test_a_stalled_thread_of_a_worker_ends_it_and_all_that_it_holds_is_suspect(
 def test_a_model_that_does_not_fit_the_device_is_left_out_and_the_others_are_served(catalogue: Catalogue):
     recorded = RecordingCache(catalogue, None, too_large=["two"])
     assert list(recorded.cache.cards) == recorded.loaded() == ["one", "three"]
+    assert recorded.cache.findings["left_out"] == {"two": "out_of_memory"}
 
 
 def test_a_model_that_fails_at_its_second_load_is_loaded_later(catalogue: Catalogue):

@@ -165,4 +165,5 @@ def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> Mod
         schedulers=list(card.schedulers),
         adapters=services.adapter_folders.names(card),
         paused=None if pause is None else pause_notice(pause),
+        serving=services.worker_limits.serving(card.name),
     )

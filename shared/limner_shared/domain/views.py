@@ -14,6 +14,7 @@ from limner_shared.domain.pauses import PauseKind
 from limner_shared.domain.picture_views import ControlView, ReferenceView
 from limner_shared.domain.safety import SafetyLabel
 from limner_shared.domain.scenes import Scene
+from limner_shared.domain.serving import ServingView
 
 Reason = Literal[
     "ended", "running", "scheduled", "retrying", "paused", "loading", "limited", "no_worker", "no_dispatcher", "queued"
@@ -289,6 +290,7 @@ class ModelView(BaseModel):
     schedulers: list[str] = Field(default=[], description="What `scheduler` may name instead of the model's own.")
     adapters: list[str] = Field(default=[], description="The LoRA adapters that `adapters` may name.")
     paused: PauseNotice | None = Field(default=None, description="While it is paused: its jobs wait.")
+    serving: ServingView | None = Field(default=None, description="How workers serve it; null while none says so.")
 
 
 class ModelList(BaseModel):

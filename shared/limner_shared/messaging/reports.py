@@ -100,6 +100,10 @@ class WorkerReport(BaseModel):
 
     unsupported: dict[str, UnsupportedByModel] = {}
     """What each of its models does not take of requests."""
+    per_image: dict[str, list[str]] = {}
+    """The calls of each of its models that are made for one image at a time, of models that have such calls."""
+    left_out: dict[str, str] = {}
+    """The codes of the errors for which it does not serve models that it should."""
 
     def takes(self, model: str) -> bool:
         """Whether it takes jobs of a model now."""

@@ -18,6 +18,8 @@ log = get_logger(__name__)
 
 Load = Callable[[ModelCard], Generator]
 LOGGED_CHARS: Final = 500
+PER_IMAGE: Final = "apart"
+"""In a fingerprint, the calls that are made for one image at a time."""
 
 
 class ModelCache:
@@ -48,6 +50,8 @@ class ModelCache:
         self.cards: dict[str, ModelCard] = {}
         self.unsupported: dict[str, UnsupportedByModel] = {}
         """What each model does not take of requests, although its card does not say so."""
+        self.left_out: dict[str, str] = {}
+        """The codes of the errors of models that do not load."""
         self.fingerprints: Mapping[str, dict[str, Any]] = {}
         fingerprints: dict[str, dict[str, Any]] = {}
         for card in cards:
@@ -56,7 +60,9 @@ class ModelCache:
             try:
                 fingerprints[card.name] = self._load_first(card)
             except Exception as error:  # noqa: BLE001 - the worker serves the others
-                log.error("model left out", model=card.name, **_after_failure(error))
+                failure = _after_failure(error)
+                self.left_out[card.name] = failure["code"]
+                log.error("model left out", model=card.name, **failure)
         self.fingerprints = fingerprints
         if not self.cards:
             raise CardError("No model could be loaded, so this worker has no work; its log has the reasons.")
@@ -89,6 +95,13 @@ class ModelCache:
         idle = [each for each in self._loaded if each != name and each not in busy]
         while idle and self._max_bytes is not None and self._loaded_bytes() > self._max_bytes:
             self._evict([idle.pop(0)])
+
+    @property
+    def findings(self) -> dict[str, Any]:
+        """What the loads have shown, by the names of the fields of a worker's report."""
+        found = {name: each.get(PER_IMAGE, []) for name, each in self.fingerprints.items()}
+        per_image = {name: calls for name, calls in found.items() if calls}
+        return {"unsupported": self.unsupported, "per_image": per_image, "left_out": self.left_out}
 
     @property
     def all_fit(self) -> bool:

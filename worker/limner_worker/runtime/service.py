@@ -64,7 +64,7 @@ class WorkerService:
         self._database = database = Database.of(settings)
         self._hints = Hints(redis := connect(settings.redis_url))
         self._models = list(models.cards)
-        self._fingerprints, self._unsupported = models.fingerprints, models.unsupported
+        self._fingerprints, self._findings = models.fingerprints, models.findings
         self._blobs = blobs = Blobs(settings.resolved_blob_url, supervisor.working)
         self._held = held = HeldJobs()
         self._end_lock = threading.Lock()
@@ -278,7 +278,7 @@ class WorkerService:
         device, address, stalled = self._settings.device, self._metrics_address, self._supervisor.stalled()
         held, full = len(self._held), self._database.is_full
         found = worker_metrics.report(owner, device, self._models, held, self._admission, stalled, full, address)
-        return found.model_copy(update={"unsupported": self._unsupported})
+        return found.model_copy(update=self._findings)
 
     def _thread_failed(self, name: str, _error: BaseException) -> None:
         suspects = self._engine.suspects if name == "engine" else self._held.keys()
