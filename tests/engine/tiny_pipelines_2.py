@@ -10,6 +10,7 @@ import diffusers
 import transformers
 from tests.engine.pipelines import WORDS, clip_text, clip_tokenizer, unet, vae
 from tests.engine.tiny_pipelines import TINY, flow, language_tokenizer, movq, qwen_vae
+from transformers.models.t5gemma.modeling_t5gemma import T5GemmaEncoder
 
 t: Any = transformers
 d: Any = diffusers
@@ -28,13 +29,21 @@ def ovis(folder: Path) -> Any:
 
 def prx(folder: Path) -> Any:
     config = t.T5GemmaModuleConfig(**TINY, layer_types=["full_attention"] * 2, dropout_rate=0.0)
+    encoder: Any = T5GemmaEncoder(config)  # of transformers, as published weights name it, and not diffusers' wrapper
+    save = encoder.save_pretrained
+
+    def saved(path: str, **more: Any) -> None:
+        save(path, **more)
+        t.T5GemmaConfig(encoder=config, decoder=config).save_pretrained(path)  # of the whole model, as published
+
+    encoder.save_pretrained = saved
     return d.PRXPipeline(
         transformer=d.PRXTransformer2DModel(
             patch_size=1, in_channels=4, context_in_dim=16, hidden_size=8, mlp_ratio=2.0, num_heads=2, depth=1,
             axes_dim=[2, 2],
         ),
         vae=vae(shift_factor=0.0, scaling_factor=1.0), scheduler=flow(), tokenizer=language_tokenizer(),
-        text_encoder=t.T5GemmaEncoder(config),
+        text_encoder=encoder,
     )  # fmt: skip
 
 
