@@ -109,3 +109,19 @@ def test_the_images_of_openais_edits_are_references_where_the_model_takes_them(
     assert (len(newest(both)["image"]), "reference_images" in newest(both)) == (64, False)
     assert edit(both.test_client(), RED, RED).status_code == 200
     assert len(newest(both)["reference_images"]) == 2
+
+
+def test_the_first_image_of_an_edit_is_what_a_model_without_text_to_image_starts_from(
+    make_app: Callable[..., App], tmp_path: Path
+):
+    card = tmp_path / "painter.toml"
+    text = CARD.replace('["text-to-image", "image-to-image", "inpainting"]', '["image-to-image"]')
+    card.write_text(text + "[reference]\nmost = 2\n")
+    app = make_app(models=(card,), default_model="painter")
+    client = app.test_client()
+    [model] = [each for each in client.get("/api/v1/models").json["items"] if each["name"] == "painter"]
+    assert model["reference"] == {"most": 2, "scale": {"min": 0, "max": 0, "default": 0}}
+    assert edit(client, RED, RED).status_code == 200
+    assert (len(newest(app)["image"]), len(newest(app)["reference_images"])) == (64, 1)
+    assert edit(client, RED).status_code == 200
+    assert "reference_images" not in newest(app)

@@ -300,7 +300,7 @@ def line(row: Row) -> str:
 
 def table(lines: dict[str, str]) -> str:
     """Return the page with these lines, by the names of their classes."""
-    found = [re.split("[:|]", line)[0].strip() for line in lines.values()]
+    found = [re.split("[:|(]", line)[0].strip() for line in lines.values()]
     counts = ", ".join(f"{found.count(kind)} {kind}" for kind in ("batched", "per image", "refused", "not built here"))
     rows = "".join(f"| {name} | {line}\n" for name, line in sorted(lines.items()))
     return HEAD.format(version=diffusers.__version__, summary=f"Of {len(lines)} classes: {counts}.") + rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -94,13 +94,30 @@ class Control(BaseModel):
 
 
 class Reference(BaseModel):
-    """The IP-Adapter by which a model takes reference pictures, and how they may be used."""
+    """How a model takes reference pictures: by an IP-Adapter, or, without one, as further pictures in the pipeline's
+    `image`, as models do that edit by instruction.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    adapter: Source = Field(description="A folder with the adapter's weights, and its encoder in `image_encoder`.")
+    adapter: Source | None = Field(
+        default=None,
+        description="An IP-Adapter: a folder with its weights, and its encoder in `image_encoder`. Without one, the "
+        "pipeline's `image` must take several pictures.",
+    )
     most: int = Field(default=1, ge=1, le=MAX_REFERENCES, description="How many `reference_images` a request may give.")
     scale: Range = Field(default=Range(min=0, max=1, default=0.6), description="Limits of `reference_scale`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_scale(cls, given: Any) -> Any:
+        """Only an adapter has a scale."""
+        if not isinstance(given, dict) or cast("dict[str, Any]", given).get("adapter") is not None:
+            return cast("Any", given)
+        none = Range(min=0, max=0, default=0)
+        if Range.model_validate(cast("dict[str, Any]", given).get("scale", none)) != none:
+            raise ValueError("scale: only an adapter has one: remove it")
+        return {**cast("dict[str, Any]", given), "scale": none}
 
 
 OF_PIPELINES: Final = {

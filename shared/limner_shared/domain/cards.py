@@ -72,7 +72,7 @@ class ModelCard(BaseModel):
     sha256: dict[str, str] = Field(default_factory=dict, description="Expected hashes of weight files, by file name.")
     tasks: tuple[Task, ...] = Field(default=("text-to-image",), min_length=1)
     control: Control | None = Field(default=None, description="Of diffusers: how its control network may be used.")
-    reference: Reference | None = Field(default=None, description="Of diffusers: the IP-Adapter for references.")
+    reference: Reference | None = Field(default=None, description="Of diffusers: reference pictures.")
     refiner: Refiner | None = Field(default=None, description="Of SDXL: a refiner for the last steps.")
     schedulers: tuple[str, ...] = Field(
         default=(), description="Schedulers that a request may choose instead of the model's own."

@@ -66,7 +66,8 @@ def load_card(file: Path) -> ModelCard:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise CardError(f"{file}: {reasons}") from error
     adapters = {name: _beside(file, source) for name, source in card.adapters.items()}
-    reference = card.reference and card.reference.model_copy(update={"adapter": _beside(file, card.reference.adapter)})
+    adapter = card.reference and card.reference.adapter
+    reference = card.reference and card.reference.model_copy(update={"adapter": adapter and _beside(file, adapter)})
     refiner = card.refiner and card.refiner.model_copy(update={"source": _beside(file, card.refiner.source)})
     named = {field: source and _beside(file, source) for field in SOURCE_FIELDS if (source := getattr(card, field))}
     folder = card.adapter_folder and file.parent / card.adapter_folder

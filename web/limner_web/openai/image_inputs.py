@@ -137,7 +137,9 @@ def _as_fields(services: Services, given: Mapping[str, Any], images: Sequence[st
     if card.reference is not None and not is_start:
         if given.get(REFERENCES) is not None:
             raise refuse(REFERENCES, f"{REFERENCES} beside images that are references", "all of them in one of the two")
-        return {REFERENCES: list(images)}
+        if "text-to-image" in card.tasks or card.reference.adapter is not None:
+            return {REFERENCES: list(images)}
+        return {"image": images[0], REFERENCES: list(images[1:])}  # a model that edits needs a picture to start from
     if len(images) > 1 and {"image-to-image", "inpainting"} & {*card.tasks}:
         message = f"image: send one, not {len(images)}: {card.name} starts from one image, and takes no references."
         raise InvalidRequest(message, field="image")

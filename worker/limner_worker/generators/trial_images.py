@@ -44,7 +44,9 @@ def trial_tasks(card: ModelCard, task: Task, *, scheduler: str | None = None, st
             pictures["mask"] = np.zeros((height, width, 3), np.uint8)
             pictures["mask"][:, width // 2 :] = 255
         if card.reference is not None:
-            pictures["reference_images"] = (noise.integers(0, 255, (height, width, 3), np.uint8),)
+            several = 1 if card.reference.adapter is not None else min(2, card.reference.most)
+            drawn = (noise.integers(0, 255, (height, width, 3), np.uint8) for _ in range(several))
+            pictures["reference_images"] = tuple(drawn)
         tasks.append(ImageTask(spec, seed, **pictures))
     return tasks
 

@@ -22,7 +22,7 @@ from limner_shared.errors import RequestUnsupported
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.picture_arguments import END, SCALES, START, picture_arguments
 from limner_worker.generators.diffusers.pipeline_checks import FLOWS
-from limner_worker.generators.diffusers.reference_pictures import ARGUMENT, picture_argument
+from limner_worker.generators.diffusers.reference_pictures import ARGUMENT, picture_argument, with_references
 
 GUIDANCE: Final = ("guidance_scale", "prior_guidance_scale")
 TRUE_GUIDANCE: Final = "true_cfg_scale"
@@ -79,9 +79,12 @@ class CallArguments:
         guided = guidance is None and bool(_guiders(pipeline))
         from_noise = isinstance(getattr(pipeline, "scheduler", None), FROM_NOISE)
         pictures, one = picture_arguments(pipeline), guidance if guidance in takes else None
-        if card.reference is not None and ARGUMENT not in takes:
+        referenced = card.reference is not None and card.reference.adapter is not None
+        if referenced and ARGUMENT not in takes:
             raise ValueError(f"{name} takes no reference pictures: leave its task out of tasks")
-        found = cls(name, takes, pictures, one, guided, fixed, from_noise, card.reference is not None)
+        if card.reference is not None and not referenced and "image" not in pictures:
+            raise ValueError(f"{name} takes no pictures: remove reference from the card")
+        found = cls(name, takes, pictures, one, guided, fixed, from_noise, referenced)
         found._check(card, learned=TRUE_GUIDANCE in parameters and guidance != TRUE_GUIDANCE)
         return found
 
@@ -140,9 +143,13 @@ class CallArguments:
             arguments["guidance_schedule"] = None
         return {**arguments, **self.fixed}
 
-    def _pictures(self, task: ImageTask) -> dict[str, Image.Image]:
-        given = {name: getattr(task, field) for field, name in self.pictures.items()}
-        return {name: Image.fromarray(pixels) for name, pixels in given.items() if pixels is not None}
+    def _pictures(self, task: ImageTask) -> dict[str, Any]:
+        pixels = {name: getattr(task, field) for field, name in self.pictures.items()}
+        given = {name: Image.fromarray(each) for name, each in pixels.items() if each is not None}
+        if self.referenced or not task.reference_images:
+            return given
+        name = self.pictures["image"]
+        return given | {name: with_references(given.get(name), task.reference_images)}
 
     def _strength(self, spec: JobSpec) -> float | None:
         """The strength of a request; below 1 it leaves out at least one step.

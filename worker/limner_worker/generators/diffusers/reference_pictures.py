@@ -1,4 +1,4 @@
-"""Reference pictures, by an IP-Adapter that is loaded beside a pipeline."""
+"""Reference pictures: by an IP-Adapter that is loaded beside a pipeline, or beside its own input picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from limner_shared.domain.card_fields import Reference
+from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
 from limner_worker.generators.base import Picture, locate, sha256
 from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_file
@@ -35,13 +35,14 @@ def load_references(pipeline: Any, card: ModelCard) -> str:
 
     Raises ValueError, or CardError for its files.
     """
-    if card.reference is None:
+    adapter = card.reference and card.reference.adapter
+    if adapter is None:
         return ""
     if card.offload != "none" or card.device_map is not None:
         raise ValueError("reference: the encoder of an IP-Adapter cannot be moved: remove offload and device_map")
     if not hasattr(pipeline, "load_ip_adapter") or ARGUMENT not in inspect.signature(pipeline.__call__).parameters:
         raise ValueError(f"{type(pipeline).__name__} takes no IP-Adapter: remove reference from the card")
-    folder, file = _files(card.reference)
+    folder, file = _files(adapter)
     encoder: dict[str, Any] = {"image_encoder_folder": ENCODER}
     if FLUX_ENCODER in inspect.signature(pipeline.load_ip_adapter).parameters:
         encoder = {FLUX_ENCODER: str(folder / ENCODER), "image_encoder_dtype": getattr(torch, card.dtype)}
@@ -88,11 +89,18 @@ def picture_argument(pictures: Sequence[Picture]) -> dict[str, Any]:
     return {ARGUMENT: [[Image.fromarray(picture) for picture in pictures] or [NONE_GIVEN]]}
 
 
-def _files(reference: Reference) -> tuple[Path, Path]:
-    """Return the adapter's folder and its weights file."""
-    if reference.adapter.folder is not None:
-        refuse_file(reference.adapter.folder, "name the one that holds it, with its image_encoder")
-    folder = locate(reference.adapter)
+def with_references(given: Image.Image | None, references: Sequence[Picture]) -> Any:
+    """Return what an argument that takes several pictures is given: the picture of a request, then its references."""
+    if not references:
+        return given
+    return [*([] if given is None else [given]), *(Image.fromarray(picture) for picture in references)]
+
+
+def _files(adapter: Source) -> tuple[Path, Path]:
+    """Return an IP-Adapter's folder and its weights file."""
+    if adapter.folder is not None:
+        refuse_file(adapter.folder, "name the one that holds it, with its image_encoder")
+    folder = locate(adapter)
     check_files(folder)
     files = sorted(folder.glob("*.safetensors"))
     if len(files) != 1:
