@@ -23,7 +23,8 @@ def app(make_app: Callable[..., App], tmp_path: Path) -> App:
 
 def report(app: App, owner: str, **fields: Any) -> None:
     """Let a worker report."""
-    written = WorkerReport(owner=owner, device="cpu", held=0, closed=[], stalled=[], **{"models": []} | fields)
+    always: dict[str, Any] = {"owner": owner, "models": [], "device": "cpu", "held": 0, "closed": [], "stalled": []}
+    written = WorkerReport.model_validate(always | fields)
     reports.write_report(app.extensions["limner"].hints.redis, written)
 
 

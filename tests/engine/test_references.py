@@ -63,11 +63,9 @@ def alone(card: ModelCard, jobs: Sequence[JobRun]) -> list[np.ndarray]:
     pipe: Any = cast("Any", diffusers.DiffusionPipeline).from_pretrained(str(card.source.folder))
     plain: Any = cast("Any", diffusers.DiffusionPipeline).from_pretrained(str(card.source.folder))
     folder = str(card.reference.adapter.folder)
-    flux = {
-        "image_encoder_pretrained_model_name_or_path": f"{folder}/image_encoder",
-        "image_encoder_dtype": torch.float32,
-    }
-    own_way, more = (flux, OF_FLUX) if isinstance(pipe, diffusers.FluxPipeline) else ({}, {})
+    encoder: dict[str, Any] = {"image_encoder_pretrained_model_name_or_path": f"{folder}/image_encoder"}
+    more = OF_FLUX if type(pipe).__name__ == "FluxPipeline" else {}
+    own_way = encoder | {"image_encoder_dtype": torch.float32} if more else {}
     pipe.load_ip_adapter(folder, subfolder="", weight_name="ip_adapter.safetensors", **own_way)
     drawn: list[np.ndarray] = []
     for job in jobs:

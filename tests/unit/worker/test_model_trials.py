@@ -72,6 +72,13 @@ def test_requests_that_fail_for_unknown_reasons_pause_no_model_that_draws(trials
         trials.given.clear()
 
 
+def test_a_model_whose_own_safety_checker_flags_its_trial_draws(trials: Trials):
+    trials.fail(FAILURES_IN_A_ROW)
+    [trial] = trials.given
+    trials.end(trial, ModerationBlocked())
+    assert trials.breaker.state is BreakerState.CLOSED
+
+
 def test_a_model_that_cannot_draw_its_trial_pauses_and_what_fails_then_is_handed_back(trials: Trials):
     trials.fail(FAILURES_IN_A_ROW)
     trials.end(trials.given[0], UNKNOWN)

@@ -88,6 +88,6 @@ def test_adapters_are_kept_for_half_a_second_by_the_measured_time_of_a_call(seco
     key = ("sdxl", ("ink", 1.0), "shape", False)
     if seconds is not None:
         for _ in range(SAMPLES):
-            sizes._sizer.record_success(key, 1, seconds, BUCKETS)  # pyright: ignore[reportPrivateUsage]
+            sizes._sizer.record_success(key, 1, seconds, BUCKETS)
     assert sizes.setup(key) == ("sdxl", ("ink", 1.0))
     assert sizes.turns(key) == turns

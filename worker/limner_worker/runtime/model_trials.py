@@ -15,7 +15,7 @@ from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import Lane
-from limner_shared.errors import GenerationFailed, LimnerError, ResourceUnreadable
+from limner_shared.errors import GenerationFailed, LimnerError, ModerationBlocked, ResourceUnreadable
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.trial_images import trial_tasks
@@ -102,7 +102,7 @@ class ModelTrials:
         with self._lock:
             del self._running[model]
             self._recent[model].clear()
-        if error is None:
+        if error is None or isinstance(error, ModerationBlocked):  # what its own safety checker flags was drawn
             self._breakers[model].succeeded()
             log.info("the model draws: the jobs that failed are at fault", model=model)
         else:

@@ -51,7 +51,7 @@ def allowed_picture_of(output: Any) -> NDArray[np.float32]:
 @contextmanager
 def unjudged(pipelines: Iterable[Any]) -> Iterator[None]:
     """A context without the pipelines' own safety checkers, which may flag what is drawn to check a pipeline."""
-    judged = [vars(each) for each in pipelines if CHECKER in vars(each)]
+    judged: list[dict[str, Any]] = [vars(each) for each in pipelines if CHECKER in vars(each)]
     checkers = [own[CHECKER] for own in judged]
     for own in judged:  # setattr would also write it into the configuration
         own[CHECKER] = None
