@@ -218,7 +218,9 @@ def test_every_query_of_rules_and_dashboard_gives_a_number_and_no_alert_fires(se
 
     eventually(lambda: without_a_number() == [], 60, every=1)
     for process in ("web", "dispatcher", "worker"):
-        assert prometheus.values(f'count(limner_build_info{{process="{process}",version="{installed_version()}"}})') == [1]
+        assert prometheus.values(
+            f'count(limner_build_info{{process="{process}",version="{installed_version()}"}})'
+        ) == [1]
     for name, query in alerts().items():
         assert prometheus.get("/query", query=query) is not None, name
     groups = prometheus.get("/rules")["groups"]

@@ -97,7 +97,6 @@ class Server:
         self.address = f"127.0.0.1:{self.http.server_address[1]}"
         self.thread = Supervisor().start("fake", self.http.serve_forever)
 
-
     def close(self) -> None:
         self.http.shutdown()
         self.http.server_close()

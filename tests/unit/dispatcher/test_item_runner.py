@@ -50,7 +50,11 @@ def failing(*bad: str, error: Exception | None = None):
 
 def test_a_failing_item_does_not_stop_the_others_and_is_reported(runner: ItemRunner, monkeypatch: pytest.MonkeyPatch):
     counted: list[dict[str, str]] = []
-    monkeypatch.setattr(metrics.DISPATCHER_FAILURES, "inc", lambda **labels: counted.append(labels))
+
+    def count(**labels: str) -> None:
+        counted.append(labels)
+
+    monkeypatch.setattr(metrics.DISPATCHER_FAILURES, "inc", count)
     work, done = failing("b")
     runner.each("sweep", ["c", "a", "b"], work)
     assert done == ["a", "b", "c"]

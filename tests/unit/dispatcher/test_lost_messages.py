@@ -77,7 +77,11 @@ def test_jobs_lost_in_a_redis_flush_are_released_again_in_order(
     assert not published(redis), "released again although a worker may have fetched it"
     monkeypatch.setattr(release, "MESSAGE_LOST_SECONDS", -1.0)
     counted: list[float] = []
-    monkeypatch.setattr(metrics.JOBS_RELEASED_AGAIN, "inc", lambda amount, **_: counted.append(amount))
+
+    def count(amount: float, **_labels: str) -> None:
+        counted.append(amount)
+
+    monkeypatch.setattr(metrics.JOBS_RELEASED_AGAIN, "inc", count)
     tick(dispatcher)
     assert messages(redis, Lane.LOW) == order == [[job_id] for job_id in ids]
     assert sum(counted) == len(ids)

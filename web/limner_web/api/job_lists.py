@@ -153,7 +153,8 @@ def _polled(services: Services, query: ListQuery) -> Response:
     tags = "\n".join(view_tag(view) for view in found.items)
     answer.set_etag(hashlib.sha256(tags.encode()).hexdigest()[:TAG_CHARS])
     answer.headers["Cache-Control"] = "private, no-cache"
-    return answer.make_conditional(request)
+    answer.make_conditional(request)
+    return answer
 
 
 def _some_ended(rows: list[Job], expected: int = 0) -> bool:
