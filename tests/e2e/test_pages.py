@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import zipfile
 from collections.abc import Callable
@@ -71,6 +73,20 @@ def test_a_bulk_is_paused_resumed_and_canceled(service: int, open_page: Callable
     for name, state in (("Pause", "paused"), ("Resume", "running"), ("Cancel", "canceled")):
         card.get_by_role("button", name=name, exact=True).click()
         expect(card.locator(".badge")).to_have_text(state, timeout=20_000)
+
+
+def test_older_bulks_are_shown_when_asked_for(service: int, open_page: Callable[..., Page]):
+    in_an_hour = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    line = json.dumps(SMALL | {"prompt": "later", "not_before": in_an_hour}).encode()
+    with Client(f"http://127.0.0.1:{service}") as client:
+        ids = [client.submit_bulk(io.BytesIO(line)).id for _ in range(21)]
+        page = open_page("/bulk")
+        expect(page.locator(".bulk").first).to_have_id(ids[-1])
+        expect(page.locator(".bulk")).to_have_count(20)
+        page.get_by_role("button", name="Older bulks").click()
+        expect(page.locator(".bulk").nth(20)).to_have_id(ids[0])
+        for bulk_id in ids:
+            client.cancel_bulk(bulk_id)
 
 
 def test_only_the_failed_jobs_of_a_bulk_are_retried_with_their_seeds(service: int, open_page: Callable[..., Page]):

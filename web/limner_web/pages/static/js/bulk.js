@@ -5,7 +5,7 @@ import { readBulk } from "./bulk-file.js";
 import { onReconnect } from "./connection.js";
 import { contactSheet, MOST } from "./contact-sheet.js";
 import { bulkEstimate } from "./cost.js";
-import { $, button, el, icon } from "./dom.js";
+import { $, $$, button, el, icon } from "./dom.js";
 import { hasFiles, takeFiles, toStudio } from "./dropped-file.js";
 import { failedLines } from "./failed-lines.js";
 import { dateTime, number, t, tn } from "./i18n.js";
@@ -92,7 +92,7 @@ form.addEventListener("submit", async (event) => {
     file.value = "";
     read = null;
     showChecked([]);
-    show(made, true);
+    show(made);
     toast(tn("%(n)s job queued", "%(n)s jobs queued", made.total));
   } catch (error) {
     if (error.status === undefined) throw error;
@@ -120,7 +120,7 @@ async function retryFailed(bulk) {
     cursor = page.next;
   } while (cursor);
   const body = linesOf(failed.reverse().map((job) => ({ ...sameRequestOf(job), metadata: job.metadata })));
-  show(await make("bulks", body, { type: "application/jsonl", key: `retry-${bulk.id}-${failed.length}` }), true);
+  show(await make("bulks", body, { type: "application/jsonl", key: `retry-${bulk.id}-${failed.length}` }));
   toast(tn("%(n)s job queued again", "%(n)s jobs queued again", failed.length));
 }
 
@@ -141,7 +141,7 @@ function pace(bulk, ended) {
   return `${shown} · ${durationLeft((bulk.total - ended) / rate)}`;
 }
 
-function show(bulk, isNew = false) {
+function show(bulk) {
   const { succeeded = 0, failed = 0, canceled = 0, running = 0, queued = 0 } = bulk.counts;
   const card = el("article", { className: "panel bulk", id: bulk.id });
   const part = (name, value) => { const bar = el("i", { className: name }); bar.style.width = `${(100 * value) / Math.max(1, bulk.total)}%`; return bar; };
@@ -166,18 +166,33 @@ function show(bulk, isNew = false) {
   const before = cards.get(bulk.id);
   if (before) morphInto(before, card);
   else {
-    $("#bulks")[isNew ? "prepend" : "append"](card);
+    const older = $$("#bulks > .bulk").find(({ id }) => id < bulk.id);
+    if (older) older.before(card);
+    else $("#bulks").append(card);
     cards.set(bulk.id, card);
   }
   $("#bulks > .nothing")?.remove();
 }
 
+const MOST_REFRESHED = 100; // as many as one request lists
+let rest; // the cursor of the bulks that are older than those shown; null: there are none
+
+function showPage({ items, next }, isLast) {
+  for (const bulk of items) {
+    const shown = JSON.stringify(bulk);
+    if (cards.get(bulk.id)?.dataset.shown !== shown) { show(bulk); cards.get(bulk.id).dataset.shown = shown; }
+  }
+  if (!isLast) return;
+  rest = next;
+  $("#older-bulks").hidden = !rest;
+}
+
 async function load() {
   try {
-    const { items } = await getJson("bulks");
+    const limit = Math.min(MOST_REFRESHED, Math.max(20, cards.size));
+    showPage(await getJson(`bulks?limit=${limit}`), rest === undefined);
     $(".bulk-skeleton")?.remove();
-    for (const bulk of items) if (!cards.has(bulk.id) || cards.get(bulk.id).dataset.shown !== JSON.stringify(bulk)) { show(bulk, cards.size > 0 && !cards.has(bulk.id)); cards.get(bulk.id).dataset.shown = JSON.stringify(bulk); }
-    if (!items.length && !$("#bulks > .nothing")) $("#bulks").append(el("p", { className: "nothing" }, t("No bulks yet.")));
+    if (!cards.size && !$("#bulks > .nothing")) $("#bulks").append(el("p", { className: "nothing" }, t("No bulks yet.")));
     $("#problem").hidden = true;
   } catch (error) {
     if (error.status === undefined) throw error;
@@ -186,6 +201,7 @@ async function load() {
   }
 }
 
+$("#older-bulks").onclick = () => attempt(async () => showPage(await getJson(`bulks?cursor=${rest}`), true));
 onReconnect(load);
 setInterval(() => { if (!document.hidden && !isSlowed()) load(); }, REFRESH_MS);
 await load();
