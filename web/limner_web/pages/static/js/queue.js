@@ -24,7 +24,7 @@ const HEALTH = { ok: t("All well"), degraded: t("Updates are slow"), overloaded:
 const PRIORITY = { high: t("high priority"), normal: t("normal priority"), low: t("low priority") };
 let deadLetters = [];
 let unlisted = 0; // jobs that wait beyond those that were read
-let [readAt, isChanged] = [0, false];
+let [readAt, isChanged, asked] = [0, false, 0];
 
 function row(job, buttons) {
   const { said, detail } = status(job);
@@ -142,11 +142,13 @@ function showHealth(health) {
   $("#warning").textContent = words.join(" ");
 }
 
+// An answer that comes late does not hide the problem of a later question.
 async function tick() {
+  const own = ++asked;
   [readAt, isChanged] = [Date.now(), false];
   try {
     await Promise.all([load(), showFleet(), showOwnPause()]);
-    $("#problem").hidden = true;
+    if (own === asked) $("#problem").hidden = true;
   } catch (error) {
     if (error.status === undefined) throw error;
     $("#problem").textContent = error.message;
