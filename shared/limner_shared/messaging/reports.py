@@ -1,5 +1,5 @@
-"""Reports of web servers, dispatchers and workers in Redis, for `/readyz`, `limner doctor` and monitoring. A process writes its own
-every few seconds, and it expires when the process is gone.
+"""Reports of web servers, dispatchers and workers in Redis, for `/readyz`, `limner doctor` and monitoring. A process
+writes its own every few seconds, and it expires when the process is gone.
 """
 
 from __future__ import annotations

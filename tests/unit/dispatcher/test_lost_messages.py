@@ -76,15 +76,15 @@ def test_jobs_lost_in_a_redis_flush_are_released_again_in_order(
     tick(dispatcher)
     assert not published(redis), "released again although a worker may have fetched it"
     monkeypatch.setattr(release, "MESSAGE_LOST_SECONDS", -1.0)
-    counted: list[float] = []
+    counted: list[tuple[int, str]] = []
 
-    def count(amount: float, **_labels: str) -> None:
-        counted.append(amount)
+    def count(amount: int, *, model: str) -> None:
+        counted.append((amount, model))
 
     monkeypatch.setattr(metrics.JOBS_RELEASED_AGAIN, "inc", count)
     tick(dispatcher)
     assert messages(redis, Lane.LOW) == order == [[job_id] for job_id in ids]
-    assert sum(counted) == len(ids)
+    assert counted == [(len(ids), MODEL)]
 
 
 def test_claimed_jobs_are_not_released_again(
