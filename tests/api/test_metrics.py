@@ -133,10 +133,12 @@ def test_the_operators_port_serves_the_sum_of_all_processes_and_nothing_else(two
 
 def test_the_doctor_examines_a_service_at_its_operators_port(two_processes: Service):
     with connect(f"127.0.0.1:{two_processes.settings.metrics_port}") as http:
+        eventually(lambda: http.get("/metrics/targets").json() != [])
         found = {check.name: check for check in examine(http, "", "")}
     assert [found[name].state for name in ("server", "database", "redis", "metrics")] == [State.OK] * 4
     assert "operator's port" in found["key"].found
     assert found["worker"].found == "none is running"
+    assert found["metrics"].found == "of the web server and 0 other processes"
 
 
 @pytest.mark.long
