@@ -6,7 +6,8 @@ The descriptions and their expected conditions are in tests/data/requests.jsonl.
 part `development`, and judged by `held-out`; `further` was written later, with other phrases. The parts `fresh` to
 `fresh-14` were each scored once before anything was mended by them (docs/decisions/0108, 0114, 0126, 0131, 0139, 0146,
 and 0147); with `fresh-7`, `fresh-10`, `fresh-13b` and `fresh-14b` nothing was mended after, but the totals of
-`fresh-10`, `fresh-13b` and `fresh-14b` were seen while weights were chosen.
+`fresh-10`, `fresh-13b` and `fresh-14b` were seen while weights were chosen. `fresh-15` to `fresh-17` have follow-ups
+too, in tests/data/followups.jsonl; by `fresh-17` nothing was mended.
 Backends: rules alone, and with the tagger (docs/decisions/0116); a server if its URL is given.
 """
 
@@ -26,7 +27,7 @@ from pydantic import ValidationError
 from bench.common import conclude, summary
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.catalogue import Catalogue
-from limner_shared.domain.conditions import Conditions, Interpretation
+from limner_shared.domain.conditions import Conditions, Interpretation, Turn
 from limner_shared.domain.jobs import JobRequest
 from limner_worker.stages.interpretation.chat_client import ChatClient
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request
@@ -34,15 +35,20 @@ from limner_worker.stages.interpretation.language.texts import WIDE
 from limner_worker.stages.interpretation.tagging.tagger import Tagger
 
 FILE: Final = Path(__file__).parent.parent / "tests" / "data" / "requests.jsonl"
+FOLLOW_UPS: Final = FILE.with_name("followups.jsonl")
 MENDED: Final = ("development", "held-out", "further", "fresh", "fresh-2", "fresh-3", "fresh-4", "fresh-5", "fresh-6")
 SCORED: Final = (*MENDED, "fresh-7")
 """The last was scored, and the rules were not mended until it reaches the goal of what is left over."""
-PARTS: Final = (*SCORED, *(f"fresh-{each}" for each in (8, 9, 10, 11, 12, "13a", "13b", "14a", "14b")))
-"""The rules alone do not reach all goals with the last nine."""
+UNSEEN: Final = ("fresh-15", "fresh-16", "fresh-17")
+"""By their follow-ups nothing was mended."""
+PARTS: Final = (*SCORED, *(f"fresh-{each}" for each in (8, 9, 10, 11, 12, "13a", "13b", "14a", "14b")), *UNSEEN)
+"""The rules alone do not reach all goals with the last twelve."""
 FIELDS: Final = ("n", "size", "style", "negative")
 SIZES: Final = ((256, 256), (64, 64), (384, 256), (256, 384))
 GOAL_SUBJECT, GOAL_F1, GOAL_CLEAN = 0.99, 0.9, 0.85
 BATCH: Final = 8
+SEED: Final = 7
+"""That of the picture before a follow-up."""
 _ARTICLE: Final = re.compile(r"^(an?|the|eine?[nmrs]?|une?|una|um|uma|uno|un'|l'|een|de|het)\b\s*", re.IGNORECASE)
 _LEFTOVER: Final = "的を의이가은는로 .,:;!?\u3002\uff0c\u3001"
 """Particles and punctuation that do not count as left over."""
@@ -183,6 +189,41 @@ def measure(interpreter: Interpreter, rows: Sequence[dict[str, Any]], *, wrong: 
     return {"scores": scores, "valid": sum(valid) / len(valid), "fallbacks": fallbacks, "seconds": summary(seconds)}
 
 
+def after(row: dict[str, Any], card: ModelCard) -> Request:
+    """Return the request of a follow-up, after the message that made the picture."""
+    before = Conditions(prompt=row["before"], n=row["pictures"], seed=SEED)
+    spec = card.resolve(JobRequest(description=row["message"]))
+    return Request(spec.model_copy(update={"history": (Turn(text=row["before"], conditions=before),)}), card)
+
+
+def is_changed(row: dict[str, Any], found: Conditions) -> bool:
+    """Return whether conditions are the ones that a follow-up asks for."""
+    seeds = {"": found.seed, "new": None, "kept": SEED}
+    asked = row.get("seed", "")
+    seed = seeds[asked] if asked in seeds else SEED + int(asked)
+    told = (found.prompt, found.style, found.negative_prompt, found.seed)
+    wanted = (row["prompt"], row.get("style"), row.get("negative", ""), seed)
+    return told == wanted and row.get("n") in (None, found.n)
+
+
+def measure_changes(interpreter: Interpreter, rows: Sequence[dict[str, Any]], *, wrong: bool) -> dict[str, Any]:
+    """Return how many follow-ups are right, and print those that are not on request."""
+    card = Catalogue.load([], "limner-flow").get(None).model_copy(update={"sizes": SIZES})
+    found = [each.conditions for each in interpreted(interpreter, [after(row, card) for row in rows])[0]]
+    missed = [(row, each) for row, each in zip(rows, found, strict=True) if not is_changed(row, each)]
+    for row, each in missed if wrong else ():
+        told = each.model_dump(exclude_none=True)
+        click.echo(f"{row['before']!r}, {row['message']!r}: {row['prompt']!r}\n   {told}")
+    click.echo(f"follow-ups {len(rows) - len(missed)} of {len(rows)}")
+    return {"right": len(rows) - len(missed), "of": len(rows)}
+
+
+def rows_of(file: Path, part: str) -> list[dict[str, Any]]:
+    """Return the rows of a part."""
+    rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    return [row for row in rows if row["part"] == part]
+
+
 @click.command()
 @click.option("--part", type=click.Choice(PARTS), default="held-out", help="Which descriptions.")
 @click.option("--quick", is_flag=True, help="Every sixth description only.")
@@ -191,12 +232,13 @@ def measure(interpreter: Interpreter, rows: Sequence[dict[str, Any]], *, wrong: 
 @click.option("--model", default="", help="The server's model.")
 def main(part: str, quick: bool, wrong: bool, url: str | None, model: str) -> None:
     """Measure, and print the figures."""
-    rows = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()]
-    rows = [row for row in rows if row["part"] == part][:: 6 if quick else 1]
+    rows, changes = (rows_of(file, part)[:: 6 if quick else 1] for file in (FILE, FOLLOW_UPS))
     backends = {"rules": Interpreter(), "rules and tagger": Interpreter(tagger=Tagger())}
     if url:
         backends["server"] = Interpreter(ChatClient(url, model, seconds=60))
     figures = {name: measure(interpreter, rows, wrong=wrong) for name, interpreter in backends.items()}
+    for name, interpreter in backends.items() if changes else ():
+        figures[name]["changes"] = measure_changes(interpreter, changes, wrong=wrong)
     judged = figures["rules and tagger"]
     total = judged["scores"]["all"]
     met = judged["valid"] == 1 and total["subject"] >= GOAL_SUBJECT and total["clean"] >= GOAL_CLEAN
