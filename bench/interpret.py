@@ -39,9 +39,9 @@ FOLLOW_UPS: Final = FILE.with_name("followups.jsonl")
 MENDED: Final = ("development", "held-out", "further", "fresh", "fresh-2", "fresh-3", "fresh-4", "fresh-5", "fresh-6")
 SCORED: Final = (*MENDED, "fresh-7")
 """The last was scored, and the rules were not mended until it reaches the goal of what is left over."""
-UNSEEN: Final = ("fresh-15", "fresh-16", "fresh-17")
-"""By their follow-ups nothing was mended."""
-PARTS: Final = (*SCORED, *(f"fresh-{each}" for each in (8, 9, 10, 11, 12, "13a", "13b", "14a", "14b")), *UNSEEN)
+UNSEEN: Final = ("fresh-17",)
+"""Its failures were not looked at."""
+PARTS: Final = (*SCORED, *(f"fresh-{each}" for each in (8, 9, 10, 11, 12, "13a", "13b", "14a", "14b", 15, 16)), *UNSEEN)
 """The rules alone do not reach all goals with the last twelve."""
 FIELDS: Final = ("n", "size", "style", "negative")
 SIZES: Final = ((256, 256), (64, 64), (384, 256), (256, 384))

@@ -114,6 +114,11 @@ class Changes(Table):
     """Messages that as a whole ask for another picture like the last one."""
     fillers: Patterns = ()
     """Words that mean nothing on their own."""
+    wishes: Regex = ""
+    """Alternation of words by which a change is asked for, beside those of `Address` ("could it be", "would be nicer");
+    each a whole word, in scripts without spaces parts of what is written."""
+    worn: dict[str, Patterns] = {}
+    """What a picture's subject is given, as the group `what`, by how a prompt says that it has it: "with {what}"."""
 
 
 class Ordinals(Table):
@@ -178,6 +183,8 @@ class Language(Table):
     """Nouns have cases: the same thing may be named with another ending."""
     nominative: dict[str, str] = Field(default_factory=dict)
     """By article of a thing that is added or replaced, its form in a prompt."""
+    dative: dict[str, str] = Field(default_factory=dict)
+    """By article of a thing that is given to a subject, its form after "with"."""
     colour_endings: bool = False
     """Adjectives of colour are inflected: a colour that replaces another takes its ending."""
     script: Script | None = None
@@ -217,6 +224,11 @@ class Language(Table):
     attributive: dict[str, str] = Field(default_factory=dict)
     """By colour word, its other form: where the colour that it replaces has that form, or after these articles."""
     attributive_articles: Regex = ""
+    oblique_articles: Regex = ""
+    """Articles after which that other form has `oblique_ending` too."""
+    oblique_ending: str = ""
+    soft_endings: dict[str, str] = Field(default_factory=dict)
+    """By ending of an inflected colour, its ending after a soft consonant, where adjectives have such endings."""
     colour_after: bool = False
     """Colours follow their noun."""
     measure: Regex = ""

@@ -154,7 +154,7 @@ def _leave_out(found: ParsedRequest, patterns: RequestPatterns, leaving: LeavesO
         said = patterns.article_last.search(before) or patterns.speech.search(before)
         named = is_named(found.text, match.span(), match["what"], patterns)
         denied = not (quoted or said or named or is_doubled(found.text, match.span(), patterns))
-        return denied and length(match) > match.start("what") - match.start()
+        return denied and length(match) > match.start("what") - match.start() and not _is_polite(match["what"], patterns)
 
     for pattern in patterns.without:
         for _ in range(MOST_REPEATED):
@@ -172,7 +172,13 @@ def _things(match: re.Match[str], length: int, patterns: RequestPatterns) -> lis
     what = match["what"][: length - (match.start("what") - match.start())]
     things = [name for thing in patterns.lists.split(what) for name in _names(thing, patterns)]
     found = [tidy(patterns.determiners.sub("", name.strip(), count=1)) or tidy(name) for name in things]
-    return [each for each in dict.fromkeys(found) if each and not patterns.idle.fullmatch(each)]
+    real = (each for each in dict.fromkeys(found) if each and not patterns.idle.fullmatch(each))
+    return [each for each in real if not _is_polite(each, patterns)]
+
+
+def _is_polite(words: str, patterns: RequestPatterns) -> bool:
+    """Return whether words are no thing but a courtesy: "ohne Möwen und bitte", "without gulls, thanks"."""
+    return any(pattern.fullmatch(words.strip()) for pattern in patterns.tails)
 
 
 def _names(thing: str, patterns: RequestPatterns) -> list[str]:

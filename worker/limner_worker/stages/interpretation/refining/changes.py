@@ -48,8 +48,14 @@ class ChangePatterns:
     another: tuple[Pattern, ...]
     count_alone: tuple[Pattern, ...]
     fillers: tuple[Pattern, ...]
+    worn: tuple[tuple[str, Pattern], ...]
+    """How a prompt says that its subject has a thing, and a message that gives it this."""
+    before_place: Pattern
+    """A word before a place, at which a prompt goes on after its subject."""
     adding: Pattern
     indefinite: Pattern
+    article_last: Pattern
+    """An indefinite article at the end of a text."""
     article: Pattern
     link: Pattern
     determiner: Pattern
@@ -84,8 +90,11 @@ def changes_for(language: Language) -> ChangePatterns:
         another=compiled(said.another),
         count_alone=compiled(_numbered(said.count_alone, language)),
         fillers=compiled((*said.fillers, r"[，,。.!！?？、;；:\s]+")),
+        worn=tuple((form, pattern) for form, sources in said.worn.items() for pattern in compiled(sources)),
+        before_place=_one(rf"\s(?:{_any(small.places)})\s"),
         adding=_one(rf"(?<!\w)({_any(adding)})(?!\w)"),
         indefinite=_one(rf"(?:{_any(small.indefinite)}) \w"),
+        article_last=_one(rf"(?<!\w)(?:{_any(small.indefinite)})\s*$"),
         article=_one(rf"(?<!\w)(?:{_any(small.articles)}|{_any(small.indefinite)})(?!\w)\s*"),
         link=_one(rf"^[\s,、，]*(?:{_any(small.links)})?(?!\w)[\s,、，]*"),
         determiner=_one(rf"^(?:{_any(small.determiners)})(?!\w)\s*"),

@@ -26,6 +26,8 @@ _COLOURS: Final[list[tuple[Language, Colour, Pattern]]] = [
     for language in LANGUAGES
     for colour, source in language.colours.items()
 ]
+_ENDING: Final = 2
+"""The letters of the ending of a colour in a language with soft endings."""
 _ARTICLE: Final = expression(r"(an?|the) (?=\w)")
 """English articles: a prompt that begins with one is English, and takes the colour after it."""
 
@@ -67,6 +69,8 @@ def part_coloured(prompt: str, part: str, language: Language, colour: Colour) ->
     if there is not None:
         return f"{prompt[: there[2].start()]}{_replacing(there, colour, prompt)}{prompt[there[2].end() :]}"
     left, right = prompt[: at.start()], prompt[at.start() :]
+    if not own.colour_after:
+        word = _agreeing(own, word, left.split()[-1:])
     if own.colour_after:
         return f"{prompt[: at.end()]} {_agreeing(own, word, left.split()[-1:])}{prompt[at.end() :]}"
     return f"{left}{word}{'' if word[-1] >= WIDE and not '가' <= word[-1] <= '힣' else ' '}{right}"
@@ -89,10 +93,25 @@ def _replacing(there: ColourMatch, colour: Colour, prompt: str) -> str:
     base = language.colours[there[1]].split("|")[0]
     if language.colour_endings and old.lower().startswith(base):
         return f"{word}{old[len(base) :]}"
+    if language.soft_endings and (declined := _declined(old, base, word, language)) is not None:
+        return declined
     if old.lower() in language.attributive.values():
         return language.attributive.get(word, word)
     before = prompt[: match.start()].split()
     return _agreeing(language, word, before[:1]) if language.colour_after else word
+
+
+def _declined(old: str, base: str, word: str, language: Language) -> str | None:
+    """Return a colour's word with the ending of the one that it replaces; None if that is no form of its base."""
+    stem = base[:-_ENDING]
+    if old.lower().replace("ё", "е")[: len(stem)] != stem.replace("ё", "е"):
+        return None
+    ending = old.lower()[len(stem) :]
+    soft = language.soft_endings
+    hard = {after: before for before, after in soft.items()}
+    plain = hard.get(ending) if base[-_ENDING:] in hard else ending
+    shown = soft.get(plain or "") if word[-_ENDING:] in hard else plain
+    return None if shown is None else f"{word[:-_ENDING]}{shown}"
 
 
 def _agreeing(language: Language, word: str, articles: list[str]) -> str:
@@ -100,6 +119,9 @@ def _agreeing(language: Language, word: str, articles: list[str]) -> str:
     article = articles[0] if articles else ""
     if language.attributive_articles and re.fullmatch(language.attributive_articles, article, re.IGNORECASE):
         return language.attributive.get(word, word)
+    if language.oblique_articles and re.fullmatch(language.oblique_articles, article, re.IGNORECASE):
+        form = language.attributive.get(word)
+        return word if form is None else f"{form}{language.oblique_ending}"
     return word
 
 

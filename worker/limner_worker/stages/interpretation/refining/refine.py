@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from limner_shared.domain.conditions import MAX_TEXT, Conditions
+from limner_shared.domain.scenes import Colour
 from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, shortened, stripped, tidy
 from limner_worker.stages.interpretation.reading.taking_apart import MOST, ParsedRequest
 from limner_worker.stages.interpretation.refining.changes import ChangePatterns, changes_for
 from limner_worker.stages.interpretation.refining.colours import colour_in, coloured, part_coloured
+from limner_worker.stages.interpretation.refining.giving import given
 from limner_worker.stages.interpretation.refining.naming import named_picture
 from limner_worker.stages.interpretation.refining.removing import forms, removed
+from limner_worker.stages.interpretation.refining.wishes import asks, without_wishes
 
 
 @dataclass
@@ -96,8 +99,9 @@ def _apply_message(change: _Change, rest: str, found: ParsedRequest, styles: Seq
     if not same:
         rest, again = stripped(rest, patterns.again)
         rest = patterns.link.sub("", shortened(rest, patterns.polite), count=1).strip()
-    filler = _is_filler(rest, patterns)
-    known = filler or _tells(rest, patterns) or _familiar(rest, change.before) or _count(rest, change) is not None
+    tells = _tells(rest, patterns)
+    filler = _is_filler(rest, patterns) or (not tells and _only_asks(rest, change))
+    known = filler or tells or _familiar(rest, change.before) or _count(rest, change) is not None
     if again and rest and not known:
         return False  # "another dog"
     change.another = again or (found.n is not None and bool(patterns.more.search(found.said)))
@@ -112,6 +116,9 @@ def _apply_message(change: _Change, rest: str, found: ParsedRequest, styles: Seq
 def _apply(change: _Change, rest: str, found: ParsedRequest, styles: Sequence[str]) -> bool:
     """Apply the first kind of change that the text matches; return False if none does."""
     patterns = change.patterns
+    if (prompt := given(rest, change.prompt, change.language)) is not None:
+        change.prompt = prompt
+        return True
     if (count := _count(rest, change)) is not None:
         change.n, change.another = count, change.another or bool(patterns.more.search(found.said))
         return True
@@ -164,20 +171,47 @@ def _added(change: _Change, rest: str) -> bool:
 def _recoloured(change: _Change, rest: str) -> bool:
     """Apply a colour ("make it blue", "a bit bluer", "もっと青く"), alone or followed by another change."""
     patterns = change.patterns
-    left = _strip_first(patterns.change_after, _strip_first(patterns.change, rest)[0])[0]
+    left = _without_old_colour(_strip_first(patterns.change_after, _strip_first(patterns.change, rest)[0])[0], change)
     found = colour_in(left, change.language)
     if found is None or patterns.indefinite.match(left.strip()):
         return False
     language, colour, match = found
     before, after = left[: match.start()], left[match.end() :]
-    if not _is_filler(before, patterns):
-        return False
     more = patterns.link.sub("", after, count=1).strip()
-    if not _is_filler(more, patterns) and not _tells(more, patterns):
-        return False  # "blue cat": a subject
+    if not _is_filler(before, patterns) or not (_is_filler(more, patterns) or _tells(more, patterns)):
+        return _wished(change, before, after, (language, colour))  # "blue cat": a subject
     change.prompt = coloured(change.prompt, language, colour)
     if _tells(more, patterns):
         _added(change, more)
+    return True
+
+
+def _without_old_colour(text: str, change: _Change) -> str:
+    """Return a text of two colours, of which the prompt has the first, without this: "could the red kite be blue?"."""
+    found, old = colour_in(text, change.language), colour_in(change.prompt, change.language)
+    if found is None or old is None or old[1] != found[1]:
+        return text
+    shorter = f"{text[: found[2].start()]}{text[found[2].end() :]}"
+    return text if colour_in(shorter, change.language) is None else shorter
+
+
+def _wished(change: _Change, before: str, after: str, colour: tuple[Language, Colour]) -> bool:
+    """Apply a colour among words of asking, to the picture's subject or to a part that the prompt names.
+
+    "Kannst du ihn blau machen?", "could the hat be purple?" An article before the colour begins another subject.
+    """
+    language = change.language
+    if change.patterns.article_last.search(before) or colour_in(f"{before} {after}", language) is not None:
+        return False
+    parts = [each for said in (before, after) if (each := without_wishes(said, language))]
+    if not parts:
+        change.prompt = coloured(change.prompt, *colour)
+        return True
+    alone = "" if language.unspaced else r"(?<!\w)"
+    at = re.search(f"{alone}{forms(parts[0], language)}", change.prompt, re.IGNORECASE)
+    if len(parts) > 1 or at is None or not (asks(before, language) or asks(after, language)):
+        return False
+    change.prompt = part_coloured(change.prompt, at.group(), *colour)
     return True
 
 
@@ -264,6 +298,12 @@ def _familiar(text: str, before: Conditions) -> bool:
 
 def _is_filler(text: str, patterns: ChangePatterns) -> bool:
     return not stripped(text, patterns.fillers)[0].strip()
+
+
+def _only_asks(text: str, change: _Change) -> bool:
+    """Return whether a text has no other words than those of asking, with or without those that mean nothing."""
+    plain = stripped(text, change.patterns.fillers)[0]
+    return not (without_wishes(text, change.language) and without_wishes(plain, change.language))
 
 
 def _first(patterns: Iterable[Pattern], text: str) -> re.Match[str] | None:
