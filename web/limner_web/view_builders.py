@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from flask import request, url_for
+from flask import url_for
 from sqlalchemy.orm import Session
 
 from limner_shared.db import pause_queries, queries, waiting_queries
@@ -20,6 +20,7 @@ from limner_shared.domain.picture_views import ControlView, ReferenceView
 from limner_shared.domain.views import JobView, ModelView, PauseNotice, ProgressView
 from limner_shared.messaging.hints import Hints
 from limner_web import small_talk
+from limner_web.http.caller_languages import caller_languages
 from limner_web.services import Services, get_services
 
 CROP: Final = "padding_mask_crop"
@@ -126,12 +127,7 @@ def turn_views(session: Session, hints: Hints, turns: Sequence[tuple[Conversatio
 
 def _reply(message: str) -> ReplyView:
     """The answer to a message of small talk."""
-    return small_talk.answer(small_talk.read(message), get_services().catalogue.get(None), accepted_languages())
-
-
-def accepted_languages() -> list[str]:
-    """The codes of the languages that the client of this request prefers, the best first."""
-    return [code.partition("-")[0].lower() for code in request.accept_languages.values()]
+    return small_talk.answer(small_talk.read(message), get_services().catalogue.get(None), caller_languages())
 
 
 def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> ModelView:

@@ -247,6 +247,8 @@ class JobSpec(SpecPictures):
     """The text that the conditions above are to be derived from; until then, `prompt` is the description itself."""
     history: tuple[Turn, ...] = ()
     """The earlier messages of a conversation, the oldest first."""
+    languages: tuple[str, ...] = ()
+    """The codes of the languages that the client prefers, the best first: a short text may be in several."""
     given: tuple[str, ...] = ()
     """The names of the conditions that the client set in addition to a description."""
     replay: tuple[tuple[int, ...], ...] = ()

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from limner_worker.stages.interpretation.language.detection import by_script
+from limner_worker.stages.interpretation.language.detection import by_script, language_or_fallback
 from limner_worker.stages.interpretation.language.files import BY_CODE, LANGUAGES
 from limner_worker.stages.interpretation.language.schema import Changes, Language
-from limner_worker.stages.interpretation.presenting.presentation import first_language
 
 
 def test_eleven_languages_are_loaded_in_their_order():
@@ -44,7 +43,7 @@ def test_a_language_without_colours_is_refused():
 
 @pytest.mark.parametrize(("text", "code"), [("赤い車", "ja"), ("红苹果", "zh"), ("빨간 사과", "ko"), ("красное", "ru")])
 def test_a_script_tells_its_language(text: str, code: str):
-    assert first_language(text) == code
+    assert language_or_fallback(text).code == code
     written = by_script(text)
     assert written is not None
     assert written.code == code

@@ -11,6 +11,7 @@ from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest
 from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request
+from limner_worker.stages.interpretation.language.detection import language_or_fallback
 from limner_worker.stages.interpretation.language.files import BY_CODE
 from limner_worker.stages.interpretation.presenting import presentation
 
@@ -35,7 +36,7 @@ def test_a_picture_is_presented_in_the_language_of_its_description(
     catalogue: Catalogue, description: str, language: str
 ):
     _, spec = catalogue.resolve(JobRequest(description=description))
-    assert presentation.first_language(description) == language
+    assert presentation.language_for(spec) == language
     assert description in presentation.by_rules(spec)
 
 
@@ -51,7 +52,7 @@ def test_a_picture_is_presented_in_the_language_of_its_description(
     ],
 )
 def test_languages_are_recognized_by_small_words_and_letters(text: str, language: str):
-    assert presentation.first_language(text) == language
+    assert language_or_fallback(text).code == language
 
 
 def test_a_changed_picture_is_presented_as_one_in_the_language_of_the_conversation(catalogue: Catalogue):
@@ -181,9 +182,50 @@ def test_a_servers_presentation_has_a_length_limit(catalogue: Catalogue):
 
 
 def test_the_last_message_of_a_recognizable_language_decides_the_language(catalogue: Catalogue):
-    assert presentation.first_language("ein Geist ohne Augen", "请画一个红苹果") == "de"
-    assert presentation.first_language("3d", "请画一个红苹果") == "zh"
-    assert presentation.first_language("3d") == "en"
+    before = Turn(text="请画一个红苹果", conditions=None)
+    assert presentation.language_for(request(catalogue, "ein Geist ohne Augen", before).spec) == "de"
+    assert presentation.language_for(request(catalogue, "3d", before).spec) == "zh"
+    assert presentation.language_for(request(catalogue, "3d").spec) == "en"
+
+
+@pytest.mark.parametrize(
+    ("description", "language"),
+    [("un tomate", "es"), ("un taco", "es"), ("un arcobaleno", "it"), ("castello", "it"), ("een hond", "nl")],
+)
+def test_a_short_text_is_in_the_language_that_the_client_prefers(
+    catalogue: Catalogue, description: str, language: str
+):
+    spec = request(catalogue, description).spec.model_copy(update={"languages": ("sv", language, "en")})
+    assert presentation.language_for(spec) == language
+
+
+@pytest.mark.parametrize(
+    ("description", "language"),
+    [
+        ("ein Hund", "de"),
+        ("un chat à vélo", "fr"),
+        ("a cat", "en"),
+        ("una chica con un sombrero y un perro que corre", "es"),
+        ("красное яблоко", "ru"),
+    ],
+)
+def test_a_text_that_tells_its_language_is_in_it_whatever_the_client_prefers(
+    catalogue: Catalogue, description: str, language: str
+):
+    spec = request(catalogue, description).spec.model_copy(update={"languages": ("nl", "pt")})
+    assert presentation.language_for(spec) == language
+
+
+def test_a_short_message_is_in_the_language_of_its_conversation(catalogue: Catalogue):
+    before = Turn(text="un gatto con gli occhiali sul divano", conditions=None)
+    assert presentation.language_for(request(catalogue, "un taco", before).spec) == "it"
+
+
+def test_a_name_is_in_a_language_that_has_it(catalogue: Catalogue):
+    named = {"woman elf": {"en"}, "arcobaleno": {"it"}, "tomate": {"es", "fr", "pt", "de"}, "taco": {"en", "es", "it"}}
+    for description, language in (("woman elf", "en"), ("un arcobaleno", "it"), ("taco", "en")):
+        assert presentation.language_for(request(catalogue, description).spec, named) == language
+    assert presentation.language_for(request(catalogue, "un taco").spec, named) in ("es", "it")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from limner_shared.errors import InterpreterUnavailable
 from limner_shared.messaging import questions
 from limner_shared.messaging.questions import Answer
 from limner_shared.messaging.reports import WorkerReport, read_reports
+from limner_web.http.caller_languages import caller_languages
 from limner_web.http.throttling import release_request_slot
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
@@ -58,6 +59,7 @@ def interpret(body: DescriptionRequest) -> UnderstoodView:
     fields = body.model_dump(exclude_none=True) | placeholders(services.catalogue.get(body.model).control)
     request = JobRequest.model_validate(fields)
     card, spec = services.catalogue.resolve(request)
+    spec = spec.model_copy(update={"languages": caller_languages()})
     told = answer_of(services, card, lambda redis: questions.ask(redis, spec, WAIT_SECONDS, hang_up_check()))
     fitted = card.fit(spec, told.interpretation.conditions)
     return understood(fitted, told.interpretation, told.language, told.drawn_as, told.scene)

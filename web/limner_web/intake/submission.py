@@ -23,6 +23,7 @@ from limner_shared.domain.replay import REPLAY_OF, replay_spec
 from limner_shared.errors import InvalidState, LimnerError
 from limner_shared.messaging.celery_app import publish
 from limner_shared.telemetry import bind_log_ids, get_logger, job_ids
+from limner_web.http.caller_languages import caller_languages
 from limner_web.intake.earlier_pictures import EarlierPictures
 from limner_web.intake.final_checks import check_and_store_inputs
 from limner_web.intake.headers import JobHeaders
@@ -176,6 +177,8 @@ def _new_job(
     webhook = job_webhook(services.targets, request) if webhook is None else webhook
     if context is not None:
         spec = spec.model_copy(update={"history": context.history})
+    if request.description is not None:
+        spec = spec.model_copy(update={"languages": caller_languages()})
     spec = check_and_store_inputs(services, tenant_id, spec)
     cost = card.cost(spec)
     return NewJob(

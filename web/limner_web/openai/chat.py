@@ -21,6 +21,7 @@ from limner_shared.domain.views import ImageView, JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import small_talk, synchronous_jobs
 from limner_web.auth import tenant_id
+from limner_web.http.caller_languages import caller_languages
 from limner_web.http.throttling import release_request_slot
 from limner_web.http.warning_header import with_warning
 from limner_web.intake import conversations
@@ -31,7 +32,6 @@ from limner_web.openai.chat_request import ChatMessage, ChatRequest, in_chat_ter
 from limner_web.openai.image_answer import WORD
 from limner_web.openai.picture_addresses import image_id_at
 from limner_web.services import Services, get_services, public_origin
-from limner_web.view_builders import accepted_languages
 
 bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
 
@@ -79,7 +79,7 @@ def _words(text: str, card: ModelCard) -> str | None:
     talk = small_talk.read(text)
     if talk is None:
         return chat_tasks.answer(text)
-    said = small_talk.answer(talk, card, accepted_languages())
+    said = small_talk.answer(talk, card, caller_languages())
     examples = "\n".join(f"- {example}" for example in said.examples)
     return f"{said.text}\n\n{examples}"
 

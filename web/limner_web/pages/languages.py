@@ -20,6 +20,7 @@ from babel.support import NullTranslations, Translations
 from flask import Flask, Response, g, make_response, redirect, request
 
 from limner_shared.errors import NotFound
+from limner_web.http.caller_languages import COOKIE
 from limner_web.http.cross_site import refuse_foreign
 from limner_web.pages.assets import FOREVER
 from limner_web.pages.compression import compressed_once, kept_answer
@@ -31,7 +32,6 @@ bp = APIBlueprint("languages", __name__, enable_openapi=False)
 LANGUAGES: Final = {"en": "English", "de": "Deutsch", "fr": "Français", "es": "Español", "zh": "简体中文"}
 """The languages by their code, each named in itself; the first is that of the messages in the source."""
 CATALOGS: Final = Path(__file__).parent / "texts"
-COOKIE: Final = "language"
 KEPT_SECONDS: Final = 31_536_000
 SCRIPTS: Final = "static/js/"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
@@ -20,6 +22,11 @@ MARK: Final = 2.0
 """What a small word counts, in natural logarithms of the identifier's probability."""
 LEAST: Final = 1e-4
 """The least probability: on short texts the identifier is often certain and wrong."""
+SHORT: Final = 4
+"""The most words of a text whose language may be a likely one, on which the identifier is not asked."""
+Named = Mapping[str, Collection[str]]
+"""The languages of names of things, by name in small letters and without an article."""
+NO_NAMES: Final[Named] = MappingProxyType({})
 _SMALL_WORDS: Final = {each.code: frozenset(each.small_words.split()) for each in LANGUAGES if each.script is None}
 _LETTERS: Final = {each.code: each.letters for each in LANGUAGES if each.script is None}
 _WORD: Final = re.compile(r"(?<!\w)[^\W\d_]+(?!\w)")
@@ -37,13 +44,32 @@ def by_script(text: str) -> Language | None:
     return next((each for each in ranked if each.script is not None and each.script.occurs_in(joined)), None)
 
 
-def language_of(text: str) -> str | None:
-    """Return the code of a text's language; None if nothing in it identifies one."""
+def language_of(text: str, likely: Sequence[str] = (), named: Named = NO_NAMES) -> str | None:
+    """Return the code of a text's language; None if nothing in it identifies one.
+
+    The identifier is often certain and wrong about a short text. One that is a name is in a language that has it
+    (`named`), and where nothing speaks for another one, a short text is in the first of the `likely` languages.
+    """
     written = by_script(text)
     if written is not None:
         return written.code
-    scores = _scores(text[:READ])
-    return max(scores, key=lambda code: scores[code]) if scores else None
+    lower = text[:READ].lower()
+    words = _WORD.findall(lower)
+    if not words:
+        return None
+    marks = _marks(lower, words, named)
+    having = {*named.get(" ".join(words), ()), *named.get(" ".join(words[1:]), ())}
+    among = [code for code in marks if code in having] or [*marks]
+    most = max(marks[code] for code in among)
+    first = next((code for code in likely if code in among and marks[code] == most), None)
+    if first is not None and len(words) <= SHORT:
+        return first
+    if FALLBACK in having and not any(marks[code] > marks[FALLBACK] for code in among):
+        return FALLBACK
+    if not most and len(words) == 1:
+        return None
+    ranked: dict[str, float] = dict(_identifier().rank(lower))
+    return max(among, key=lambda code: MARK * marks[code] + math.log(max(ranked.get(code, 0.0), LEAST)))
 
 
 def language_or_fallback(text: str) -> Language:
@@ -51,19 +77,15 @@ def language_or_fallback(text: str) -> Language:
     return BY_CODE[language_of(text) or FALLBACK]
 
 
-def _scores(text: str) -> dict[str, float]:
-    """Return a score for each language in Latin script; none if the text has no word."""
-    lower = text.lower()
-    words = _WORD.findall(lower)
-    if not words:
-        return {}
+def _marks(lower: str, words: Sequence[str], named: Named) -> dict[str, float]:
+    """Return how much speaks for each language in Latin script: its small words and letters, and its names."""
     marks = {code: float(sum(word in known for word in words)) for code, known in _SMALL_WORDS.items()}
     for code, letters in _LETTERS.items():
         marks[code] += 2 * sum(lower.count(letter) for letter in letters)
-    if not any(marks.values()) and len(words) == 1:
-        return {}
-    likely: dict[str, float] = dict(_identifier().rank(lower))
-    return {code: MARK * mark + math.log(max(likely.get(code, 0.0), LEAST)) for code, mark in marks.items()}
+    for word in words:
+        for code in named.get(word, ()):
+            marks[code] = marks.get(code, 0.0) + 1
+    return {code: marks[code] for code in _SMALL_WORDS}
 
 
 @cache

@@ -188,6 +188,8 @@ class Language(Table):
     colour_endings: bool = False
     """Adjectives of colour are inflected: a colour that replaces another takes its ending."""
     script: Script | None = None
+    also_written_by: tuple[str, ...] = ()
+    """The languages that use its script beside their own: Japanese, Chinese characters."""
     grammar: str = ""
     """Words without content; two prompts that share only these share nothing."""
     small_words: str = ""

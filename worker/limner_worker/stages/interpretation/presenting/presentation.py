@@ -11,7 +11,7 @@ from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.scenes import Scene
 from limner_worker.stages.interpretation import rules
 from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError
-from limner_worker.stages.interpretation.language.detection import language_of
+from limner_worker.stages.interpretation.language.detection import NO_NAMES, Named, language_of
 from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK
 from limner_worker.stages.interpretation.language.schema import Phrases
 from limner_worker.stages.interpretation.language.texts import joined
@@ -59,16 +59,22 @@ def alt_text(spec: JobSpec, seed: int, drawn_as: str | None = None, scene: Scene
     return f"{drawn_as or spec.prompt}{f' ({style})' if style else ''}"[:MAX_CHARS]
 
 
-def language_for(spec: JobSpec) -> str:
-    """Return the code of the language in which to answer a job."""
-    return first_language(spec.description or spec.prompt, *(turn.text for turn in reversed(spec.history)))
+def language_for(spec: JobSpec, named: Named = NO_NAMES) -> str:
+    """Return the code of the language in which to answer a job: its text's, else the conversation's, else one that the
+    client prefers, else English. `named` are the languages of the names that the model knows.
+    """
+    likely = [code for code in spec.languages if code in BY_CODE]
+    for turn in spec.history:
+        code = language_of(turn.text, likely, named)
+        likely = likely if code is None else [code, *likely]
+    return language_of(spec.description or spec.prompt, likely, named) or next(iter(likely), FALLBACK)
 
 
-def by_rules(spec: JobSpec, shown: Shown = AS_ASKED) -> str:
+def by_rules(spec: JobSpec, shown: Shown = AS_ASKED, language: str | None = None) -> str:
     """Present a picture in the language of its description: the conditions, what is missing, what was recognized."""
     if (nothing := _nothing(spec)) is not None:
         return nothing
-    phrases = BY_CODE[language_for(spec)].phrases
+    phrases = BY_CODE[language or language_for(spec)].phrases
     parts = [_quoted(shown.drawn_as or spec.prompt, LONGEST_SUBJECT)]
     if style := spec.common_style:
         parts.append(phrases.style.format(style=style))
@@ -109,11 +115,6 @@ def by_server(server: ChatClient, spec: JobSpec, shown: Shown = AS_ASKED) -> str
     if len(text) > MAX_CHARS:
         raise LanguageError("The language model's presentation is too long.")
     return text
-
-
-def first_language(*texts: str) -> str:
-    """Return the code of the language of the first text whose language is recognizable, else of English."""
-    return next((code for text in texts if (code := language_of(text)) is not None), FALLBACK)
 
 
 def _nothing(spec: JobSpec) -> str | None:

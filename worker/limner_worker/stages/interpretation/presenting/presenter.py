@@ -13,6 +13,7 @@ from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import Picture, locate
 from limner_worker.stages.choosing import PictureEvaluator
 from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError
+from limner_worker.stages.interpretation.language.detection import NO_NAMES, Named
 from limner_worker.stages.interpretation.presenting import presentation
 
 log = get_logger(__name__)
@@ -64,6 +65,26 @@ def recognizers_of(cards: Mapping[str, ModelCard]) -> dict[str, ImageRecognizer]
     return {name: shared[folder] for name, folder in folders.items() if folder in shared}
 
 
+class SpokenNames:
+    """The languages of the names that models know, by model. Thread-safe."""
+
+    def __init__(self, recognizers: Mapping[str, ImageRecognizer]) -> None:
+        """The names are read when they are needed."""
+        self._recognizers = recognizers
+        self._found: dict[str, Named] = {}
+
+    def of(self, model: str) -> Named:
+        """Return the languages of the names of a model, by name; none for a model without a recognizer."""
+        recognizer = self._recognizers.get(model)
+        if recognizer is not None and model not in self._found:
+            found: dict[str, set[str]] = {}
+            for code, names in recognizer.known_names().items():
+                for name in names:
+                    found.setdefault(name.lower(), set()).add(code)
+            self._found[model] = found
+        return self._found.get(model, NO_NAMES)
+
+
 class Presenter:
     """Writes the presentations of the pictures of described jobs. For the publisher's threads."""
 
@@ -73,6 +94,7 @@ class Presenter:
         """`recognizers` name what the pictures of some models look like, by the model's name."""
         self._server = server
         self._recognizers = recognizers or {}
+        self._names = SpokenNames(self._recognizers)
 
     def asks(self, spec: JobSpec) -> bool:
         """Return whether a language model server is asked, which may take a while."""
@@ -93,7 +115,7 @@ class Presenter:
         """
         if spec.description is None:
             return None
-        language = presentation.language_for(spec)
+        language = presentation.language_for(spec, self._names.of(spec.model))
         looks_like = self._recognize(spec, picture, drawn_as) if scene is None else ()
         unclear = self._unclear(spec, scene, things)
         seen = [(self._translated(spec, name, language), score) for name, score in looks_like]
@@ -107,7 +129,7 @@ class Presenter:
                 log.info("presented by rules", reason=str(error))
             except Exception:
                 log.exception("request to the language model's server failed unexpectedly")
-        return presentation.by_rules(spec, shown)
+        return presentation.by_rules(spec, shown, language)
 
     def _in_language(self, spec: JobSpec, scene: Scene, language: str) -> Scene:
         """Return the scene with names in another language."""

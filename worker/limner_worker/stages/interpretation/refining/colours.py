@@ -145,14 +145,22 @@ def _beside_noun(prompt: str, language: Language, word: str) -> str:
     return f"{prompt}, {word}"
 
 
+def _shares_script(written: Language, language: Language) -> bool:
+    """Return whether a text in the script of a language may be in another one, which has a script of its own too.
+
+    Chinese characters alone may be Japanese, which is known by its kana.
+    """
+    return language.unspaced and language.code in written.also_written_by
+
+
 def _language_of(prompt: str, language: Language) -> Language:
     """Return the language of a prompt: that of its script or words, else of the message."""
     written = by_script(prompt)
     if written is not None:
-        return written
+        return language if _shares_script(written, language) else written
     if _ARTICLE.match(prompt):
         return BY_CODE[FALLBACK]
-    known = language_of(prompt)
+    known = language_of(prompt, [language.code])
     if known is not None:
         return BY_CODE[known]
     return language if language.script is None else BY_CODE[FALLBACK]
