@@ -156,6 +156,8 @@ class Style(Table):
     in_: Regex = Field(default="", alias="in")
     the: Regex = ""
     word: Regex = ""
+    made: Regex = ""
+    """Words of how a picture is made, before the name of a style ("rendered in 3d")."""
     of: Regex = ""
     tail: Regex = ""
     """What may follow the word for style."""

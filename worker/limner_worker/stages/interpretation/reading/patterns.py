@@ -173,7 +173,7 @@ def _counted(language: Language) -> tuple[str, ...]:
     nouns = _nouns(language)
     inside = rf"(?:(?<!\w)(?:{any_(pictures.in_)})\s+)?"
     return (
-        rf"{sets}{count}{nouns}{_of(language)}",
+        rf"{sets}{count}{nouns}(?:\s+(?:{any_(language.address.final)})(?!\w))?{_of(language)}",
         rf"{inside}{sets}{count}{nouns}{END}",
         rf"(?<!\w)(?:{any_(pictures.nouns)})\s*[:=]\s*(?P<n>{{number}}){END}",
         rf"(?:(?<=^)|[,;:.!?(])\s*(?P<n>{{number}})\s*(?:{any_(pictures.times)})(?!\w)\)?{END}",
@@ -217,8 +217,18 @@ def style_patterns(style: str, language: Language) -> tuple[Pattern, ...]:
     further = [each.styles[style] for each in both if style in each.styles]
     own = [source.replace("{in}", inside).replace("{end}", END) for each in further for source in each.patterns]
     frames = _style_frames(both)
-    own += [frames[0].replace("{style}", "3-?d"), *_three_dimensional(both, inside)] if style == "3d" else []
-    return compiled((*own, *(frame.replace("{style}", name) for frame in frames)))
+    if style == "3d":
+        first, last = (frames[at].replace("{style}", "3-?d") for at in _WITH_WORD)
+        own += [first, last, *_three_dimensional(both, inside)]
+    made = _made(both)
+    return compiled(f"{made}(?:{source})" for source in (*own, *(frame.replace("{style}", name) for frame in frames)))
+
+
+def _made(both: tuple[Language, ...]) -> str:
+    """Return a pattern of how a picture is made, before the name of a style: ", rendered 3d", "drawn in the flat style"."""
+    some = words("style.made", *both)
+    introduced = rf"(?:{words('style.introductions', *both)}|{words('style.in_', *both)})"
+    return rf"(?:(?<=[,;(])\s*(?:{some})\s+|(?<!\w)(?:{some})\s+(?={introduced}\s))?"
 
 
 def _inside(both: tuple[Language, ...]) -> str:
@@ -260,13 +270,15 @@ def _style_frames(both: tuple[Language, ...]) -> tuple[str, ...]:
 
 
 NEVER: Final = "(?!)"
+_WITH_WORD: Final = (0, 6)
+"""The frames of a style's name beside the word for style, in languages with spaces and without."""
 
 
 def _three_dimensional(both: tuple[Language, ...], inside: str) -> list[str]:
     """Return the patterns of "3d", of which those with a noun must come before the bare one."""
     names = [each.styles["3d"] for each in both if "3d" in each.styles]
     things = "|".join(name.things for name in names if name.things) or NEVER
-    nouns = "|".join(name.nouns for name in names if name.nouns) or NEVER
+    nouns = "|".join((*(name.nouns for name in names if name.nouns), words("style.word", *both)))
     adjectives = "|".join(name.adjectives for name in names if name.adjectives) or NEVER
     tails = "|".join(name.noun_tail for name in names if name.noun_tail) or NEVER
     particles = "|".join(name.particles for name in names if name.particles) or NEVER

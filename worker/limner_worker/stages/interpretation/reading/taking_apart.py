@@ -30,8 +30,11 @@ _QUOTES: Final = re.compile(
 )
 
 
-LeavesOut = Callable[[str], int]
-"""How many characters of words of leaving out do leave something out; the others say what to draw."""
+LeavesOut = Callable[[str, int], int]
+"""How many characters of words of leaving out, whose thing begins at a place, do leave something out.
+
+The others say what to draw.
+"""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,11 @@ def taken_apart(
     asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
     told = text if message else body(text, language)
     plain = respelled(squeezed(_in_one_line(told, patterns)), language)
+    found = ParsedRequest(plain, language, said=plain)
+    if not message and _cut(found, patterns.single):  # before its words are taken for words of asking
+        found.n, plain = 1, found.text
     asked = plain if message or language.unspaced else without_address(plain, language)
-    found = ParsedRequest(_peeled(asked, asking, patterns.speech), language, said=plain)
+    found.text = _peeled(asked, asking, patterns.speech)
     if match := _cut(found, patterns.seed):
         seed = int(match["seed"])
         found.seed = seed if seed < 2**32 else None
@@ -86,10 +92,10 @@ def taken_apart(
     _count(found, patterns)
     for shape, words in patterns.shapes.items():
         alone = patterns.bare_shapes[shape] if message else ()
-        if found.size is None and _cut(found, (*words, *alone)):
-            found.size = _shaped(shape, model.sizes)
+        if (found.size is None or _has_shape(found.size, shape)) and _cut(found, (*words, *alone)):
+            found.size = found.size or _shaped(shape, model.sizes)
     found.whole = found.text
-    _leave_out(found, patterns, leaving or len)
+    _leave_out(found, patterns, leaving or _to_the_end)
     return found
 
 
@@ -128,7 +134,7 @@ def _count(found: ParsedRequest, patterns: RequestPatterns) -> None:
         alone = not of and (patterns.dangling.search(before) or patterns.indefinite.fullmatch(match["n"]))
         return number_in(match["n"], found.language) is not None and not alone
 
-    if _cut(found, patterns.single):
+    if found.n is not None or _cut(found, patterns.single):
         found.n = 1
         return
     match = _cut(found, patterns.counted, counts)
@@ -146,7 +152,8 @@ def _leave_out(found: ParsedRequest, patterns: RequestPatterns, leaving: LeavesO
     quotes: list[tuple[int, int]] = []
 
     def length(match: re.Match[str]) -> int:
-        return min(begins_another(match.group(), patterns), leaving(match.group()))
+        thing = match.start("what") - match.start()
+        return min(begins_another(match.group(), patterns), leaving(match.group(), thing))
 
     def is_meant(match: re.Match[str]) -> bool:
         before = _beside(found.text, match)
@@ -211,6 +218,12 @@ def _beside(text: str, match: re.Match[str]) -> str:
     return text[max(0, match.start() - BESIDE) : match.start()].rstrip()
 
 
+def _has_shape(size: tuple[int, int], shape: str) -> bool:
+    """Return whether a size in pixels has a shape that is said too: "256x384, upright"."""
+    wider = (size[0] > size[1]) - (size[0] < size[1])
+    return {"square": 0, "wide": 1, "tall": -1}.get(shape) == wider
+
+
 def _shaped(shape: str, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
     """Return the size that a shape means; None if no size has that shape."""
     by_area = sorted(sizes, key=lambda size: size[0] * size[1])
@@ -226,6 +239,10 @@ def _shaped(shape: str, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | N
 
 def _always(_: re.Match[str]) -> bool:
     return True
+
+
+def _to_the_end(words: str, _: int) -> int:
+    return len(words)
 
 
 def _whole(match: re.Match[str]) -> int:

@@ -94,16 +94,18 @@ def _has_others(text: str, things: Sequence[str], patterns: RequestPatterns) -> 
     return any(each.isalnum() for each in patterns.joins.sub("", text))
 
 
-def extent(tagged: Tagged, language: Language) -> Callable[[str], int]:
+def extent(tagged: Tagged, language: Language) -> Callable[[str, int], int]:
     """Return what tells how many characters of words of leaving out, as the rules have them, leave something out.
 
     None do if none of the words may do so in a text with a name, which may be of them ("No Face on a train"). Words
-    after the last that may, say what to draw ("without a tail and a dog").
+    after the last that may, say what to draw ("without a tail and a dog"); but in a text without a name, the thing
+    itself is left out, whatever the tagger holds it for ("un iglú, pero quítale la bandera").
     """
     units, joins = units_of(tagged.text, language), patterns_for(language).joined_first
-    least = REFUSED if has_name(tagged.text, language) else 0 if not language.unspaced else UNSPACED
+    named = has_name(tagged.text, language)
+    least = REFUSED if named else 0 if not language.unspaced else UNSPACED
 
-    def of(words: str) -> int:
+    def of(words: str, thing: int) -> int:
         said = words.strip(" ,")
         start = tagged.text.lower().find(said.lower())
         inside = [unit for unit in units if start < unit[1] and unit[0] < start + len(said)]
@@ -118,7 +120,8 @@ def extent(tagged: Tagged, language: Language) -> Callable[[str], int]:
         rest = tagged.text[may[-1][1] :].lstrip()
         if language.unspaced or may[-1] == inside[-1] or rest[:1].isupper():  # the rest of a name
             return len(words)
-        return words.find(said) + may[-1][1] - start
+        end = words.find(said) + may[-1][1] - start
+        return end if named or end > thing else len(words)
 
     return of
 
