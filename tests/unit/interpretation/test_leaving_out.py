@@ -66,6 +66,28 @@ def test_what_the_rules_find_stays_and_is_trimmed_to_the_thing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "left_out"),
+    [
+        ("a cat<, but take off the >hat", "hat"),
+        ("ein Iglu<, aber nimm die >Fahne weg", "Fahne"),
+        ("un igloo<, mais enlève le >drapeau", "drapeau"),
+        ("un iglú<, pero quítale la >bandera", "bandera"),
+        ("un igloo<, ma togli la >bandiera", "bandiera"),
+        ("um iglu<, mas tira a >bandeira", "bandeira"),
+        ("een iglo<, maar haal de >vlag weg", "vlag"),
+        ("иглу<, но убери >флаг", "флаг"),
+        ("冰屋<，但是不要>旗子", "旗子"),
+        ("イグルー、旗<は入れないで>", "旗"),
+        ("이글루, 깃발<은 빼 줘>", "깃발"),
+    ],
+)
+def test_the_tagger_cannot_undo_a_removal_by_the_rules(text: str, left_out: str) -> None:
+    found = read(marked(text, others=0.02))
+    assert found.negative_prompt == left_out
+    assert left_out not in found.prompt
+
+
+@pytest.mark.parametrize(
     ("text", "prompt", "left_out"),
     [
         ("кот< без {хвоста}> и собака", "кот и собака", "хвоста"),

@@ -152,7 +152,8 @@ def _leave_out(found: ParsedRequest, patterns: RequestPatterns, leaving: LeavesO
     quotes: list[tuple[int, int]] = []
 
     def length(match: re.Match[str]) -> int:
-        thing = match.start("what") - match.start()
+        article = patterns.determiners.match(match["what"])
+        thing = match.start("what") - match.start() + (0 if article is None else article.end())
         return min(begins_another(match.group(), patterns), leaving(match.group(), thing))
 
     def is_meant(match: re.Match[str]) -> bool:
