@@ -28,11 +28,12 @@ def interpreted(catalogue: Catalogue, answer: Answer, description: str = "a cat 
 
 
 def test_a_servers_conditions_are_used(catalogue: Catalogue):
-    found, server = interpreted(catalogue, says(prompt="a cat in a top hat", style="flat", n=2))
+    text = "two pictures of a cat with a hat please"
+    found, server = interpreted(catalogue, says(prompt="a cat in a top hat", style="flat", n=2), text)
     assert (found.backend, found.model, found.fallback) == ("server", "a-model", None)
     assert (found.conditions.prompt, found.conditions.style, found.conditions.n) == ("a cat in a top hat", "flat", 2)
     asked = server.asked[0]
-    assert asked["messages"][-1]["content"] == "a cat with a hat please"
+    assert asked["messages"][-1]["content"] == text
     assert asked["response_format"]["json_schema"]["schema"]["additionalProperties"] is False
 
 
@@ -171,6 +172,48 @@ def test_a_translated_prompt_is_used(catalogue: Catalogue):
 def test_seeds_and_styles_that_were_not_requested_or_do_not_exist_are_dropped(catalogue: Catalogue):
     found, _ = interpreted(catalogue, says(prompt="a cat", seed=12345, style="cubist"))
     assert (found.conditions.seed, found.conditions.style) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("description", "answer", "kept"),
+    [
+        ("a cat", {"negative_prompt": "blurry, low quality"}, {"negative_prompt": ""}),
+        ("a cat", {"n": 4}, {"n": None}),
+        ("a cat", {"width": 384, "height": 256}, {"width": None, "height": None}),
+        ("a huge cat", {"width": 384, "height": 256}, {"width": None, "height": None}),
+        ("three cats", {"n": 3}, {"n": 3}),
+        ("a cat, we are four who want one each", {"n": 4}, {"n": 4}),
+        ("mehrere Bilder von einer Katze", {"n": 3}, {"n": 3}),
+        ("a cat for a tall banner", {"width": 256, "height": 384}, {"width": 256, "height": 384}),
+        ("a cat, the collar spoils it", {"negative_prompt": "collar, text"}, {"negative_prompt": "collar"}),
+        ("一只猫，不要帽子", {"negative_prompt": "hat"}, {"negative_prompt": "hat"}),
+    ],
+)
+def test_conditions_that_the_text_does_not_say_are_dropped(
+    catalogue: Catalogue, description: str, answer: dict[str, Any], kept: dict[str, Any]
+):
+    found, _ = interpreted(catalogue, says(prompt="a cat", **answer), description)
+    assert {name: getattr(found.conditions, name) for name in kept} == kept
+
+
+def test_conditions_of_the_picture_before_are_kept(catalogue: Catalogue):
+    earlier = Conditions(prompt="a cat", n=2, width=64, height=64, negative_prompt="hat", seed=7)
+    answer = says(prompt="a blue cat", n=2, width=64, height=64, negative_prompt="hat, blur", seed=7)
+    with fake_llm(lambda _: answer) as server:
+        before = Turn(text="a cat", conditions=earlier)
+        [found] = Interpreter(ChatClient(server.url, "m"))([request(catalogue, "bluer", before)])
+    assert (found.conditions.n, found.conditions.width, found.conditions.height) == (2, 64, 64)
+    assert found.conditions.negative_prompt == "hat"
+
+
+def test_the_instruction_says_what_the_model_can_draw_and_leave_out(catalogue: Catalogue):
+    card = catalogue.get("limner-flow")
+    _, server = interpreted(catalogue, says(prompt="a cat"))
+    told = server.asked[0]["messages"][0]["content"]
+    assert f"{card.max_prompt_chars} characters" in told
+    assert "cannot leave things out" in told
+    assert card.scenes is not None
+    assert f"at most {card.scenes.most} things" in told
 
 
 def test_in_a_conversation_the_server_gets_the_earlier_turns(catalogue: Catalogue):
