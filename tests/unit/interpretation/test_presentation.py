@@ -192,9 +192,7 @@ def test_the_last_message_of_a_recognizable_language_decides_the_language(catalo
     ("description", "language"),
     [("un tomate", "es"), ("un taco", "es"), ("un arcobaleno", "it"), ("castello", "it"), ("een hond", "nl")],
 )
-def test_a_short_text_is_in_the_language_that_the_client_prefers(
-    catalogue: Catalogue, description: str, language: str
-):
+def test_a_short_text_is_in_the_language_that_the_client_prefers(catalogue: Catalogue, description: str, language: str):
     spec = request(catalogue, description).spec.model_copy(update={"languages": ("sv", language, "en")})
     assert presentation.language_for(spec) == language
 

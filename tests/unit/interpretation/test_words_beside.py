@@ -87,7 +87,11 @@ def test_a_style_is_read_with_the_words_beside_it(text: str, prompt: str, style:
         ("two pictures of a fox, 64x64 each", "a fox", {"n": 2, "width": 64}),
         ("un vieux voilier, en hauteur, 256x384", "un vieux voilier", {"width": 256, "height": 384}),
         ("una casa vieja con sombrero, a lo ancho", "una casa vieja con sombrero", {"width": 384}),
-        ("Leuchtturm bei Sturm, aber ohne Möwen und bitte im Hochformat", "Leuchtturm bei Sturm", {"negative_prompt": "Möwen"}),
+        (
+            "Leuchtturm bei Sturm, aber ohne Möwen und bitte im Hochformat",
+            "Leuchtturm bei Sturm",
+            {"negative_prompt": "Möwen"},
+        ),
         ("ein Schneemann, den Besen lass bitte weg", "ein Schneemann", {"negative_prompt": "Besen"}),
         ("정사각형으로 신문 읽는 여우", "신문 읽는 여우", {"width": 256, "height": 256}),
         ("오두막인데 굴뚝은 빼 줘", "오두막", {"negative_prompt": "굴뚝"}),

@@ -211,18 +211,25 @@ def _sanitised(request: Request, answer: Conditions, by_rules: Conditions) -> Co
         changes["seed"] = by_rules.seed
     if answer.style is not None and answer.style not in request.card.styles:
         changes["style"] = by_rules.style
+    return answer.model_copy(update=changes | _invented(request, answer, by_rules))
+
+
+def _invented(request: Request, answer: Conditions, by_rules: Conditions) -> dict[str, object]:
+    """Return what replaces the number, the size and the things to leave out that only the answer has."""
+    changes: dict[str, object] = {}
     before = [turn.conditions for turn in request.spec.history if turn.conditions is not None]
-    if answer.n not in (None, by_rules.n, *(each.n for each in before)) and not saying.says_number(request.text, answer.n):
+    known = {None, by_rules.n, *(each.n for each in before)}
+    if answer.n not in known and not saying.says_number(request.text, answer.n):
         changes["n"] = by_rules.n
     size = answer.width, answer.height
-    known = {(None, None), (by_rules.width, by_rules.height), *((each.width, each.height) for each in before)}
-    if size not in known and not saying.says_size(request.text, size):
+    sizes = {(None, None), (by_rules.width, by_rules.height), *((each.width, each.height) for each in before)}
+    if size not in sizes and not saying.says_size(request.text, size):
         changes |= {"width": by_rules.width, "height": by_rules.height}
     told = " ".join([request.text, by_rules.negative_prompt, *(each.negative_prompt for each in before)])
     said = saying.said_things(answer.negative_prompt, told)
     if said or not by_rules.negative_prompt:  # else it may be a translation of what the text says
         changes["negative_prompt"] = said
-    return answer.model_copy(update=changes)
+    return changes
 
 
 def _with_own_words(own: str, prompt: str) -> str:

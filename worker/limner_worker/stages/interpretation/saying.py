@@ -45,6 +45,7 @@ def said_things(things: str, text: str) -> str:
 
 
 def script(text: str) -> str:
+    """Return the kind of script of most letters of a text."""
     letters = [character for character in text if character.isalpha()]
     wide = sum(character >= WIDE for character in letters)
     cyrillic = sum("\u0400" <= character < "\u0530" for character in letters)

@@ -117,7 +117,7 @@ class Changes(Table):
     wishes: Regex = ""
     """Alternation of words by which a change is asked for, beside those of `Address` ("could it be", "would be nicer");
     each a whole word, in scripts without spaces parts of what is written."""
-    worn: dict[str, Patterns] = {}
+    worn: dict[str, Patterns] = Field(default_factory=dict)
     """What a picture's subject is given, as the group `what`, by how a prompt says that it has it: "with {what}"."""
 
 

@@ -225,7 +225,7 @@ def style_patterns(style: str, language: Language) -> tuple[Pattern, ...]:
 
 
 def _made(both: tuple[Language, ...]) -> str:
-    """Return a pattern of how a picture is made, before the name of a style: ", rendered 3d", "drawn in the flat style"."""
+    """Return a pattern of how a picture is made, before the name of a style: ", rendered 3d", "drawn in 3d"."""
     some = words("style.made", *both)
     introduced = rf"(?:{words('style.introductions', *both)}|{words('style.in_', *both)})"
     return rf"(?:(?<=[,;(])\s*(?:{some})\s+|(?<!\w)(?:{some})\s+(?={introduced}\s))?"

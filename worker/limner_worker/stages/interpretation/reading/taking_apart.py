@@ -162,7 +162,9 @@ def _leave_out(found: ParsedRequest, patterns: RequestPatterns, leaving: LeavesO
         said = patterns.article_last.search(before) or patterns.speech.search(before)
         named = is_named(found.text, match.span(), match["what"], patterns)
         denied = not (quoted or said or named or is_doubled(found.text, match.span(), patterns))
-        return denied and length(match) > match.start("what") - match.start() and not _is_polite(match["what"], patterns)
+        return (
+            denied and length(match) > match.start("what") - match.start() and not _is_polite(match["what"], patterns)
+        )
 
     for pattern in patterns.without:
         for _ in range(MOST_REPEATED):

@@ -42,15 +42,13 @@ def _is_colour(what: str, language: Language) -> bool:
     return found is not None and not without_wishes(what.replace(found[2].group(), " "), language)
 
 
-def _placed(
-    prompt: str, phrase: str, owner: re.Match[str] | None, language: Language, patterns: ChangePatterns
-) -> str:
+def _placed(prompt: str, phrase: str, owner: re.Match[str] | None, language: Language, patterns: ChangePatterns) -> str:
     if language.unspaced:
         measure = re.match(language.measure, prompt) if language.measure else None
         start = owner.start() if owner is not None else 0 if measure is None else measure.end()
         return f"{prompt[:start]}{joined(phrase, prompt[start:])}"
     place = patterns.before_place.search(prompt, 0 if owner is None else owner.end())
     end = len(prompt) if place is None else place.start()
-    word, _, what = phrase.partition(" ")
-    there = patterns.adding.search(prompt, 0, end)
-    return f"{prompt[:end]} {f'{language.additions[there[1].lower()]} {what}' if there else f'{word} {what}'}{prompt[end:]}"
+    if there := patterns.adding.search(prompt, 0, end):  # "a cat with a scarf": "and a hat"
+        phrase = f"{language.additions[there[1].lower()]} {phrase.partition(' ')[2]}"
+    return f"{prompt[:end]} {phrase}{prompt[end:]}"
