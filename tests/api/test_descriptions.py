@@ -56,6 +56,18 @@ def test_a_described_job_names_what_its_request_chose_itself(client: ApiClient):
     assert client.post(URL, json={"prompt": "a cat", "style": "flat"}).json["given"] == []
 
 
+def test_the_languages_that_a_client_prefers_are_kept_with_its_description(client: ApiClient, app: App):
+    def languages(**asked: Any) -> tuple[str, ...]:
+        answer = client.post(URL, json={"description": "un taco"}, **asked)
+        return start(app, answer.json["id"]).spec.languages
+
+    assert languages() == ()
+    assert languages(headers={"Accept-Language": "es-MX,en;q=0.5"}) == ("es", "en")
+    client.set_cookie("language", "de")
+    assert languages(headers={"Accept-Language": "es"}) == ("de", "es")
+    assert "languages" not in client.get(f"{URL}/{describe(client, 'un taco')['id']}").json
+
+
 @pytest.mark.parametrize(
     "body",
     [

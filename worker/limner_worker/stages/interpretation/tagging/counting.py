@@ -26,11 +26,12 @@ def counted(tagged: Tagged, language: Language) -> tuple[int, tuple[int, int]] |
     pattern = expression(measured if language.unspaced else number)
     for span in runs(tagged.text, tagged.number, units_of(tagged.text, language)):
         words = tagged.text[slice(*span)]
-        numbers = list(pattern.finditer(words))
-        if len(numbers) != 1 or mean_of(tagged.text, tagged.number, span) < SURE:
+        numbers = [each.group() for each in pattern.finditer(words)]
+        values = {number_in(each, language) for each in numbers}
+        if len(values) != 1 or mean_of(tagged.text, tagged.number, span) < SURE:
             continue
-        value = number_in(numbers[0].group(), language)
-        beside = words.replace(numbers[0].group(), "", 1)
+        [value] = values  # "a trio of three" says it twice
+        beside = pattern.sub("", words)
         if value is not None and 1 < value <= MOST and any(each.isalpha() for each in beside):
             return value, span
     return None
