@@ -27,17 +27,20 @@ from limner_training.tasks.scoring import GOALS, Share
 from limner_training.tasks.selection import true_sources
 from limner_training.tasks.true_drawings import drawn
 from limner_worker.networks.weights import SHIPPED
-from limner_worker.stages.interpretation.presenting.presenter import Presenter, recognizers_of
+from limner_worker.stages.interpretation.presenting.presenter import ImageRecognizer, Presenter, recognizers_of
+from limner_worker.stages.recognising import recognition_of
 
 MODEL: Final = "limner-flow"
 QUICK: Final = 3
 LEAST: Final = 0.97
 
 
-def cautions(presenter: Presenter, made: Drawn) -> bool:
+def cautions(evaluator: ImageRecognizer, made: Drawn) -> bool:
     """Return whether the presentation of a picture says more than what was asked for."""
-    spec = made.task.spec.model_copy(update={"description": made.task.spec.prompt})
-    told = presenter(spec, made.picture, made.task.drawn_as, made.task.scene, made.task.things)
+    task = made.task
+    spec = task.spec.model_copy(update={"description": task.spec.prompt})
+    seen = recognition_of(evaluator, task, made.picture, evaluator.look([made.picture, *task.things]))
+    told = Presenter(recognizers={spec.model: evaluator})(spec, task.drawn_as, task.scene, [seen])
     return told != Presenter()(spec)
 
 
@@ -49,7 +52,7 @@ def main(pictures: int, quick: bool, threads: int) -> None:
     """Print the precision of claims by task, and write it to results/."""
     set_up(threads, 0)
     artist, judge = Artist(MODEL, SHIPPED), TaskJudge(running.ranker(SHIPPED))
-    presenter = Presenter(recognizers=recognizers_of({MODEL: artist.card}))
+    evaluator = recognizers_of({MODEL: artist.card})[MODEL]
     sources = true_sources(cache_folder())[1]
     figures: dict[str, Any] = {}
     claimed: list[bool] = []
@@ -57,7 +60,7 @@ def main(pictures: int, quick: bool, threads: int) -> None:
         asked = prompts(task, "en", QUICK if quick else pictures)
         made = artist.drawn(asked, 0)
         right = [judge.verdict(each.picture, prompt).right for each, prompt in zip(made, asked, strict=True)]
-        careful = [cautions(presenter, each) for each in made]
+        careful = [cautions(evaluator, each) for each in made]
         claims = [each for each, caution in zip(right, careful, strict=True) if not caution]
         choose = random.Random(0)  # noqa: S311 - pictures that are the same everywhere
         true = [judge.verdict(drawn(prompt, sources, choose), prompt).right for prompt in asked]

@@ -35,7 +35,7 @@ from limner_training.tasks.prompts import TaskPrompt
 from limner_training.tasks.scoring import Share
 from limner_training.tasks.sheet import save_sheet
 from limner_worker.networks.weights import SHIPPED
-from limner_worker.stages.interpretation.presenting.presenter import Presenter, recognizers_of
+from limner_worker.stages.interpretation.presenting.presenter import recognizers_of
 
 FILE: Final = Path(__file__).parent / "data" / "open_prompts.tsv"
 LEAST: Final = 0.6
@@ -87,10 +87,10 @@ def ceiling(ranker: Ranker, asked: Sequence[OpenPrompt]) -> Share:
 
 def measure(artist: Artist, ranker: Ranker, asked: Sequence[OpenPrompt], seed: int) -> list[tuple[Drawn, bool, bool]]:
     """Return the picture of each prompt, whether its noun is recognised, and whether its presentation cautions."""
-    presenter = Presenter(recognizers=recognizers_of({artist.card.name: artist.card}))
+    evaluator = recognizers_of({artist.card.name: artist.card})[artist.card.name]
     made = artist.drawn([TaskPrompt("open", "en", each.text, ()) for each in asked], seed)
     return [
-        (drawn, shows(ranker, drawn.picture, prompt.names), cautions(presenter, drawn))
+        (drawn, shows(ranker, drawn.picture, prompt.names), cautions(evaluator, drawn))
         for drawn, prompt in zip(made, asked, strict=True)
     ]
 

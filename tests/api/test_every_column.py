@@ -128,6 +128,7 @@ def write_jobs(app: App, client: ApiClient) -> None:
     drawn, failed = submit(client, webhook=URL), submit(client, webhook=URL)
     services, claim = app.extensions["limner"], start(app, drawn["id"])
     picture, receipt = png("blue"), {"drawn_as": WORD, "scene": {"words": WORD}}
+    receipt["recognition"] = {"recognised": False, "unclear": [WORD]}
     image = NewImage(services.blobs.put(picture), "image/png", 64, 32, len(picture), 7, receipt, f"a {WORD}")
     with services.database.write() as session:
         ledger.finish(session, [ledger.Result(drawn["id"], claim.attempt, [image])])

@@ -18,7 +18,8 @@ from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.image_views import SimilarImageView
 from limner_shared.domain.jobs import JobSpec, JobState, Priority
 from limner_shared.domain.labels import FAVOURITE
-from limner_shared.domain.replay import SCENE, STYLE
+from limner_shared.domain.recognitions import Recognition
+from limner_shared.domain.replay import DRAWN_AS, RECOGNITION, SCENE, STYLE
 from limner_shared.domain.safety import SAFETY
 from limner_shared.domain.scenes import Scene
 from limner_shared.domain.views import BulkView, DuplicatesView, ErrorView, ImageView, JobView, SkippedView
@@ -105,7 +106,9 @@ def _image_view(row: Image, labels: Sequence[str], style: str | None) -> ImageVi
         height=row.height,
         seed=row.seed,
         style=row.receipt.get(STYLE, style),
+        drawn_as=row.receipt.get(DRAWN_AS),
         scene=Scene.read(row.receipt.get(SCENE)),
+        recognition=Recognition.read(row.receipt.get(RECOGNITION)),
         media_type=row.media_type,
         bytes=row.size_bytes,
         alt_text=row.alt_text,

@@ -18,6 +18,8 @@ STYLE: Final = "style"
 """In a receipt, the style that the picture was drawn in; receipts of earlier versions have none."""
 SCENE: Final = "scene"
 """In a receipt, what the picture was put together from; there is none for a picture that was drawn as a whole."""
+RECOGNITION: Final = "recognition"
+"""In a receipt, what the evaluator says of the picture; there is none where it does not know the prompt."""
 PLACES: Final = "places"
 """The receipt key of a picture's places in its batches; there is none if all are the first or do not matter."""
 CANDIDATES: Final = "candidates"
@@ -63,7 +65,7 @@ def differences(then: ReceiptView, now: ReceiptView) -> list[str]:
     """The reasons why the bytes of two pictures differ, one per line; empty if the unsigned files are identical."""
     if _unsigned(then) == _unsigned(now):
         return []
-    names = sorted((then.receipt.keys() | now.receipt.keys()) - {SHARED_WITH, SIGNED})
+    names = sorted((then.receipt.keys() | now.receipt.keys()) - {SHARED_WITH, SIGNED, RECOGNITION})
     found = [
         f"{name}: {_say(then.receipt.get(name))} then, {_say(now.receipt.get(name))} now"
         for name in names

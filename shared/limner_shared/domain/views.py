@@ -12,6 +12,7 @@ from limner_shared.domain.inputs import Adapter
 from limner_shared.domain.jobs import JobState, Priority
 from limner_shared.domain.pauses import PauseKind
 from limner_shared.domain.picture_views import ControlView, ReferenceView
+from limner_shared.domain.recognitions import Recognition
 from limner_shared.domain.safety import SafetyLabel
 from limner_shared.domain.scenes import Scene
 from limner_shared.domain.serving import ServingView
@@ -31,7 +32,11 @@ class ImageView(BaseModel):
     height: int
     seed: int
     style: str | None = Field(default=None, description="The style that it was drawn in.")
+    drawn_as: str | None = Field(default=None, description="The known name that was drawn in place of the prompt.")
     scene: Scene | None = Field(default=None, description="Its parts, if it was not drawn as a whole.")
+    recognition: Recognition | None = Field(
+        default=None, description="What the evaluator says of it; null if it was not asked."
+    )
     media_type: str
     bytes: int
     alt_text: str | None = Field(default=None, description="A text alternative that describes the picture.")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.evaluators import Judging
+from tests.fake_llm import fake_llm
 
 from limner_shared.domain.catalogue import Catalogue
-from limner_shared.domain.embeddings import DIMENSIONS, VECTOR_BYTES, VECTOR_TYPE, Embedding
+from limner_shared.domain.embeddings import DIMENSIONS, VECTOR_BYTES, VECTOR_TYPE
 from limner_shared.domain.jobs import JobRequest, JobSpec
+from limner_shared.domain.recognitions import Recognition
 from limner_shared.domain.scenes import Scene, SceneObject
 from limner_shared.settings import Settings
 from limner_worker.generators.base import ImageTask
@@ -21,7 +23,7 @@ from limner_worker.generators.builtin.scenes.cutouts import cut_out
 from limner_worker.generators.builtin.scenes.drawing import alone
 from limner_worker.generators.registry import load
 from limner_worker.networks.weights import SHIPPED, WeightsError
-from limner_worker.stages.choosing import Likeness
+from limner_worker.stages.interpretation.chat_client import ChatClient
 from limner_worker.stages.interpretation.presenting import image_recognition, presentation
 from limner_worker.stages.interpretation.presenting.image_recognition import EvaluatorRecognizer
 from limner_worker.stages.interpretation.presenting.presenter import Presenter, recognizers_of
@@ -39,33 +41,11 @@ def drawn(catalogue: Catalogue, prompt: str, style: str = "noto") -> np.ndarray:
     return model.decode(states).pictures()[0]
 
 
-class Recognizer:
-    """A recognizer that returns given names, or fails."""
-
-    def __init__(self, seen: list[tuple[str, float]] | None) -> None:
-        self.seen = seen
-        self.asked: list[str] = []
-
-    def __call__(self, picture: np.ndarray, prompt: str) -> list[tuple[str, float]]:
-        self.asked.append(prompt)
-        if self.seen is None:
-            raise RuntimeError("recognition failed")
-        return self.seen
+class Recognizer(Judging):
+    """A recognizer with the methods that presentations do not need."""
 
     def names_of(self, picture: np.ndarray) -> list[tuple[str, float]]:
-        return self(picture, "")
-
-    def recognises(self, picture: np.ndarray, name: str, *, recoloured: bool) -> bool:
-        self.asked.append(f"{name} in any colour" if recoloured else name)
-        if self.seen is None:
-            raise RuntimeError("recognition failed")
-        return bool(picture.any())
-
-    def likeness(self, picture: np.ndarray, name: str, *, recoloured: bool) -> Likeness:
-        return Likeness(self.recognises(picture, name, recoloured=recoloured), 0.0)
-
-    def translated(self, name: str, language: str) -> str:
-        return name if language == "en" else f"{name} in {language}"
+        raise NotImplementedError
 
     def known_names(self) -> dict[str, list[str]]:
         return {}
@@ -73,8 +53,9 @@ class Recognizer:
     def read(self, spec: JobSpec, most: int) -> tuple[str | None, Scene | None]:
         raise NotImplementedError
 
-    def embed(self, pictures: Sequence[np.ndarray]) -> list[Embedding]:
-        raise NotImplementedError
+
+def spec_of(catalogue: Catalogue, prompt: str) -> JobSpec:
+    return catalogue.resolve(JobRequest(prompt=prompt, model="limner-gan"))[1]
 
 
 @pytest.fixture(scope="module")
@@ -82,23 +63,62 @@ def look() -> EvaluatorRecognizer:
     return EvaluatorRecognizer(TEXT)
 
 
-@pytest.mark.parametrize(("drawing", "asked"), [("red apple", "a car"), ("rocket", "a cat"), ("pizza", "a house")])
-def test_a_picture_that_does_not_show_its_prompt_is_recognized(
+@pytest.mark.parametrize(("drawing", "asked"), [("red apple", "automobile"), ("rocket", "cat"), ("pizza", "house")])
+def test_a_picture_that_does_not_show_its_prompt_is_recognised_as_what_it_shows(
     catalogue: Catalogue, look: EvaluatorRecognizer, drawing: str, asked: str
 ):
-    seen = look(drawn(catalogue, drawing), asked)
-    assert drawing in [name for name, _ in seen]
-    assert all(score >= image_recognition.MIN_COSINE for _, score in seen)
+    [seen] = look.look([drawn(catalogue, drawing)])
+    assert look.recognises(seen, drawing)
+    assert not look.recognises(seen, asked)
+    assert drawing in look.resembled(seen, asked)
 
 
 @pytest.mark.parametrize("prompt", ["red apple", "a rocket", "ein roter Apfel", "披萨"])
-def test_a_picture_that_shows_its_prompt_gives_no_names(catalogue: Catalogue, look: EvaluatorRecognizer, prompt: str):
-    assert look(drawn(catalogue, prompt), prompt) == []
+def test_a_picture_that_shows_its_prompt_is_recognised(catalogue: Catalogue, look: EvaluatorRecognizer, prompt: str):
+    [seen] = look.look([drawn(catalogue, prompt)])
+    subject = look.subject(spec_of(catalogue, prompt))
+    assert subject is not None
+    assert look.recognises(seen, subject)
+    assert look.resembled(seen, subject) == []
 
 
-def test_noise_gives_no_names(look: EvaluatorRecognizer):
-    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
-    assert look(noise, "a cat") == []
+@pytest.mark.parametrize("plain", [False, True])
+def test_noise_and_an_empty_picture_are_not_recognised_and_look_like_nothing(look: EvaluatorRecognizer, plain: bool):
+    noise = np.random.default_rng(0).integers(0, 1 if plain else 256, (256, 256, 3), dtype=np.uint8)
+    [seen] = look.look([noise])
+    for name in ("cat", "black large square", "white large square"):
+        assert not look.recognises(seen, name)
+        assert look.resembled(seen, name) == []
+
+
+@pytest.mark.parametrize("prompt", ["Ghost.", "ein Geist", "👻", "gespenst"])
+def test_the_subject_of_a_prompt_is_the_name_that_is_drawn_of_it(
+    catalogue: Catalogue, look: EvaluatorRecognizer, prompt: str
+):
+    assert look.subject(spec_of(catalogue, prompt)) == "ghost"
+
+
+def test_a_prompt_that_is_drawn_as_it_is_and_means_no_name_has_no_subject(
+    catalogue: Catalogue, look: EvaluatorRecognizer
+):
+    as_it_is = {"nearest_name": None}
+    assert look.subject(spec_of(catalogue, "quantum entanglement").model_copy(update=as_it_is)) is None
+    assert look.subject(spec_of(catalogue, "ghost").model_copy(update=as_it_is)) == "ghost"
+
+
+def test_names_near_in_meaning_are_offered_in_the_language_of_the_words(look: EvaluatorRecognizer):
+    assert look.neighbours("fortune cookie", "en") == ["cookie"]
+    assert look.neighbours("fortune cookie", "de") == ["keks"]
+    assert look.neighbours("ledger", "en") == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "language"), [("woman elf", "en"), ("Gespenst", "de"), ("ein Geist", "de"), ("お化け", "ja")]
+)
+def test_a_prompt_that_is_a_name_tells_its_language(
+    catalogue: Catalogue, look: EvaluatorRecognizer, prompt: str, language: str
+):
+    assert look.language_for(spec_of(catalogue, prompt)) == language
 
 
 def test_a_folder_without_names_is_refused(tmp_path: Path):
@@ -107,19 +127,19 @@ def test_a_folder_without_names_is_refused(tmp_path: Path):
     with pytest.raises(WeightsError, match="not a names file"):
         EvaluatorRecognizer(tmp_path)
     save_names(["a", "b"], torch.eye(2, 384), tmp_path)
-    assert EvaluatorRecognizer(tmp_path)(np.zeros((64, 64, 3), np.uint8), "a cat") == []
+    assert EvaluatorRecognizer(tmp_path).names_of(np.zeros((64, 64, 3), np.uint8)) == []
 
 
 def test_vectors_of_pictures_of_one_thing_are_nearest_at_any_size(look: EvaluatorRecognizer, catalogue: Catalogue):
     things = ("red apple", "rocket", "pizza")
     pictures = [drawn(catalogue, thing, style) for style in ("noto", "flat") for thing in things]
     pictures[0] = pictures[0].repeat(4, 0).repeat(4, 1)
-    found = look.embed(pictures)
+    found = [each.embedding for each in look.look(pictures)]
     assert {len(each.vector) for each in found} == {VECTOR_BYTES}
     vectors = np.stack([np.frombuffer(each.vector, VECTOR_TYPE).astype(np.float32) for each in found])
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(6), abs=1e-3)
     assert (vectors[:3] @ vectors[3:].T).argmax(1).tolist() == [0, 1, 2]
-    assert look.embed(pictures) == found
+    assert [each.embedding for each in look.look(pictures)] == found
     assert len({each.encoder for each in found}) == 1
 
 
@@ -136,21 +156,33 @@ def test_only_built_in_models_have_recognizers(catalogue: Catalogue):
     assert recognizers_of({"other": other}) == {}
 
 
-def test_a_presentation_names_what_a_picture_resembles_more_than_its_prompt(catalogue: Catalogue):
+UNCLEAR = Recognition(recognised=False, unclear=("a purple flower",), looks_like=("hibiscus",), nearer=("rose",))
+CLEAR = Recognition(recognised=True)
+
+
+def test_a_presentation_says_what_is_not_recognised_what_it_resembles_and_what_may_work_better(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple flower"))
-    picture = np.zeros((64, 64, 3), np.uint8)
-    words = Presenter(recognizers={spec.model: Recognizer([("hibiscus", 0.8)])})(spec, picture)
-    assert words.endswith("To my eye it looks most like “hibiscus”.")
-    assert "eye" not in Presenter(recognizers={spec.model: Recognizer([])})(spec, picture)
-    assert "eye" not in presentation.by_rules(spec)
+    assert Presenter()(spec, None, None, [UNCLEAR]) == (
+        "Here is your picture: a purple flower, in the noto style. “a purple flower” may be hard to recognise. "
+        "To my eye it looks most like “hibiscus”. “rose” may work better."
+    ).replace("noto", spec.common_style or "")
+    plain = presentation.by_rules(spec)
+    assert Presenter()(spec, None, None, [CLEAR]) == Presenter()(spec, None, None, [None]) == plain
 
 
-def test_a_picture_drawn_as_a_name_is_compared_with_it_and_presented_in_the_users_language(catalogue: Catalogue):
+def test_a_presentation_says_in_how_many_pictures_something_is_not_recognised(catalogue: Catalogue):
+    _, spec = catalogue.resolve(JobRequest(description="a purple flower", n=4))
+    told = Presenter()(spec, None, None, [CLEAR, CLEAR, UNCLEAR, CLEAR]) or ""
+    assert "“a purple flower” may be hard to recognise in 1 of 4 pictures." in told
+    assert "hibiscus" not in told, "the other pictures do not look like it"
+    both = Presenter()(spec, None, None, [UNCLEAR] * 4) or ""
+    assert "“a purple flower” may be hard to recognise. " in both
+
+
+def test_a_picture_drawn_as_a_name_is_presented_in_the_users_language(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(description="zeichne eine lila Katze auf dem Sofa"))
     spec = spec.model_copy(update={"prompt": "lila Katze auf dem Sofa", "styles": ()})
-    recognizer = Recognizer([])
-    words = Presenter(recognizers={spec.model: recognizer})(spec, np.zeros((64, 64, 3), np.uint8), "cat")
-    assert recognizer.asked == ["cat"]
+    words = Presenter(recognizers={spec.model: Recognizer()})(spec, "cat")
     assert words == (
         "Hier ist dein Bild: cat in de. "
         "Alles in „lila Katze auf dem Sofa“ kennt das Modell nicht: "
@@ -158,33 +190,31 @@ def test_a_picture_drawn_as_a_name_is_compared_with_it_and_presented_in_the_user
     )
 
 
-def test_a_presentation_survives_a_failed_recognition(catalogue: Catalogue):
-    _, spec = catalogue.resolve(JobRequest(description="a purple flower"))
-    picture, present = np.zeros((64, 64, 3), np.uint8), Presenter(recognizers={spec.model: Recognizer(None)})
-    assert "a purple flower" in present(spec, picture)
-    flower = Scene(objects=(SceneObject(said="flower", name="blossom", colour="purple"),))
-    assert "a purple flower" in present(spec, picture, None, flower, [picture])
-
-
 def test_things_of_a_scene_that_are_not_recognised_are_named_in_the_users_words(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(description="eine blaue Katze und zwei Hunde"))
     cat = SceneObject(said="Katze", name="cat", colour="blue")
     scene = Scene(objects=(cat, SceneObject(said="Hunde", name="dog", count=2)))
-    clear, unclear = np.full((64, 64, 3), 255, np.uint8), np.zeros((64, 64, 3), np.uint8)
-    recognizer = Recognizer([])
-    present = Presenter(recognizers={spec.model: recognizer})
-    told = present(spec, clear, None, scene, [clear, clear, unclear])
-    assert recognizer.asked == ["cat in any colour", "dog", "dog"]
+    told = Presenter()(spec, None, scene, [Recognition(recognised=False, unclear=("Hunde",))]) or ""
     assert told.endswith("„Hunde“ ist vielleicht schwer zu erkennen.")
-    assert "erkennen" not in present(spec, clear, None, scene, [clear, clear, clear])
-    assert "erkennen" not in present(spec, clear, None, scene)  # of a checkpoint of an earlier release
+    assert "erkennen" not in (Presenter()(spec, None, scene, [CLEAR]) or "")
+
+
+def test_the_language_models_server_gets_what_is_not_recognised_and_what_may_work_better(catalogue: Catalogue):
+    _, spec = catalogue.resolve(JobRequest(description="a purple flower", n=2))
+    with fake_llm(lambda _: {"content": "Two flowers."}) as server:
+        presenter = Presenter(ChatClient(server.url, "m"))
+        assert presenter(spec, None, None, [CLEAR, UNCLEAR]) == "Two flowers."
+    facts = server.asked[0]["messages"][1]["content"]
+    assert "may be hard to recognise: a purple flower (in 1 of the pictures)" in facts
+    assert "prompts that may work better: rose" in facts
+    assert "looks more like" not in facts
 
 
 def test_a_thing_is_recognised_by_its_form_in_any_colour(catalogue: Catalogue, look: EvaluatorRecognizer):
     rocket = cut_out(drawn(catalogue, "rocket").repeat(4, 0).repeat(4, 1))
     assert rocket is not None
     plain, green = alone(rocket), alone(recoloured(rocket, "green"))
-    assert look.recognises(plain, "rocket", recoloured=False)
-    assert look.recognises(green, "rocket", recoloured=True)
-    assert not look.recognises(plain, "cat", recoloured=False)
-    assert not look.recognises(green, "cat", recoloured=True)
+    assert look.likeness(plain, "rocket", recoloured=False).recognised
+    assert look.likeness(green, "rocket", recoloured=True).recognised
+    assert not look.likeness(plain, "cat", recoloured=False).recognised
+    assert not look.likeness(green, "cat", recoloured=True).recognised

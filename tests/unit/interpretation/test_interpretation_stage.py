@@ -231,14 +231,7 @@ class SlowPresenter:
     def asks(self, spec: object) -> bool:
         return getattr(spec, "description", None) is not None
 
-    def __call__(
-        self,
-        spec: object,
-        picture: object = None,
-        drawn_as: object = None,
-        scene: object = None,
-        things: object = (),
-    ) -> str | None:
+    def __call__(self, spec: object, drawn_as: object, scene: object, recognitions: object) -> str | None:
         return "Your cat." if self.asks(spec) and self.go.wait(30) else None
 
 

@@ -25,7 +25,7 @@ def test_every_language_names_every_colour_and_counts_to_ten():
 
 def test_presentations_use_only_the_known_placeholders():
     known = {"what": "a cat", "n": 2, "style": "flat", "without": "hat", "asked": "a cat", "name": "cat", "size": "9x9"}
-    known["words"] = "fluffy"
+    known |= {"words": "fluffy", "count": 1, "prompt": "a dog"}
     for language in LANGUAGES:
         assert all(phrase.format(**known) for phrase in language.phrases.model_dump().values())
 

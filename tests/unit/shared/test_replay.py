@@ -63,6 +63,11 @@ def test_different_bytes_are_explained_by_the_receipts():
     assert found == ["sha256: a then, b now", "dtype: not recorded then, x now", "torch: 2.13 then, 2.14 now"]
 
 
+def test_what_the_evaluator_says_of_a_picture_is_no_reason_for_its_bytes():
+    then, now = receipt("a", recognition={"recognised": True}), receipt("b", recognition={"recognised": False})
+    assert differences(then, now) == ["sha256: a then, b now", "no difference in the receipts"]
+
+
 def test_different_bytes_with_equal_receipts_are_reported_as_unexplained():
     assert "no difference in the receipts" in differences(receipt("a", torch="2"), receipt("b", torch="2"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from pydantic import ValidationError
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.catalogue import Catalogue
-from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.jobs import MAX_SEED, JobRequest, JobSpec, Lane
 from limner_shared.domain.replay import replay_spec
 from limner_shared.domain.safety import TenantPolicy
@@ -48,9 +46,6 @@ class Lightest:
     def likeness(self, picture: Picture, name: str, *, recoloured: bool) -> Likeness:
         self.asked.append((name, recoloured))
         return Likeness(bool(picture.mean() >= 100), float(picture.mean()))
-
-    def embed(self, pictures: Sequence[Picture]) -> Sequence[Embedding]:
-        raise NotImplementedError
 
 
 def kept(run: JobRun, ranker: Lightest | None = None) -> list[int]:

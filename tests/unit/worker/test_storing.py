@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.evaluators import Blind
 from tests.processes import eventually
 
 from limner_shared.circuit_breaker import Breaker
@@ -25,10 +26,10 @@ from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages import storing
-from limner_worker.stages.choosing import Likeness
 from limner_worker.stages.interpretation.presenting.presenter import Presenter
 from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.publishing import STORING_THREADS, Publisher
+from limner_worker.stages.recognising import Look
 from limner_worker.stages.safety import SafetyStage
 from limner_worker.stages.storing import PictureStorage
 
@@ -76,39 +77,36 @@ def test_the_pictures_of_several_jobs_are_stored_in_one_group(tmp_path: Path):
     assert all(len(blobs.get(image.sha256)) == image.size_bytes for image in images)
 
 
-class Embedder:
-    """Names the first pixel of each picture, or fails; likes all pictures alike."""
+class Evaluator(Blind):
+    """Names the first pixel of each picture, or fails."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.fails = fails
         self.batches: list[int] = []
 
-    def embed(self, pictures: Sequence[np.ndarray]) -> list[Embedding]:
+    def look(self, pictures: Sequence[np.ndarray]) -> list[Look]:
         self.batches.append(len(pictures))
         if self.fails:
             raise RuntimeError("no memory")
-        return [Embedding("tower:1", bytes([picture[0, 0, 0]])) for picture in pictures]
-
-    def likeness(self, picture: np.ndarray, name: str, *, recoloured: bool) -> Likeness:
-        return Likeness(recognised=True, margin=0.0)
+        return [Look(Embedding("tower:1", bytes([picture[0, 0, 0]])), np.zeros(1)) for picture in pictures]
 
 
 def test_the_pictures_of_a_group_are_embedded_in_one_batch_and_each_image_gets_its_own_vector(tmp_path: Path):
-    embedder, runs = Embedder(), jobs(3)
+    evaluator, runs = Evaluator(), jobs(3)
     runs[1][0].rows[0].picture = None
     settings = Settings()
-    files = PictureEncoder.of(settings, SafetyStage(settings, {}), {"null": embedder})
+    files = PictureEncoder.of(settings, SafetyStage(settings, {}), {"null": evaluator})
     storage = PictureStorage(Blobs(tmp_path.as_uri()), Breaker(3, 1, 1), threading.Event(), files)
     results = {each.job.id: each.result for each in storage.store(runs) if each.result and not each.result.error}
     found = {name: [image.embedding for image in result.images] for name, result in results.items()}
-    assert embedder.batches == [4]
+    assert evaluator.batches == [4]
     vectors = {name: [bytes([number]), bytes([number + 1])] for name, number in (("job-0", 0), ("job-2", 2))}
     assert found == {name: [Embedding("tower:1", each) for each in those] for name, those in vectors.items()}
 
 
 def test_pictures_that_cannot_be_embedded_are_stored_without_vectors(tmp_path: Path):
     settings = Settings()
-    files = PictureEncoder.of(settings, SafetyStage(settings, {}), {"null": Embedder(fails=True)})
+    files = PictureEncoder.of(settings, SafetyStage(settings, {}), {"null": Evaluator(fails=True)})
     storage = PictureStorage(Blobs(tmp_path.as_uri()), Breaker(3, 1, 1), threading.Event(), files)
     [outcome] = storage.store(jobs(1))
     assert outcome.result is not None

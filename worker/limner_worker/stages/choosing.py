@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.job_run import JobRun, Row
 from limner_worker.generators.base import Picture
-from limner_worker.stages.picture_vectors import PictureEmbedder
+from limner_worker.stages.wanted_things import wanted_things
 
 log = get_logger(__name__)
 
@@ -37,10 +37,6 @@ class PictureRanker(Protocol):
         ...
 
 
-class PictureEvaluator(PictureEmbedder, PictureRanker, Protocol):
-    """Knows the pictures of some models: compares and ranks them."""
-
-
 class CandidateChoice:
     """Keeps the best of the candidates for each image. Safe for several threads."""
 
@@ -63,17 +59,9 @@ class CandidateChoice:
         job.keep(kept)
 
     def _score(self, row: Row) -> Score:
-        ranker, task = self._rankers[row.job.claim.spec.model], row.task
-        whole = task.drawn_as or task.spec.prompt if task.scene is None else task.scene.objects[0].name
-        asked: Sequence[tuple[Picture | None, str, bool]] = [(row.picture, whole, False)]
-        if task.scene is not None and not task.scene.plain:
-            drawn = zip(task.scene.objects, task.scene.drawings, strict=True)
-            objects = [each for each, drawings in drawn for _ in range(drawings)]
-            things = zip(task.things, objects, strict=True)
-            asked = [(thing, each.name, each.colour is not None) for thing, each in things]
+        ranker, picture = self._rankers[row.job.claim.spec.model], row.picture
         found = [
-            ranker.likeness(picture, name, recoloured=recoloured)
-            for picture, name, recoloured in asked
-            if picture is not None
+            ranker.likeness(thing.picture, thing.name, recoloured=thing.recoloured)
+            for thing in ([] if picture is None else wanted_things(row.task, picture))
         ]
         return Score(sum(each.recognised for each in found), sum(each.margin for each in found) / len(found))

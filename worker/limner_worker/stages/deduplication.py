@@ -10,12 +10,9 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared import metrics
@@ -27,14 +24,12 @@ from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.inputs import CONTROL_FIELDS, REFERENCE_FIELDS
 from limner_shared.domain.jobs import Lane
 from limner_shared.domain.prompt_weights import follows_weights
-from limner_shared.domain.replay import DRAWN_AS, SCENE, SHARED_WITH, STYLE
-from limner_shared.domain.scenes import Scene
+from limner_shared.domain.replay import SHARED_WITH, STYLE
 from limner_shared.errors import LimnerError
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
-from limner_worker.stages.interpretation.presenting.presentation import alt_text
 
 log = get_logger(__name__)
 
@@ -235,8 +230,6 @@ class Deduplicator:
         except LimnerError as error:
             log.warning("could not read an equal picture", job=job.id, error=error.code)
             return []
-        with Image.open(BytesIO(contents[0])) as picture:
-            job.rows[0].picture = np.asarray(picture.convert("RGB"))  # for the presentation
         return [_copied(job, each) for each in stored]
 
 
@@ -252,8 +245,6 @@ def _copied(job: JobRun, stored: _Stored) -> NewImage:
         size_bytes=image.size_bytes,
         seed=image.seed,
         receipt={**image.receipt, **({} if style is None else {STYLE: style}), SHARED_WITH: image.job_id},
-        alt_text=alt_text(
-            job.claim.spec, image.seed, image.receipt.get(DRAWN_AS), Scene.read(image.receipt.get(SCENE))
-        ),
+        alt_text=image.alt_text,  # of the same prompt and style
         embedding=stored.embedding,
     )

@@ -20,17 +20,17 @@ from limner_shared.errors import GenerationFailed, LimnerError, SigningFailed
 from limner_shared.settings import Settings
 from limner_worker.engine.job_run import JobRun, Row
 from limner_worker.generators.base import Picture
-from limner_worker.stages.choosing import CandidateChoice, PictureEvaluator
+from limner_worker.stages.choosing import CandidateChoice
 from limner_worker.stages.interpretation.presenting.presentation import alt_text
-from limner_worker.stages.picture_vectors import PictureVectors
 from limner_worker.stages.provenance import PNG_KEY, xmp
+from limner_worker.stages.recognising import PictureEvaluator, PictureReview
 from limner_worker.stages.safety import SafetyStage
 
 
 class PictureEncoder:
     """Makes the files of finished jobs: chosen, judged, encoded and signed, in this order. Safe for several threads.
 
-    `vectors` then adds what the pictures are compared by.
+    `review` then adds what the evaluator sees in them.
     """
 
     def __init__(
@@ -45,7 +45,8 @@ class PictureEncoder:
 
         `evaluators` know the pictures of some models, by the models' names.
         """
-        self.vectors = PictureVectors(evaluators)
+        self.review = PictureReview(evaluators)
+        self._evaluators = evaluators
         self._choice = CandidateChoice(evaluators)
         self._safety = safety
         self._signer = signer
@@ -94,7 +95,23 @@ class PictureEncoder:
         if self._is_signed(job.claim):
             more[SIGNED] = {"unsigned_sha256": hashlib.sha256(png).hexdigest()}
             png = self._signed(png, row)
-        return png, _record(row, png, picture, more)
+        return png, self._record(row, png, picture, more)
+
+    def _record(self, row: Row, png: bytes, picture: Picture, more: Mapping[str, Any]) -> NewImage:
+        spec, task = row.task.spec, row.task
+        height, width, _ = picture.shape
+        evaluator = self._evaluators.get(spec.model)
+        words = () if evaluator is None else (evaluator.language_for(spec), evaluator.translated)
+        return NewImage(
+            sha256=hashlib.sha256(png).hexdigest(),
+            media_type="image/png",
+            width=width,
+            height=height,
+            size_bytes=len(png),
+            seed=task.seed,
+            receipt={**more, **receipt_of(row)},
+            alt_text=alt_text(spec, task.seed, task.drawn_as, task.scene, *words),
+        )
 
     def _signed(self, png: bytes, row: Row) -> bytes:
         if self._signer is None:
@@ -108,21 +125,6 @@ class PictureEncoder:
             if picture is not None
         ]
         return self._signer.created(png, row.task.spec.model, *sources)
-
-
-def _record(row: Row, png: bytes, picture: Picture, more: Mapping[str, Any]) -> NewImage:
-    spec = row.task.spec
-    height, width, _ = picture.shape
-    return NewImage(
-        sha256=hashlib.sha256(png).hexdigest(),
-        media_type="image/png",
-        width=width,
-        height=height,
-        size_bytes=len(png),
-        seed=row.task.seed,
-        receipt={**more, **receipt_of(row)},
-        alt_text=alt_text(spec, row.task.seed, row.task.drawn_as, row.task.scene),
-    )
 
 
 def receipt_of(row: Row) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import DATABASE_AWAY, Database, describe
 from limner_shared.db.ledger import Change, NewImage, Result
 from limner_shared.domain.jobs import JobSpec
-from limner_shared.domain.replay import DRAWN_AS, SCENE
+from limner_shared.domain.recognitions import Recognition
+from limner_shared.domain.replay import DRAWN_AS, RECOGNITION, SCENE
 from limner_shared.domain.scenes import Scene
 from limner_shared.errors import LimnerError
 from limner_shared.messaging.hints import Hints
@@ -25,7 +26,6 @@ from limner_shared.telemetry import get_logger, job_ids, log_context
 from limner_shared.threads import Supervisor
 from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
-from limner_worker.generators.base import Picture
 from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.storing import Outcome, PictureStorage
 
@@ -60,13 +60,12 @@ class ResultPresenter(Protocol):
     def __call__(
         self,
         spec: JobSpec,
-        picture: Picture | None,
         drawn_as: str | None,
         scene: Scene | None,
-        things: Sequence[Picture],
+        recognitions: Sequence[Recognition | None],
     ) -> str | None:
-        """Return the presentation, or None; `picture` is the job's first one. `drawn_as` is what the
-        picture shows in place of the prompt, `scene` what it was put together from, and `things` are those in it.
+        """Return the presentation, or None. `drawn_as` is what the pictures show in place of the prompt, `scene` what
+        they were put together from, `recognitions` what the evaluator says of each of them.
         """
         ...
 
@@ -189,10 +188,11 @@ class Publisher:
         if outcome.result is None or outcome.result.error is not None:
             return outcome
         try:
-            row, receipt = outcome.job.rows[0], outcome.result.images[0].receipt
-            shown = receipt.get(DRAWN_AS), Scene.read(receipt.get(SCENE)), row.task.things
+            receipts = [image.receipt for image in outcome.result.images]
+            seen = [Recognition.read(each.get(RECOGNITION)) for each in receipts]
+            shown = receipts[0].get(DRAWN_AS), Scene.read(receipts[0].get(SCENE)), seen
             with log_context(job=outcome.job.id):
-                presentation = self._present(outcome.job.claim.spec, row.picture, *shown)
+                presentation = self._present(outcome.job.claim.spec, *shown)
         except Exception:  # the picture is valid without a presentation
             log.exception("could not present a picture", job=outcome.job.id)
             return outcome

@@ -66,7 +66,7 @@ class PictureStorage:
         encoded = [self._encode(job, fingerprint) for job, fingerprint in jobs]
         failed = [each for each in encoded if isinstance(each, Outcome)]
         group = [each for each in encoded if isinstance(each, _Encoded)]
-        results = self._encoder.vectors.add([(each.job, each.result) for each in group])
+        results = self._encoder.review.add([(each.job, each.result) for each in group])
         return failed + self._put([replace(each, result=result) for each, result in zip(group, results, strict=True)])
 
     def _encode(self, job: JobRun, fingerprint: dict[str, Any]) -> _Encoded | Outcome:

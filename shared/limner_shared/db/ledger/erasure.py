@@ -21,10 +21,10 @@ from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Event,
 from limner_shared.db.webhooks.log import blank_subjects, forget_subjects
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.labels import FAVOURITE
-from limner_shared.domain.replay import DRAWN_AS, SCENE
+from limner_shared.domain.replay import DRAWN_AS, RECOGNITION, SCENE
 
 WITHOUT_PROMPT: Final = ""
-TELLING: Final = frozenset((DRAWN_AS, SCENE))
+TELLING: Final = frozenset((DRAWN_AS, SCENE, RECOGNITION))
 """The parts of receipts that reveal prompts."""
 
 

@@ -110,6 +110,29 @@ class KnownNames:
         """Return whether a text is a name or caption in any language, perhaps with an article."""
         return _plain(text) in self._places
 
+    def known(self, text: str) -> str | None:
+        """Return the English name or caption that a text is in any language, perhaps with an article; else None."""
+        place = self._places.get(_plain(text))
+        return None if place is None else self._texts[place]
+
+    def languages_of(self, text: str) -> list[str]:
+        """Return the languages in which a text is a name, English first; captions are English."""
+        plain = _plain(text)
+        others = [code for code, names in self._translations.items() if plain and plain in names]
+        return ["en", *others] if plain in self._texts else others
+
+    def embedding(self, name: str) -> Tensor | None:
+        """Return the conditioning [384] of a name or caption; None of another text."""
+        place = self._places.get(name)
+        return None if place is None else self._all[place]
+
+    def in_words(self, name: str, language: str) -> str:
+        """Return a name as it is said in a language; empty if it has no such name there."""
+        if language == "en":
+            return name
+        place, names = self._places.get(name, len(self.names)), self._translations.get(language, ())
+        return names[place] if place < len(names) else ""
+
     def in_language(self, language: str) -> Iterator[tuple[str, str]]:
         """Yield the names in a language with the English ones; in English, the captions too."""
         names = self._translations.get(language, self._texts if language == "en" else ())
@@ -130,9 +153,7 @@ class KnownNames:
 
     def translated(self, name: str, language: str) -> str:
         """Return CLDR's translation of a name; the name itself if there is none."""
-        place = self._places.get(name, len(self.names))
-        names = self._translations.get(language, ())
-        return (names[place] if place < len(names) else "") or name
+        return self.in_words(name, language) or name
 
 
 def save_names(names: Sequence[str], embeddings: Tensor, folder: Path) -> None:

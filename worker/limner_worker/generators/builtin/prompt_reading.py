@@ -18,6 +18,12 @@ KEPT_READINGS: Final = 512
 """All images of a job have one prompt, and the jobs that start together wait for each other's."""
 
 
+MOST_WORDS: Final = 10
+"""The most words of a prompt for which a fuller one is looked for,"""
+MOST_DROPPED: Final = 2
+"""and the most words that it leaves out: each way to do so is read."""
+
+
 class Reading(NamedTuple):
     """What is drawn of a prompt."""
 
@@ -37,6 +43,7 @@ class PromptReader:
         """`encode` returns the embeddings, float32 [n, 384], of texts."""
         self._names = names
         self._encode = encode
+        self._kept_fuller = lru_cache(KEPT_READINGS)(self._fuller)
         self._kept_scene = lru_cache(KEPT_READINGS)(SceneReader(names, encode).read)
 
     def read(self, spec: JobSpec, most: int) -> Reading:
@@ -70,6 +77,26 @@ class PromptReader:
         """Return whether a prompt that is drawn as a whole is drawn as this name."""
         [embedding] = self._encode([prompt])
         return self._names.drawn(prompt, embedding, rule) == name
+
+    def fuller(self, spec: JobSpec) -> str | None:
+        """Return a spec's prompt with fewer words, as a list of things that are all drawn and are more than now.
+
+        None if there is none, or if nothing is left out of the prompt as it is.
+        """
+        return None if spec.scenes is None else self._kept_fuller(spec.prompt, spec.scenes)  # pyright: ignore[reportArgumentType] - a frozen model is hashable
+
+    def _fuller(self, prompt: str, rule: SceneRule) -> str | None:
+        now, words = self._read_scene(prompt, rule), prompt.split()
+        if (now is not None and not now.left_out) or len(words) > MOST_WORDS:
+            return None
+        shown = 1 if now is None else len(now.objects)
+        for dropped in range(1, MOST_DROPPED + 1):
+            for at in range(1, len(words) - dropped):
+                told = f"{' '.join(words[:at])}, {' '.join(words[at + dropped :])}"
+                scene = self._read_scene(told, rule)
+                if scene is not None and scene.faithful and len(scene.objects) > shown:
+                    return told
+        return None
 
     def name(self, prompt: str, embedding: Tensor, rule: NearestName | None) -> NameMatch | None:
         """Return the name to draw in place of a prompt with this embedding [384]; None to draw the prompt itself."""

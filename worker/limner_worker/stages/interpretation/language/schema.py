@@ -155,6 +155,10 @@ class Phrases(Table):
     """The picture looks most like `name`."""
     unclear: str
     """The evaluator does not recognise `words` in the picture."""
+    unclear_in: str
+    """It does not recognise `words` in `count` of `n` pictures."""
+    nearer: str
+    """The model may draw `prompt` better."""
     fewer: str
     """`n` of `asked` pictures were made."""
     other_size: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 from limner_shared.domain.embeddings import DIMENSIONS, VECTOR_TYPE, Embedding
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.recognitions import MOST_NAMES
+from limner_shared.domain.scenes import NearestName
 from limner_worker.generators.base import Picture
 from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.builtin.prompt_reading import PromptReader, Reading
@@ -25,17 +27,22 @@ from limner_worker.languages import emoji
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.weights import load_module
 from limner_worker.stages.choosing import Likeness
+from limner_worker.stages.interpretation.presenting.presentation import language_for
+from limner_worker.stages.recognising import Look
 
 TOWER: Final = "tower.safetensors"
 SIZE: Final = 64
 MIN_COSINE: Final = 0.53
 """The least cosine between a picture and a name that is reported; true drawings have about 0.6 with their own."""
 
-MIN_MARGIN: Final = 0.2
-"""The margin by which a name must be nearer to the picture than the prompt itself."""
+MIN_MARGIN: Final = 0.1
+"""The margin by which a name must be nearer to a picture that is not recognised than the one that was drawn."""
 
 NEAREST: Final = 5
-"""A thing is recognised if its name is among this number of nearest ones."""
+"""A thing is recognised if its name is among this number of nearest ones,"""
+
+RECOGNISED: Final = 0.45
+"""and its cosine with the picture is this: of blots, the name that was asked for is often the nearest one."""
 
 SAME: Final = 1e-3
 """Cosines this near are equal: a name's stored embedding is rounded to float16."""
@@ -46,7 +53,16 @@ SAME_NAME: Final = 0.98
 HUES: Final = 8
 """A recoloured thing is compared in this number of hues and in grey: few names are known in every colour."""
 
-EMBEDDED_AT_ONCE: Final = 32
+LOOKED_AT_ONCE: Final = 32
+
+KNOWN: Final = 0.9
+"""A text this near to a name means what the evaluator knows by it."""
+
+KEPT_SUBJECTS: Final = 512
+
+NEIGHBOURS: Final = 12
+MEANT: Final = 0.6
+"""The least cosine of the embeddings of two names of which one is offered for the other."""
 
 PLAIN: Final = 16
 """A picture whose values differ by less shows nothing; the tower sees a thing of that colour in it."""
@@ -78,14 +94,33 @@ class EvaluatorRecognizer:
         self._name = f"{folder.name}:{weights}"
 
     @torch.inference_mode()
-    def embed(self, pictures: Sequence[Picture]) -> list[Embedding]:
-        """Return the embedding of each picture, uint8 [H, W, 3], of any sizes."""
-        found: list[Embedding] = []
-        for start in range(0, len(pictures), EMBEDDED_AT_ONCE):
-            some = torch.cat([_pixels(picture) for picture in pictures[start : start + EMBEDDED_AT_ONCE]])
-            reduced = F.normalize(self._tower(some).concept @ self._reduction, dim=1).numpy().astype(VECTOR_TYPE)
-            found += [Embedding(self._name, vector.tobytes()) for vector in reduced]
+    def look(self, pictures: Sequence[Picture]) -> list[Look]:
+        """Return what each picture, uint8 [H, W, 3], of any sizes, looks like."""
+        found: list[Look] = []
+        for start in range(0, len(pictures), LOOKED_AT_ONCE):
+            some = torch.cat([_pixels(picture) for picture in pictures[start : start + LOOKED_AT_ONCE]])
+            seen = self._tower(some).concept
+            reduced = F.normalize(seen @ self._reduction, dim=1).numpy().astype(VECTOR_TYPE)
+            plain = [bool(np.ptp(picture) < PLAIN) for picture in pictures[start : start + LOOKED_AT_ONCE]]
+            concepts = seen.masked_fill(torch.tensor(plain)[:, None], 0).numpy()
+            found += [
+                Look(Embedding(self._name, vector.tobytes()), concept)
+                for vector, concept in zip(reduced, concepts, strict=True)
+            ]
         return found
+
+    def fuller(self, spec: JobSpec) -> str | None:
+        """Return a spec's prompt with fewer words, all of whose things are drawn; None if there is none."""
+        with self._lock:
+            return self._reader.fuller(spec)
+
+    def language_for(self, spec: JobSpec) -> str:
+        """Return the code of the language in which to speak of a job's pictures.
+
+        A prompt that is a name tells its language better than by its few words.
+        """
+        languages = [] if spec.description else self._names.languages_of(spec.prompt)
+        return languages[0] if "en" in languages or len(languages) == 1 else language_for(spec)
 
     def translated(self, name: str, language: str) -> str:
         """Return a name in another language, or the name itself if there is no translation."""
@@ -104,40 +139,72 @@ class EvaluatorRecognizer:
     def _reader(self) -> PromptReader:
         return PromptReader(self._names, self._encoder.encode)
 
-    @torch.inference_mode()
-    def __call__(self, picture: Picture, prompt: str, count: int = 3) -> list[tuple[str, float]]:
-        """Return at most `count` names that a picture (uint8 [H, W, 3]) looks like, with their cosines, best first.
+    def subject(self, spec: JobSpec) -> str | None:
+        """Return the name that is drawn of a spec's whole prompt; None if it means nothing that the evaluator knows."""
+        prompt = emoji.spelled(spec.prompt)
+        if (known := self._names.known(prompt)) is not None:
+            return known
+        with self._lock:
+            return self._subject(prompt, spec.nearest_name)
 
-        Returns nothing if the picture looks like its prompt.
-        """
+    @lru_cache(KEPT_SUBJECTS)  # noqa: B019 - the recognizer lives as long as the process
+    def _subject(self, prompt: str, rule: NearestName | None) -> str | None:
+        [embedding] = self._encoder.encode([prompt])
+        found = self._reader.name(prompt, embedding, rule)
+        if found is not None:
+            return found.name
+        name, cosine = self._names.nearest(embedding)
+        return name if cosine >= KNOWN else None
+
+    @torch.inference_mode()
+    def recognises(self, look: Look, name: str) -> bool:
+        """Return whether a name is among the nearest to a picture, and near enough."""
+        scores, own = self._compared(look, name)
+        return own >= RECOGNISED and int((scores > own + SAME).sum()) < NEAREST
+
+    @torch.inference_mode()
+    def resembled(self, look: Look, name: str) -> list[str]:
+        """Return the names that a picture resembles much more than this one, best first."""
+        scores, own = self._compared(look, name)
+        best = self._best(scores, MOST_NAMES)
+        return [other for other, score in _near(best) if score >= own + MIN_MARGIN]
+
+    def neighbours(self, name: str, language: str) -> list[str]:
+        """Return other names in a language that mean nearly what this one means, nearest first."""
+        asked = self._embedding(name)
+        found = self._best(self._names.embeddings @ asked, NEIGHBOURS)
+        said = [self._names.in_words(other, language) for other, cosine in found if MEANT <= cosine < SAME_NAME]
+        return [each for each in said if each][:MOST_NAMES]
+
+    def _compared(self, look: Look, name: str) -> tuple[Tensor, float]:
+        """Return the cosines of a picture with each name, and with this one."""
+        seen = torch.from_numpy(look.concept)
+        return self._names.embeddings @ seen, float(self._embedding(name) @ seen)
+
+    def _embedding(self, name: str) -> Tensor:
+        """Return the embedding of a name [384]; of another text, the one that it is encoded as."""
+        known = self._names.embedding(name)
+        if known is not None:
+            return known
         with self._lock:  # the encoder's engine is not thread-safe
-            asked = self._encoder.encode([emoji.spelled(prompt)])[0]
-        seen = self._tower(_pixels(picture)).concept[0]
-        best = self._nearest(seen, count)
-        return [] if float(seen @ asked) > best[0][1] - MIN_MARGIN else _near(best)
+            return self._encoder.encode([name])[0]
 
     @torch.inference_mode()
     def names_of(self, picture: Picture, count: int = 3) -> list[tuple[str, float]]:
         """Return at most `count` names that a picture (uint8 [H, W, 3]) looks like, with their cosines, best first."""
         if np.ptp(picture) < PLAIN:
             return []
-        return _near(self._nearest(self._tower(_pixels(picture)).concept[0], count))
+        return _near(self._best(self._names.embeddings @ self._tower(_pixels(picture)).concept[0], count))
 
-    def _nearest(self, seen: Tensor, count: int) -> list[tuple[str, float]]:
-        """Return this many names with their cosines, the nearest first."""
-        scores = self._names.embeddings @ seen
+    def _best(self, scores: Tensor, count: int) -> list[tuple[str, float]]:
+        """Return the names with the highest of these scores, the highest first."""
         places = [int(place) for place in scores.argsort(descending=True)[:count]]
         return [(self._names.names[place], float(scores[place])) for place in places]
-
-    def recognises(self, picture: Picture, name: str, *, recoloured: bool) -> bool:
-        """Return whether a name is among the nearest to a picture (uint8 [H, W, 3]), in any hue if `recoloured`."""
-        return self.likeness(picture, name, recoloured=recoloured).recognised
 
     @torch.inference_mode()
     def likeness(self, picture: Picture, name: str, *, recoloured: bool) -> Likeness:
         """Return how well a picture (uint8 [H, W, 3]) shows a thing of this name, in any hue if `recoloured`."""
-        with self._lock:  # the encoder's engine is not thread-safe
-            [asked] = self._encoder.encode([name])
+        asked = self._embedding(name)
         views = torch.cat([_pixels(each) for each in (hues(picture) if recoloured else [picture])])
         seen = self._tower(views).concept
         names, own = seen @ self._names.embeddings.T, seen @ asked

@@ -1,4 +1,4 @@
-"""The presentation of finished pictures: what an evaluator sees in them, in a few sentences."""
+"""The presentation of finished pictures in a few sentences, with what the evaluator says of them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Protocol
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.recognitions import Recognition
 from limner_shared.domain.scenes import Scene
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import Picture, locate
-from limner_worker.stages.choosing import PictureEvaluator
 from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError
 from limner_worker.stages.interpretation.language.detection import NO_NAMES, Named
 from limner_worker.stages.interpretation.presenting import presentation
+from limner_worker.stages.recognising import PictureEvaluator
 
 log = get_logger(__name__)
 
@@ -22,20 +23,8 @@ log = get_logger(__name__)
 class ImageRecognizer(PictureEvaluator, Protocol):
     """Names what the pictures of a model look like."""
 
-    def __call__(self, picture: Picture, prompt: str) -> Sequence[tuple[str, float]]:
-        """Return the names that a picture resembles more than its prompt, with their scores, best first."""
-        ...
-
     def names_of(self, picture: Picture) -> Sequence[tuple[str, float]]:
         """Return the names that a picture resembles, with their scores, best first."""
-        ...
-
-    def recognises(self, picture: Picture, name: str, *, recoloured: bool) -> bool:
-        """Return whether a picture looks like what has this name, in whichever colour if it was `recoloured`."""
-        ...
-
-    def translated(self, name: str, language: str) -> str:
-        """Return a name in another language, or the name itself if there is no translation."""
         ...
 
     def known_names(self) -> Mapping[str, Sequence[str]]:
@@ -103,25 +92,21 @@ class Presenter:
     def __call__(
         self,
         spec: JobSpec,
-        picture: Picture | None = None,
         drawn_as: str | None = None,
         scene: Scene | None = None,
-        things: Sequence[Picture] = (),
+        recognitions: Sequence[Recognition | None] = (),
     ) -> str | None:
         """Return a few sentences for a described job; None for a plain prompt. Never raises.
 
-        `drawn_as` is the name that was drawn in place of the whole prompt, `scene` what the picture was put together
-        from. The evaluator knows single things only, so of a scene it is asked about each of its `things` alone.
+        `drawn_as` is the name that was drawn in place of the whole prompt, `scene` what the pictures were put together
+        from, `recognitions` what the evaluator says of each of them.
         """
         if spec.description is None:
             return None
         language = presentation.language_for(spec, self._names.of(spec.model))
-        looks_like = self._recognize(spec, picture, drawn_as) if scene is None else ()
-        unclear = self._unclear(spec, scene, things)
-        seen = [(self._translated(spec, name, language), score) for name, score in looks_like]
         named = None if drawn_as is None else self._translated(spec, drawn_as, language)
         told = None if scene is None else self._in_language(spec, scene, language)
-        shown = presentation.Shown(seen, named, told, unclear)
+        shown = presentation.Shown(named, told, tuple(each for each in recognitions if each is not None))
         if self._server is not None:
             try:
                 return presentation.by_server(self._server, spec, shown)
@@ -133,39 +118,9 @@ class Presenter:
 
     def _in_language(self, spec: JobSpec, scene: Scene, language: str) -> Scene:
         """Return the scene with names in another language."""
-        objects = [
-            each.model_copy(update={"name": self._translated(spec, each.name, language)}) for each in scene.objects
-        ]
-        return scene.model_copy(update={"objects": tuple(objects)})
+        recognizer = self._recognizers.get(spec.model)
+        return scene if recognizer is None else presentation.in_language(scene, language, recognizer.translated)
 
     def _translated(self, spec: JobSpec, name: str, language: str) -> str:
         recognizer = self._recognizers.get(spec.model)
         return name if recognizer is None else recognizer.translated(name, language)
-
-    def _recognize(self, spec: JobSpec, picture: Picture | None, drawn_as: str | None) -> Sequence[tuple[str, float]]:
-        recognizer = self._recognizers.get(spec.model)
-        if recognizer is None or picture is None:
-            return []
-        try:
-            return recognizer(picture, drawn_as or spec.prompt)
-        except Exception:  # recognition is optional
-            log.exception("could not recognize a picture")
-            return []
-
-    def _unclear(self, spec: JobSpec, scene: Scene | None, things: Sequence[Picture]) -> list[str]:
-        """Return the person's words for the things of a scene of which the evaluator does not recognise one."""
-        recognizer = self._recognizers.get(spec.model)
-        if recognizer is None or scene is None or not things:
-            return []
-        objects = [each for each, drawings in zip(scene.objects, scene.drawings, strict=True) for _ in range(drawings)]
-        try:
-            return list(
-                dict.fromkeys(
-                    each.said
-                    for each, thing in zip(objects, things, strict=True)
-                    if not recognizer.recognises(thing, each.name, recoloured=each.colour is not None)
-                )
-            )
-        except Exception:  # recognition is optional
-            log.exception("could not recognize a picture")
-            return []
