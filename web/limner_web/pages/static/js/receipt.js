@@ -5,7 +5,7 @@ import { button, el, icon } from "./dom.js";
 import { dateTime, number, t, tn } from "./i18n.js";
 import { modelsLink, shortcomings } from "./shortcomings.js";
 import { tagsRow } from "./tag-chips.js";
-import { size } from "./words.js";
+import { size, thingWords } from "./words.js";
 
 const DIGEST = /^[0-9a-f]{40,64}$/;
 const NAMES = {
@@ -14,7 +14,7 @@ const NAMES = {
   safety: t("Safety"), shared_with: t("Taken from job"), c2pa: t("Signed"),
 };
 const ORDER = Object.keys(NAMES);
-const SETTINGS = ["seed", "style"]; // which stand above the receipt
+const SETTINGS = ["seed", "style", "recognition"]; // which stand above the receipt
 
 const row = (name, value) => (value === null || value === undefined || value === "" ? [] : [el("dt", {}, name), el("dd", {}, value)]);
 
@@ -47,11 +47,10 @@ const place = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.leng
 // The beginning of a SHA-256, which says enough to a reader; the whole one is its tooltip.
 const digest = (text) => el("code", { title: text }, `SHA-256 ${text.slice(0, 12)}…`);
 const lines = (items) => items.map((item) => el("div", {}, item));
-const thing = ({ count = 1, colour, name }) => [count > 1 && `${number(count)} ×`, colour, name].filter(Boolean).join(" ");
 
 function shown(name, value) {
   if (name === "buckets") return el("div", {}, lines(value.map(([most, n]) => tn("%(n)s pass, pictures at once: %(most)s", "%(n)s passes, pictures at once: %(most)s", n, { most: number(most) }))));
-  if (name === "scene") return value.objects.map(thing).join(", ");
+  if (name === "scene") return value.objects.map(thingWords).join(", ");
   if (name === "composition") return t("rules of version %(n)s", { n: number(value) });
   if (Array.isArray(value)) return value.join(", ");
   if (value !== null && typeof value === "object") return el("div", {}, Object.entries(value).flatMap(([part, each]) => lines([part.replaceAll("_", " "), shown("", each)])));

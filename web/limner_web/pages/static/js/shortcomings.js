@@ -16,13 +16,25 @@ function ofScene({ left_out: leftOut, objects }) {
   ].filter(Boolean);
 }
 
-// The sentences about one picture; empty if it shows all that was asked for.
-export function shortcomings(job, image = job.images[0]) {
-  if (!image) return [];
+const namesIn = (images, field) => [...new Set(images.flatMap(({ recognition }) => recognition?.[field] ?? []))];
+
+// What the evaluator does not recognise in some of a job's pictures.
+function unclear(images) {
+  return namesIn(images, "unclear").map((things) => {
+    const count = images.filter(({ recognition }) => recognition?.unclear.includes(things)).length;
+    if (count === images.length) return t("“%(things)s” may be hard to recognise.", { things });
+    return t("“%(things)s” may be hard to recognise in %(count)s of %(n)s pictures.", { things, count, n: images.length });
+  });
+}
+
+function notShown(image) {
   if (image.scene) return ofScene(image.scene);
-  const thing = drawnAs({ ...job, images: [image] });
+  const thing = drawnAs({ images: [image] });
   return thing ? [asName(thing)] : [];
 }
+
+// The sentences about one picture; empty if it shows all that was asked for.
+export const shortcomings = (job, image = job.images[0]) => (image ? [...notShown(image), ...unclear([image])] : []);
 
 // The same before anything is drawn, of what a description was understood as.
 export const expected = ({ scene, drawn_as: thing }) => (scene ? ofScene(scene) : thing ? [asName(thing)] : []);
@@ -30,13 +42,27 @@ export const expected = ({ scene, drawn_as: thing }) => (scene ? ofScene(scene) 
 export const shortLabel = (isPart) => (isPart ? t("Not all of it") : t("Nearest match"));
 
 // Whether something is missing, not only shown as something near.
-export const isPartial = (job) => job.images.some(({ scene }) => scene?.left_out.length);
+const isPartial = (job) => job.images.some(({ scene }) => scene?.left_out.length);
+const isOther = (job) => job.images.some((image) => notShown(image).length);
+
+export const labelOf = (job) => (isOther(job) ? shortLabel(isPartial(job)) : t("Hard to recognise"));
 
 export const modelsLink = (job) => el("a", { href: `/models#${encodeURIComponent(job.model)}` }, t("What it can draw"));
 
+// Other prompts that may be drawn better; the same one in another style may be, too.
+function offers(job, run) {
+  const styles = job.style && namesIn(job.images, "unclear").length ? [{ text: t("The same in any style"), other: { style: null } }] : [];
+  const names = namesIn(job.images, "nearer").slice(0, FEW).map((prompt) => ({ text: prompt, other: { prompt } }));
+  return [...names, ...styles].map(({ text, other }) => el("button", { type: "button", className: "chip", onclick: () => run({ ...job, ...other }) }, text));
+}
+
 // Says what is missing, and what can be done about it.
 export function tellShortcomings(job, { text, run }) {
-  const reword = el("button", { type: "button", className: "btn primary", onclick: () => { dialog.close(); run(job); } }, text);
-  const missing = [...new Set(job.images.flatMap((image) => shortcomings(job, image)))];
-  const dialog = tell(isPartial(job) ? t("This model could not draw all of it") : t("Drawn as near as the model can"), el("ul", { className: "stack" }, missing.map((each) => el("li", {}, each))), el("p", { className: "quiet" }, t("Other words for it may be known. "), modelsLink(job)), el("div", { className: "buttons" }, reword));
+  const close = (other) => { dialog.close(); run(other); };
+  const missing = [...new Set(job.images.flatMap(notShown)), ...unclear(job.images)];
+  const [better, offered] = [offers(job, close), t("These may work better:")];
+  const title = isPartial(job) ? t("This model could not draw all of it") : isOther(job) ? t("Drawn as near as the model can") : t("This model may not draw this well");
+  const dialog = tell(title, el("ul", { className: "stack" }, missing.map((each) => el("li", {}, each))),
+    better.length > 0 && el("div", { className: "stack", role: "group", ariaLabel: offered }, el("p", {}, offered), el("div", { className: "chips" }, better)),
+    el("p", { className: "quiet" }, t("Other words for it may be known. "), modelsLink(job)), el("div", { className: "buttons" }, el("button", { type: "button", className: "btn primary", onclick: () => close(job) }, text)));
 }

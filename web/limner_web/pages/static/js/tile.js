@@ -7,7 +7,7 @@ import { reasonOf, why } from "./explanation.js";
 import { t } from "./i18n.js";
 import { openMenu } from "./menu.js";
 import { isLoved } from "./organise.js";
-import { isPartial, shortLabel, shortcomings, tellShortcomings } from "./shortcomings.js";
+import { labelOf, shortcomings, tellShortcomings } from "./shortcomings.js";
 import { duration, ended, enlargeLabel, facts, factsOf, status } from "./words.js";
 
 const PREVIEW_MS = 900;
@@ -53,7 +53,7 @@ export function paint(tile, job) {
   $("progress", element).hidden = job.status !== "running" || !job.progress;
   if (job.progress) $("progress", element).value = job.progress.done / job.progress.total;
   $(".short", element).hidden = !job.images.some((image) => shortcomings(job, image).length);
-  $(".short b", element).textContent = shortLabel(isPartial(job));
+  $(".short b", element).textContent = labelOf(job);
   if (!isNew) return;
   const hasPicture = job.images.length > 0;
   $(".cancel", element).hidden = ended(job);

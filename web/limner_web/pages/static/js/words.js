@@ -70,11 +70,13 @@ function timeLeft(job, now) {
   return durationLeft((seconds / done) * (total - done));
 }
 
-// The alternative text says what a picture shows; the built-in models may draw only part of a prompt.
-export function drawnAs(job) {
-  const [image] = job.images;
-  const shown = image?.alt_text?.replace(` (${image.style})`, "");
-  return shown && shown !== job.prompt ? shown : null;
+export const thingWords = ({ count: n = 1, colour, name }) => [n > 1 && `${number(n)} ×`, colour, name].filter(Boolean).join(" ");
+
+// What a job's first picture shows, where that is not the whole prompt: a known name, or the things of a scene.
+export function drawnAs({ images: [image] }) {
+  const { scene, drawn_as: name } = image ?? {};
+  const isLess = scene && (scene.left_out.length > 0 || scene.objects.some(({ exact }) => !exact));
+  return isLess ? scene.objects.map(thingWords).join(", ") : name ?? null;
 }
 
 // Of a job, or of one of its pictures; what matters most first.
