@@ -127,8 +127,8 @@ def write_jobs(app: App, client: ApiClient) -> None:
     use_all_features(app, client)
     drawn, failed = submit(client, webhook=URL), submit(client, webhook=URL)
     services, claim = app.extensions["limner"], start(app, drawn["id"])
-    picture, receipt = png("blue"), {"drawn_as": WORD, "scene": {"words": WORD}}
-    receipt["recognition"] = {"recognised": False, "unclear": [WORD]}
+    seen: dict[str, Any] = {"recognised": False, "unclear": [WORD]}
+    picture, receipt = png("blue"), {"drawn_as": WORD, "scene": {"words": WORD}, "recognition": seen}
     image = NewImage(services.blobs.put(picture), "image/png", 64, 32, len(picture), 7, receipt, f"a {WORD}")
     with services.database.write() as session:
         ledger.finish(session, [ledger.Result(drawn["id"], claim.attempt, [image])])

@@ -144,6 +144,24 @@ def test_a_picture_that_does_not_show_all_of_its_prompt_says_so(service: int, op
         expect(page.get_by_role("textbox", name="Prompt")).to_have_value(prompt)
 
 
+def test_a_picture_that_the_evaluator_does_not_recognise_is_marked_and_what_may_work_better_is_offered(
+    service: int, open_page: OpenPage
+):
+    draw(service, "fortune cookie", model="limner-gan", style="noto-v1", seed=5008, width=64, height=64)
+    page = open_page()
+    tile = page.locator(".tile[data-state=succeeded]").first
+    expect(tile.locator("img").first).to_have_attribute("alt", re.compile("“fortune cookie” may be hard to recognise"))
+    mark = tile.get_by_role("button", name="Hard to recognise")
+    for offer, prompt, style in (("cookie", "cookie", "noto-v1"), ("The same in any style", "fortune cookie", "")):
+        mark.click()
+        dialog = page.get_by_role("dialog", name="This model may not draw this well")
+        expect(dialog.get_by_role("listitem")).to_have_text(["“fortune cookie” may be hard to recognise."])
+        dialog.get_by_role("group", name="These may work better:").get_by_role("button", name=offer, exact=True).click()
+        expect(dialog).to_be_hidden()
+        expect(page.get_by_role("textbox", name="Prompt")).to_have_value(prompt)
+        expect(page.get_by_label("Style", exact=True)).to_have_value(style)
+
+
 def test_words_with_weights_are_drawn_without_them_and_the_page_says_so(open_page: OpenPage):
     page = open_page()
     prompt, note = page.get_by_role("textbox", name="Prompt"), page.get_by_text("This model cannot weigh words")

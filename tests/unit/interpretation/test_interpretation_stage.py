@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
+from tests.evaluators import Judging
 from tests.processes import eventually
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job, Tenant
+from limner_shared.db.views import plain_view
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobRequest, Priority
@@ -26,6 +28,7 @@ from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.runtime.admission import Admission
 from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
+from limner_worker.stages.interpretation.presenting.presenter import Presenter
 from limner_worker.stages.interpretation.stage import InterpretationStage
 from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.publishing import Publisher
@@ -258,3 +261,35 @@ def test_no_job_waits_for_the_presentation_of_another(
     publisher.close()
     assert (job_of(database, described).state, job_of(database, described).presentation) == ("succeeded", "Your cat.")
     assert job_of(database, plain).presentation is None
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_presentation_speaks_of_all_pictures_of_a_job_and_each_image_says_what_is_recognised(
+    database: Database, catalogue: Catalogue, redis_url: str, tmp_path: Path
+):
+    def nothing(_job: JobRun) -> None:
+        return
+
+    run = run_of(database, catalogue, description="a cat", n=3)
+    encoder = PictureEncoder.of(Settings(), SafetyStage(Settings(), catalogue.cards), {run.claim.spec.model: Judging()})
+    publisher = Publisher(
+        database,
+        Blobs(f"file://{tmp_path / 'blobs'}"),
+        Hints(connect(redis_url)),
+        Supervisor(),
+        Admission(1, []).store_breaker,
+        nothing,
+        nothing,
+        Presenter(),
+        encoder,
+    )
+    for row, shade in zip(run.rows, (255, 255, 0), strict=True):
+        row.picture = np.full((64, 64, 3), shade, np.uint8)
+    publisher.publish([run], {})
+    publisher.close()
+    with database.read() as session:
+        [shown] = queries.shown(session, [queries.job(session, TENANT, run.id)])
+        view = plain_view(shown)
+    assert "“a cat” may be hard to recognise in 1 of 3 pictures. “lion” may work better." in (view.presentation or "")
+    seen = [image.recognition.recognised if image.recognition else None for image in view.images]
+    assert seen == [True, True, False]

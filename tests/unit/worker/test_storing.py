@@ -88,7 +88,7 @@ class Evaluator(Blind):
         self.batches.append(len(pictures))
         if self.fails:
             raise RuntimeError("no memory")
-        return [Look(Embedding("tower:1", bytes([picture[0, 0, 0]])), np.zeros(1)) for picture in pictures]
+        return [Look(Embedding("tower:1", bytes([picture[0, 0, 0]])), np.zeros(1, np.float32)) for picture in pictures]
 
 
 def test_the_pictures_of_a_group_are_embedded_in_one_batch_and_each_image_gets_its_own_vector(tmp_path: Path):

@@ -101,7 +101,9 @@ class PictureEncoder:
         spec, task = row.task.spec, row.task
         height, width, _ = picture.shape
         evaluator = self._evaluators.get(spec.model)
-        words = () if evaluator is None else (evaluator.language_for(spec), evaluator.translated)
+        language, translate = (
+            ("en", None) if evaluator is None else (evaluator.language_for(spec), evaluator.translated)
+        )
         return NewImage(
             sha256=hashlib.sha256(png).hexdigest(),
             media_type="image/png",
@@ -110,7 +112,7 @@ class PictureEncoder:
             size_bytes=len(png),
             seed=task.seed,
             receipt={**more, **receipt_of(row)},
-            alt_text=alt_text(spec, task.seed, task.drawn_as, task.scene, *words),
+            alt_text=alt_text(spec, task.seed, task.drawn_as, task.scene, language, translate),
         )
 
     def _signed(self, png: bytes, row: Row) -> bytes:

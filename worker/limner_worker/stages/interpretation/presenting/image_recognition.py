@@ -145,7 +145,7 @@ class EvaluatorRecognizer:
         if (known := self._names.known(prompt)) is not None:
             return known
         with self._lock:
-            return self._subject(prompt, spec.nearest_name)
+            return self._subject(prompt, spec.nearest_name)  # pyright: ignore[reportArgumentType] - a frozen model is hashable
 
     @lru_cache(KEPT_SUBJECTS)  # noqa: B019 - the recognizer lives as long as the process
     def _subject(self, prompt: str, rule: NearestName | None) -> str | None:
@@ -178,7 +178,7 @@ class EvaluatorRecognizer:
 
     def _compared(self, look: Look, name: str) -> tuple[Tensor, float]:
         """Return the cosines of a picture with each name, and with this one."""
-        seen = torch.from_numpy(look.concept)
+        seen = torch.as_tensor(look.concept)
         return self._names.embeddings @ seen, float(self._embedding(name) @ seen)
 
     def _embedding(self, name: str) -> Tensor:

@@ -54,7 +54,7 @@ def alt_text(
     drawn_as: str | None = None,
     scene: Scene | None = None,
     language: str = FALLBACK,
-    translate: Translate = lambda name, _: name,
+    translate: Translate | None = None,
 ) -> str:
     """Return the alt text of the picture with this seed: what it should show, and its style.
 
@@ -62,12 +62,16 @@ def alt_text(
     Both are said in `language`.
     """
     style = spec.style_for(seed)
-    what = spec.prompt
+    what, translate = spec.prompt, translate or _untranslated
     if scene is not None and not scene.faithful:
         what = _caption(scene, language, translate)
     elif drawn_as is not None:
         what = translate(drawn_as, language)
     return f"{what}{f' ({style})' if style else ''}"[:MAX_CHARS]
+
+
+def _untranslated(name: str, _language: str) -> str:
+    return name
 
 
 def _caption(scene: Scene, language: str, translate: Translate) -> str:
