@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,12 @@ def test_a_prompt_that_shows_more_is_offered_where_something_is_left_out():
     assert left_out == Recognition(recognised=True, nearer=("a cat, a dog",))
     whole = seen(drawn(DARK, prompt=asked, scene=Scene(objects=(DOGS,)), things=(LIGHT, LIGHT)), Judging())
     assert whole == Recognition(recognised=True)
+
+
+def test_no_other_prompt_is_looked_for_in_a_bulk():
+    run = drawn(LIGHT, prompt="a cat chasing a dog", drawn_as="cat")
+    run.claim = replace(run.claim, bulk_id="bulk-1")
+    assert seen(run, Judging()) == Recognition(recognised=True)
 
 
 class Confused(Judging):

@@ -60,7 +60,7 @@ class PictureEvaluator(PictureRanker, Protocol):
         ...
 
     def language_for(self, spec: JobSpec) -> str:
-        """Return the code of the language in which to speak of a job's pictures."""
+        """Return the code of the language in which a job is answered."""
         ...
 
     def translated(self, name: str, language: str) -> str:
@@ -105,7 +105,7 @@ class PictureReview:
         image = replace(image, embedding=looks[0].embedding)
         evaluator, task = self._evaluators[row.job.claim.spec.model], row.task
         try:
-            alone = row.job.claim.bulk_id is None  # offers cost as much as a picture, and nobody waits for a bulk's
+            alone = row.job.claim.bulk_id is None  # offers cost as much as a picture, and are not read in bulks
             recognition = (
                 None if row.picture is None else recognition_of(evaluator, task, row.picture, looks, offers=alone)
             )

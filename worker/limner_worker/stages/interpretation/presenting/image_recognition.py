@@ -115,7 +115,7 @@ class EvaluatorRecognizer:
             return self._reader.fuller(spec)
 
     def language_for(self, spec: JobSpec) -> str:
-        """Return the code of the language in which to speak of a job's pictures.
+        """Return the code of the language in which a job is answered.
 
         A prompt that is a name tells its language better than by its few words.
         """
