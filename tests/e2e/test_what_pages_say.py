@@ -159,7 +159,7 @@ def test_a_picture_that_the_evaluator_does_not_recognise_is_marked_and_what_may_
         dialog.get_by_role("group", name="These may work better:").get_by_role("button", name=offer, exact=True).click()
         expect(dialog).to_be_hidden()
         expect(page.get_by_role("textbox", name="Prompt")).to_have_value(prompt)
-        expect(page.get_by_label("Style", exact=True)).to_have_value(style)
+        expect(page.locator("[name=style]")).to_have_value(style)
 
 
 def test_words_with_weights_are_drawn_without_them_and_the_page_says_so(open_page: OpenPage):
