@@ -45,6 +45,7 @@ class FakeServer:
         self.bad_lines |= {"detail": "12 lines of 14 cannot be accepted.", "bad_lines": 12}
         self.job_state = "succeeded"
         self.existing = False
+        self.recognition: dict[str, Any] | None = None
         """Whether a submission finds an earlier job that holds its unique key."""
         self.dead_letters = 1
         self.retried_at_once = 1
@@ -89,7 +90,7 @@ class FakeServer:
         view |= {"version": 2, "negative_prompt": "", "priority": "normal", "metadata": {}, "bulk": None, "links": {}}
         view |= {"position": None, "progress": None, "created_at": WHEN, "started_at": WHEN, "finished_at": WHEN}
         view |= {"width": 64, "height": 64, "steps": 4, "guidance": 3.0, "seed": 7, "n": 1, "line": line}
-        view["images"] = [image | {"media_type": "image/png", "bytes": len(PICTURE)}]
+        view["images"] = [image | {"media_type": "image/png", "bytes": len(PICTURE), "recognition": self.recognition}]
         view["error"] = {"code": "storage_full", "message": "The disk is full.", "retryable": False}
         return view | ({} if self.job_state == "failed" else {"error": None})
 

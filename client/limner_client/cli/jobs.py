@@ -16,9 +16,10 @@ from rich.table import Column, Table
 
 from limner_client.cli.retrying import retry_while_unavailable
 from limner_client.cli.server_options import make_client, server_options
-from limner_client.cli.shown_text import short, shown
+from limner_client.cli.shown_text import harmless, short, shown
 from limner_client.client import Client
 from limner_shared.domain.jobs import JobState
+from limner_shared.domain.recognitions import unclear_words
 from limner_shared.domain.search_words import JobOrigin
 from limner_shared.domain.serving import ServingView
 from limner_shared.domain.views import ImageView, JobView, PauseNotice
@@ -115,8 +116,8 @@ def generate(
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(client.download(made))
             click.echo(f"{file}  {_about(made)}")
-        if job.presentation:
-            click.echo(job.presentation)
+        for sentence in [job.presentation] if job.presentation else _cautions(job):
+            click.echo(harmless(sentence))
 
 
 def output_files(output: Path, count: int) -> list[Path]:
@@ -239,6 +240,17 @@ def _about(image: ImageView) -> str:
     """The size, the seed and the style of a picture, on a line."""
     style = f"  {image.style}" if image.style else ""
     return f"{image.width}x{image.height}  seed {image.seed}{style}"
+
+
+def _cautions(job: JobView) -> list[str]:
+    """What may be hard to recognise in the pictures of a plain prompt, and what may work better."""
+    seen = [image.recognition for image in job.images]
+    told = [
+        f"“{word}” may be hard to recognise{f' in {count} of {len(seen)} pictures' if count < len(seen) else ''}."
+        for word, count in unclear_words(seen).items()
+    ]
+    nearer = next((each.nearer for each in seen if each is not None and each.nearer), ())
+    return [*told, *(f"“{prompt}” may work better." for prompt in nearer[:1])]
 
 
 def _styles(job: JobView) -> str:

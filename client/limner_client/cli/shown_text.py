@@ -12,9 +12,14 @@ _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]+")
 """Characters that a terminal obeys, such as the beginning of an escape sequence; a new line is harmless."""
 
 
+def harmless(text: str) -> str:
+    """Return a text whose control characters are spaces."""
+    return _CONTROL.sub(" ", text)
+
+
 def shown(text: str) -> str:
     """Return a text for rich: its brackets are no markup, and control characters are spaces."""
-    return escape(_CONTROL.sub(" ", text))
+    return escape(harmless(text))
 
 
 def short(text: str) -> str:

@@ -34,6 +34,14 @@ def test_generate_writes_the_picture(fake_server: FakeServer, tmp_path: Path) ->
     assert json.loads(fake_server.bodies[0]) == {"prompt": "a red apple", "width": 64, "height": 64}
 
 
+def test_generate_says_what_may_be_hard_to_recognise(fake_server: FakeServer, tmp_path: Path) -> None:
+    words = ("generate", "a hut", "-o", str(tmp_path / "hut.png"), "--server", fake_server.url)
+    fake_server.recognition = {"recognised": False, "unclear": ["a \x1bhut"], "nearer": ["houses", "kaaba"]}
+    assert run(*words).output.endswith("“a  hut” may be hard to recognise.\n“houses” may work better.\n")
+    fake_server.recognition = {"recognised": True}
+    assert "recognise" not in run(*words).output
+
+
 def test_generate_sends_the_start_time_and_the_retries(fake_server: FakeServer, tmp_path: Path) -> None:
     options = ("--not-before", "2026-12-24T18:00:00Z", "--max-retries", "0")
     run("generate", "a boat", "-o", str(tmp_path / "a.png"), *options, "--server", fake_server.url)
