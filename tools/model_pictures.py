@@ -54,7 +54,7 @@ def main() -> int:
         model = load(card, Settings(device="cpu"))
         for prompt, style, file, side in wanted_of(card):
             picture = drawn(model, card, prompt, style)
-            if prompt not in model_pictures.SCENES and look(picture, prompt):
+            if prompt not in model_pictures.SCENES and not look.recognises(look.look([picture])[0], prompt):
                 print(f"{name} does not draw {prompt} in the style {style} well")  # noqa: T201
                 refused += 1
                 continue
