@@ -21,6 +21,7 @@ from limner_client.keys import Keys
 from limner_client.own_queue import OwnQueue
 from limner_client.parameters import parameter
 from limner_client.webhooks import Webhooks
+from limner_shared.domain.model_views import ModelList, ModelView
 from limner_shared.domain.views import (
     BulkList,
     BulkView,
@@ -29,8 +30,6 @@ from limner_shared.domain.views import (
     ImageView,
     JobList,
     JobView,
-    ModelList,
-    ModelView,
     Receipts,
     ReceiptView,
     Retried,

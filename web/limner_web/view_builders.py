@@ -15,9 +15,10 @@ from limner_shared.db.views import as_datetime, plain_view
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conversation_views import ConversationView, ReplyView, TurnView
 from limner_shared.domain.jobs import JobState
+from limner_shared.domain.model_views import ModelView
 from limner_shared.domain.pauses import PauseKind
 from limner_shared.domain.picture_views import ControlView, ReferenceView
-from limner_shared.domain.views import JobView, ModelView, PauseNotice, ProgressView
+from limner_shared.domain.views import JobView, PauseNotice, ProgressView
 from limner_shared.messaging.hints import Hints
 from limner_web import small_talk
 from limner_web.http.caller_languages import caller_languages

@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 
 from limner_shared.domain.inputs import Task
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.model_views import ServingView
 from limner_shared.domain.request_limits import refuse
-from limner_shared.domain.serving import ServingView
 from limner_shared.domain.unsupported import UnsupportedByModel
 from limner_shared.messaging.reports import WorkerReport, read_reports
 

@@ -48,7 +48,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "own-queue": Lazy("Pause or resume your own queue, or cancel what waits.", "limner_client.cli.own_queue:own_queue"),
     "own-keys": Lazy("Make, list or revoke your tenant's API keys.", "limner_client.cli.own_keys:own_keys"),
     "dead-letters": Lazy("List dead letters, or retry them.", "limner_client.cli.dead_letters:dead_letters"),
-    "models": Lazy("List the models and their limits.", "limner_client.cli.jobs:models"),
+    "models": Lazy("List the models and their limits.", "limner_client.cli.models:models"),
     "webhooks": Lazy("Manage webhook endpoints; show and repeat deliveries.", "limner_client.cli.webhooks:webhooks"),
     "mcp": Lazy("Offer the service's tools to agents (MCP).", "limner_client.cli.mcp:mcp", "mcp"),
     "keys": Lazy("Create, list, rotate and revoke API keys.", "limner_client.cli.keys:keys", "server"),

@@ -1,4 +1,4 @@
-"""The parameters that several tools of agents have, each with its limits and what an agent is told of it."""
+"""The parameters that several tools of agents have, each with its limits and its description for the agent."""
 
 from __future__ import annotations
 

@@ -45,7 +45,8 @@ from limner_client.mcp_server.tool_parameters import (
     Wait,
 )
 from limner_shared.domain.jobs import JobState
-from limner_shared.domain.views import JobView, ModelView
+from limner_shared.domain.model_views import ModelView
+from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, LimnerError
 
 T = TypeVar("T")

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from redis.exceptions import RedisError
 
 from limner_shared.db import pause_queries
+from limner_shared.domain.model_views import ModelList
 from limner_shared.domain.name_views import KnownNames
 from limner_shared.domain.pauses import PauseKind
-from limner_shared.domain.views import ModelList
 from limner_shared.errors import NotFound
 from limner_shared.messaging.known_names import read_names
 from limner_web.services import get_services

@@ -11,7 +11,7 @@ from flask import Response, current_app, redirect, render_template, request
 from markupsafe import Markup, escape
 
 from limner_shared.domain.access import DEFAULT_SCOPES
-from limner_shared.domain.views import ModelView
+from limner_shared.domain.model_views import ModelView
 from limner_shared.errors import LimnerError
 from limner_web.auth import PAGES, is_signed_in
 from limner_web.http import route_rules
