@@ -129,7 +129,7 @@ def test_a_tag_is_taken_away_in_the_settings_of_a_picture(service: int, open_pag
 
 
 def test_pictures_are_taken_off_the_board_that_is_open(service: int, open_page: OpenPage, api: httpx.Client) -> None:
-    jobs = [drawn(service, f"a medlar {name}") for name in ("on its board", "elsewhere")]
+    jobs = [drawn(service, f"a medlar {name}") for name in ("to take off", "to stay")]
     for job in jobs:
         api.put(f"/jobs/{job}/tags/medlars")
     page = open_page("/gallery?tag=medlars")
@@ -151,7 +151,7 @@ def test_pictures_are_taken_off_the_board_that_is_open(service: int, open_page: 
 def test_a_board_is_renamed_and_deleted_without_its_pictures(
     service: int, open_page: OpenPage, api: httpx.Client
 ) -> None:
-    job = drawn(service, "a medlar on a board to rename", 2)
+    job = drawn(service, "a medlar to rename", 2)
     image = api.get(f"/jobs/{job}").json()["images"][1]["id"]
     api.put(f"/jobs/{job}/tags/misspelt")
     api.put(f"/images/{image}/tags/misspelt")
