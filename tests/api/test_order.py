@@ -11,6 +11,7 @@ from limner_shared.db.tables import Job
 from limner_web.api import jobs
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
+from tests.api.test_bulks import both_databases
 
 
 def submitted(client: ApiClient, **fields: str) -> str:
@@ -41,6 +42,7 @@ def test_a_job_that_runs_or_has_ended_keeps_its_class(client: ApiClient, app: Ap
     assert client.get(f"/api/v1/jobs/{job_id}").json["priority"] == "normal"
 
 
+@both_databases
 def test_the_jobs_that_wait_are_canceled_by_model_and_class_and_then_all(
     client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,9 @@ function inOrder(turns) {
 function asMarkdown({ title, created_at: created, turns }) {
   const parts = [`# ${title}`, dateTime(created)];
   for (const { turn: { id, message, job, reply }, place, versions } of inOrder(turns)) {
-    if (versions.length > 1) parts.push(`## ${t("Message %(place)s, version %(n)s of %(all)s", { place, n: versions.findIndex((each) => each.id === id) + 1, all: versions.length })}`);
+    const n = versions.findIndex((each) => each.id === id) + 1;
+    const heading = t("Message %(place)s, version %(n)s of %(all)s", { place, n, all: versions.length });
+    if (versions.length > 1) parts.push(`## ${heading}`);
     parts.push(quoted(message), reply?.text);
     if (job) parts.push(job.presentation, job.images.map((image) => pictureLine(image, job)).join("\n"));
   }
