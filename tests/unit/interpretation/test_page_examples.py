@@ -55,8 +55,9 @@ def look() -> EvaluatorRecognizer:
     return EvaluatorRecognizer(SHIPPED / "limner-text")
 
 
-def shows(look: EvaluatorRecognizer, task: ImageTask, picture: Picture, subject: str) -> bool:
+def shows(look: EvaluatorRecognizer, drawn: tuple[ImageTask, Picture], subject: str) -> bool:
     """Whether a page would mark the picture of a task neither as hard to recognise, nor as another thing."""
+    task, picture = drawn
     looks = look.look([picture, *task.things])
     told = recognition_of(look, task, picture, looks)
     return told == Recognition(recognised=True) and look.resembled(looks[0], subject) == []
@@ -64,7 +65,7 @@ def shows(look: EvaluatorRecognizer, task: ImageTask, picture: Picture, subject:
 
 @pytest.mark.parametrize("example", examples.PROMPTS["en"])
 def test_the_picture_of_an_example_shows_it(draw: Any, look: EvaluatorRecognizer, example: Any):
-    assert shows(look, *draw(example), example)
+    assert shows(look, draw(example), example)
 
 
 @pytest.mark.parametrize("language", list(LANGUAGES)[1:])
@@ -81,7 +82,7 @@ def test_the_picture_of_an_example_message_shows_what_it_asks_for(
     card = catalogue.get(None)
     found = rules.interpret(message, card.styles, (), card.sizes)
     assert (found.style, found.n) == (style, number)
-    assert shows(look, *draw(found.prompt, found.style), subject)
+    assert shows(look, draw(found.prompt, found.style), subject)
 
 
 def test_every_page_offers_only_messages_that_are_proved():
