@@ -154,6 +154,18 @@ def test_jobs_are_found_by_their_origin_with_other_filters(
 
 
 @both_databases
+def test_jobs_outside_bulks_are_found_behind_a_bulk_of_any_size(client: ApiClient, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(search, "CANDIDATES", 2)
+    monkeypatch.setattr(search, "ORIGIN_CANDIDATES", 4)
+    alone = submit(client, "alone")
+    lines = '{"prompt": "a line"}\n' * 10
+    client.post("/api/v1/bulks", data=lines, content_type="application/jsonl")
+    for origin in ("not_bulk", "single"):
+        page = client.get(f"/api/v1/jobs?origin={origin}").json
+        assert ([job["id"] for job in page["items"]], page["next"]) == ([alone], None)
+
+
+@both_databases
 def test_a_description_is_found_by_what_was_said_and_by_what_was_drawn(client: ApiClient, app: App):
     talk = client.post("/api/v1/conversations", json={"message": "etwas Rotes"}).json
     job_id = talk["turns"][0]["job"]["id"]

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.orm import Session
 
 from limner_shared.db.library_tables import WORD_INDEX, JobWords, Label
-from limner_shared.db.tables import DEAD, ConversationTurn, Job
+from limner_shared.db.tables import DEAD, NOT_OF_A_BULK, ConversationTurn, Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.labels import FAVOURITE
 from limner_shared.domain.search_words import PREFIX_CHARS, JobOrigin, key
@@ -151,7 +151,9 @@ def _of_origin(session: Session, tenant_id: str, which: JobFilter, limit: int, b
 
 
 def _newest(tenant_id: str, which: JobFilter, limit: int, before: str | None) -> SelectBase:
-    """The ids of the newest jobs by state, model, bulk and time: each combination is a range of an index."""
+    """The ids of the newest jobs by state, model, bulk and time, or outside bulks: each combination is a range of an
+    index.
+    """
     query = select(Job.id).where(Job.tenant_id == tenant_id).order_by(Job.id.desc()).limit(limit)
     ends = [end for end in (before, which.before_id) if end is not None]
     if ends:
@@ -168,6 +170,8 @@ def _newest(tenant_id: str, which: JobFilter, limit: int, before: str | None) ->
         # Read the newest of each state from the end of one index, so that no scan looks for jobs of a rare state.
         each = [select(query.where(Job.state == state).subquery().c.id) for state in states]
         query = union_all(*each).order_by(text("id DESC")).limit(limit)
+    elif which.origin not in (None, JobOrigin.BULK):
+        query = query.where(text(f"jobs.{NOT_OF_A_BULK}"))  # a large bulk may be newer than all the others
     return query
 
 

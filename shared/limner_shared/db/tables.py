@@ -37,6 +37,7 @@ DEAD: Final = "error_code = 'worker_lost'"
 SHARED: Final = "recipe IS NOT NULL"
 GIVEN_UP: Final = "job_id IS NULL"
 UNINDEXED: Final = "NOT indexed"
+NOT_OF_A_BULK: Final = "bulk_id IS NULL"
 HISTORY_DUE: Final = "forgotten >= 4 AND finished_at IS NOT NULL"  # erasure.Forgotten.HISTORY_DUE
 
 
@@ -170,6 +171,7 @@ class Job(Base):
         Index("ix_jobs_deadline", "deadline_at", **partial_index(WITH_DEADLINE)),
         Index("ix_jobs_dead", "tenant_id", "id", **partial_index(DEAD)),
         Index(None, "tenant_id", "id"),
+        Index("ix_jobs_not_of_a_bulk", "tenant_id", "id", **partial_index(NOT_OF_A_BULK)),
         Index(None, "tenant_id", "state", "id"),
         Index(None, "tenant_id", "model", "state", "id"),
         Index("ix_jobs_ended", "tenant_id", "forgotten", "finished_at", **partial_index(FINISHED)),

@@ -1,4 +1,4 @@
-"""An index of a tenant's conversations by their last message, for their retention.
+"""Indexes of a tenant's conversations by their last message, for retention, and of its jobs outside bulks, for lists.
 
 Nothing else changes, so the programs before run on this schema.
 
@@ -16,7 +16,10 @@ branch_labels = None
 depends_on = None
 serves_from = "0004"
 
-CREATED = [NewIndex("ix_conversations_tenant_id_touched_at", "conversations", ["tenant_id", "touched_at"])]
+CREATED = [
+    NewIndex("ix_conversations_tenant_id_touched_at", "conversations", ["tenant_id", "touched_at"]),
+    NewIndex("ix_jobs_not_of_a_bulk", "jobs", ["tenant_id", "id"], "bulk_id IS NULL"),
+]
 
 
 def upgrade() -> None:
