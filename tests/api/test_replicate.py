@@ -215,6 +215,8 @@ def test_a_program_with_another_models_name_built_in_draws_with_the_model_that_a
     own = client.get("/replicate/v1/models/stability-ai/sdxl").json
     found = client.get(f"/replicate/v1/models/stability-ai/sdxl/versions/{version}")
     assert (own["name"], found.json) == ("limner-gan", own["latest_version"])
+    assert client.get(f"/replicate/v1/models/someone/else/versions/{version}").json == own["latest_version"]
+    assert client.get("/replicate/v1/models/someone/else/versions/0").status_code == 404
     assert client.get(f"/replicate/v1/models/limner/limner-gan/versions/{version}").status_code == 404
     for unknown in ("limner/stability-ai/sdxl", "someone/limner-gan", "0" * 64):
         assert client.post(PREDICTIONS, json=CAT | {"version": unknown}).status_code == 404

@@ -31,7 +31,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """
     port = free_port()
     models = f"{CARDS},{EXAMPLE_CARDS},{GIVEN}"
-    aliases = ",".join([*OPENAI_NAMES, "sdxl=canvas", "stability-ai/sdxl=limner-gan"])
+    aliases = ",".join([*OPENAI_NAMES, "sdxl=canvas", "39ed52f2a78e=limner-gan"])
     data = tmp_path_factory.mktemp("doors") / "data"
     settings = {"LIMNER_MODELS": models, "LIMNER_MODEL_ALIASES": aliases}
     with limner_up(data, port, **settings, LIMNER_WEBHOOK_INTERNAL_TARGETS="127.0.0.1"):

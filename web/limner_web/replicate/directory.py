@@ -7,7 +7,6 @@ from typing import Any, Final
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request
 
-from limner_shared.domain.predictions import OWNER, version_id
 from limner_shared.errors import NotFound
 from limner_web.auth import tenant_id
 from limner_web.http.request_bodies import BROKEN_BODY, cut_off
@@ -100,12 +99,9 @@ def list_versions(owner: str, name: str) -> Response:
 
 @bp.get("/models/<owner>/<name>/versions/<version>")
 def get_version(owner: str, name: str, version: str) -> Response:
-    """Retrieve a version; any version of an alias is that of its card, as when a prediction names it."""
+    """Retrieve a version."""
     services = get_services()
-    card = models.find(services, owner, name)
-    if owner == OWNER and version != version_id(card):
-        raise NotFound(f"{owner}/{name} has no version {version[:80]!r}; its version is {version_id(card)}.")
-    return jsonify(models.version_object(services, card))
+    return jsonify(models.version_object(services, models.find_model_version(services, owner, name, version)))
 
 
 @bp.get("/deployments")

@@ -59,6 +59,19 @@ def find_version(services: Services, reference: str) -> ModelCard:
     return found
 
 
+def find_model_version(services: Services, owner: str, name: str, version: str) -> ModelCard:
+    """The card of a model's version. Raises NotFound.
+
+    `run` of Replicate's client draws by a version's id alone, and looks for it among its model's versions afterwards:
+    so an alias of that id is enough for a model elsewhere, and any version of an alias is that of its card.
+    """
+    alias = None if owner == OWNER else services.model_names.aliases.get(version)
+    card = alias or find(services, owner, name)
+    if owner == OWNER and version != version_id(card):
+        raise NotFound(f"{owner}/{name} has no version {version[:80]!r}; its version is {version_id(card)}.")
+    return card
+
+
 def is_about(card: ModelCard, words: Sequence[str]) -> bool:
     """Whether a card's name, title or description has every one of these words, in lower case."""
     text = f"{OWNER}/{card.name} {card.title} {card.description}".casefold()
