@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import signature
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ from limner_client.client import Client
 from limner_client.mcp_server.progress import Progress
 from limner_client.mcp_server.results import job_answer
 from limner_client.mcp_server.tools import CALLS_OF_ONE, Tools, _submit
+from limner_shared.domain.views import JobView
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 
@@ -48,9 +49,9 @@ def test_an_edit_takes_what_a_picture_of_a_prompt_takes(app: App):
     sent: list[dict[str, Any]] = []
 
     class Noting(Client):
-        def submit(self, request: Any, *more: Any, **named: Any) -> Any:
-            sent.append(request)
-            return super().submit({"prompt": "a cat"}, *more, **named)
+        def submit(self, request: Mapping[str, Any]) -> JobView:
+            sent.append(dict(request))
+            return super().submit({"prompt": "a cat"})
 
     tools = Tools(lambda _: Noting("http://localhost", transport=httpx.WSGITransport(app=app)), lambda _: None)
     finer: dict[str, Any] = {"steps": 30, "guidance": 5.0, "quality": "best", "negative_prompt": "text"}

@@ -89,7 +89,7 @@ class OutputForm(OutputInputs):
 
     def as_inputs(self) -> dict[str, Any]:
         """The inputs that lead to this form."""
-        size = {} if self.fit is None else dict(zip(("width", "height"), self.fit, strict=True))
+        size = dict[str, int]() if self.fit is None else {"width": self.fit[0], "height": self.fit[1]}
         return self.model_dump(include={*OutputInputs.model_fields}, exclude_none=True) | size
 
     @property
