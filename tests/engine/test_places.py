@@ -46,7 +46,7 @@ def generator(request: pytest.FixtureRequest, folder: Path) -> Any:
     else:
         made = load(Catalogue.load([], "limner-flow").get(None), Settings(device="cpu"))
         made._denoiser = by_place(made._denoiser)
-    made.device.places_matter = True
+    made._device.places_matter = True
     return made
 
 

@@ -53,30 +53,30 @@ class DiffusersPipeline:
         self.card = card
         self._loaded = LoadedPipeline.of(card, device)
         self.pipeline: Any = self._loaded.pipeline
-        self.pipelines = self._loaded.pipelines
+        self.pipelines, self.unsupported = self._loaded.pipelines, self._loaded.unsupported
         # If weights move or change their dtype between steps, a concurrent decode could read weights that are changing.
         weights_stay = card.offload == "none" and card.device_map is None and not self._loaded.casts_its_vae
-        self.device = Device(device, own_decode_stream=weights_stay)
-        self._shared = SharedModules(self.pipeline.components, lambda: self.device.synchronize(decodes=True))
+        self._device = Device(device, own_decode_stream=weights_stay)
+        self._shared = SharedModules(self.pipeline.components, lambda: self._device.synchronize(decodes=True))
         self.calls: dict[str, CallKind] = {}
         """The kind of each call that may be joined, by the call's name."""
         self._functions: dict[str, Any] = {}  # the original of each tapped method, for joined calls
         for name, module in self.pipeline.components.items():
             if isinstance(module, nn.Module):
                 self._tap(name, module)
-        about = self.fingerprint() | {"text_batch": card.text_batch, "gpu": self.device.name}
+        self.device_name = self._device.name
+        about = self.fingerprint() | {"text_batch": card.text_batch, "gpu": self.device_name}
         self._texts = TextOutputs(EncodedTextCache(cache_bytes, SharedEncodedTextCache.at(cache_url, about)))
         self._prompts = EncodedPrompts(cache_bytes)
         prepared = self._loaded.schedulers.items()
         self._joint_schedulers = {
-            key for key, each in prepared if may_join(each, self.device.torch, getattr(torch, card.dtype))
+            key for key, each in prepared if may_join(each, self._device.torch, getattr(torch, card.dtype))
         }
         """The schedulers that make the steps of several images at once."""
         self._latent_preview: LatentPreview | None = None
         self._adapters = ActiveAdapters(self.pipeline, card, lambda: self._shared.enter(AS_LOADED))
         self._folder = LoadedAdapters(self.pipeline, card, self._adapters.changing)
         self._size = sum(weights_size(one) for one in self.pipeline.components.values() if isinstance(one, nn.Module))
-        self.unsupported = self._loaded.unsupported
         if card.adapters:
             self.pipeline.disable_lora()
 
@@ -150,13 +150,13 @@ class DiffusersPipeline:
         if controlled := [image for image in states if image.controlled]:
             self._serve([image for image in controlled if image.key == controlled[0].key])
             self._settle(states)
-        self.device.synchronize()
+        self._device.synchronize()
 
     @torch.inference_mode()
     def decode(self, states: Sequence[SuspendedRun]) -> AsyncDecode[list[Any]]:
         """Decode latents to pixels. Raises FloatingPointError if they are not finite, or the pipeline's error."""
         waiting = self._undecoded(states)
-        return self.device.decode_async(
+        return self._device.decode_async(
             lambda: self._results(waiting) if waiting else [],
             lambda results: self._pictures(states, waiting, results),
         )
@@ -187,7 +187,7 @@ class DiffusersPipeline:
         if state.clean is None or not isinstance(getattr(self.pipeline, "vae", None), AutoencoderKL):
             return None
         if self._latent_preview is None:
-            self.device.synchronize(decodes=True)
+            self._device.synchronize(decodes=True)
             self._shared.enter(AS_LOADED)
             self._latent_preview = LatentPreview(self.pipeline.vae)
         return self._latent_preview.picture(state.clean, state.task.spec.width, state.task.spec.height)
@@ -201,7 +201,7 @@ class DiffusersPipeline:
             "weights": self._loaded.weights,
             "diffusers": diffusers.__version__,
             "torch": torch.__version__,
-            "device": str(self.device.torch),
+            "device": str(self._device.torch),
             "dtype": self.card.dtype,
             "sampler": type(self.pipeline.scheduler).__name__,
         } | {name: value for name, value in more.items() if value}
@@ -290,7 +290,7 @@ class DiffusersPipeline:
     # --- one image ---
 
     def _image(self, task: ImageTask) -> SuspendedRun:
-        task.placed = self.device.places_matter
+        task.placed = self._device.places_matter
         pipeline, scheduler, arguments = self._loaded.call_of(task)
         adapters = self._folder.of(task)
         pausing = CallKind.DENOISE not in self.calls.values()

@@ -207,7 +207,7 @@ def equal(found: Sequence[Pixels], expected: Sequence[Pixels], *, exact: bool) -
 
 def _digest(generator: DiffusersPipeline) -> str:
     card = generator.card.model_dump(mode="json", exclude={"title", "description", "licence", "source"})
-    used = {"gpu": generator.device.name} | {name: _version(name) for name in LIBRARIES}
+    used = {"gpu": generator.device_name} | {name: _version(name) for name in LIBRARIES}
     about = {"check": VERSION, "card": card, "model": generator.fingerprint(), "used": used}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
