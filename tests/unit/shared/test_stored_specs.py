@@ -54,6 +54,7 @@ def test_defaults_that_rows_rely_on_have_not_changed():
         "provenance": False,
         "description": None,
         "history": [],
+        "languages": [],
         "given": [],
         "replay": [],
         "replay_places": [],
