@@ -30,6 +30,9 @@ class PrivacyRequest(BaseModel):
     keep_prompts_days: Days | None
     keep_jobs_days: Days | None
     share_results: Annotated[bool, Field(strict=True, description="Draw equal requests of the tenant only once.")]
+    changeable: bool | None = Field(
+        default=None, strict=True, description="Ignored: the answer of `GET` can be sent back."
+    )
 
 
 @bp.get("")
@@ -54,7 +57,7 @@ def set_privacy(body: PrivacyRequest) -> PrivacyView:
     """
     with get_services().database.write() as session:
         name = session.get_one(Tenant, tenant_id()).name
-        change_tenant(session, name, body.model_dump(), actor=actor())
+        change_tenant(session, name, body.model_dump(exclude={"changeable"}), actor=actor())
     return _view(tenant_id())
 
 
