@@ -56,8 +56,8 @@ def test_an_edit_takes_what_a_picture_of_a_prompt_takes(app: App):
     tools = Tools(lambda _: Noting("http://localhost", transport=httpx.WSGITransport(app=app)), lambda _: None)
     finer: dict[str, Any] = {"steps": 30, "guidance": 5.0, "quality": "best", "negative_prompt": "text"}
     context = cast("Context", SimpleNamespace(request_context=SimpleNamespace(meta={})))
-    edit = partial(tools.edit_image, context, "img_x", "a cat", model="canvas")
-    asyncio.run(cast("Any", edit(**finer, wait_seconds=0)))
+    edit: Any = partial(tools.edit_image, context, "img_x", "a cat", model="canvas")
+    asyncio.run(edit(**finer, wait_seconds=0))
     assert sent[0].items() >= finer.items()
 
 
