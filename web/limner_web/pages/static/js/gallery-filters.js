@@ -64,7 +64,7 @@ const has = (select, wanted) => [...select.options].some(({ value }) => value ==
 
 export async function listBulks() {
   const { bulk: select } = filters.elements;
-  const { items } = await getJson("bulks");
+  const { items } = await getJson("bulks?limit=100");
   for (const bulk of items) if (!has(select, bulk.id)) select.append(new Option(`${dateTime(bulk.created_at)} · ${count(bulk.total, "job")}`, bulk.id));
 }
 
