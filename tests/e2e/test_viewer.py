@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.e2e.bulks import draw_bulk
+from limner_client.client import Client
+from tests.e2e.bulks import SMALL, draw_bulk
 from tests.e2e.states import PHONE
 from tests.processes import eventually
 
@@ -63,8 +64,12 @@ def test_the_viewer_turns_from_a_page_of_the_gallery_to_the_next(service: int, o
 
 
 def test_the_viewer_of_the_studio_turns_to_older_pictures(service: int, open_page: Callable[..., Page]):
+    with Client(f"http://127.0.0.1:{service}") as client:
+        list(client.wait(client.submit(SMALL | {"prompt": "a fern before"}).id))
     draw_bulk(service, *({"prompt": f"fern {number}"} for number in range(49)))  # a page has 48 jobs
     page = open_page()
+    expect(page.locator(".tile", has_text="a fern before")).to_be_visible()
+    page.get_by_role("button", name="Bulks too").click()
     page.get_by_role("button", name="Enlarge: fern 48").click()
     viewer = page.get_by_role("dialog", name="Picture viewer")
     expect(viewer.locator(".place")).to_have_text("1 of 48")

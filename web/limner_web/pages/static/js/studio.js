@@ -184,14 +184,16 @@ async function readMore() {
 
 const wantedJobs = (limit) => new URLSearchParams({ limit, ...(!showsBulks() && { origin: "not_bulk" }) });
 
-// What is loaded of bulks goes, or comes.
+// What is loaded of bulks goes, or comes. Jobs after the first page come with the next ones, so that none is left out.
 async function switchBulks() {
   showBulks(!showsBulks());
   form.dataset.bulks = showsBulks();
   keepDraft();
-  for (const { id, bulk } of [...jobs.values()]) if (bulk && !showsBulks()) { jobs.delete(id); remove(id); }
+  const forget = (id) => { jobs.delete(id); remove(id); };
+  for (const { id, bulk } of [...jobs.values()]) if (bulk && !showsBulks()) forget(id);
   cursor = null;
   await more();
+  for (const id of [...jobs.keys()]) if (cursor && id < cursor) forget(id);
 }
 
 async function more() {
