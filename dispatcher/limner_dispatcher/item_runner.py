@@ -6,7 +6,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,6 +85,15 @@ class ItemRunner:
         with self._lock:
             self._finished[duty] = self._clock()
 
+    def keep(self, duty: str, names: Sequence[str]) -> None:
+        """Record a pass that tried none of these items, even if the retry of one has become due meanwhile; records of
+        other items are deleted.
+        """
+        self._threads[duty] = threading.get_ident()
+        self._forget(duty, names)
+        with self._lock:
+            self._finished[duty] = self._clock()
+
     def stand_by(self) -> None:
         """Delete the records of failing items of the duties that the calling thread runs: another process leads, and
         has records of its own.
@@ -153,7 +162,7 @@ class ItemRunner:
             failure = self._aside.get(duty, {}).get(name)
         return failure is None or failure.retry_at <= self._clock()
 
-    def _forget(self, duty: str, names: list[str]) -> None:
+    def _forget(self, duty: str, names: Sequence[str]) -> None:
         known = set(names)
         with self._lock:
             failures = self._aside.get(duty, {})

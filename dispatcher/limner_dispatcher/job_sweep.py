@@ -56,7 +56,7 @@ class JobSweep:
                     raise
                 log.warning("a sweep failed, continuing job by job", duty=duty, error=describe(error))
                 return self._one_by_one(duty, find_due, transition, aside)
-        self._runner.each(duty, aside, lambda _: None)  # none of these is tried; the records of others are deleted
+        self._runner.keep(duty, aside)
         return changes
 
     def _has_due(self, find_due: FindDue, scope: ColumnElement[bool]) -> bool:

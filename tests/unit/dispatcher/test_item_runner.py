@@ -91,6 +91,14 @@ def test_an_item_that_failed_for_a_passing_state_is_retried_soon(runner: ItemRun
     assert runner.failing_items()[0].failures == 9
 
 
+def test_an_item_whose_retry_becomes_due_during_a_pass_without_it_stays_set_aside(runner: ItemRunner, clock: Clock):
+    runner.each("sweep", ["a", "b"], failing("a", "b")[0])
+    clock.now += FIRST_SECONDS
+    runner.keep("sweep", ["a"])
+    assert [(item.item, item.failures) for item in runner.failing_items()] == [("a", 1)]
+    assert runner.finished() == {"sweep": 0.0}
+
+
 def test_an_item_is_no_longer_set_aside_after_success_or_removal(runner: ItemRunner, clock: Clock):
     runner.each("sweep", ["a", "b"], failing("a", "b")[0])
     clock.now += FIRST_SECONDS
