@@ -19,7 +19,7 @@ from limner_client.cli.server_options import make_client, server_options
 from limner_client.cli.shown_text import harmless, short, shown
 from limner_client.client import Client
 from limner_shared.domain.jobs import JobState
-from limner_shared.domain.recognitions import unclear_words
+from limner_shared.domain.recognitions import nearer_prompts, unclear_words
 from limner_shared.domain.search_words import JobOrigin
 from limner_shared.domain.views import ImageView, JobView, PauseNotice
 from limner_shared.errors import GenerationFailed, InvalidRequest
@@ -248,8 +248,7 @@ def _cautions(job: JobView) -> list[str]:
         f"“{word}” may be hard to recognise{f' in {count} of {len(seen)} pictures' if count < len(seen) else ''}."
         for word, count in unclear_words(seen).items()
     ]
-    nearer = next((each.nearer for each in seen if each is not None and each.nearer), ())
-    return [*told, *(f"“{prompt}” may work better." for prompt in nearer[:1])]
+    return [*told, *(f"“{prompt}” may work better." for prompt in nearer_prompts(seen)[:1])]
 
 
 def _styles(job: JobView) -> str:

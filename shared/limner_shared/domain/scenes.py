@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
+
+from limner_shared.domain.receipt_values import ReceiptValue
 
 Colour = Literal["red", "blue", "green", "yellow", "orange", "purple", "pink", "black", "white", "brown", "grey"]
 RelationKind = Literal["left", "right", "above", "below", "front", "behind", "on", "inside", "wearing"]
@@ -60,28 +62,14 @@ class SceneRelation(BaseModel):
     object: int
 
 
-class Scene(BaseModel):
+class Scene(ReceiptValue):
     """What a picture is put together from."""
-
-    model_config = ConfigDict(frozen=True)
 
     objects: tuple[SceneObject, ...] = Field(min_length=1)
     relations: tuple[SceneRelation, ...] = ()
     background: Background = "white"
     most: int = Field(default=6, description="The most drawings.")
     left_out: tuple[str, ...] = Field(default=(), description="Words of the prompt that the picture does not show.")
-
-    @classmethod
-    def read(cls, recorded: object) -> Scene | None:
-        """Return the scene that a receipt records; None if it records none, or one of another version."""
-        try:
-            return None if recorded is None else cls.model_validate(recorded)
-        except ValidationError:
-            return None
-
-    def recorded(self) -> dict[str, Any]:
-        """Return the scene for a receipt, without default values."""
-        return self.model_dump(mode="json", exclude_defaults=True)
 
     @property
     def faithful(self) -> bool:

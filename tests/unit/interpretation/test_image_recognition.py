@@ -42,7 +42,10 @@ def drawn(catalogue: Catalogue, prompt: str, style: str = "noto") -> np.ndarray:
 
 
 class Recognizer(Judging):
-    """A recognizer with the methods that presentations do not need."""
+    """A recognizer with the methods that presentations do not need, which answers in the language of a description."""
+
+    def language_for(self, spec: JobSpec) -> str:
+        return presentation.language_for(spec)
 
     def names_of(self, picture: np.ndarray) -> list[tuple[str, float]]:
         raise NotImplementedError

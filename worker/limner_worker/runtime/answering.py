@@ -28,8 +28,7 @@ from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_worker.generators.base import Picture
 from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
-from limner_worker.stages.interpretation.presenting import presentation
-from limner_worker.stages.interpretation.presenting.presenter import ImageRecognizer, SpokenNames
+from limner_worker.stages.interpretation.presenting.presenter import ImageRecognizer, language_of_answer
 
 log = get_logger(__name__)
 
@@ -57,7 +56,6 @@ class Answering:
         """The models, in the order in which their questions are taken next."""
         self._supervisor = supervisor
         self._recognizers = recognizers or {}
-        self._spoken = SpokenNames(self._recognizers)
         self._names_due = 0.0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -127,7 +125,7 @@ class Answering:
             metrics.INTERPRETATIONS.inc(
                 backend=interpretation.backend, fallback="no" if interpretation.fallback is None else "yes"
             )
-            language = presentation.language_for(question.spec, self._spoken.of(question.spec.model))
+            language = language_of_answer(question.spec, self._recognizers.get(question.spec.model))
             drawn_as, scene = self._read(question.spec, interpretation)
             told = Answer(interpretation=interpretation, language=language, drawn_as=drawn_as, scene=scene)
             questions.answer(self._redis, question.id, told)

@@ -35,7 +35,8 @@ log = get_logger(__name__)
 
 IGNORED_FIELDS: Final = {
     *("version", "style", "styles", "seed", "n", "plain_words"),
-    *("description", "history", "given", "replay", "replay_places", "seeds", "scene", "dropped_negative", "beyond"),
+    *("description", "history", "languages", "given"),
+    *("replay", "replay_places", "seeds", "scene", "dropped_negative", "beyond"),
 }
 """Spec fields that do not affect a picture: its own seed and style are hashed, and texts have become conditions."""
 

@@ -106,20 +106,10 @@ class KnownNames:
     def __contains__(self, name: str) -> bool:
         return name in self._places
 
-    def is_name(self, text: str) -> bool:
-        """Return whether a text is a name or caption in any language, perhaps with an article."""
-        return _plain(text) in self._places
-
     def known(self, text: str) -> str | None:
         """Return the English name or caption that a text is in any language, perhaps with an article; else None."""
         place = self._places.get(_plain(text))
         return None if place is None else self._texts[place]
-
-    def languages_of(self, text: str) -> list[str]:
-        """Return the languages in which a text is a name, English first; captions are English."""
-        plain = _plain(text)
-        others = [code for code, names in self._translations.items() if plain and plain in names]
-        return ["en", *others] if plain in self._texts else others
 
     def embedding(self, name: str) -> Tensor | None:
         """Return the conditioning [384] of a name or caption; None of another text."""

@@ -32,6 +32,18 @@ let slowUntil = 0;
 export const slowedFor = () => Math.max(0, slowUntil - Date.now()); // milliseconds
 export const isSlowed = () => slowedFor() > 0;
 
+// Runs `work`, which calls the service, again each time that it is refused for too many requests, after the wait asked for.
+export async function patiently(work) {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (error.status !== 429 || !isSlowed()) throw error;
+      await new Promise((go) => { setTimeout(go, slowedFor()); });
+    }
+  }
+}
+
 export async function call(path, options = {}) {
   const before = replacement && !options.replaces ? -1 : replacements;
   let answer;

@@ -1,5 +1,5 @@
 // What can be done with the board that is open: another name, and its end, for all its pictures.
-import { getJson, slowedFor } from "./api.js";
+import { getJson, patiently } from "./api.js";
 import { ask, field } from "./dialog.js";
 import { el } from "./dom.js";
 import { t } from "./i18n.js";
@@ -9,22 +9,15 @@ import { attempt } from "./toast.js";
 
 const PAGE = 100;
 
-// Waits as long as the service asks for fewer requests.
-async function patiently(work) {
-  try {
-    return await work();
-  } catch (error) {
-    if (error.status !== 429) throw error;
-    await new Promise((go) => setTimeout(go, Math.max(1000, slowedFor())));
-    return patiently(work);
-  }
-}
-
-// Every change takes its job out of the answer, so that the first page is asked for until it is empty.
+// Every change takes its job out of the answer, so that the first page is asked for until it has no other jobs.
 async function forAll(tag, change) {
-  for (let items = null; !items || items.length;) {
-    ({ items } = await patiently(() => getJson(`jobs?${new URLSearchParams({ tag, limit: PAGE })}`)));
-    await forEach(items, (job) => patiently(() => change(job)));
+  const changed = new Set();
+  for (;;) {
+    const { items } = await patiently(() => getJson(`jobs?${new URLSearchParams({ tag, limit: PAGE })}`));
+    const others = items.filter(({ id }) => !changed.has(id));
+    if (!others.length) return;
+    await forEach(others, (job) => patiently(() => change(job)));
+    for (const { id } of others) changed.add(id);
   }
 }
 

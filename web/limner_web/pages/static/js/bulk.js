@@ -7,7 +7,7 @@ import { contactSheet, MOST } from "./contact-sheet.js";
 import { bulkEstimate } from "./cost.js";
 import { $, $$, button, el, icon } from "./dom.js";
 import { hasFiles, takeFiles, toStudio } from "./dropped-file.js";
-import { failedLines } from "./failed-lines.js";
+import { failedLines, readFailed } from "./failed-lines.js";
 import { dateTime, number, t, tn } from "./i18n.js";
 import { morphInto } from "./morph.js";
 import { attempt, toast } from "./toast.js";
@@ -112,14 +112,8 @@ form.addEventListener("submit", async (event) => {
 const act = (bulk, name) => attempt(async () => show(await send("POST", `bulks/${bulk.id}/${name}`)));
 
 async function retryFailed(bulk) {
-  const failed = [];
-  let cursor = "";
-  do {
-    const page = await getJson(`jobs?bulk=${bulk.id}&status=failed&limit=100${cursor && `&cursor=${cursor}`}`);
-    failed.push(...page.items);
-    cursor = page.next;
-  } while (cursor);
-  const body = linesOf(failed.reverse().map((job) => ({ ...sameRequestOf(job), metadata: job.metadata })));
+  const failed = await readFailed(bulk.id);
+  const body = linesOf(failed.map((job) => ({ ...sameRequestOf(job), metadata: job.metadata })));
   show(await make("bulks", body, { type: "application/jsonl", key: `retry-${bulk.id}-${failed.length}` }));
   toast(tn("%(n)s job queued again", "%(n)s jobs queued again", failed.length));
 }

@@ -1,23 +1,16 @@
 // Cancels all jobs that wait, or those of one model and priority class, after a question.
-import { send, slowedFor } from "./api.js";
+import { patiently, send } from "./api.js";
 import { ask } from "./dialog.js";
 import { t, tn } from "./i18n.js";
 import { attempt, toast } from "./toast.js";
 
-const TOO_MANY = 429;
-
-// One request cancels a part of very many. Where the service asks for fewer requests, the next one waits.
+// One request cancels a part of very many.
 async function cancelParts(wanted) {
   let canceled = 0;
   for (;;) {
-    try {
-      const part = await send("POST", "jobs/cancel", wanted);
-      canceled += part.canceled;
-      if (!part.more || !part.canceled) return canceled;
-    } catch (error) {
-      if (error.status !== TOO_MANY || !slowedFor()) throw error;
-      await new Promise((go) => { setTimeout(go, slowedFor()); });
-    }
+    const part = await patiently(() => send("POST", "jobs/cancel", wanted));
+    canceled += part.canceled;
+    if (!part.more || !part.canceled) return canceled;
   }
 }
 

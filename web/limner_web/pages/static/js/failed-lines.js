@@ -10,14 +10,15 @@ const MOST = 300;
 const AGAIN_MS = 10_000; // between two readings while more lines fail
 const read = new Map(); // bulk id -> {jobs, failed, at, isAwaited}: what was read when that many had failed
 
-async function readLines(bulk) {
+// The failed jobs of a bulk in the order of its lines, with `most` the newest of them.
+export async function readFailed(bulk, most = Infinity) {
   const jobs = [];
   let cursor = "";
   do {
     const page = await getJson(`jobs?bulk=${bulk}&status=failed&limit=${PAGE}${cursor && `&cursor=${cursor}`}`);
     jobs.push(...page.items);
     cursor = page.next;
-  } while (cursor && jobs.length < MOST);
+  } while (cursor && jobs.length < most);
   return jobs.sort((a, b) => a.line - b.line);
 }
 
@@ -35,7 +36,7 @@ function shown(jobs, bulk, failed) {
 export function failedLines(bulk, failed, redraw) {
   const known = read.get(bulk);
   const load = async () => {
-    const jobs = await attempt(() => readLines(bulk));
+    const jobs = await attempt(() => readFailed(bulk, MOST));
     if (jobs) read.set(bulk, { jobs, failed, at: Date.now() });
     else read.delete(bulk);
     if (jobs) redraw();

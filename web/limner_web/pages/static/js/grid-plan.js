@@ -1,4 +1,5 @@
 // What a grid compares: the values of its two axes, and the request of each cell.
+import { readStored } from "./browser-storage.js";
 import { check } from "./bulk-file.js";
 import { $, $$, el } from "./dom.js";
 import { t } from "./i18n.js";
@@ -56,8 +57,7 @@ function offerChoices() {
 }
 
 function fillFromDraft() {
-  let draft = {};
-  try { draft = JSON.parse(localStorage.getItem(DRAFT)) || {}; } catch { /* storage may be off */ }
+  const draft = readStored(DRAFT, {});
   if (modelNamed(draft.model)) { fields.base_model.value = draft.model; offerChoices(); }
   for (const name of ["prompt", "style", "size", "steps", "guidance", "seed"]) {
     const input = fields[`base_${name}`];

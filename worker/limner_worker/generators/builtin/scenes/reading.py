@@ -49,7 +49,7 @@ class SceneReader:
         result depends on this text only.
         """
         plain = _SPACES.sub(" ", text.lower().replace("\u2019", "'")).strip(_MARKS)
-        if not plain or len(plain) > LONGEST or len(plain.split()) > WORDS or self._names.is_name(plain):
+        if not plain or len(plain) > LONGEST or len(plain.split()) > WORDS or self._names.known(plain) is not None:
             return None
         found: list[tuple[float, Scene]] = []
         for reader in self._readers:

@@ -27,6 +27,7 @@ from limner_worker.languages import emoji
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.weights import load_module
 from limner_worker.stages.choosing import Likeness
+from limner_worker.stages.interpretation.language.detection import Named
 from limner_worker.stages.interpretation.presenting.presentation import language_for
 from limner_worker.stages.recognising import Look
 
@@ -89,6 +90,7 @@ class EvaluatorRecognizer:
         self._encoder = TextEncoder(folder)
         self._names = KnownNames(folder)
         self._lock = threading.Lock()
+        self._kept_subject = lru_cache(KEPT_SUBJECTS)(self._subject)
         self._reduction = reduction(self._tower.concept.out_features)
         weights = hashlib.sha256((folder / TOWER).read_bytes()).hexdigest()[:16]
         self._name = f"{folder.name}:{weights}"
@@ -115,12 +117,16 @@ class EvaluatorRecognizer:
             return self._reader.fuller(spec)
 
     def language_for(self, spec: JobSpec) -> str:
-        """Return the code of the language in which a job is answered.
+        """Return the code of the language in which a job is answered; the names that the models know tell it too."""
+        return language_for(spec, self._spoken)
 
-        A prompt that is a name tells its language better than by its few words.
-        """
-        languages = [] if spec.description else self._names.languages_of(spec.prompt)
-        return languages[0] if "en" in languages or len(languages) == 1 else language_for(spec)
+    @cached_property
+    def _spoken(self) -> Named:
+        found: dict[str, set[str]] = {}
+        for code, names in self.known_names().items():
+            for name in names:
+                found.setdefault(name.lower(), set()).add(code)
+        return found
 
     def translated(self, name: str, language: str) -> str:
         """Return a name in another language, or the name itself if there is no translation."""
@@ -145,9 +151,8 @@ class EvaluatorRecognizer:
         if (known := self._names.known(prompt)) is not None:
             return known
         with self._lock:
-            return self._subject(prompt, spec.nearest_name)  # pyright: ignore[reportArgumentType] - a frozen model is hashable
+            return self._kept_subject(prompt, spec.nearest_name)  # pyright: ignore[reportArgumentType] - a frozen model is hashable
 
-    @lru_cache(KEPT_SUBJECTS)  # noqa: B019 - the recognizer lives as long as the process
     def _subject(self, prompt: str, rule: NearestName | None) -> str | None:
         [embedding] = self._encoder.encode([prompt])
         found = self._reader.name(prompt, embedding, rule)

@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Final
 
 from limner_shared.domain.jobs import JobSpec
-from limner_shared.domain.recognitions import Recognition, unclear_words
+from limner_shared.domain.recognitions import Recognition, nearer_prompts, unclear_words
 from limner_shared.domain.scenes import Scene
 from limner_worker.stages.interpretation import rules
 from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError
@@ -150,7 +150,7 @@ def by_server(server: ChatClient, spec: JobSpec, shown: Shown = AS_ASKED) -> str
         for word, count in unclear_words(shown.recognitions).items()
     )
     facts["what it looks more like, to an evaluator"] = ", ".join(_alike(shown.recognitions))
-    facts["prompts that may work better"] = ", ".join(_nearer(shown.recognitions))
+    facts["prompts that may work better"] = ", ".join(nearer_prompts(shown.recognitions))
     facts["limits"] = " ".join(_cuts(spec, BY_CODE[FALLBACK].phrases))
     told = "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
     told += f"\npictures: {spec.n}"
@@ -191,18 +191,13 @@ def _doubts(recognitions: Sequence[Recognition], phrases: Phrases) -> list[str]:
         phrase = phrases.unclear if count == n else phrases.unclear_in
         told.append(phrase.format(words=quoted, count=count, n=n))
     told += [phrases.seen.format(name=name) for name in _alike(recognitions)[:1]]
-    told += [phrases.nearer.format(prompt=_quoted(prompt)) for prompt in _nearer(recognitions)[:1]]
+    told += [phrases.nearer.format(prompt=_quoted(prompt)) for prompt in nearer_prompts(recognitions)[:1]]
     return told
 
 
 def _alike(recognitions: Sequence[Recognition]) -> Sequence[str]:
     """Return the names that the only picture resembles."""
     return recognitions[0].looks_like if len(recognitions) == 1 else ()
-
-
-def _nearer(recognitions: Sequence[Recognition]) -> Sequence[str]:
-    """Return the prompts that may work better."""
-    return next((each.nearer for each in recognitions if each.nearer), ())
 
 
 def _cuts(spec: JobSpec, phrases: Phrases) -> list[str]:

@@ -13,7 +13,6 @@ from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import Picture, locate
 from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError
-from limner_worker.stages.interpretation.language.detection import NO_NAMES, Named
 from limner_worker.stages.interpretation.presenting import presentation
 from limner_worker.stages.recognising import PictureEvaluator
 
@@ -54,24 +53,9 @@ def recognizers_of(cards: Mapping[str, ModelCard]) -> dict[str, ImageRecognizer]
     return {name: shared[folder] for name, folder in folders.items() if folder in shared}
 
 
-class SpokenNames:
-    """The languages of the names that models know, by model. Thread-safe."""
-
-    def __init__(self, recognizers: Mapping[str, ImageRecognizer]) -> None:
-        """The names are read when they are needed."""
-        self._recognizers = recognizers
-        self._found: dict[str, Named] = {}
-
-    def of(self, model: str) -> Named:
-        """Return the languages of the names of a model, by name; none for a model without a recognizer."""
-        recognizer = self._recognizers.get(model)
-        if recognizer is not None and model not in self._found:
-            found: dict[str, set[str]] = {}
-            for code, names in recognizer.known_names().items():
-                for name in names:
-                    found.setdefault(name.lower(), set()).add(code)
-            self._found[model] = found
-        return self._found.get(model, NO_NAMES)
+def language_of_answer(spec: JobSpec, recognizer: ImageRecognizer | None) -> str:
+    """Return the code of the language in which a job is answered, also by the names that its model knows."""
+    return presentation.language_for(spec) if recognizer is None else recognizer.language_for(spec)
 
 
 class Presenter:
@@ -83,7 +67,6 @@ class Presenter:
         """`recognizers` name what the pictures of some models look like, by the model's name."""
         self._server = server
         self._recognizers = recognizers or {}
-        self._names = SpokenNames(self._recognizers)
 
     def asks(self, spec: JobSpec) -> bool:
         """Return whether a language model server is asked, which may take a while."""
@@ -103,7 +86,7 @@ class Presenter:
         """
         if spec.description is None:
             return None
-        language = presentation.language_for(spec, self._names.of(spec.model))
+        language = language_of_answer(spec, self._recognizers.get(spec.model))
         named = None if drawn_as is None else self._translated(spec, drawn_as, language)
         told = None if scene is None else self._in_language(spec, scene, language)
         shown = presentation.Shown(named, told, tuple(each for each in recognitions if each is not None))
