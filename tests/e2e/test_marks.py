@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from limner_client.client import Client
 from tests.e2e.bulks import SMALL
@@ -146,6 +146,38 @@ def test_pictures_are_taken_off_the_board_that_is_open(service: int, open_page: 
     page.get_by_role("button", name="All pictures").click()
     page.locator(".cell[data-index='0'] input").check(force=True)
     expect(page.get_by_role("button", name="Take off this board")).to_be_hidden()
+
+
+def test_a_late_answer_does_not_take_away_a_picture_that_is_back_on_the_board(
+    service: int, open_page: OpenPage, api: httpx.Client
+) -> None:
+    job = drawn(service, "a quince to put back")
+    api.put(f"/jobs/{job}/tags/quinces")
+    page = open_page("/gallery?tag=quinces")
+    expect(page.locator(".cell")).to_have_count(1)
+    answers: list[tuple[Route, APIResponse]] = []
+    page.route("**/api/v1/jobs?ids=*", lambda route: answers.append((route, route.fetch())))
+    page.locator(".cell[data-index='0'] input").check(force=True)
+    page.get_by_role("button", name="Take off this board").click()
+    expect(page.locator(".cell")).to_have_count(0)
+    eventually(lambda: page.evaluate("true") and len(answers) == 1)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".cell")).to_have_count(1)
+    eventually(lambda: page.evaluate("true") and len(answers) == 2)
+    for (route, answer), shown in zip(answers, (0, 1), strict=True):  # the first was given before the undo
+        route.fulfill(response=answer)
+        expect(page.locator(".cell")).to_have_count(shown)
+
+
+def test_a_picture_appears_on_the_board_that_another_window_puts_it_on(
+    service: int, open_page: OpenPage, api: httpx.Client
+) -> None:
+    jobs = [drawn(service, f"a quince of window {name}") for name in ("one", "two")]
+    api.put(f"/jobs/{jobs[0]}/tags/windows")
+    page = open_page("/gallery?tag=windows")
+    expect(page.locator(".cell")).to_have_count(1)
+    api.put(f"/jobs/{jobs[1]}/tags/windows")
+    expect(page.locator(".cell")).to_have_count(2)
 
 
 def test_a_board_is_renamed_and_deleted_without_its_pictures(

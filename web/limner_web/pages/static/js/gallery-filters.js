@@ -36,12 +36,12 @@ function endOf(day) {
 
 const originOf = (job) => (job.bulk && "bulk") || (job.conversation && "conversation") || "single";
 
-// Whether a job that has just finished belongs to the list. Words and marks cannot be compared here, so that what was
-// found by them is left as it is.
+// Whether a job that has changed belongs to the list, by all but the marks of its pictures (`fits`). Words cannot be
+// compared here, so that what was found by them is left as it is.
 export function isWanted(job) {
   const wanted = query();
   const isOfOrigin = !wanted.has("origin") || wanted.get("origin") === originOf(job);
-  return isOfOrigin && !["q", "favourite", "tag"].some((name) => wanted.has(name)) && ["model", "bulk"].every((name) => !wanted.get(name) || wanted.get(name) === job[name])
+  return isOfOrigin && !wanted.has("q") && ["model", "bulk"].every((name) => !wanted.get(name) || wanted.get(name) === job[name])
     && (!wanted.get("from") || new Date(job.created_at) >= startOf(wanted.get("from"))) && (!wanted.get("until") || new Date(job.created_at) < endOf(wanted.get("until"))) && (!wanted.get("style") || [job.style, ...job.images.map((image) => image.style)].includes(wanted.get("style")));
 }
 

@@ -21,6 +21,7 @@ import { count, enlargeLabel } from "./words.js";
 const folded = $(".more-filters"); // on a phone, the button that shows all filters
 const root = $("#pictures");
 const found = new Map(); // image id -> {job, image}
+const once = new Set(); // ids of pictures that these filters have found, also if their marks no longer fit
 const hidden = new Set(); // ids of pictures that are being deleted
 const outdated = new Set(); // ids of pictures whose cells show what is no longer so
 let list = [];
@@ -63,6 +64,7 @@ async function restart() {
   offerBulks();
   outdate();
   found.clear();
+  once.clear();
   grid.clear();
   selection.clear();
   [cursor, isComplete] = [null, false];
@@ -158,6 +160,7 @@ function add(job) {
     const before = found.get(image.id);
     if (!fits({ job, image }) || before?.job.version >= job.version) continue; // an answer that was under way must not undo a mark
     found.set(image.id, { job, image });
+    once.add(image.id);
     added.push({ job, image });
     if (before && isLoved(before.job, before.image) !== isLoved(job, image)) outdated.add(image.id);
   }
@@ -310,7 +313,7 @@ watch((job, before) => {
   else if (job.status !== "succeeded") return;
   else {
     removeOld(job);
-    if (isWanted(job) || job.images.some(({ id }) => found.has(id))) add(job);
+    if (isWanted(job) || job.images.some(({ id }) => once.has(id))) add(job);
   }
   arrange();
 });
