@@ -12,6 +12,7 @@ import pytest
 import torch
 from tests.engine import pipelines
 from tests.engine.pipeline_jobs import FAMILIES, Collector, card_of, finish, folder, job_of, reference, run
+from tests.parameters import long_except
 
 from limner_shared.domain.catalogue import load_card
 from limner_shared.settings import Settings
@@ -44,7 +45,7 @@ def requests_of(family: str) -> list[dict[str, Any]]:
     return plain + named + [task | (corrected if task["task"] == "inpainting" else {}) for task in tasks]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", long_except(FAMILIES, "stable_diffusion", "flux"))
 def test_a_mixed_batch_equals_the_pipeline_alone(family: Any, folder: Path):
     card = card_of(family, folder)
     generator = load(card, Settings(device="cpu"))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.engine.pipeline_jobs import card_of, folder, job_of, reference, run
 from tests.engine.resuming import wrong_steps
+from tests.parameters import long_except
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.unsupported import UnsupportedByModel
@@ -17,6 +18,7 @@ from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.registry import load
 
 __all__ = ["folder"]
+CROPPED = ("stable_diffusion", "stable_diffusion_xl", "stable_diffusion_3", "flux", "qwen_image")
 CROPS: list[tuple[int | None, tuple[slice, slice]]] = [
     (0, (slice(3, 9), slice(20, 27))),
     (4, (slice(20, 30), slice(2, 5))),
@@ -38,9 +40,7 @@ def cropped(card: ModelCard, number: int) -> JobRun:
     return job
 
 
-@pytest.mark.parametrize(
-    "family", ["stable_diffusion", "stable_diffusion_xl", "stable_diffusion_3", "flux", "qwen_image"]
-)
+@pytest.mark.parametrize("family", long_except(CROPPED, "stable_diffusion", "stable_diffusion_3"))
 def test_a_mixed_batch_of_cropped_masks_equals_the_pipeline_alone(family: str, folder: Path):
     card = card_of(family, folder)
     generator: Any = load(card, Settings(device="cpu"))

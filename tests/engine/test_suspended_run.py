@@ -21,7 +21,7 @@ from limner_worker.generators.registry import load
 SELF_ATTENTION_GUIDANCE = tiny_variants.BUILDERS["StableDiffusionSAGPipeline"]
 RESUMED = [
     pytest.param(SELF_ATTENTION_GUIDANCE, id="steps that need what the earlier ones computed"),
-    pytest.param(odd_pipelines.hunyuan_image, id="a guider with a momentum"),
+    pytest.param(odd_pipelines.hunyuan_image, id="a guider with a momentum", marks=pytest.mark.long),
     pytest.param(pipelines.stable_diffusion, id="a common one"),
 ]
 

@@ -140,6 +140,7 @@ def test_a_last_task_that_fails_is_logged_and_the_process_goes_on_to_its_end(
     assert "not done before the end" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_process_whose_standard_error_is_not_read_ends_if_a_thread_fails() -> None:
     program = """
 from limner_shared.settings import Settings
