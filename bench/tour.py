@@ -204,7 +204,7 @@ def operation(tour: Tour) -> None:
     paused = tour("POST", f"{API}/pauses", json={"model": tour.model})
     tour("GET", f"{API}/pauses")
     tour("DELETE", f"{API}/pauses/{paused['id']}")
-    for path in ("queues", "workers", "queues/history"):
+    for path in ("queues", "queues/tenants", "queues/history", "workers"):
         tour("GET", f"{API}/{path}")
     for path in ("/healthz", "/readyz", "/metrics", "/metrics/targets"):
         tour("GET", path)

@@ -20,9 +20,9 @@ def png(colour: str, mode: str = "RGB") -> bytes:
     return buffer.getvalue()
 
 
-def start(app: Flask, job_id: str) -> Claim:
+def start(app: Flask, job_id: str, owner: str = "a worker") -> Claim:
     with app.extensions["limner"].database.write() as session:
-        [claim] = ledger.claim(session, [job_id], "a worker", 60)
+        [claim] = ledger.claim(session, [job_id], owner, 60)
     return claim
 
 

@@ -10,13 +10,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from limner_client.client import Client
 from tests.e2e.bulks import SMALL, draw_bulk, submit_bulk
-from tests.processes import eventually
 
 
 def test_a_bulk_is_checked_line_by_line_and_then_followed_to_its_end(
@@ -166,47 +164,6 @@ def test_a_user_pauses_and_resumes_the_own_queue(service: int, open_page: Callab
         page.get_by_role("button", name="Resume my queue").click()
         expect(page.locator("#own-paused")).to_be_hidden()
         assert [each.status for each in client.wait(waiting)][-1] == "succeeded"
-
-
-def test_the_operator_sees_the_workers_and_pauses_and_resumes_a_model(service: int, open_page: Callable[..., Page]):
-    page = open_page("/queue", clock=True)
-    worker = page.locator("#workers article")
-    expect(worker).to_contain_text("limner-flow, limner-gan", timeout=30_000)
-    expect(worker.get_by_role("heading")).to_have_text("cpu")
-    expect(worker).to_contain_text("GiB")
-    card = page.locator("[data-name=limner-gan]")
-    card.get_by_role("button", name="Pause").click()
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Reason").fill("new weights")
-    dialog.get_by_role("button", name="Pause it").click()
-    expect(card).to_contain_text("The operator has paused this model: new weights")
-    with Client(f"http://127.0.0.1:{service}") as client:
-        job = client.submit(SMALL | {"prompt": "ghost"})
-        page.clock.fast_forward(30_000)  # in which the page reads the queues also where it heard of no change
-        expect(card).to_contain_text("1 waiting")
-        expect(card.locator(".lanes li")).to_have_count(1)
-        card.get_by_role("button", name="Resume").click()
-        expect(card.get_by_role("button", name="Pause")).to_be_visible()
-        eventually(lambda: client.job(job.id).status == "succeeded", 60)
-
-
-def test_the_operator_sees_and_ends_the_pauses_of_tenants_and_workers(service: int, open_page: Callable[..., Page]):
-    url = f"http://127.0.0.1:{service}/api/v1"
-    [worker] = httpx.get(f"{url}/workers").json()["items"]
-    pauses = [{"tenant": "local", "reason": "unpaid"}, {"worker": worker["id"]}]
-    made = [httpx.post(f"{url}/pauses", json=each).json()["id"] for each in pauses]
-    try:
-        page = open_page("/queue")
-        rows = page.locator("#pauses .row")
-        expect(rows).to_have_text([re.compile("local.*unpaid"), re.compile(f"{worker['id']}.*takes no new jobs")])
-        page.get_by_role("button", name="Resume local").click()
-        expect(rows).to_have_count(1)
-        page.get_by_role("button", name=f"Resume {worker['id']}").click()
-        expect(page.get_by_role("region", name="Paused tenants and drained workers")).to_be_hidden()
-        assert httpx.get(f"{url}/pauses").json() == {"items": []}
-    finally:
-        for each in made:
-            httpx.delete(f"{url}/pauses/{each}")
 
 
 def test_a_grid_is_drawn_as_one_bulk_and_saved_as_one_picture(

@@ -8,9 +8,11 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, case, cast, func, select, text
 from sqlalchemy.orm import Session
 
+from limner_shared.db import queries, release_queries
 from limner_shared.db.engine import now
-from limner_shared.db.tables import FINISHED, RUNNING, Job, Tenant
-from limner_shared.domain.jobs import JobState
+from limner_shared.db.tables import ACTIVE, DONE, FINISHED, RUNNING, Job, Tenant
+from limner_shared.domain.estimates import FinishedRun
+from limner_shared.domain.jobs import JobState, Priority
 
 
 class HeldJob(NamedTuple):
@@ -21,6 +23,15 @@ class HeldJob(NamedTuple):
     owner: str | None
     attempt: int
     started_at: float | None
+
+
+class TenantQueue(NamedTuple):
+    """The jobs of one tenant."""
+
+    tenant: str
+    """Its name."""
+    waiting: int
+    running: int
 
 
 class EndedMinute(NamedTuple):
@@ -47,6 +58,45 @@ def held_jobs(session: Session, limit: int) -> list[HeldJob]:
 def running_owners(session: Session) -> set[str]:
     """The ids of the workers that run jobs."""
     return {owner for owner in session.scalars(select(Job.owner).where(text(RUNNING)).distinct()) if owner}
+
+
+def tenant_queues(session: Session, models: Sequence[str], limit: int, counted: int) -> tuple[list[TenantQueue], bool]:
+    """The tenants with jobs of these models that wait for their release, or that are released or running: at most
+    `limit`, those with the most waiting jobs first; and whether there are others. Counting a tenant's waiting jobs
+    stops at `counted`.
+
+    One index probe finds each tenant, and a range of an index counts its jobs.
+    """
+    active = set(session.scalars(select(Job.tenant_id).where(text(ACTIVE)).distinct()))
+    found = set(active)
+    for model in models:
+        for priority in Priority:
+            found.update(release_queries.waiting_tenants(session, model, priority.rank, limit + 1))
+    some = sorted(found, key=lambda tenant: (tenant not in active, tenant))[:limit]
+    query = select(Job.tenant_id, func.count()).where(text(RUNNING)).group_by(Job.tenant_id)
+    running = {row[0]: row[1] for row in session.execute(query)}
+    names = {row[0]: row[1] for row in session.execute(select(Tenant.id, Tenant.name).where(Tenant.id.in_(some)))}
+    queues = [
+        TenantQueue(names[each], queries.queued_jobs(session, each, counted), running.get(each, 0)) for each in some
+    ]
+    return sorted(queues, key=lambda queue: (-queue.waiting, queue.tenant)), len(found) > limit
+
+
+def runs_by_owner(
+    session: Session, models: Sequence[str], since_seconds: float, limit: int
+) -> dict[str, list[FinishedRun]]:
+    """The latest jobs of these models that succeeded at their first attempt, by the worker that drew them: at most
+    `limit` of each model, not older than `since_seconds`.
+    """
+    found: dict[str, list[FinishedRun]] = {}
+    recent = text(DONE) & (Job.finished_at > now() - since_seconds) & (Job.attempt <= 1)
+    columns = (Job.owner, Job.started_at, Job.finished_at, Job.cost)
+    for model in models:
+        query = select(*columns).where(Job.model == model, recent).order_by(Job.finished_at.desc()).limit(limit)
+        for owner, start, end, cost in session.execute(query):
+            if owner is not None and start is not None and end is not None:
+                found.setdefault(owner, []).append(FinishedRun(start, end, cost))
+    return found
 
 
 def ended_by_minute(session: Session, minutes: int, seconds: Sequence[float]) -> dict[int, EndedMinute]:

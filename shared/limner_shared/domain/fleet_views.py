@@ -37,6 +37,21 @@ class QueueList(BaseModel):
     items: list[QueueView]
 
 
+class TenantQueueView(BaseModel):
+    """The queue of one tenant, over all models."""
+
+    tenant: str
+    waiting: int = Field(description="Queued jobs, also scheduled ones. Counting stops at 10,000.")
+    running: int
+
+
+class TenantQueueList(BaseModel):
+    """The queues of the tenants with jobs that run or could start, those with the most waiting jobs first."""
+
+    items: list[TenantQueueView]
+    more: bool = Field(description="Whether other tenants have such jobs too: at most 100 are listed.")
+
+
 class MinuteView(BaseModel):
     """One minute of the service, all models and tenants together."""
 
@@ -81,6 +96,9 @@ class WorkerView(BaseModel):
     closed: list[str] = Field(description="Models, or `store`, that it has paused after failures.")
     draining: bool = Field(description="Whether it takes no new jobs, by an order or because it ends.")
     stalled: list[str] = Field(description="Its threads that make no progress.")
+    rate: RateView | None = Field(
+        default=None, description="Of the last hour, without the time in which it drew nothing; null for too few jobs."
+    )
     jobs: list[HeldJobView] = Field(description="The jobs that it runs, the oldest first; at most 100.")
 
 

@@ -14,13 +14,16 @@ from limner_shared.db import fleet_queries, pause_queries, queries, release_quer
 from limner_shared.db.tables import Pause
 from limner_shared.db.views import as_datetime
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.estimates import measure
+from limner_shared.domain.durations import HOUR_SECONDS
+from limner_shared.domain.estimates import FinishedRun, measure
 from limner_shared.domain.fleet_views import (
     HeldJobView,
     LaneView,
     MemoryView,
     QueueList,
     QueueView,
+    TenantQueueList,
+    TenantQueueView,
     WorkerList,
     WorkerView,
 )
@@ -37,6 +40,11 @@ bp = APIBlueprint("fleet", __name__, url_prefix="/api/v1", tag="Operation")
 MAX_HELD: Final = 10_000
 """The running jobs that are read at most."""
 MAX_SHOWN: Final = 100
+MAX_TENANTS: Final = 100
+COUNTED_OF_TENANT: Final = 10_000
+"""Counting the queued jobs of one tenant stops here."""
+MEASURED_OF_WORKERS: Final = 1000
+"""Finished jobs of each model that the rates of the workers are measured by."""
 
 
 @bp.get("/queues")
@@ -56,13 +64,28 @@ def list_queues() -> QueueList:
         return QueueList(items=[_queue(session, card, running, pauses.get(card.name), reports) for card in cards])
 
 
+@bp.get("/queues/tenants")
+@bp.output(TenantQueueList)
+def list_tenant_queues() -> TenantQueueList:
+    """List queues by tenant.
+
+    Returns the tenants with jobs that run or could start, also while they are paused: how many of each wait and run,
+    those with the most waiting jobs first. Needs the scope `admin` and the tenant `local`.
+    """
+    services = get_services()
+    with services.database.read() as session:
+        models = list(services.catalogue.cards)
+        found, more = fleet_queries.tenant_queues(session, models, MAX_TENANTS, COUNTED_OF_TENANT)
+    return TenantQueueList(items=[TenantQueueView(**each._asdict()) for each in found], more=more)
+
+
 @bp.get("/workers")
 @bp.output(WorkerList)
 def list_workers() -> WorkerList:
     """List workers.
 
-    Returns the running workers with their devices, memory and current jobs. Needs the scope `admin` and the tenant
-    `local`.
+    Returns the running workers with their devices, memory, current jobs and rates. Needs the scope `admin` and the
+    tenant `local`.
     """
     services = get_services()
     reports = _reports(services.hints.redis)
@@ -72,7 +95,9 @@ def list_workers() -> WorkerList:
         held: dict[str | None, list[fleet_queries.HeldJob]] = {}
         for job in fleet_queries.held_jobs(session, MAX_HELD):
             held.setdefault(job.owner, []).append(job)
-    return WorkerList(items=[_worker(report, held.get(report.owner, [])) for report in reports])
+        models = sorted({model for report in reports for model in report.models})
+        runs = fleet_queries.runs_by_owner(session, models, HOUR_SECONDS, MEASURED_OF_WORKERS)
+    return WorkerList(items=[_worker(each, held.get(each.owner, []), runs.get(each.owner, [])) for each in reports])
 
 
 def _reports(redis: Redis) -> list[WorkerReport] | None:
@@ -119,7 +144,8 @@ def _lanes(session: Session, model: str) -> list[LaneView]:
     ]
 
 
-def _worker(report: WorkerReport, held: list[fleet_queries.HeldJob]) -> WorkerView:
+def _worker(report: WorkerReport, held: list[fleet_queries.HeldJob], runs: list[FinishedRun]) -> WorkerView:
+    rate = measure(runs)
     jobs = sorted(held, key=lambda job: job.started_at or 0.0)[:MAX_SHOWN]
     known = report.memory_used > 0 and report.memory_total > 0
     return WorkerView(
@@ -131,6 +157,7 @@ def _worker(report: WorkerReport, held: list[fleet_queries.HeldJob]) -> WorkerVi
         closed=report.closed,
         draining=report.draining,
         stalled=report.stalled,
+        rate=None if rate is None else rate_view(rate),
         jobs=[
             HeldJobView(id=job.id, model=job.model, attempt=job.attempt, started_at=as_datetime(job.started_at))
             for job in jobs

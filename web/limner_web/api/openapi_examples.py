@@ -72,6 +72,7 @@ VALUES: Final[dict[str, Any]] = {
     "RotatedKey.replaces": "3f9a1c2b7d5e",
     "SimilarImageView.id": IMAGE,
     "SeenName.name": "red apple",
+    "TenantQueueView.tenant": "shop",
     "PresetView.name": "four flat ones",
     "TurnView.id": "turn_01m8av9c6q5n7w8x9y0z1a2b3c",
     "WorkerView.closed": [],

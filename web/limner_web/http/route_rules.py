@@ -152,7 +152,10 @@ DECLARED: Final[dict[Route, str]] = {
     Route(Body.JSON, Access.ADMIN, Slots.WAITS): """
         webhook_endpoints.test_endpoint openai_webhook_endpoints.test_endpoint
     """,
-    OPERATOR: "pauses.list_pauses pauses.resume fleet.list_queues fleet.list_workers history.get_history",
+    OPERATOR: """
+        pauses.list_pauses pauses.resume fleet.list_queues fleet.list_tenant_queues fleet.list_workers
+        history.get_history
+    """,
     Route(Body.JSON, Access.OPERATOR): "pauses.pause privacy_settings.set_privacy",
     PAGE: """
         pages.index pages.account pages.bulk pages.conversation pages.gallery pages.grid pages.models pages.queue

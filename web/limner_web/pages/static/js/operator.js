@@ -1,24 +1,30 @@
-// The operator's part of the queue: the queues of all tenants by model and lane, pauses, and the workers.
-import { getJson, send } from "./api.js";
-import { ask, choice, field } from "./dialog.js";
+// The operator's part of the queue: the queues of all tenants by model, lane and tenant, the pauses, and the workers.
+import { getJson } from "./api.js";
 import { $, button, el } from "./dom.js";
+import { pauseModel, pauseRow, pauseTenant, resumeButton } from "./fleet-pauses.js";
 import { showHistory } from "./history.js";
-import { dateTime, number, t, tn } from "./i18n.js";
+import { number, t } from "./i18n.js";
 import { morph } from "./morph.js";
-import { attempt, toast } from "./toast.js";
-import { count, duration, PAUSE_TIMES, pauseEnd, pauseWords } from "./words.js";
+import { count, duration, pauseWords } from "./words.js";
+import { workerCard } from "./worker-card.js";
 
-const GIB = 2 ** 30;
+const MOST_COUNTED = 10_000; // waiting jobs of one tenant; the service counts no further
 let isOperator = true; // until the service refuses
+let tenantNames = [];
+
+const nothing = (text, tag = "p") => el(tag, { className: "nothing" }, text);
 
 export async function showFleet() {
   if (!isOperator) return;
   try {
-    const [queues, pauses, workers] = await Promise.all([getJson("queues"), getJson("pauses"), getJson("workers").catch((error) => { if (error.status === 503) return null; throw error; })]);
-    morph($("#queues"), queues.items.map(queueCard));
-    morph($("#workers"), workers === null ? [el("p", { className: "nothing" }, t("The workers cannot be listed while Redis is unavailable."))] : workers.items.map(workerCard));
-    if (workers && !workers.items.length) $("#workers").replaceChildren(el("p", { className: "nothing" }, t("No worker runs. Start one with limner worker.")));
-    showPauses(pauses.items.filter(({ model }) => !model));
+    const readWorkers = getJson("workers").catch((error) => { if (error.status === 503) return null; throw error; });
+    const [queues, tenants, pauses, workers] = await Promise.all([getJson("queues"), getJson("queues/tenants"), getJson("pauses"), readWorkers]);
+    fill($("#queues"), queues.items.map(queueCard));
+    showTenants(tenants, pauses.items);
+    const titles = new Map(queues.items.map(({ model, title }) => [model, title]));
+    fill($("#pauses"), pauses.items.map((pause) => pauseRow(pause, titles, showFleet)));
+    $("#paused").hidden = !pauses.items.length;
+    fill($("#workers"), workerCards(workers, pauses.items));
     await showHistory();
     $("#operator").hidden = false;
   } catch (error) {
@@ -27,26 +33,24 @@ export async function showFleet() {
   }
 }
 
-// Models say on their cards that they are paused.
-function showPauses(pauses) {
-  morph($("#pauses"), pauses.map(pauseRow));
-  $("#paused").hidden = !pauses.length;
+// Draws a part. Where the button with the focus goes, the focus passes to the next one of its card or row.
+function fill(parent, children) {
+  const place = parent.contains(document.activeElement) ? document.activeElement.closest("[data-name], .row") : null;
+  morph(parent, children);
+  if (place && document.activeElement === document.body) ($("button", place.isConnected ? place : parent) ?? $("#pause-tenant")).focus();
 }
 
-function pauseRow(pause) {
-  const { id, tenant, worker, own, reason, until } = pause;
-  const name = tenant ?? worker;
-  const what = worker ? t("A worker that takes no new jobs") : own ? t("A tenant that paused itself") : t("A tenant whose jobs wait");
-  const state = [reason, until && t("until %(time)s", { time: dateTime(until) })].filter(Boolean).join(", ");
-  const act = Object.assign(button(t("Resume"), () => resume(id, name), "small", "play"), { ariaLabel: t("Resume %(name)s", { name }) });
-  return el("li", { className: "row", id }, el("div", {}, el("p", { className: "name", title: name }, name), el("p", { className: "about" }, what)), el("div", { className: "state" }, state), el("div", { className: "buttons" }, act));
+function pauseButton(name, onclick) {
+  const act = button(t("Pause …"), async () => { if (await onclick()) await showFleet(); }, "small quiet", "pause");
+  act.ariaLabel = t("Pause %(name)s", { name });
+  return act;
 }
+
+// --- models ------------------------------------------------------------------------------------------------------------
 
 function queueCard(queue) {
   const waiting = queue.lanes.reduce((sum, { released, backlog }) => sum + released + backlog, 0);
-  const act = queue.paused ? button(t("Resume"), () => resume(queue.pause, queue.title), "small", "play") : button(t("Pause …"), () => pause(queue), "small quiet", "pause");
-  act.dataset.pause = queue.pause ?? "";
-  act.setAttribute("aria-label", queue.paused ? t("Resume %(name)s", { name: queue.title }) : t("Pause %(name)s", { name: queue.title }));
+  const act = queue.paused ? resumeButton(queue.pause, queue.title, showFleet) : pauseButton(queue.title, () => pauseModel(queue));
   const state = queue.paused ? el("span", { className: "badge paused" }, t("paused")) : queue.workers === 0 ? el("span", { className: "badge failed" }, t("no worker")) : queue.running > 0 && el("span", { className: "badge running" }, t("drawing"));
   const facts = [t("%(n)s running", { n: number(queue.running) }), t("%(n)s waiting", { n: number(waiting) }), queue.rate && t("%(n)s a minute", { n: number(queue.rate.jobs_per_minute) }), queue.workers !== null && count(queue.workers, "worker")];
   return el("article", { className: "panel fleet-card", data: { name: queue.model } },
@@ -66,36 +70,37 @@ function lanesOf(lanes) {
   }));
 }
 
-async function pause(queue) {
-  const reason = el("input", { name: "reason", maxLength: 200, placeholder: t("new weights"), autocomplete: "off", autofocus: true });
-  const answer = await ask(t("Pause %(name)s?", { name: queue.title }), { text: t("Running jobs end. Jobs that wait keep their places, and new ones are still accepted."), fields: [field(t("Reason, shown to those who wait"), reason), field(t("How long"), choice("seconds", PAUSE_TIMES))], yes: t("Pause it") });
-  if (!answer) return;
-  const until = pauseEnd(answer.get("seconds"));
-  await attempt(async () => {
-    await send("POST", "pauses", { model: queue.model, reason: answer.get("reason").trim() || null, until });
-    toast(t("%(name)s is paused", { name: queue.title }));
-    await showFleet();
-  });
+// --- tenants -----------------------------------------------------------------------------------------------------------
+
+function showTenants({ items, more }, pauses) {
+  tenantNames = items.map(({ tenant }) => tenant);
+  const rows = items.map((queue) => tenantRow(queue, pauses.filter(({ tenant }) => tenant === queue.tenant)));
+  if (more) rows.push(el("li", { className: "row" }, el("p", { className: "about" }, t("Other tenants have jobs too."))));
+  fill($("#tenants"), rows.length ? rows : [nothing(t("No tenant has jobs that run or could start."), "li")]);
 }
 
-const resume = (pauseId, name) => attempt(async () => {
-  await send("DELETE", `pauses/${pauseId}`);
-  toast(t("%(name)s goes on", { name }));
-  await showFleet();
-});
+function tenantRow({ tenant, waiting, running }, pauses) {
+  const waits = `${number(waiting)}${waiting >= MOST_COUNTED ? "+" : ""}`;
+  const about = [t("%(n)s waiting", { n: waits }), t("%(n)s running", { n: number(running) })].join(" · ");
+  const byOperator = pauses.find(({ own }) => !own);
+  const act = byOperator ? resumeButton(byOperator.id, tenant, showFleet) : pauseButton(tenant, () => pauseTenant(tenantNames, tenant));
+  return el("li", { className: "row", data: { name: tenant } },
+    el("div", {}, el("p", { className: "name", title: tenant }, tenant), el("p", { className: "about" }, about)),
+    el("div", { className: "state" }, pauses.length > 0 && el("span", { className: "badge paused" }, byOperator ? t("paused") : t("paused by itself"))),
+    el("div", { className: "buttons" }, act));
+}
 
-function workerCard(worker) {
-  const { memory, jobs } = worker;
-  const badge = worker.stalled.length ? ["failed", t("stuck")] : worker.draining ? ["paused", t("draining")] : worker.closed.length ? ["paused", t("recovering")] : worker.held ? ["running", t("working")] : ["ok", t("ready")];
-  const used = memory && Math.min(1, memory.used / memory.total);
-  const size = memory && t("%(used)s of %(total)s GiB", { used: number(memory.used / GIB, { maximumFractionDigits: 1 }), total: number(memory.total / GIB, { maximumFractionDigits: 0 }) });
-  const bar = el("i", { className: "running" });
-  bar.style.width = `${100 * (used || 0)}%`;
-  const troubles = [worker.stalled.length && t("No progress: %(models)s.", { models: worker.stalled.join(", ") }), worker.closed.length && t("Paused after failures: %(models)s.", { models: worker.closed.join(", ") })].filter(Boolean).join(" ");
-  return el("article", { className: "panel fleet-card", data: { name: worker.id } },
-    el("header", {}, el("h3", {}, worker.device), el("span", { className: `badge ${badge[0]}` }, badge[1]), el("code", { title: worker.id }, worker.id)),
-    memory && el("div", { className: "memory" }, el("span", { className: "quiet" }, t("Memory")), el("div", { className: "meter", aria: { role: "img", label: t("%(size)s of memory used", { size }) } }, bar), el("span", { className: "number" }, size)),
-    el("p", { className: "quiet" }, `${tn("%(n)s job in work", "%(n)s jobs in work", worker.held)} · ${worker.models.join(", ")}`),
-    troubles && el("p", { className: "note" }, troubles),
-    jobs.length > 0 && el("details", {}, el("summary", {}, t("Show its jobs")), el("ul", { className: "held" }, jobs.map((job) => el("li", {}, el("code", {}, job.id), el("span", {}, job.model), el("span", { className: "quiet" }, job.attempt > 1 ? t("attempt %(n)s", { n: job.attempt }) : ""))))));
+$("#pause-tenant").onclick = async () => { if (await pauseTenant(tenantNames)) await showFleet(); };
+
+// --- workers -----------------------------------------------------------------------------------------------------------
+
+function workerCards(workers, pauses) {
+  if (workers === null) return [nothing(t("The workers cannot be listed while Redis is unavailable."))];
+  if (!workers.items.length) return [nothing(t("No worker runs. Start one with limner worker."))];
+  const orders = new Map(pauses.filter(({ worker }) => worker).map((pause) => [pause.worker, pause]));
+  const takes = ({ id, draining }) => !draining && !orders.has(id);
+  return workers.items.map((worker) => {
+    const isLast = !workers.items.some((other) => other !== worker && takes(other));
+    return workerCard(worker, orders.get(worker.id), isLast, showFleet);
+  });
 }
