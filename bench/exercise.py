@@ -67,7 +67,7 @@ def exercise(app: Flask, dispatcher: Dispatcher) -> set[str]:
     with held.database.write() as session:
         session.execute(update(Job).where(text(SCHEDULED)).values(not_before=1.0))
     look_around(dispatcher)
-    sweep(held.database)
+    sweep(held.database, card.name)
     pause(held.database, card.name, dispatcher)
     operate(held.database)
     clean(app, keep_images_days=LONG, keep_prompts_days=LONG, keep_jobs_days=LONG)

@@ -60,8 +60,8 @@ def _result(claim: Claim) -> Result:
     return Result(claim.id, claim.attempt, [image], presentation="Here it is.")
 
 
-def sweep(database: Database) -> None:
-    """Run the dispatcher's periodic repairs: expired leases, stale bulks, unknown models."""
+def sweep(database: Database, served: str) -> None:
+    """Run the dispatcher's periodic repairs: expired leases, stale bulks, unknown models, orders to cancel."""
     with database.write() as session:
         ledger.reap(session, 2)
         bulk_id = ledger.open_bulk(session, TENANT)
@@ -71,6 +71,11 @@ def sweep(database: Database) -> None:
         ledger.fail_unknown(session, ["another"], LONG, 10)
         for unswept in ledger.unswept_bulks(session):
             ledger.sweep_bulk(session, unswept, 100)
+        for model, priority in ((None, None), (served, None), (served, Priority.LOW)):
+            order = ledger.order_cancellation(session, OTHER, model, priority)
+            ledger.sweep_cancellation(session, str(order), 1)
+        ledger.open_cancellations(session)
+        ledger.cancellations(session, OTHER)
         ledger.delete_old_idempotency_keys(session, LONG)
 
 

@@ -124,6 +124,8 @@ def jobs(tour: Tour, drawn: dict[str, Any]) -> None:
     tour("POST", f"{own}/replay", json={})
     tour("POST", f"{API}/jobs/retry", json={})
     tour("POST", f"{API}/jobs/cancel", json={"model": tour.model, "priority": "low"})
+    tour("POST", f"{API}/jobs/cancel", json={"model": tour.model, "priority": "low", "in_background": True})
+    tour("GET", f"{API}/cancellations")
     started = tour.draw(image=tour.data_url, mask=tour.data_url)
     tour("GET", f"{started['links']['self']}/input")
     tour("GET", f"{started['links']['self']}/input?field=mask")

@@ -1,4 +1,5 @@
-"""Repair: requeue lost jobs, start scheduled ones, fail overdue ones, and continue unfinished bulk operations.
+"""Repair: requeue lost jobs, start scheduled ones, fail overdue ones, and continue unfinished bulk operations and
+cancellations.
 
 Each routine, and within one each bulk, has its own transaction; jobs share one as long as none of them fails. Usually
 nothing is due, which one read finds out.
@@ -48,6 +49,9 @@ STARTED_A_ROUND: Final = 10_000
 SWEEP_SECONDS: Final = 1.0
 """Time for sweeping bulks in a round, regardless of their number; afterwards the leases are checked again."""
 
+CANCEL_SECONDS: Final = 0.5
+"""Time for cancellations in a round, regardless of their number: the other half of a round is left to other writers."""
+
 
 class Repairs:
     """Reaps, expires and sweeps bulks."""
@@ -95,6 +99,8 @@ class Repairs:
         run("idempotency keys", self._delete_old_keys)
         self._runner.each("stale bulks", self._read(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
         self._runner.each("sweep bulks", self._read(ledger.unswept_bulks), self._sweep, SWEEP_SECONDS)
+        orders = self._read(ledger.open_cancellations)
+        self._runner.each("cancel waiting jobs", orders, self._cancel_waiting, CANCEL_SECONDS)
 
     def _is_late(self) -> bool:
         return time.monotonic() - self._last_round > GAP_SECONDS
@@ -161,3 +167,13 @@ class Repairs:
         with self._leadership.write() as session:
             changes = ledger.sweep_bulk(session, bulk_id, SWEPT_AT_ONCE)
         self._hints.changed(changes)
+
+    def _cancel_waiting(self, order_id: str) -> None:
+        ends_at = time.monotonic() + CANCEL_SECONDS
+        while True:
+            with self._leadership.write() as session:
+                changes, more = ledger.sweep_cancellation(session, order_id, SWEPT_AT_ONCE)
+            self._hints.changed(changes)
+            # Jobs that others have locked are left to the next round.
+            if not more or not changes or time.monotonic() >= ends_at:
+                return

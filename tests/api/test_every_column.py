@@ -50,7 +50,8 @@ REASONS: Final[dict[str, str]] = {
     "an id that the service makes, or the name of one of its tenants": """
         api_keys.id api_keys.replaced_by api_keys.tenant_id audit_log.actor audit_log.subject audit_log.tenant_id
         batch_lines.bulk_id batches.bulk_id batches.error_file_id batches.id batches.input_file_id
-        batches.output_file_id batches.tenant_id bulks.id bulks.tenant_id conversations.id conversations.tenant_id
+        batches.output_file_id batches.tenant_id bulks.id bulks.tenant_id cancellations.id cancellations.last_job
+        cancellations.tenant_id conversations.id conversations.tenant_id
         events.job_id files.batch_id files.id files.tenant_id idempotency_keys.resource_id idempotency_keys.tenant_id
         image_embeddings.image_id image_embeddings.tenant_id images.id images.job_id inputs.job_id job_words.job_id
         job_words.tenant_id jobs.bulk_id jobs.flow jobs.id jobs.owner jobs.retry_of jobs.tenant_id labels.image_id
@@ -62,9 +63,10 @@ REASONS: Final[dict[str, str]] = {
         webhook_events.tenant_id webhook_secrets.owner_id
     """,
     "a word from a list of the service's": """
-        api_keys.scopes audit_log.action batches.endpoint batches.outcome batches.state bulks.state events.kind
-        files.purpose images.media_type jobs.error_code jobs.model jobs.state leaders.duty pauses.kind tenants.safety
-        webhook_attempts.error webhook_deliveries.state webhook_endpoints.event_types webhook_events.type
+        api_keys.scopes audit_log.action batches.endpoint batches.outcome batches.state bulks.state
+        cancellations.model cancellations.priority events.kind files.purpose images.media_type jobs.error_code
+        jobs.model jobs.state leaders.duty pauses.kind tenants.safety webhook_attempts.error webhook_deliveries.state
+        webhook_endpoints.event_types webhook_events.type
     """,
     "a hash or a random secret": """
         api_keys.digest files.sha256 garbage.sha256 idempotency_keys.digest images.recipe images.sha256 inputs.sha256

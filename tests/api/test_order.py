@@ -8,7 +8,7 @@ from sqlalchemy import update
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
-from limner_web.api import jobs
+from limner_web.api import cancellations
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import both_databases
@@ -52,7 +52,7 @@ def test_the_jobs_that_wait_are_canceled_by_model_and_class_and_then_all(
     url = "/api/v1/jobs/cancel"
     assert client.post(url, json={"model": "limner-flow", "priority": "low"}).json == {"canceled": 1, "more": False}
     assert client.get(f"/api/v1/jobs/{low}").json["status"] == "canceled"
-    monkeypatch.setattr(jobs, "CANCELED_AT_ONCE", 2)
+    monkeypatch.setattr(cancellations, "CANCELED_AT_ONCE", 2)
     assert client.post(url, json={"model": "limner-flow"}).json == {"canceled": 2, "more": True}
     states = [client.get(f"/api/v1/jobs/{job_id}").json["status"] for job_id in (*normal, other, running)]
     assert states == ["canceled", "canceled", "queued", "queued", "running"]

@@ -152,6 +152,33 @@ def test_all_that_waits_is_canceled_after_a_question_or_one_model_and_class(
         assert {client.job(name).status for name in normal} == {"canceled"}
 
 
+def test_the_service_goes_on_canceling_and_the_page_shows_how_far_it_is(service: int, open_page: Callable[..., Page]):
+    in_an_hour = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    orders = [{"id": "cancel_1", "model": None, "priority": None, "canceled": 1000, "ordered_at": in_an_hour}]
+    with Client(f"http://127.0.0.1:{service}") as client:
+        waiting = [client.submit(SMALL | {"prompt": "later", "not_before": in_an_hour}).id for _ in range(2)]
+        page = open_page("/queue", clock=True)
+        page.route("**/api/v1/cancellations", lambda route: route.fulfill(json={"items": orders}))
+        page.route("**/api/v1/jobs/cancel", lambda route: route.fulfill(json={"canceled": 1000, "more": True}))
+        page.get_by_role("button", name="Cancel all …").click()
+        with page.expect_request("**/api/v1/jobs/cancel") as asked:
+            page.get_by_role("dialog").get_by_role("button", name="Cancel them").click()
+        assert asked.value.post_data_json == {"in_background": True}
+        expect(page.get_by_text("also when you close this page")).to_be_visible()
+        note = page.locator("#canceling")
+        expect(note).to_have_text("Canceling everything that waits: 1,000 so far.")
+        orders[0] |= {"canceled": 34_000, "model": "limner-gan", "priority": "low"}
+        page.clock.run_for(2000)
+        expect(note).to_have_text("Canceling what waits of limner-gan, low priority: 34,000 so far.")
+        client.own_queue.cancel()
+        orders.clear()
+        page.clock.run_for(2000)
+        expect(page.get_by_text("Everything that was to be canceled is canceled.")).to_be_visible()
+        expect(note).to_be_hidden()
+        expect(page.locator("#waiting")).to_contain_text("Nothing waits.")
+        assert {client.job(name).status for name in waiting} == {"canceled"}
+
+
 def test_a_user_pauses_and_resumes_the_own_queue(service: int, open_page: Callable[..., Page]):
     page = open_page("/queue")
     page.get_by_role("button", name="Pause my queue").click()

@@ -21,6 +21,7 @@ from limner_web.a1111 import routes as a1111
 from limner_web.api import (
     audit,
     bulks,
+    cancellations,
     conversations,
     estimates,
     events,
@@ -74,6 +75,7 @@ MODULES: Final = (
     estimates,
     conversations,
     bulks,
+    cancellations,
     images,
     similar_images,
     models,

@@ -68,7 +68,7 @@ MAX_POLLED_JOBS: Final = 100
 MAX_RETRIED_JOBS: Final = 1000
 """Dead letters that one request retries."""
 CANCELED_AT_ONCE: Final = 1000
-"""Jobs that one request cancels. Of a bulk, the dispatcher cancels the rest."""
+"""Jobs that one request cancels. Of a bulk, or in the background, the dispatcher cancels the rest."""
 
 # --- one input image ------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,6 @@
-"""The tables that decide which jobs are accepted and which wait: pauses, and the keys of unique jobs."""
+"""The tables that decide which jobs are accepted and which wait: pauses, the keys of unique jobs, and orders to cancel
+what waits.
+"""
 
 from __future__ import annotations
 
@@ -40,3 +42,20 @@ class UniqueKey(Base):
         ForeignKey("jobs.id", ondelete="CASCADE", deferrable=True, initially="DEFERRED"), index=True
     )
     kept_until: Mapped[float | None]
+
+
+class Cancellation(Base):
+    """A tenant's order to cancel its jobs that wait, all or those of a model and a priority class; see
+    `ledger.cancellations`.
+
+    It is for the jobs up to `last_job`, and is deleted once none of them waits. `canceled` counts those that it ended.
+    """
+
+    __tablename__ = "cancellations"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    model: Mapped[str | None] = mapped_column(String(64))
+    priority: Mapped[str | None] = mapped_column(String(10))
+    last_job: Mapped[str] = mapped_column(String(40))
+    canceled: Mapped[int] = mapped_column(default=0)
+    ordered_at: Mapped[float]

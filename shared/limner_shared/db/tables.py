@@ -16,6 +16,7 @@ from limner_shared.db import webhook_tables as webhook_tables  # noqa: PLC0414
 from limner_shared.db.account_tables import ApiKey as ApiKey  # noqa: PLC0414 - one module to import tables from
 from limner_shared.db.account_tables import AuditEntry as AuditEntry  # noqa: PLC0414
 from limner_shared.db.account_tables import Preset as Preset  # noqa: PLC0414
+from limner_shared.db.queue_tables import Cancellation as Cancellation  # noqa: PLC0414
 from limner_shared.db.queue_tables import Pause as Pause  # noqa: PLC0414
 from limner_shared.db.queue_tables import UniqueKey as UniqueKey  # noqa: PLC0414
 from limner_shared.db.table_base import Base, NullableJson, partial_index

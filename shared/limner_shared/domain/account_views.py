@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from limner_shared.domain.access import Scope
+from limner_shared.domain.jobs import Priority
 from limner_shared.domain.views import PauseNotice
 
 
@@ -95,7 +96,26 @@ class CanceledView(BaseModel):
     """How many of the jobs that waited were canceled."""
 
     canceled: int
-    more: bool = Field(description="Whether others still wait: one request cancels at most 1000. Repeat it for them.")
+    more: bool = Field(
+        description="Whether others still wait: one request cancels at most 1000. Repeat it for them, unless they are "
+        "canceled in the background."
+    )
+
+
+class CancellationView(BaseModel):
+    """A cancellation in the background that is not finished."""
+
+    id: str
+    model: str | None = Field(description="Only jobs of this model; null: of all.")
+    priority: Priority | None = Field(description="Only jobs of this priority class; null: of all.")
+    canceled: int = Field(description="The jobs that it has canceled so far.")
+    ordered_at: datetime
+
+
+class CancellationList(BaseModel):
+    """The cancellations in the background that are not finished, the oldest first."""
+
+    items: list[CancellationView]
 
 
 class OwnPauseView(BaseModel):

@@ -14,8 +14,6 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.ledger import Change
-from limner_shared.domain.account_views import CanceledView
-from limner_shared.domain.inputs import RequestedName
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.domain.views import ExplanationView, JobView, Receipts, ReceiptView, Retried
 from limner_shared.errors import InvalidState
@@ -25,7 +23,7 @@ from limner_web.http.throttling import release_request_slot
 from limner_web.intake import cancellation, submission
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import answer_once, repeat_of
-from limner_web.limits import CANCELED_AT_ONCE, MAX_RETRIED_JOBS
+from limner_web.limits import MAX_RETRIED_JOBS
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.view_builders import job_view, read_job_view, released_view, view_tag
@@ -52,14 +50,6 @@ class PriorityRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     priority: Priority = Field(description="`high` is released before `normal`, and that before `low`.")
-
-
-class WaitingRequest(BaseModel):
-    """Which of your waiting jobs are meant; without a field, all."""
-
-    model_config = ConfigDict(extra="forbid")
-    model: RequestedName | None = Field(default=None, description="Only those of this model.")
-    priority: Priority | None = Field(default=None, description="Only those of this priority class.")
 
 
 class RetryRequest(BaseModel):
@@ -132,22 +122,6 @@ def cancel_job(job_id: str) -> Response:
     if state is not JobState.CANCELED:
         raise InvalidState(f"The job has already {state}, so it cannot be canceled.", state=state)
     return _answer(read_job_view(services, tenant_id(), job_id))
-
-
-@bp.post("/cancel")
-@bp.input(WaitingRequest, arg_name="body")
-@bp.output(CanceledView)
-def cancel_waiting_jobs(body: WaitingRequest) -> CanceledView:
-    """Cancel the jobs that wait.
-
-    Cancels your jobs that have not started, the oldest first: those of bulks and conversations too, and those that are
-    scheduled or on hold. Running jobs go on. One request cancels at most 1000.
-    """
-    services = get_services()
-    with services.database.write() as session:
-        changes, more = ledger.cancel_waiting(session, tenant_id(), body.model, body.priority, CANCELED_AT_ONCE)
-    services.hints.changed(changes)
-    return CanceledView(canceled=len(changes), more=more)
 
 
 @bp.put("/<id:job_id>/priority")

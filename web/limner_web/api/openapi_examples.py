@@ -40,6 +40,8 @@ VALUES: Final[dict[str, Any]] = {
     "BulkView.status": "running",
     "BulkView.total": 100,
     "CanceledView.canceled": 12,
+    "CancellationView.canceled": 34_000,
+    "CancellationView.id": "cancel_01m8av83q74b699dta3m9gmtqa",
     "CreatedKey.id": "8d21f04ac6b9",
     "ConversationView.id": CONVERSATION,
     "ConversationView.links": {"messages": f"/api/v1/conversations/{CONVERSATION}/messages"},

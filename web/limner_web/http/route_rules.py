@@ -85,6 +85,7 @@ DECLARED: Final[dict[Route, str]] = {
         jobs.delete_job jobs.cancel_job jobs.explain_job jobs.get_receipts jobs.replay_job
         job_pictures.get_input job_pictures.get_preview
         bulks.list_bulks bulks.get_bulk bulks.cancel_bulk bulks.pause_bulk bulks.resume_bulk
+        cancellations.list_cancellations
         conversations.list_conversations conversations.get_conversation conversations.delete_conversation
         estimates.get_estimate similar_images.list_similar_images images.get_image images.delete_image images.get_link
         labels.mark_image labels.unmark_image labels.tag_image labels.untag_image labels.mark_job labels.unmark_job
@@ -112,7 +113,7 @@ DECLARED: Final[dict[Route, str]] = {
         a1111_controlnet.list_modules
     """,
     JSON: """
-        jobs.create_job jobs.retry_jobs jobs.set_priority jobs.cancel_waiting_jobs
+        jobs.create_job jobs.retry_jobs jobs.set_priority cancellations.cancel_waiting_jobs
         conversations.create_conversation conversations.create_message conversations.rename_conversation
         conversations.edit_turn
         estimates.post_estimate own_pause.pause_own_queue presets.save_preset presets.rename_preset

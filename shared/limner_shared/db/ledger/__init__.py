@@ -34,6 +34,13 @@ from limner_shared.db.ledger.bulks import (
     touch_bulk,
     unswept_bulks,
 )
+from limner_shared.db.ledger.cancellations import (
+    cancel_waiting,
+    cancellations,
+    open_cancellations,
+    order_cancellation,
+    sweep_cancellation,
+)
 from limner_shared.db.ledger.conversations import (
     NO_JOB,
     add_turn,
@@ -73,7 +80,7 @@ from limner_shared.db.ledger.release import (
 from limner_shared.db.ledger.retention import forget_images, forget_jobs, forget_prompts, forget_usage
 from limner_shared.db.ledger.scheduling import start_due
 from limner_shared.db.ledger.search_index import complete_legacy_jobs, has_legacy_jobs, purge_words
-from limner_shared.db.ledger.termination import cancel, cancel_waiting, expire, fail_unknown, reap, retry_dead
+from limner_shared.db.ledger.termination import cancel, expire, fail_unknown, reap, retry_dead
 from limner_shared.db.ledger.types import (
     AttemptKey,
     Change,
@@ -109,6 +116,7 @@ __all__ = [
     "cancel",
     "cancel_bulk",
     "cancel_waiting",
+    "cancellations",
     "claim",
     "claim_next",
     "collect_garbage",
@@ -138,7 +146,9 @@ __all__ = [
     "keep_released",
     "lock_key",
     "open_bulk",
+    "open_cancellations",
     "open_conversation",
+    "order_cancellation",
     "pause_bulk",
     "postpone_inputs",
     "prioritise",
@@ -164,6 +174,7 @@ __all__ = [
     "store_interpretation",
     "submit",
     "sweep_bulk",
+    "sweep_cancellation",
     "title_of",
     "touch_bulk",
     "unmark_garbage",

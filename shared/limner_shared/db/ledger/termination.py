@@ -33,22 +33,6 @@ def cancel(session: Session, condition: ColumnElement[bool]) -> list[Change]:
     return transition(session, condition & Job.state.in_(sources(JobState.CANCELED)), values, EventKind.CANCELED)
 
 
-def cancel_waiting(
-    session: Session, tenant_id: str, model: str | None, priority: Priority | None, limit: int
-) -> tuple[list[Change], bool]:
-    """queued → canceled for a tenant's jobs that wait, of one model and priority class or of all, the oldest first and
-    at most `limit`; and whether others are left. Jobs that another transaction has locked are left to the next call.
-    """
-    waiting = (Job.tenant_id == tenant_id) & (Job.state == JobState.QUEUED)
-    if model is not None:
-        waiting &= Job.model == model
-    if priority is not None:
-        waiting &= Job.priority == priority.rank
-    ids = lock(session, select(Job.id).where(waiting).order_by(Job.id).limit(limit))
-    changes = cancel(session, Job.id.in_(ids) & (Job.state == JobState.QUEUED)) if ids else []
-    return changes, session.scalar(select(Job.id).where(waiting).limit(1)) is not None
-
-
 def expire(session: Session, limit: int, scope: ColumnElement[bool] = ALL_JOBS) -> list[Change]:
     """queued or running → failed for jobs in `scope` that are past their deadlines, at most `limit`."""
     late = lock(session, select(Job.id).where(release_queries.OVERDUE, scope).limit(limit))

@@ -14,8 +14,9 @@ let loadedAt = 0;
 let events = null; // the stream, while the page is shown
 let retry = null;
 
-// `onConnect` loads what may have changed before the events began; `onUnknown(id)` returns false for a job to ignore. The
-// jobs of bulks have no events of their own: `onBulk(id)` loads those of a bulk, at most once in some seconds.
+// `onConnect` loads what may have changed before the events began; `onUnknown(id, job)` returns false for a job to
+// ignore, whose `status` the event says. The jobs of bulks have no events of their own: `onBulk(id)` loads those of a
+// bulk, at most once in some seconds.
 export function follow({ onUnknown = () => {}, onConnect = () => {}, onBulk = () => {} } = {}) {
   const page = { onUnknown, onConnect, onBulk: onceInAWhile(onBulk) };
   connect(page);
@@ -42,9 +43,9 @@ function connect(page) {
     retry = setTimeout(connect, RETRY_MS, page);
   };
   events.addEventListener("job", ({ data }) => {
-    const { id } = JSON.parse(data);
-    if (!jobs.has(id) && onUnknown(id) === false) return;
-    load(id);
+    const job = JSON.parse(data);
+    if (!jobs.has(job.id) && onUnknown(job.id, job) === false) return;
+    load(job.id);
   });
   events.addEventListener("bulk", ({ data }) => onBulk(JSON.parse(data).id));
   events.addEventListener("reset", () => { poll(); onConnect(); }); // more was missed than was sent

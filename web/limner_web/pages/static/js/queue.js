@@ -1,7 +1,7 @@
 // The queue: the tenant's running and waiting jobs by model and priority, the workers, and what stopped with them.
 import { cancel, retry } from "./actions.js";
 import { call, getJson, isSlowed, send } from "./api.js";
-import { cancelWaiting } from "./cancel-waiting.js";
+import { cancelWaiting, showCancellations } from "./cancel-waiting.js";
 import { onReconnect } from "./connection.js";
 import { $, button, el } from "./dom.js";
 import { why } from "./explanation.js";
@@ -13,7 +13,7 @@ import { morph } from "./morph.js";
 import { showFleet } from "./operator.js";
 import { showOwnPause } from "./own-pause.js";
 import { attempt, toast } from "./toast.js";
-import { count, ended, facts, status } from "./words.js";
+import { count, ended, facts, PRIORITY, status } from "./words.js";
 
 const REFRESH_MS = 8000; // while something changes
 const IDLE_MS = 30_000;
@@ -21,7 +21,6 @@ const LOOK_MS = 1000;
 const MOST_READ = 100; // jobs of each state
 const PRIORITIES = ["high", "normal", "low"];
 const HEALTH = { ok: t("All well"), degraded: t("Updates are slow"), overloaded: t("At its limit"), unavailable: t("Not available") };
-const PRIORITY = { high: t("high priority"), normal: t("normal priority"), low: t("low priority") };
 let deadLetters = [];
 let unlisted = 0; // jobs that wait beyond those that were read
 let [readAt, isChanged, asked] = [0, false, 0];
@@ -147,7 +146,7 @@ async function tick() {
   const own = ++asked;
   [readAt, isChanged] = [Date.now(), false];
   try {
-    await Promise.all([load(), showFleet(), showOwnPause()]);
+    await Promise.all([load(), showFleet(), showOwnPause(), showCancellations(tick)]);
     if (own === asked) $("#problem").hidden = true;
   } catch (error) {
     if (error.status === undefined) throw error;
@@ -163,7 +162,8 @@ watch((job, before) => {
   if (job && ended(job)) jobs.delete(job.id);
   if (before) draw();
 });
-follow({ onConnect: change, onBulk: change });
+// Jobs that ended while they were not on the page are not loaded: they may be a million.
+follow({ onConnect: change, onBulk: change, onUnknown: (_, job) => { change(); return !ended(job); } });
 onReconnect(tick);
 setInterval(() => {
   if (document.hidden || isSlowed()) return;

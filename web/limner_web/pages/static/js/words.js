@@ -5,6 +5,8 @@ import { dateTime, number, t, tn } from "./i18n.js";
 const MANY_AHEAD = 1000; // from here, the service counts no further
 const MANY_STEPS = 1000;
 
+export const PRIORITY = { high: t("high priority"), normal: t("normal priority"), low: t("low priority") };
+
 export const ended = (job) => ["succeeded", "failed", "canceled"].includes(job.status);
 
 export function duration(seconds) {

@@ -1,0 +1,90 @@
+"""A client cancels all that waits, and the service goes on with it after the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from limner_shared.db import ledger
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import Cancellation, Job
+from limner_web.api import cancellations
+from tests.api.clients import ApiClient, App
+from tests.api.fake_worker import start
+from tests.api.test_bulks import JSONL, both_databases, lines
+from tests.api.test_order import submitted
+
+JOBS, CANCEL, CANCELLATIONS = "/api/v1/jobs", "/api/v1/jobs/cancel", "/api/v1/cancellations"
+ALL = {"in_background": True}
+
+
+@pytest.fixture(autouse=True)
+def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cancellations, "CANCELED_AT_ONCE", 2)
+
+
+def sweep(database: Database) -> list[tuple[int, bool]]:
+    """Do what the dispatcher does, once for each order."""
+    with database.write() as session:
+        swept = [ledger.sweep_cancellation(session, each, 2) for each in ledger.open_cancellations(session)]
+    return [(len(changes), more) for changes, more in swept]
+
+
+def states(client: ApiClient, ids: list[str]) -> list[Any]:
+    return [client.get(f"{JOBS}/{job_id}").json["status"] for job_id in ids]
+
+
+@both_databases
+def test_one_request_cancels_all_that_waits_in_parts_and_spares_later_jobs(
+    client: ApiClient, app: App, database: Database
+) -> None:
+    running = submitted(client)
+    start(app, running)
+    body = lines(*({"prompt": "x"} for _ in range(3)))
+    client.post("/api/v1/bulks", data=body, content_type=JSONL)
+    waiting = [submitted(client, model="limner-gan"), *(submitted(client) for _ in range(2))]
+    assert client.post(CANCEL, json=ALL).json == {"canceled": 2, "more": True}
+    later = submitted(client)
+    [shown] = client.get(CANCELLATIONS).json["items"]
+    assert (shown["model"], shown["priority"], shown["canceled"]) == (None, None, 2)
+    assert sweep(database) == [(2, True)]
+    assert client.get(CANCELLATIONS).json["items"][0]["canceled"] == 4
+    assert sweep(database) == [(2, False)]
+    assert client.get(CANCELLATIONS).json == {"items": []}
+    assert states(client, [*waiting, later, running]) == ["canceled"] * 3 + ["queued", "running"]
+    [bulk] = client.get("/api/v1/bulks").json["items"]
+    assert bulk["counts"]["canceled"] == 3
+
+
+@both_databases
+def test_a_repeated_order_is_one_order_and_reaches_what_came_meanwhile(client: ApiClient, database: Database) -> None:
+    for _ in range(5):
+        submitted(client, priority="low")
+    low = ALL | {"model": "limner-flow", "priority": "low"}
+    assert client.post(CANCEL, json=low).json == {"canceled": 2, "more": True}
+    others = [submitted(client, priority="low"), submitted(client)]
+    assert client.post(CANCEL, json=low).json == {"canceled": 2, "more": True}
+    [shown] = client.get(CANCELLATIONS).json["items"]
+    assert (shown["model"], shown["priority"], shown["canceled"]) == ("limner-flow", "low", 4)
+    assert sweep(database) == [(2, False)]
+    assert states(client, others) == ["canceled", "queued"]
+    assert client.post(CANCEL, json=low).json == {"canceled": 0, "more": False}
+    assert client.get(CANCELLATIONS).json == {"items": []}
+
+
+def test_the_orders_of_a_tenant_do_not_reach_the_jobs_of_others(client: ApiClient, database: Database) -> None:
+    theirs, mine = [[submitted(client) for _ in range(3)] for _ in range(2)]
+    with database.write() as session:
+        ledger.ensure_tenant(session, "tenant_other", "other")
+        session.execute(update(Job).where(Job.id.in_(theirs)).values(tenant_id="tenant_other"))
+        assert ledger.order_cancellation(session, "tenant_other", None, None)
+    assert client.get(CANCELLATIONS).json == {"items": []}
+    client.post(CANCEL, json=ALL)
+    with database.write() as session:
+        session.execute(update(Cancellation).where(Cancellation.tenant_id == "tenant_other").values(last_job=""))
+    assert sorted(sweep(database)) == [(0, False), (1, False)]
+    assert states(client, mine) == ["canceled"] * 3
+    with database.read() as session:
+        assert {session.get_one(Job, job_id).state for job_id in theirs} == {"queued"}

@@ -1,0 +1,85 @@
+"""Cancellation of all that waits, or of what waits of a model or a priority class."""
+
+from __future__ import annotations
+
+from apiflask import APIBlueprint
+from pydantic import BaseModel, ConfigDict, Field
+
+from limner_shared.db import ledger
+from limner_shared.db.ledger import Change
+from limner_shared.db.tables import Cancellation
+from limner_shared.db.views import as_datetime
+from limner_shared.domain.account_views import CanceledView, CancellationList, CancellationView
+from limner_shared.domain.inputs import RequestedName
+from limner_shared.domain.jobs import Priority
+from limner_web.auth import tenant_id
+from limner_web.limits import CANCELED_AT_ONCE
+from limner_web.services import Services, get_services
+
+bp = APIBlueprint("cancellations", __name__, url_prefix="/api/v1", tag="Jobs")
+
+
+class WaitingRequest(BaseModel):
+    """Which of your waiting jobs are meant; without a field, all."""
+
+    model_config = ConfigDict(extra="forbid")
+    model: RequestedName | None = Field(default=None, description="Only those of this model.")
+    priority: Priority | None = Field(default=None, description="Only those of this priority class.")
+    in_background: bool = Field(
+        default=False,
+        description="Whether the service cancels those beyond the first 1000 too: within seconds to minutes. "
+        "`GET /cancellations` shows its progress.",
+    )
+
+
+@bp.post("/jobs/cancel")
+@bp.input(WaitingRequest, arg_name="body")
+@bp.output(CanceledView)
+def cancel_waiting_jobs(body: WaitingRequest) -> CanceledView:
+    """Cancel the jobs that wait.
+
+    Cancels your jobs that have not started, the oldest first: those of bulks and conversations too, and those that are
+    scheduled or on hold. Running jobs go on, and jobs that are submitted later stay. One request cancels at most 1000;
+    with `in_background`, the service cancels the others afterwards.
+    """
+    services = get_services()
+    changes, more = (_begin if body.in_background else _cancel_some)(services, body)
+    services.hints.changed(changes)
+    return CanceledView(canceled=len(changes), more=more)
+
+
+@bp.get("/cancellations")
+@bp.output(CancellationList)
+def list_cancellations() -> CancellationList:
+    """List cancellations.
+
+    Returns your cancellations in the background that are not finished, each with the number of jobs that it has
+    canceled so far.
+    """
+    with get_services().database.read() as session:
+        return CancellationList(items=[_view(each) for each in ledger.cancellations(session, tenant_id())])
+
+
+def _cancel_some(services: Services, body: WaitingRequest) -> tuple[list[Change], bool]:
+    with services.database.write() as session:
+        return ledger.cancel_waiting(session, tenant_id(), body.model, body.priority, CANCELED_AT_ONCE)
+
+
+def _begin(services: Services, body: WaitingRequest) -> tuple[list[Change], bool]:
+    """Store the order, so that it outlives this process, and cancel its first jobs; the dispatcher cancels the rest."""
+    with services.database.write() as session:
+        order = ledger.order_cancellation(session, tenant_id(), body.model, body.priority)
+    if order is None:
+        return [], False
+    with services.database.write() as session:
+        return ledger.sweep_cancellation(session, order, CANCELED_AT_ONCE)
+
+
+def _view(row: Cancellation) -> CancellationView:
+    return CancellationView(
+        id=row.id,
+        model=row.model,
+        priority=None if row.priority is None else Priority(row.priority),
+        canceled=row.canceled,
+        ordered_at=as_datetime(row.ordered_at),
+    )
