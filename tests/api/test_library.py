@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import select, update
 
-from limner_shared.db import ledger
+from limner_shared.db import ledger, tags
 from limner_shared.db.engine import Database
 from limner_shared.db.library_tables import Label
 from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Event, Image, Input, Job, Tenant
@@ -233,6 +233,31 @@ def test_tags_are_listed_with_their_newest_picture(app: App, client: ApiClient, 
         ledger.ensure_tenant(session, "tenant_other", "other")
         session.execute(update(Label).values(tenant_id="tenant_other"))
     assert client.get("/api/v1/tags").json == {"items": []}
+
+
+@both_databases
+def test_a_tag_tells_how_many_pictures_it_has_each_counted_once(
+    app: App, client: ApiClient, monkeypatch: pytest.MonkeyPatch
+):
+    pair, single = drawn(client, app, png("red"), png("blue")), drawn(client, app)
+
+    def counted() -> list[tuple[int, int]]:
+        return [(each["targets"], each["images"]) for each in client.get("/api/v1/tags").json["items"]]
+
+    def tag(path: str) -> None:
+        assert client.put(f"{path}/tags/shop").status_code == 204
+
+    tag(submit(client)["links"]["self"])
+    assert counted() == [(1, 0)]
+    tag(pair["images"][1]["url"])
+    tag(single["images"][0]["url"])
+    assert counted() == [(3, 2)]
+    tag(pair["links"]["self"])
+    assert counted() == [(4, 3)]
+    client.delete(pair["images"][0]["url"])
+    assert counted() == [(4, 2)]
+    monkeypatch.setattr(tags, "COUNTED_MARKS", 2)  # the job that waits, and the newer of the others
+    assert counted() == [(4, 1)]
 
 
 def test_another_tenant_can_neither_delete_nor_mark(app: App, client: ApiClient, database: Database):

@@ -17,6 +17,11 @@ class TagView(BaseModel):
 
     tag: str
     targets: int = Field(description="How many jobs and images have it.")
+    images: int = Field(
+        default=0,
+        description="How many images these are, each counted once. Counting stops after 1000 jobs and images that have "
+        "it, the newest.",
+    )
     cover: CoverView | None = Field(description="The newest picture with it; null if it has none.")
 
 

@@ -25,8 +25,8 @@ MOST_TAGS: Final = 200
 def list_tags() -> TagList:
     """List tags.
 
-    Returns the tags of your jobs and images, those of the newest jobs first, each with a picture: the boards of the
-    gallery. `GET /jobs?tag=…` lists what has a tag.
+    Returns the tags of your jobs and images, those of the newest jobs first, each with a picture and the number of its
+    pictures: the boards of the gallery. `GET /jobs?tag=…` lists what has a tag.
     """
     with get_services().database.read() as session:
         found = tags.tags(session, tenant_id(), MOST_TAGS)
@@ -125,7 +125,7 @@ def untag_image(image_id: str, tag: str) -> str:
 def _tag_view(tag: tags.Tag) -> TagView:
     cover = tag.cover
     shown = None if cover is None else CoverView(url=f"{API}/images/{cover.id}", width=cover.width)
-    return TagView(tag=tag.name, targets=tag.targets, cover=shown)
+    return TagView(tag=tag.name, targets=tag.targets, images=tag.images, cover=shown)
 
 
 def _add(target_id: str, label: str) -> str:

@@ -3,12 +3,13 @@ import { getJson, thumbnailUrl } from "./api.js";
 import { openBoardMenu } from "./board-menu.js";
 import { $, el, icon } from "./dom.js";
 import { acceptPictures } from "./drag.js";
-import { number, t } from "./i18n.js";
+import { number, t, tn } from "./i18n.js";
 
 const TAGS = el("datalist", { id: "tags" }); // what fields for a tag suggest
 document.body.append(TAGS);
 
 const MOST_SHOWN = 8;
+const MOST_COUNTED = 1000; // jobs and pictures with a tag; the service counts the pictures of no others
 let newest = []; // pictures: the cover of the board of all
 let asked = 0;
 
@@ -22,6 +23,8 @@ function board(name, text, cover, isChosen, { choose, take }) {
   const more = name && isChosen && el("button", { type: "button", className: "icon-btn more", ariaLabel: t("More actions for the board %(tag)s", { tag: name }), ariaHasPopup: "menu", onclick: () => openBoardMenu(more, name, choose) }, icon("more"));
   return el("li", {}, button, more || null);
 }
+
+const size = ({ images, targets }) => tn("%(n)s picture", "%(n)s pictures", images, targets > MOST_COUNTED ? { n: `${number(images)}+` } : {});
 
 // Shown while pictures are dragged.
 function newBoard(take) {
@@ -53,7 +56,7 @@ export async function showBoards(chosen, actions, isFiltered) {
   const focused = $("#boards").contains(document.activeElement) ? document.activeElement.querySelector("b")?.textContent : null;
   $("#boards ul").replaceChildren(
     board("", "", null, !chosen, actions),
-    ...items.map(({ tag, targets, cover }) => board(tag, number(targets), cover, tag === chosen, actions)),
+    ...items.map((each) => board(each.tag, size(each), each.cover, each.tag === chosen, actions)),
     newBoard(actions.take),
   );
   if (focused) [...document.querySelectorAll("#boards button")].find((each) => each.querySelector("b")?.textContent === focused)?.focus();
