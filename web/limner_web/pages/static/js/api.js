@@ -81,14 +81,14 @@ export async function send(method, path, body) {
 // Whether a request may have made its thing although it failed. The refusal of a request has made nothing, but for one that
 // finds the same bulk still being read.
 const mayBeMade = ({ status, problem }) => !(status >= 400 && status < 500) || problem.code === "bulk_loading";
-const unanswered = new Map(); // what was sent and had no answer -> its idempotency key
+const unanswered = new Map(); // what was sent and had no answer, as a text or the file -> its idempotency key
 
 const newKey = () => [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16).padStart(8, "0")).join("");
 
-// Sends a request that makes something; `body` is text. Its answer may be lost although the thing was made: sent again
-// unchanged, the request has the same idempotency key, so that the thing is made once.
+// Sends a request that makes something; `body` is text or a file. Its answer may be lost although the thing was made: sent
+// again unchanged, the request has the same idempotency key, so that the thing is made once.
 export async function make(path, body, { method = "POST", type = "application/json", key: given } = {}) {
-  const content = `${method} ${path}\n${body}`;
+  const content = body instanceof Blob ? body : `${method} ${path}\n${body}`;
   const key = given ?? unanswered.get(content) ?? newKey();
   unanswered.delete(content);
   try {

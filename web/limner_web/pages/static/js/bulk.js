@@ -9,7 +9,7 @@ import { $, $$, button, el, icon } from "./dom.js";
 import { hasFiles, takeFiles, toStudio } from "./dropped-file.js";
 import { failedLines, readFailed } from "./failed-lines.js";
 import { dateTime, number, t, tn } from "./i18n.js";
-import { morphInto } from "./morph.js";
+import { morph, morphInto } from "./morph.js";
 import { attempt, toast } from "./toast.js";
 import { count, durationLeft, size } from "./words.js";
 import { save } from "./zip.js";
@@ -23,58 +23,107 @@ const submit = $("[type=submit]", form);
 const limits = JSON.parse($("#limits").textContent);
 const cards = new Map(); // bulk id -> element
 const rates = new Map(); // bulk id -> {at, ended}, when it was first seen
+const LARGE = 2_000_000; // bytes, from which a file is not written into the page
 let models = [];
-let read = null;
+let large = null; // a file that stands in the place of the text
+let read = null; // what was found in the file or text
 
 // --- checking --------------------------------------------------------------------------------------------------------------
 
 const FORMATS = { text: t("plain text"), csv: "CSV", jsonl: "JSON Lines" };
+let typing = null; // the timer of a text that was not checked yet
+let reading = null; // the AbortController of what is being read
+let refused = new Map(); // line -> what the service said of it
 
-function check() {
-  const text = area.value;
-  read = text.trim() ? readBulk(text, models, limits) : null;
-  showChecked(read?.errors || []);
+async function check() {
+  clearTimeout(typing);
+  typing = null;
+  reading?.abort();
+  const { signal } = reading = new AbortController();
+  const source = large ?? new Blob([area.value]);
+  read = null;
+  submit.disabled = true;
+  if (large) showRead();
+  try {
+    const found = await readBulk(source, models, limits, { refused, signal, onShare: (share) => showLarge({ share }) });
+    if (signal.aborted) return;
+    read = found;
+    showRead();
+  } catch (error) {
+    if (!signal.aborted) lose(error);
+  }
 }
 
-function showChecked(errors) {
+function showRead() {
+  const { lines = 0, bad = 0, errors = [] } = read ?? {};
   const parts = [];
-  if (read?.requests.length) parts.push(el("p", { className: "note good" }, icon("check"), el("span", {}, tn("%(n)s line of %(format)s is ready.", "%(n)s lines of %(format)s are ready.", new Set(read.requests.map(({ line }) => line)).size, { format: FORMATS[read.format] }))));
-  if (errors.length) {
-    const bad = Math.max(read?.bad || 0, errors.length);
+  if (lines) parts.push(el("p", { className: "note good" }, icon("check"), el("span", {}, tn("%(n)s line of %(format)s is ready.", "%(n)s lines of %(format)s are ready.", lines, { format: FORMATS[read.format] }))));
+  if (bad) {
     parts.push(el("p", { className: "note bad" }, icon("warn"), el("span", {}, tn("%(n)s line has an error. Nothing has been sent.", "%(n)s lines have an error. Nothing has been sent.", bad))));
     parts.push(el("div", { className: "errors" }, el("table", {}, el("tbody", {}, errors.map(({ line, message }) => el("tr", {}, el("td", {}, t("Line %(n)s", { n: number(line) })), el("td", {}, message)))))));
   }
   $("#checked").replaceChildren(...parts);
-  $("#skip").hidden = !errors.length || !read?.requests.length;
-  showEstimate((read?.requests || []).map(({ request }) => request));
+  $("#skip").hidden = !bad || !lines;
+  showEstimate(read?.kinds ?? new Map());
+  showLarge({ share: read ? 1 : 0, lines: lines + bad });
   update();
 }
 
 const showEstimate = bulkEstimate($("#estimate"), (name) => models.find((model) => (name ? model.name === name : model.default)));
 
 function update() {
-  const ready = read?.requests.length || 0;
+  const ready = read?.jobs || 0;
   submit.disabled = !ready || (!$("#skip").hidden && !skip.checked);
   submit.textContent = ready ? tn("Draw %(n)s job", "Draw %(n)s jobs", ready) : t("Draw");
+}
+
+// --- the file --------------------------------------------------------------------------------------------------------------
+
+// A large file in the place of the text, and which share of it has been read.
+function showLarge({ share, lines = 0 }) {
+  const card = $("#large");
+  card.hidden = !large;
+  $("#written").hidden = Boolean(large);
+  if (!large) return;
+  const facts = [size(large.size), share === 1 && tn("%(n)s line", "%(n)s lines", lines)].filter(Boolean).join(" · ");
+  const progress = share < 1 && el("progress", { value: share, ariaLabel: t("Reading …") });
+  morph(card, [icon("text"), el("p", {}, el("b", {}, large.name), el("span", { className: "quiet" }, facts)), button(t("Remove"), () => { put(null); area.focus(); }, "small"), ...(progress ? [progress] : [])]);
+}
+
+// Puts a file in the place of the text, or none.
+function put(chosen) {
+  large = chosen;
+  refused = new Map();
+  showLarge({ share: 0 });
+  check();
+}
+
+// A file that has been changed or removed since it was chosen cannot be read.
+function lose(error) {
+  if (error.name !== "NotReadableError" && error.name !== "NotFoundError") throw error;
+  toast(t("The file cannot be read. It may have changed: choose it again."), { bad: true, seconds: 8 });
+  put(null);
 }
 
 async function take(chosen) {
   if (!chosen) return;
   if (chosen.size > limits.bytes) { toast(t("The file is larger than %(size)s.", { size: size(limits.bytes) }), { bad: true }); return; }
-  area.value = await chosen.text();
-  check();
+  if (chosen.size > LARGE) { put(chosen); return; }
+  const text = await chosen.text().catch(lose);
+  if (text === undefined) return;
+  area.value = text;
+  put(null);
 }
 
-let typing = null;
-area.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(check, 200); });
-file.addEventListener("change", () => take(file.files[0]));
+area.addEventListener("input", () => { refused = new Map(); clearTimeout(typing); typing = setTimeout(check, 200); });
+file.addEventListener("change", () => { const [chosen] = file.files; file.value = ""; take(chosen); });
 skip.addEventListener("change", update);
 for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, (event) => { $("#drop").classList.toggle("over", name === "dragover" && hasFiles(event)); });
 takeFiles(async (dropped) => {
   if (dropped.type.startsWith("image/")) { toStudio(dropped); return; }
   const before = area.value;
   await take(dropped);
-  if (before.trim() && before !== area.value) toast(t("“%(name)s” is in the place of what was written.", dropped), { action: t("Undo"), onAction: () => { area.value = before; check(); } });
+  if (before.trim() && before !== area.value) toast(t("“%(name)s” is in the place of what was written.", dropped), { action: t("Undo"), onAction: () => { area.value = before; put(null); } });
 });
 
 // --- submitting ------------------------------------------------------------------------------------------------------------
@@ -83,25 +132,24 @@ const linesOf = (requests) => requests.map((request) => `${JSON.stringify(reques
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
+  if (typing) await check();
   if (submit.disabled) return;
   submit.disabled = true;
-  const sent = read.requests;
+  const { body, lineOf } = read;
   try {
-    const made = await make("bulks", linesOf(sent.map(({ request }) => request)), { type: "application/jsonl" });
-    area.value = "";
-    file.value = "";
-    read = null;
-    showChecked([]);
+    await large?.slice(0, 1).arrayBuffer(); // a file that has changed would end the request without an answer
+    const made = await make("bulks", large ? body : await body.text(), { type: "application/jsonl" });
+    area.value = large ? area.value : "";
+    put(null);
     show(made);
     toast(tn("%(n)s job queued", "%(n)s jobs queued", made.total));
   } catch (error) {
-    if (error.status === undefined) throw error;
+    if (error.status === undefined) { lose(error); return; }
     // The service numbers the lines that were sent; the page shows those of the file.
-    const errors = (error.problem.errors || []).map(({ line, field, message }) => ({ line: sent[line - 1]?.line ?? line, message: field ? `${field}: ${message}` : message }));
-    if (errors.length) {
-      read.requests = sent.filter(({ line }) => !errors.some((each) => each.line === line));
-      showChecked(errors);
-    } else toast(error.message, { bad: true, seconds: 8 });
+    const errors = error.problem.errors || [];
+    for (const { line, field, message } of errors) refused.set(lineOf(line) ?? line, field ? `${field}: ${message}` : message);
+    if (errors.length) await check();
+    else toast(error.message, { bad: true, seconds: 8 });
   } finally {
     update();
   }

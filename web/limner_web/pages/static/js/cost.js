@@ -30,33 +30,37 @@ export function write(area, told, model) {
 
 export const costFields = (request) => Object.fromEntries(FIELDS.filter((name) => request[name] !== undefined).map((name) => [name, request[name]]));
 
-function kindsOf(requests) {
-  const kinds = new Map();
-  for (const request of requests) {
-    const fields = costFields(request);
-    const key = JSON.stringify(fields);
-    if (!kinds.has(key)) kinds.set(key, { ...fields, count: 0 });
-    kinds.get(key).count += 1;
-  }
-  return [...kinds.values()];
+// Counts a request among those of its kind. Kinds beyond those that an estimate may have are not told apart.
+export function countKind(kinds, request) {
+  if (kinds.size > MOST_KINDS) return;
+  const fields = costFields(request);
+  const key = JSON.stringify(fields);
+  if (!kinds.has(key)) kinds.set(key, { ...fields, count: 0 });
+  kinds.get(key).count += 1;
 }
 
-// Makes a function that shows the estimate of a bulk of these requests a little later, and only the latest. `modelNamed`
-// finds a model; the default one for no name.
+export function kindsOf(requests) {
+  const kinds = new Map();
+  for (const request of requests) countKind(kinds, request);
+  return kinds;
+}
+
+// Makes a function that shows the estimate of a bulk of these kinds of requests a little later, and only the latest.
+// `modelNamed` finds a model; the default one for no name.
 export function bulkEstimate(area, modelNamed) {
   let timer = null;
   let asked = 0;
-  const show = async (requests, turn) => {
-    const kinds = kindsOf(requests);
+  const show = async (counted, turn) => {
+    const kinds = [...counted.values()];
     const isAsked = kinds.length > 0 && kinds.length <= MOST_KINDS;
     const told = isAsked ? await send("POST", "estimate", { jobs: kinds }).catch((error) => { if (error.status === undefined) throw error; return null; }) : null;
     const [{ model } = {}, ...others] = kinds;
     const isOne = others.every((each) => each.model === model);
     if (turn === asked) write(area, told, isOne ? modelNamed(model) : null); // submitting says what is wrong
   };
-  return (requests) => {
+  return (kinds) => {
     clearTimeout(timer);
     asked += 1;
-    timer = setTimeout(show, CHANGED_MS, requests, asked);
+    timer = setTimeout(show, CHANGED_MS, kinds, asked);
   };
 }

@@ -1,7 +1,7 @@
 // The grid page: plans a grid, draws it as one bulk, shows it as it comes and saves it as one picture.
 import { again, cancel, sameRequestOf, submit, vary } from "./actions.js";
 import { getJson, make, send, thumbnailUrl } from "./api.js";
-import { bulkEstimate } from "./cost.js";
+import { bulkEstimate, kindsOf } from "./cost.js";
 import { $, button, el, scrolling } from "./dom.js";
 import { drawGrid } from "./grid-picture.js";
 import { changeSeed, modelNamed, NAMES, readPlan, setUpPlan } from "./grid-plan.js";
@@ -38,7 +38,7 @@ const showEstimate = bulkEstimate($("#estimate"), modelNamed);
 
 function showPlan() {
   const { requests } = readPlan();
-  showEstimate(requests ?? []);
+  showEstimate(kindsOf(requests ?? []));
   drawButton.textContent = requests ? tn("Draw %(n)s picture", "Draw %(n)s pictures", requests.length) : t("Draw");
 }
 
