@@ -140,7 +140,7 @@ def pages(tour: Tour) -> None:
     for path in ("account", "bulk", "conversation", "gallery", "grid", "models", "queue", "sign-in"):
         tour("GET", f"/{path}")
     [asset, *_] = names_in(r'(?:src|href)="(/static/[^"]+)"', tour("GET", "/"))
-    for path in (asset, f"/texts/{texts_in('de').name}"):
+    for path in (asset, f"/texts/{texts_in('de').name}", "/service-worker.js", "/offline"):
         tour("GET", path)
     drawn = tour.client.post("/draw", data={"prompt": "a red apple", "model": tour.model})
     tour.note("POST", "/draw")

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from playwright.sync_api import Browser, BrowserContext, Page
 
-CALM: Final[dict[str, Any]] = {"reduced_motion": "reduce"}
-"""Unless a test asks for something else: animations cost a machine without a graphics card more than the pages do."""
+CALM: Final[dict[str, Any]] = {"reduced_motion": "reduce", "service_workers": "block"}
+"""Unless a test asks for something else: animations cost a machine without a graphics card more than the pages do, and
+a service worker, which only stands in for pages that cannot be loaded, costs each visitor five requests."""
 
 
 class Visitors:

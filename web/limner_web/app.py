@@ -54,7 +54,7 @@ from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
 from limner_web.openai import models as openai_models
 from limner_web.openai import moderations as openai_moderations
-from limner_web.pages import assets, forms, languages, oidc, session
+from limner_web.pages import assets, forms, languages, offline, oidc, session
 from limner_web.pages import routes as pages
 from limner_web.replicate import directory as replicate_directory
 from limner_web.replicate import routes as replicate
@@ -113,6 +113,7 @@ MODULES: Final = (
     oidc,
     languages,
     assets,
+    offline,
 )
 BLUEPRINTS: Final = (*(module.bp for module in MODULES), images.links, privacy.settings)
 CONFIGURATION: Final = {

@@ -164,8 +164,8 @@ DECLARED: Final[dict[Route, str]] = {
     Route(Body.FORM, Access.PAGE): "forms.draw forms.make_key",
     Route(access=Access.PAGE_WITH_JOBS): "forms.job",
     PUBLIC: """
-        pages.docs openapi.spec links.get_linked_image assets.static languages.script session.sign_in oidc.begin
-        oidc.complete
+        pages.docs openapi.spec links.get_linked_image assets.static languages.script offline.page offline.worker
+        session.sign_in oidc.begin oidc.complete
     """,
     Route(Body.FORM, Access.PUBLIC): "session.open_session session.end_session languages.choose",
     ALWAYS: "health.healthz health.readyz operator.show_metrics operator.list_targets",

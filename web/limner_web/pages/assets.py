@@ -30,11 +30,12 @@ ASK_AGAIN: Final = "no-cache"
 TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
     ".webp": "image/webp",
 }
-PACKED: Final = (".webp",)
+PACKED: Final = (".png", ".webp")
 """Formats that are compressed already."""
 COMMON: Final = "css/common.css"
 SHEETS: Final = ("tokens", "base", "components", "tiles", "viewer", "pages")
