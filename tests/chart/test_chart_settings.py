@@ -14,7 +14,7 @@ from tests.chart.rendering import CHART, Object, helm, of_kind, pod_of, render, 
 SCHEMA: Final[Object] = json.loads((CHART / "values.schema.json").read_text("utf-8"))["properties"]
 REFUSED: Final = frozenset(SCHEMA["settings"]["propertyNames"]["not"]["enum"])
 LARGE: Final = 3_000_000_001
-OPEN_URLS: Final = frozenset({"c2pa_timestamp_url", "llm_url", "public_url", "server_url"})
+OPEN_URLS: Final = frozenset({"c2pa_timestamp_url", "llm_url", "moderation_url", "public_url", "server_url"})
 """Settings with URLs that hold no password."""
 SECRET: Final = sorted(
     name for name, field in Settings.model_fields.items()

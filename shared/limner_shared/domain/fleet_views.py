@@ -93,7 +93,7 @@ class WorkerView(BaseModel):
     models: list[str]
     memory: MemoryView | None = Field(description="Null if it is not known.")
     held: int = Field(description="Jobs between claim and commit.")
-    closed: list[str] = Field(description="Models, or `store`, that it has paused after failures.")
+    closed: list[str] = Field(description="Models, `store` or `moderation`: what it has paused after failures.")
     draining: bool = Field(description="Whether it takes no new jobs, by an order or because it ends.")
     stalled: list[str] = Field(description="Its threads that make no progress.")
     rate: RateView | None = Field(

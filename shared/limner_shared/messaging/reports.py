@@ -24,6 +24,8 @@ SLOW_SECONDS: Final = 30.0
 """A dispatcher's thread that works on one item for longer than this is reported as stalled."""
 STORE: Final = "store"
 """The name of the picture store among what a worker's circuit breakers keep it from."""
+MODERATION: Final = "moderation"
+"""The name of the moderation service there."""
 MOST_FAILING_ITEMS: Final = 50
 """At most this many items are listed; the count covers all of them."""
 
@@ -82,7 +84,7 @@ class WorkerReport(BaseModel):
     held: int
     """Jobs between claim and commit."""
     closed: list[str]
-    """What an open circuit breaker keeps it from: names of models, or STORE."""
+    """What an open circuit breaker keeps it from: names of models, STORE or MODERATION."""
     store: str = ""
     """Why it cannot use the picture store, if it cannot: a `StorageReason`."""
     database_full: bool = False

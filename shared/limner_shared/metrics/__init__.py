@@ -99,7 +99,9 @@ WORKER_HELD_JOBS: Final = Gauge("limner_worker_held_jobs", "Jobs between claim a
 WORKER_DRAINING: Final = Gauge("limner_worker_draining", "1 while the worker takes no new jobs.")
 WORKER_MODELS: Final = Gauge("limner_worker_models", "1 for each model that the worker serves.", ("model",))
 WORKER_PAUSED: Final = Gauge(
-    "limner_worker_paused", "1 while a circuit breaker keeps the worker from a model, or from the `store`.", ("what",)
+    "limner_worker_paused",
+    "1 while a circuit breaker keeps the worker from a model, from the `store` or the service of `moderation`.",
+    ("what",),
 )
 INTERPRETATION_SECONDS: Final = Histogram(
     "limner_interpretation_seconds", "Interpretation of one batch of descriptions.", (), SHORT
@@ -122,7 +124,8 @@ SAFETY_SECONDS: Final = Histogram(
 )
 MODERATED: Final = Counter(
     "limner_moderated_total",
-    "Texts that were `blocked`, and judged pictures: `passed`, `flagged` (stored with a label), `blocked`, `unjudged`.",
+    "Texts that the rules `blocked`; texts that a moderation service judged, and pictures: `passed`, `flagged` (stored "
+    "with a label), `blocked`, `unjudged`.",
     ("what", "result"),
 )
 CERTIFICATE_END: Final = Gauge(

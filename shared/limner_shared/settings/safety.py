@@ -17,6 +17,20 @@ class SafetySettings(BaseSettings):
     moderation_rules: Annotated[tuple[str, ...], NoDecode] = ()
     """Rules by which prompts are refused: TOML files, separated by commas; `builtin` names the small English list that
     comes with the service. Empty: none are refused, except for a tenant's own terms."""
+    moderation_url: str = Field(default="", pattern=r"^(https?://.+)?$")
+    """The base URL of a moderation service in OpenAI's format, such as https://api.openai.com/v1. Workers let it judge
+    the texts of each job before it is drawn. Empty: none."""
+    moderation_key: str = Field(default="", repr=False)
+    """API key of the moderation service."""
+    moderation_model: str = ""
+    """The name of the model that moderates; empty: the service's default."""
+    moderation_categories: Annotated[tuple[str, ...], NoDecode] = ()
+    """The service's categories that block a job, separated by commas, such as `sexual,violence/graphic`. Empty: all
+    that it flags."""
+    moderation_timeout_seconds: float = Field(default=8.0, gt=0, le=60)
+    """Time limit of an answer of the moderation service."""
+    moderation_failure: Literal["closed", "open"] = "closed"
+    """While the moderation service does not answer: `closed` lets jobs wait; `open` draws them without it."""
     safety: Literal["off", "label", "block"] = "off"
     """What happens to pictures that the classifier takes for sexual: nothing, a label, or the job fails with
     `moderation_blocked` and nothing is stored. A model card or a tenant may differ."""
@@ -35,7 +49,7 @@ class SafetySettings(BaseSettings):
     c2pa_timestamp_url: str = Field(default="", pattern=r"^(https?://.+)?$")
     """A time-stamp authority (RFC 3161) that dates signatures; empty: none, so that nothing is called."""
 
-    @field_validator("moderation_rules", mode="before")
+    @field_validator("moderation_rules", "moderation_categories", mode="before")
     @classmethod
-    def _split_rules(cls, value: object) -> object:
+    def _split_names(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

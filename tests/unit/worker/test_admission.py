@@ -10,6 +10,7 @@ from tests.clocks import Clock
 from limner_shared.circuit_breaker import Breaker
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import queue_name, queue_names
+from limner_shared.messaging.reports import MODERATION, STORE
 from limner_worker.runtime.admission import Admission, queue_order
 
 MODELS = ["a", "b"]
@@ -118,16 +119,22 @@ def test_repeated_failures_close_a_model_until_one_trial_job_succeeds(clock: Clo
     assert all(map(admission.is_open, queues))
 
 
-def test_a_failing_blob_store_closes_all_queues_until_it_recovers(clock: Clock):
+@pytest.mark.parametrize("what", [STORE, MODERATION])
+def test_what_every_job_needs_closes_all_queues_while_it_fails(clock: Clock, what: str):
     admission = Admission(4, MODELS)
-    admission.store_breaker = Breaker(1, 1, 60, clock)
-    admission.store_breaker.failed()
+    breaker = Breaker(1, 1, 60, clock)
+    setattr(admission, f"{what}_breaker", breaker)
+    breaker.failed()
     assert not any(admission.is_open(queue_name(model, lane)) for model in MODELS for lane in Lane)
+    assert admission.tripped() == [what]
     clock.now += 5
-    assert admission.store_breaker.failing_seconds == 5
-    admission.store_breaker.succeeded()
+    assert breaker.failing_seconds == 5
+    assert admission.is_on_trial("b")
+    admission.add(queue_name("a", Lane.LOW), 1)
+    assert not admission.is_open(queue_name("b", Lane.LOW)), "a second job was allowed during the trial"
+    breaker.succeeded()
     assert admission.is_open(queue_name("b", Lane.LOW))
-    assert admission.store_breaker.failing_seconds == 0
+    assert breaker.failing_seconds == 0
 
 
 @pytest.fixture

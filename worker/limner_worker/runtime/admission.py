@@ -1,7 +1,7 @@
-"""How many jobs a worker holds: a fixed number per lane, and no other job beside one of the lane `alone`. Models and
-picture stores with an open circuit breaker get no jobs. Where not all models fit into memory (`runtime/placement.py`),
-those that are not loaded get none, the others no more than fill a batch, and a worker with jobs of one model gets no
-jobs of another until these have waited for a while.
+"""How many jobs a worker holds: a fixed number per lane, and no other job beside one of the lane `alone`. Models with
+an open circuit breaker get no jobs, and none do while that of the picture store or of moderation is open. Where not all
+models fit into memory (`runtime/placement.py`), those that are not loaded get none, the others no more than fill a
+batch, and a worker with jobs of one model gets no jobs of another until these have waited for a while.
 
 Before each fetch kombu asks a queue order which queues to read. Ours leaves out the closed queues, so that a backlog
 never takes the places of better lanes, and messages wait in Redis, where other workers can get them.
@@ -17,10 +17,11 @@ from typing import Final
 from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import lane_of, model_of
-from limner_shared.messaging.reports import STORE
+from limner_shared.messaging.reports import MODERATION, STORE
 
 MODEL_PAUSE_SECONDS: Final = 10.0
 STORE_PAUSE_SECONDS: Final = 1.0
+"""Also that of moderation."""
 LONGEST_PAUSE_SECONDS: Final = 60.0
 
 
@@ -40,6 +41,8 @@ class Admission:
         """The circuit breaker of each model; `model_trials` decides when one opens."""
         self.store_breaker = Breaker(1, STORE_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         """The circuit breaker of the picture store."""
+        self.moderation_breaker = Breaker(1, STORE_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        """The circuit breaker of the moderation service, if no job is drawn without it."""
         self.draining = False
         """Whether no job at all is taken."""
 
@@ -106,16 +109,22 @@ class Admission:
             return not self.draining and self._breakers_allow(model)
 
     def is_on_trial(self, model: str) -> bool:
-        """Whether one job of a model is to show that the model, or the picture store, works again."""
-        return BreakerState.TRIAL in (self.store_breaker.state, self.model_breakers[model].state)
+        """Whether one job of a model is to show that the model, or what every job needs, works again."""
+        breakers = (*self._of_all_jobs, self.model_breakers[model])
+        return any(breaker.state is BreakerState.TRIAL for breaker in breakers)
 
     def tripped(self) -> list[str]:
-        """Return the models whose circuit breaker is not closed, and `store` if that of the picture store is not."""
-        named = {**self.model_breakers, STORE: self.store_breaker}
+        """Return the models whose circuit breaker is not closed, and STORE or MODERATION if theirs is not."""
+        named = {**self.model_breakers, STORE: self.store_breaker, MODERATION: self.moderation_breaker}
         return [name for name, breaker in named.items() if breaker.state is not BreakerState.CLOSED]
 
+    @property
+    def _of_all_jobs(self) -> tuple[Breaker, Breaker]:
+        return self.store_breaker, self.moderation_breaker
+
     def _breakers_allow(self, model: str) -> bool:
-        return self._breaker_allows(self.store_breaker, self._held.total()) and (
+        held = self._held.total()
+        return all(self._breaker_allows(breaker, held) for breaker in self._of_all_jobs) and (
             model not in self.model_breakers
             or self._breaker_allows(self.model_breakers[model], self._held_of_model[model])
         )

@@ -6,12 +6,11 @@ import os
 import threading
 import time
 from collections.abc import Collection, Sequence
-from typing import Final
 
-from limner_shared import trace_export, tracing
+from limner_shared import trace_export
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import AttemptKey, NewImage
-from limner_shared.errors import GenerationFailed, LimnerError, StorageFailed, StorageFull
+from limner_shared.errors import GenerationFailed, LimnerError
 from limner_shared.messaging.hints import Hints, connect
 from limner_shared.messaging.reports import WorkerReport
 from limner_shared.metrics.exposition import at_scrape
@@ -19,10 +18,8 @@ from limner_shared.operator_port import serve_metrics
 from limner_shared.process_end import EXIT_CODE, LAST_SECONDS, run_for
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
-from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import Supervisor
-from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
 from limner_worker.generators.base import Picture
@@ -41,34 +38,30 @@ from limner_worker.runtime.progress import ProgressReporter
 from limner_worker.runtime.watchdog import Watchdog, engine_limit
 from limner_worker.stages.checkpoints import CheckpointStore
 from limner_worker.stages.deduplication import Deduplicator
-from limner_worker.stages.input_images import load_inputs
 from limner_worker.stages.interpretation.presenting.presenter import Presenter, recognizers_of
 from limner_worker.stages.interpretation.stage import InterpretationStage, chat_client_of, interpreter_of
+from limner_worker.stages.moderation import ModerationStage
 from limner_worker.stages.picture_files import PictureEncoder
+from limner_worker.stages.preparation import Preparation
 from limner_worker.stages.publishing import Publisher
 from limner_worker.stages.refusals import first_refusal
 from limner_worker.stages.safety import SafetyStage
 
 log = get_logger(__name__)
 
-PREPARED_AT_ONCE: Final = 4  # threads that read input images and checkpoints
-
 
 class WorkerService:
     """Accepts messages from any thread; its own supervised threads do the work and acknowledge."""
 
     def __init__(self, settings: Settings, models: ModelCache, admission: Admission) -> None:
-        self._settings = settings
-        self._admission = admission
+        self._settings, self._admission = settings, admission
         self._supervisor = supervisor = Supervisor(self._thread_failed)
         self._database = database = Database.of(settings)
         self._hints = Hints(redis := connect(settings.redis_url))
-        self._models = list(models.cards)
-        self._fingerprints, self._findings = models.fingerprints, models.findings
+        self._models, self._fingerprints, self._findings = list(models.cards), models.fingerprints, models.findings
         self._blobs = blobs = Blobs(settings.resolved_blob_url, supervisor.working)
         self._held = held = HeldJobs()
-        self._end_lock = threading.Lock()
-        self._metrics_address = ""
+        self._end_lock, self._metrics_address = threading.Lock(), ""
         self._engine = Engine(models, self, supervisor, settings.checkpoint_seconds, engine_limit(settings))
         self._trials = ModelTrials(models.cards, admission.model_breakers, self._engine.submit)
         self._leases = Leases(settings, database, redis, held, supervisor, self._abort, self._report)
@@ -77,11 +70,11 @@ class WorkerService:
         self._draining = Draining(settings, database, owner, admission, held, supervisor, on_drained)
         self._placement = Placement(settings, database, models, admission, supervisor)
         self._checkpoints = CheckpointStore(blobs, self._fingerprints, supervisor)
-        self._preparation = supervisor.pool("prepare", PREPARED_AT_ONCE)
-        server = chat_client_of(settings)
-        interpreter = interpreter_of(settings, server)
+        interpreter = interpreter_of(settings, server := chat_client_of(settings))
+        _, returned, refused = after = self._schedule, self._return_jobs, self._refuse
+        self._moderation = ModerationStage(settings, admission.moderation_breaker, supervisor, *after)
         self._interpretation = InterpretationStage(
-            database, interpreter, models.cards, supervisor, self._schedule, self._abort, self._refuse
+            database, interpreter, models.cards, supervisor, self._moderation.submit, self._abort, refused
         )
         presenter = Presenter(server, recognizers := recognizers_of(models.cards))
         self._answering = Answering(redis, interpreter, models.cards, supervisor, recognizers)
@@ -95,6 +88,9 @@ class WorkerService:
         self._deduplicator = Deduplicator(
             database, blobs, models.fingerprints, supervisor, held.is_working, generate, self._publish_duplicate, reuse
         )
+        self._preparation = Preparation(
+            blobs, self._checkpoints, admission.store_breaker, supervisor, self._deduplicate, returned, refused
+        )
         self._reporter = ProgressReporter(self._hints, supervisor)
         self._watchdog = Watchdog(settings, supervisor, self._engine, models, held.keys, self._end_process)
 
@@ -102,7 +98,7 @@ class WorkerService:
         """Start all threads. The models are loaded already."""
         at_scrape(lambda: worker_metrics.measure(len(self._held), self._models, self._admission))
         self._metrics_address = serve_metrics(self._settings, self._supervisor)
-        stages = (self._interpretation, self._answering, self._deduplicator)
+        stages = (self._interpretation, self._moderation, self._answering, self._deduplicator)
         intake = (self._placement, self._claimer, self._draining)
         for part in (self._engine, self._leases, self._reporter, *stages, *intake, self._watchdog):
             part.start()
@@ -120,6 +116,7 @@ class WorkerService:
         while len(self._held) and time.monotonic() < deadline:
             time.sleep(0.05)
         self._interpretation.stop()
+        self._moderation.stop()
         self._answering.stop()
         self._preparation.close()
         self._deduplicator.stop()
@@ -188,7 +185,7 @@ class WorkerService:
             self._abort(earlier)
         self._reporter.add(jobs)
         self._interpretation.submit([job for job in jobs if not job.claim.interpreted])
-        self._schedule([job for job in jobs if job.claim.interpreted])
+        self._moderation.submit([job for job in jobs if job.claim.interpreted])
 
     def _schedule(self, jobs: Sequence[JobRun]) -> None:
         """Pass jobs whose conditions are known to deduplication, and from there to the engine. Safe from any thread.
@@ -202,29 +199,15 @@ class WorkerService:
             elif not job.claim.spec.inputs and job.claim.attempt == 1:
                 ready.append(job)
             else:
-                self._preparation.submit(self._prepare, job)
-        self._deduplicator.submit([job for job in ready if self._held.is_working(job)])
+                self._preparation.submit(job)
+        self._deduplicate(ready)
 
-    def _prepare(self, job: JobRun) -> None:
-        """Load the job's input images and checkpoints. A job whose input is missing, damaged or unreadable fails."""
-        started = tracing.clock()
-        try:
-            load_inputs(self._blobs, job)
-            self._checkpoints.load(job)
-            stage_of([job.trace], "prepare", started)
-        except (StorageFailed, StorageFull) as error:
-            log.warning("could not read an input, handing the job back", job=job.id, reason=reason_of(error))
-            self._admission.store_breaker.failed(reason_of(error))
-            if self._held.finish(job):
-                self._publisher.hand_back([job])
-        except LimnerError as error:
-            self._refuse(job, error)
-        except Exception:
-            log.exception("could not prepare a job", job=job.id)
-            self._refuse(job, GenerationFailed())
-        else:
-            if self._held.is_working(job):
-                self._deduplicator.submit([job])
+    def _deduplicate(self, jobs: Sequence[JobRun]) -> None:
+        self._deduplicator.submit([job for job in jobs if self._held.is_working(job)])
+
+    def _return_jobs(self, jobs: Sequence[JobRun]) -> None:
+        """Hand back jobs for which something is away that this worker needs."""
+        self._publisher.hand_back([job for job in jobs if self._held.finish(job)])
 
     def _publish_duplicate(self, job: JobRun, images: Sequence[NewImage]) -> None:
         """Finish a job with the pictures of an equal one."""

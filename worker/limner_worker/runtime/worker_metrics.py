@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from limner_shared import metrics
-from limner_shared.messaging.reports import WorkerReport
+from limner_shared.messaging.reports import MODERATION, STORE, WorkerReport
 from limner_worker.generators.device_memory import memory_bytes
 from limner_worker.runtime.admission import Admission
 
@@ -16,7 +16,7 @@ def measure(held: int, models: Sequence[str], admission: Admission) -> None:
     metrics.WORKER_HELD_JOBS.set(held)
     metrics.WORKER_DRAINING.set(admission.draining)
     metrics.WORKER_MODELS.replace({(model,): 1 for model in models})
-    metrics.WORKER_PAUSED.replace({(what,): what in tripped for what in (*models, "store")})
+    metrics.WORKER_PAUSED.replace({(what,): what in tripped for what in (*models, STORE, MODERATION)})
     metrics.DEVICE_MEMORY_BYTES.replace(memory_bytes())
 
 
