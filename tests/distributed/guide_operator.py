@@ -114,7 +114,7 @@ class Operator:
         if words[0] == "top":
             words += ["--once", "--interval", "0.2"]
         words, target = (words[:-2], words[-1]) if ">" in words else (words, None)
-        entered = CliRunner(env=variables).invoke(cli, words)
+        entered = CliRunner(env=variables).invoke(cli, words, input="y\n")  # where it asks
         if target:
             Path(target).write_text(entered.stdout)
         return entered.exit_code, entered.output

@@ -60,7 +60,7 @@ def describe(service: Service, text: str, **more: Any) -> str:
 
 def test_a_description_gives_conditions_pictures_and_a_presentation(service: Service):
     service.start("worker", "--model", "null")
-    described, plain = describe(service, "a cat with a hat"), service.submit(prompt="a dog")[0]
+    described, plain = describe(service, "two pictures of a cat with a hat"), service.submit(prompt="a dog")[0]
     job, other = service.wait([described, plain])
     assert (job.state, other.state) == ("succeeded", "succeeded"), service.logs()
     assert job.spec["prompt"] == "a cat in a hat", (job.interpretation, service.logs())

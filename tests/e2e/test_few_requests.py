@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
@@ -31,7 +32,8 @@ def paused(open_page: Callable[..., Page], path: str) -> Page:
     return page
 
 
-def test_a_queue_in_which_nothing_changes_makes_few_requests(open_page: Callable[..., Page]):
+def test_a_queue_in_which_nothing_changes_makes_few_requests(service: int, open_page: Callable[..., Page]):
+    httpx.post(f"http://127.0.0.1:{service}/api/v1/jobs/cancel")  # what tests before left waiting, which a page polls
     page = paused(open_page, "/queue")
     seen = requests_of(page)
     for _ in range(60):
