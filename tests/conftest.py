@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,15 @@ def _ends_its_traces() -> Iterator[None]:
     yield
     left = still_tracing() - before
     assert not left, f"still running: {left}; use end_tracing()"
+
+
+@pytest.fixture(autouse=True)
+def _has_gradients() -> None:
+    """Turns gradients on in the thread: a pipeline that an earlier test suspended within `torch.no_grad()` leaves them
+    off.
+    """
+    if torch := sys.modules.get("torch"):
+        torch.set_grad_enabled(True)
 
 
 @pytest.fixture(scope="session")

@@ -22,14 +22,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def grad_mode() -> Iterator[None]:
-    """Set the thread's grad mode to its default, also for the tests of other folders: a pipeline that is suspended
-    within `torch.no_grad()` leaves it changed.
-    """
+def inference_mode() -> Iterator[None]:
+    """Restore the thread's inference mode: a pipeline that is suspended within it leaves it changed."""
     with torch.inference_mode(mode=False):
-        torch.set_grad_enabled(True)
         yield
-    torch.set_grad_enabled(True)
 
 
 @pytest.fixture(scope="session")
