@@ -201,5 +201,5 @@ def test_a_board_is_renamed_and_deleted_without_its_pictures(
     more.click()
     page.get_by_role("menuitem", name="Delete the board").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(page.get_by_role("button", name="All pictures", pressed=True)).to_be_visible()
+    expect(page).to_have_url(f"http://127.0.0.1:{service}/gallery")  # of all pictures; there may be no other board
     assert tags(api, job) == [[], [], []]
