@@ -5,6 +5,7 @@ import { $, $$ } from "./dom.js";
 import { setUpEarlierPrompts } from "./earlier-prompts.js";
 import { fieldsOf } from "./errors.js";
 import { number, t, tn } from "./i18n.js";
+import { offer, offerQualities, offerSamplers, offerSizes, sizeText } from "./model-choices.js";
 
 const DRAFT = "limner-draft";
 const ANY_STYLE = t("any");
@@ -24,15 +25,10 @@ export const isExcluding = () => modelChosen().negative_prompts;
 
 function offerChoices() {
   const model = modelChosen();
-  const fill = (select, values, text = (value) => value) => {
-    const { value: before } = select;
-    select.replaceChildren(...values.map((value) => new Option(text(value), value)));
-    if (values.includes(before)) select.value = before;
-  };
-  fill(fields.style, model.styles_by_seed.length ? ["", ...model.styles] : model.styles, (value) => value || ANY_STYLE);
-  fill(fields.size, model.sizes, (value) => value.replace("x", " × "));
-  fill(fields.scheduler, ["", ...model.schedulers], (value) => value || t("default"));
-  fill(fields.quality, model.candidates > 1 ? ["", "best"] : [""], (value) => (value ? t("best of %(n)s", { n: model.candidates }) : t("standard")));
+  offer(fields.style, model.styles_by_seed.length ? ["", ...model.styles] : model.styles, (value) => value || ANY_STYLE);
+  offerSizes(fields.size, model);
+  offerSamplers(fields.scheduler, model);
+  offerQualities(fields.quality, model);
   offerAdapters(model.adapters);
   $("[data-field=quality]").hidden = model.candidates === 1;
   $("[data-field=scheduler]").hidden = !model.schedulers.length;
@@ -59,7 +55,7 @@ function summarise() {
   for (const name of ["steps", "guidance"]) fields[`${name}_shown`].value = number(Number(fields[name].value));
   $("[data-about-weights]").hidden = modelChosen().prompt_weights || !WEIGHTED.test(fields.prompt.value);
   const n = Number(fields.n.value);
-  $("[data-summary]").textContent = [fields.style.value, fields.size.value.replace("x", " × "), n > 1 && tn("%(n)s picture", "%(n)s pictures", n)].filter(Boolean).join(" · ");
+  $("[data-summary]").textContent = [fields.style.value, sizeText(fields.size.value), n > 1 && tn("%(n)s picture", "%(n)s pictures", n)].filter(Boolean).join(" · ");
   form.dispatchEvent(new Event("settings"));
 }
 

@@ -4,7 +4,7 @@ import { getJson, make, send, thumbnailUrl } from "./api.js";
 import { bulkEstimate, kindsOf } from "./cost.js";
 import { $, button, el, scrolling } from "./dom.js";
 import { drawGrid } from "./grid-picture.js";
-import { changeSeed, modelNamed, NAMES, readPlan, setUpPlan } from "./grid-plan.js";
+import { anyStarts, changeSeed, modelNamed, NAMES, readPlan, setUpPlan, startPlanFrom } from "./grid-plan.js";
 import { number, t, tn } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
@@ -29,6 +29,7 @@ const viewer = setUpViewer({
     { icon: "again", text: t("Again, with another seed"), run: ({ job }) => again(job) },
     { icon: "vary", text: t("Variations"), run: ({ job, image }) => vary(job, image) },
     { icon: "remix", text: t("Remix in the studio"), run: ({ job }) => location.assign(`/?remix=${job.id}`) },
+    ...(anyStarts ? [{ icon: "image", text: t("Start from this picture"), run: ({ image }) => { viewer.close(); startPlanFrom(image.id); } }] : []),
   ],
 });
 
@@ -166,9 +167,9 @@ watch((job, before) => {
 async function savePicture() {
   const { x, y, columns, rows, at } = layout();
   const [first] = cells();
-  const fixed = ["model", "style", "steps", "guidance", "seed"].filter((name) => name !== x && name !== y && first[name] !== null && first[name] !== "");
+  const fixed = ["model", "style", "steps", "guidance", "scheduler", "strength", "seed", "negative_prompt"].filter((name) => name !== x && name !== y && first[name] !== null && first[name] !== "");
   const title = x === "prompt" || y === "prompt" ? `${NAMES[y]} × ${NAMES[x]}` : first.prompt;
-  const label = (name, text) => (name === "prompt" || name === "model" || name === "style" ? text : `${NAMES[name]} ${text}`);
+  const label = (name, text) => (["prompt", "model", "style", "size", "scheduler"].includes(name) ? text : `${NAMES[name]} ${text}`);
   const blob = await drawGrid({
     title, note: fixed.map((name) => `${NAMES[name]} ${first[name]}`).join(" · "),
     columns: columns.map((text) => label(x, text)), rows: rows.map((text) => label(y, text)),

@@ -7,13 +7,14 @@ import { extended } from "./extend.js";
 import { form, modelChosen, models, chooseModel } from "./form.js";
 import { number, t } from "./i18n.js";
 import { forgetMask, maskAround, paintMask, showOver } from "./mask.js";
+import { can as isAbleTo } from "./model-choices.js";
 import { fileOf, readPicture } from "./picture-file.js";
 import { attempt, toast } from "./toast.js";
 
 let picture = null; // {image: id or data URL, url, id}
 let mask = null; // {mask: a data URL or the id of a job, url}
 
-const can = (task) => modelChosen().tasks.includes(task);
+const can = (task) => isAbleTo(modelChosen(), task);
 const canStart = (model) => model.tasks.some((task) => task !== "text-to-image");
 
 const takesOther = ({ control, reference }) => Boolean(control || reference);
