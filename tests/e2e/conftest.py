@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect
 
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.settings import OPENAI_NAMES
@@ -59,16 +59,23 @@ def visitors(browser: Browser) -> Visitors:
 
 @pytest.fixture
 def open_page(service: int, visitors: Visitors) -> Iterator[Callable[..., Page]]:
-    """Opens a path of the service as a new visitor. An error that a script does not handle fails the test."""
-    errors: list[Error] = []
+    """Opens a path of the service as a new visitor. An error that a script does not handle fails the test, and so does
+    what the pages' content security policy forbids.
+    """
+    errors: list[str] = []
 
     def note(error: Error) -> None:  # no method of a list: Playwright marks the function
-        errors.append(error)
+        errors.append(str(error))
+
+    def note_refusal(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            errors.append(message.text)
 
     def visit(path: str = "/", *, port: int = service, clock: bool = False, **options: Any) -> Page:
         origin = f"http://127.0.0.1:{port}"
         page = visitors.page(origin, options, clock=clock)
         page.on("pageerror", note)
+        page.on("console", note_refusal)
         page.goto(origin + path)
         if options.get("java_script_enabled", True):
             expect(page.locator("[aria-busy=true]")).to_have_count(0)

@@ -127,7 +127,7 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
   const commands = {
     previous: () => step(-1), next: () => step(1), in: () => zoom.by(1.6), out: () => zoom.by(1 / 1.6), info: toggleFacts, compare: toggleCompare,
     side: () => compare.setMode("side"), slider: () => compare.setMode("slider"), close: () => dialog.close(), share: () => share(picture().image),
-    full: () => (document.fullscreenElement ? document.exitFullscreen() : dialog.requestFullscreen()).catch(() => {}),
+    full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()).catch(() => {}), // a dialog cannot
     more: async (button) => { const shown = picture(); openMenu(button, [...actions.map(({ run, ...rest }) => ({ group: "make", ...rest, onClick: () => run(shown) })), { group: "make", icon: "grid", text: t("More like this"), onClick: () => attempt(() => moreLike(shown.image)) }, ...await menuOf(shown.job, shown.image), ...organise(shown)]); },
   };
   const keys = { ArrowLeft: "previous", ArrowRight: "next", "+": "in", "=": "in", "-": "out", i: "info", c: "compare", f: "full", s: "share" };

@@ -37,6 +37,12 @@ export function makeZoom(area) {
     apply();
   }
 
+  // What was at the place `from` comes to the place `next`.
+  function move(from, next) {
+    for (const axis of ["x", "y"]) state[axis] += next[axis] - from[axis];
+    apply();
+  }
+
   const pointOf = ({ clientX: x, clientY: y }) => ({ x, y });
   const distance = ([a, b]) => Math.hypot(a.x - b.x, a.y - b.y);
   const middle = ([a, b]) => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
@@ -46,15 +52,19 @@ export function makeZoom(area) {
   area.addEventListener("pointerdown", (event) => {
     if (event.target.closest("button, input")) return;
     pointers.set(event.pointerId, pointOf(event));
-    if (pointers.size === 2) pinch = { distance: distance([...pointers.values()]), scale: state.scale };
+    if (pointers.size === 2) pinch = { distance: distance([...pointers.values()]), scale: state.scale, middle: middle([...pointers.values()]) };
   });
   area.addEventListener("pointermove", (event) => {
     const before = pointers.get(event.pointerId);
     if (!before) return;
     pointers.set(event.pointerId, pointOf(event));
     const fingers = [...pointers.values()];
-    if (pinch && pointers.size === 2) to((pinch.scale * distance(fingers)) / pinch.distance, middle(fingers));
-    else if (state.scale > 1) { state.x += event.clientX - before.x; state.y += event.clientY - before.y; apply(); }
+    if (pinch && pointers.size === 2) {
+      const next = middle(fingers);
+      to((pinch.scale * distance(fingers)) / pinch.distance, pinch.middle);
+      move(pinch.middle, next);
+      pinch.middle = next;
+    } else if (state.scale > 1) move(before, pointOf(event));
   });
   for (const name of ["pointerup", "pointercancel", "pointerleave"]) area.addEventListener(name, ({ pointerId }) => { pointers.delete(pointerId); if (pointers.size < 2) pinch = null; });
   return { by: (factor) => to(state.scale * factor), reset: () => { Object.assign(state, { scale: 1, x: 0, y: 0 }); apply(); }, get scale() { return state.scale; } };
