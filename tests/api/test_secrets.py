@@ -20,7 +20,7 @@ BLOCKED = "a beheaded zzsecretzz"
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Settings in which each secret is marked."""
-    marked = dict.fromkeys(("signing_key", "metrics_key", "api_key", "llm_key"), MARK * 2)
+    marked = dict.fromkeys(("signing_key", "metrics_key", "api_key", "llm_key", "moderation_key"), MARK * 2)
     server = {"llm_url": f"http://user:{MARK}@127.0.0.1:9/v1", "llm_model": "none"}
     return settings.model_copy(
         update=marked | server | {"require_keys": True, "moderation_rules": ("builtin",), "log_format": "json"}

@@ -29,6 +29,7 @@ from limner_shared.domain.jobs import JobState
 from limner_shared.storage.blobs import Blobs
 from tests.api.identity_provider import CLIENT, SECRET, Provider, running_provider
 from tests.fake_llm import fake_llm
+from tests.fake_moderation import fake_moderation
 from tests.processes import TENANT, Service, eventually
 from tests.receivers import Request, receiver
 
@@ -163,6 +164,24 @@ def test_descriptions_are_interpreted_by_rules_only_between_the_end_of_the_old_l
         on.stop("worker-0")
         server.keys = {NEXT}
         assert backend() == "server"
+
+
+# --- LIMNER_MODERATION_KEY ---
+
+
+def test_no_job_waits_while_the_moderation_key_is_replaced(installation: Installation) -> None:
+    on = installation
+    with fake_moderation() as server:
+        server.keys = {OLD}
+        on.start("dispatcher")
+        on.start("worker-0", moderation_url=server.url, moderation_key=OLD)
+        on.draw(prompt="un gato")
+        server.keys = {OLD, NEXT}
+        on.start("worker-1", moderation_key=NEXT)
+        on.stop("worker-0")
+        server.keys = {NEXT}
+        on.draw(prompt="un perro")
+        assert "the moderation service failed" not in on.service.logs()
 
 
 # --- the client secret of the sign-in ---
