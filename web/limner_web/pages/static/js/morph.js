@@ -8,10 +8,16 @@ const saysOf = (node) => (node.localName === "button" ? [node.textContent, node.
 
 const isAlike = (a, b) => a.nodeName === b.nodeName && keyOf(a) === keyOf(b) && saysOf(a) === saysOf(b);
 
+// The content security policy refuses a style that is set as an attribute.
+function set(element, name, value) {
+  if (name === "style") element.style.cssText = value;
+  else element.setAttribute(name, value);
+}
+
 // Gives an element the attributes and the children of another one.
 export function morphInto(element, wanted) {
   for (const { name } of [...element.attributes]) if (!wanted.hasAttribute(name) && !OWN.includes(name)) element.removeAttribute(name);
-  for (const { name, value } of wanted.attributes) if (element.getAttribute(name) !== value && !OWN.includes(name)) element.setAttribute(name, value);
+  for (const { name, value } of wanted.attributes) if (element.getAttribute(name) !== value && !OWN.includes(name)) set(element, name, value);
   morph(element, [...wanted.childNodes]);
 }
 
