@@ -13,10 +13,10 @@ RUN python -m venv /opt/build && /opt/build/bin/pip install --no-deps --require-
 
 # Locked packages first: they change less often than the code.
 COPY deploy/web.lock deploy/safety.lock ./
-RUN /opt/limner/bin/pip install --no-deps --require-hashes -r web.lock
+RUN /opt/limner/bin/pip install --no-compile --no-deps --require-hashes -r web.lock
 # The classifier, for images sent to /v1/moderations: --build-arg MODERATE_IMAGES=true
 ARG MODERATE_IMAGES=""
-RUN [ -z "$MODERATE_IMAGES" ] || /opt/limner/bin/pip install --no-deps --require-hashes -r safety.lock
+RUN [ -z "$MODERATE_IMAGES" ] || /opt/limner/bin/pip install --no-compile --no-deps --require-hashes -r safety.lock
 
 COPY pyproject.toml README.md LICENSE ./
 COPY client ./client
@@ -28,13 +28,13 @@ COPY worker ./worker
 COPY migrations ./migrations
 # Without the weights of the built-in models and what runs or trains them, and without pip.
 RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /opt/wheel . \
-    && /opt/limner/bin/pip install --no-deps --no-index /opt/wheel/*.whl \
+    && /opt/limner/bin/pip install --no-compile --no-deps --no-index /opt/wheel/*.whl \
     && rm -rf /opt/limner/lib/python3.11/site-packages/limner_worker \
     /opt/limner/lib/python3.11/site-packages/limner_training \
     && /opt/limner/bin/pip uninstall -q -y setuptools pip
-# Nothing that runs reads a static library (c2pa's, 31 MB) or the packages' own tests (23 MB).
-RUN find /opt/limner -name '*.rlib' -delete \
-    && find /opt/limner -depth -type d -name tests -exec rm -rf {} +
+# Without what no process reads: static libraries, tests, locales, modules compiled for nothing.
+COPY deploy/prune.py ./
+RUN /opt/limner/bin/python prune.py
 # The tool of the bill of materials is not in the image.
 COPY deploy/sbom.lock ./
 RUN python -m venv /opt/sbom && /opt/sbom/bin/pip install --no-deps --require-hashes -r sbom.lock \
