@@ -14,7 +14,7 @@ STAMP := .venv/.made-from-lock
 # Errors only: with the lock, pip has nothing to resolve and nothing to warn about.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test test-long clients chart cells stores sheet images chaos soak fuzz matrix screenshots lint docs texts format lock sbom clean browser
+.PHONY: help demo up test test-long clients chart cells stores sheet images images-test chaos soak fuzz matrix screenshots lint docs texts format lock sbom clean browser
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -65,12 +65,12 @@ stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer,
 	--no-audit --no-fund --prefix dist/stores/node azurite@3.35.0 >/dev/null
 	@exec $(BIN)/python -m pytest -rs tests/stores $(ARGS)
 
-images: ## Build the images with buildah; BASE_IMAGE=… names another base, ARGS=… further arguments of buildah
+images: ## Build the images with buildah, and write their provenance to dist/; BASE_IMAGE=… names another base, ARGS=… further arguments
 	@command -v buildah >/dev/null || { echo 'buildah is not installed' >&2; exit 1; }
-	@for image in web/web web/backup worker/worker; do buildah bud --isolation chroot --layers --target "$${image#*/}" \
-	$${BASE_IMAGE:+--build-arg BASE_IMAGE="$$BASE_IMAGE"} --build-arg REVISION="$$(git rev-parse HEAD)" \
-	--build-arg CREATED="$$(git log -1 --format=%cI)" $(ARGS) \
-	--file "deploy/$${image%/*}.Dockerfile" --tag "limner-$${image#*/}:0.1.0" . || exit 1; done
+	@exec python3 deploy/images.py --base "$${BASE_IMAGE:-}" $(ARGS)
+
+images-test: $(STAMP) ## Run the images of `make images` with podman, read-only and without capabilities: draw a picture, write a backup
+	@exec $(BIN)/python -W ignore -m tests.images.run $(ARGS)
 
 chaos: $(STAMP) ## Inject seeded random faults into a running service: 100 rounds with PostgreSQL; ARGS="--rounds 300 --database both"
 	@exec $(BIN)/python -W ignore -m tests.chaos.run --rounds 100 $(ARGS)

@@ -36,4 +36,3 @@ def test_labels_name_the_base_and_the_time_of_the_revision(file: Path) -> None:
     # An argument of before the first stage has a value in a stage that names it again.
     assert {"BASE_IMAGE", 'REVISION=""', 'CREATED=""'} <= set(re.findall(r"^ARG (.+)$", last, re.MULTILINE))
     assert all(build["args"]["CREATED"] == "${CREATED:-}" for build in BUILDS.values())
-    assert "--build-arg CREATED=" in (ROOT / "Makefile").read_text()
