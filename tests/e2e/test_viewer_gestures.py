@@ -74,7 +74,7 @@ def test_an_enlarged_picture_is_dragged_no_further_than_to_its_edge(service: int
     page.mouse.move(1200, 230, steps=4)
     page.mouse.up()
     width = image.evaluate("image => image.closest('figure').clientWidth")
-    assert image.evaluate(PLACE)[1] == round(width * 0.3)  # enlarged 1.6 times, it is 0.3 of its width wider on each side
+    assert image.evaluate(PLACE)[1] == round(width * 0.3)  # of 1.6 times its width, a half on each side
 
 
 def test_the_viewer_fills_the_screen_and_gives_it_back_when_it_is_closed(service: int, open_page: OpenPage) -> None:
