@@ -28,7 +28,7 @@ BASE: Final = "python:3.11-slim"
 BUILD_TYPE: Final = "urn:limner:build:buildah:1"
 """`externalParameters` are what `buildah bud` gets; docs/guides/production.md explains the others."""
 BUILDER: Final = "urn:limner:builder:make-images"
-"""Whoever runs this script: the statement says what was built from what, not that the machine can be trusted."""
+"""The person who runs this script: the statement says what was built from what, not that the machine can be trusted."""
 COPIED: Final = re.compile(r"^COPY (?!--from)(.+) \S+$", re.MULTILINE)
 
 
