@@ -25,7 +25,6 @@ from PIL import Image
 
 from limner_client.local.embedded_valkey import free_port
 from tests.conftest import start_valkey
-from tests.databases import create_database
 from tests.images.containers import UID, Containers, configuration, podman
 from tests.processes import eventually
 from tests.stores.postgresql import Postgres
