@@ -99,5 +99,8 @@ def test_the_operator_drains_a_worker_that_then_can_be_stopped_or_take_jobs_agai
     expect(card).to_contain_text("It holds no job: it can be stopped.")
     page.unroute("**/api/v1/workers")
     card.get_by_role("button", name=f"Resume {worker['id']}").click()
-    expect(card.get_by_role("button", name=f"Drain {worker['id']}")).to_be_focused()
+    expect(page.locator("#pauses .row")).to_have_count(0)
+    eventually(lambda: not api.get("workers").json()["items"][0]["draining"])  # by its next heartbeat
+    page.clock.fast_forward(30_000)
+    expect(card.get_by_role("button", name=f"Drain {worker['id']}")).to_be_visible()
     assert api.get("pauses").json() == {"items": []}
