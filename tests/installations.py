@@ -24,7 +24,7 @@ from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs, picture_key
-from tests.databases import create_database
+from tests.conftest import create_database
 from tests.processes import environment
 
 TENANT = ledger.LOCAL_TENANT

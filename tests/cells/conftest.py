@@ -26,7 +26,7 @@ from limner_client.operations.front_door import configuration
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
 from limner_shared.settings import Settings
-from tests.databases import create_database
+from tests.conftest import create_database
 from tests.processes import eventually
 
 NULL_CARD = Path(__file__).parents[1] / "models" / "null.toml"

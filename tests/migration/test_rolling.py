@@ -14,7 +14,7 @@ import pytest
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 from tests import previous
-from tests.databases import create_database
+from tests.conftest import create_database
 from tests.ended_jobs import run_retention
 from tests.processes import eventually
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from tests.databases import create_database, drop_database
+from tests.conftest import create_database, drop_database
 
 from limner_shared.db import ledger, schema
 from limner_shared.db.engine import Database
