@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import make_url
 
 from limner_client.local.embedded_valkey import free_port
-from tests.databases import execute
+from tests.conftest import execute
 from tests.distributed.null_services import assert_all_correct, null_service, postgresql, redis_server
 from tests.processes import Service, eventually
 

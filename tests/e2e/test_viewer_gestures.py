@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from limner_client.client import Client
@@ -92,6 +93,7 @@ def test_the_viewer_fills_the_screen_and_gives_it_back_when_it_is_closed(service
     eventually(lambda: page.evaluate("document.fullscreenElement === null"))
 
 
+@pytest.mark.long
 def test_the_receipt_draws_the_same_bytes_again(service: int, open_page: OpenPage) -> None:
     with Client(f"http://127.0.0.1:{service}") as client:
         *_, job = client.wait(client.submit(SMALL | {"prompt": "a replayed plum"}).id)
