@@ -25,9 +25,8 @@ demo: $(STAMP) ## Start the service, generate forty images in demo/, stop the se
 up: $(STAMP) ## Start the service with its web page on localhost; state is kept in .limner/
 	@LIMNER_DATA_DIR="$${LIMNER_DATA_DIR:-.limner}" exec $(BIN)/limner up
 
-# Three processes, because each waits for servers and browsers for a third of its time; for two cores.
 test: $(STAMP) browser ## Run the tests, in less than ten minutes; they start the servers they need
-	@exec $(BIN)/python -m pytest -n 3 --dist loadfile -m "not long" $(ARGS)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(ARGS)
 
 test-long: $(STAMP) browser ## Run the long tests: crashes, outages and other faults of real processes
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile -m long $(ARGS)

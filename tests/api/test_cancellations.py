@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
+from limner_shared.db.ledger import sweep_cancellation
 from limner_shared.db.tables import Cancellation, Job
 from limner_web.api import cancellations
 from tests.api.clients import ApiClient, App
@@ -88,3 +90,20 @@ def test_the_orders_of_a_tenant_do_not_reach_the_jobs_of_others(client: ApiClien
     assert states(client, mine) == ["canceled"] * 3
     with database.read() as session:
         assert {session.get_one(Job, job_id).state for job_id in theirs} == {"queued"}
+
+
+@both_databases
+def test_the_answer_counts_what_the_request_cancels_because_the_dispatcher_sees_the_order_only_afterwards(
+    client: ApiClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted(client)
+    orders: list[list[str]] = []
+
+    def note(session: Session, order_id: str, limit: int) -> tuple[list[ledger.Change], bool]:
+        with database.read() as other:
+            orders.append(ledger.open_cancellations(other))
+        return sweep_cancellation(session, order_id, limit)
+
+    monkeypatch.setattr(ledger, "sweep_cancellation", note)
+    assert client.post(CANCEL, json=ALL).json == {"canceled": 1, "more": False}
+    assert orders == [[]]

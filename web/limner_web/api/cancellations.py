@@ -66,13 +66,12 @@ def _cancel_some(services: Services, body: WaitingRequest) -> tuple[list[Change]
 
 
 def _begin(services: Services, body: WaitingRequest) -> tuple[list[Change], bool]:
-    """Store the order, so that it outlives this process, and cancel its first jobs; the dispatcher cancels the rest."""
+    """Store the order and cancel its first jobs, in one transaction: otherwise the dispatcher could cancel them first,
+    and the answer would count none. The dispatcher cancels the rest.
+    """
     with services.database.write() as session:
         order = ledger.order_cancellation(session, tenant_id(), body.model, body.priority)
-    if order is None:
-        return [], False
-    with services.database.write() as session:
-        return ledger.sweep_cancellation(session, order, CANCELED_AT_ONCE)
+        return ([], False) if order is None else ledger.sweep_cancellation(session, order, CANCELED_AT_ONCE)
 
 
 def _view(row: Cancellation) -> CancellationView:
