@@ -25,7 +25,7 @@ demo: $(STAMP) ## Start the service, generate forty images in demo/, stop the se
 up: $(STAMP) ## Start the service with its web page on localhost; state is kept in .limner/
 	@LIMNER_DATA_DIR="$${LIMNER_DATA_DIR:-.limner}" exec $(BIN)/limner up
 
-test: $(STAMP) browser ## Run the tests, in less than ten minutes; they start the servers they need
+test: $(STAMP) browser ## Run the tests, in about ten minutes; they start the servers they need
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(ARGS)
 
 test-long: $(STAMP) browser ## Run the long tests: crashes, outages and other faults of real processes
