@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis import Redis
@@ -55,8 +55,9 @@ def test_a_round_cancels_the_jobs_of_every_order_and_tells_those_who_follow_them
         dispatcher.repair()
         deadline = time.monotonic() + 30
         while len(told) < 10 and time.monotonic() < deadline:
-            message: Any = channel.get_message(timeout=1) or {}
-            told |= {found.id for found in [read_hint(message.get("data") or b"")] if found}
+            message = cast("dict[str, Any] | None", channel.get_message(timeout=1))
+            found = read_hint(message["data"]) if message else None
+            told |= {found.id} if found else set()
     assert {job(database, each).state for each in [*ids[TENANT], *ids[OTHER]]} == {"canceled"}
     assert job(database, later).state == "queued"
     assert left(database) == []
