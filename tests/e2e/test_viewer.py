@@ -100,6 +100,7 @@ def width(picture: Locator) -> float:
 
 
 def beside_the_middle(picture: Locator) -> tuple[float, float]:
+    picture.evaluate("each => each.decode()")  # before, it has no height
     box = picture.bounding_box()
     assert box is not None
     return box["x"] + 0.8 * box["width"], box["y"] + 0.3 * box["height"]

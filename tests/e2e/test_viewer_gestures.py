@@ -28,6 +28,7 @@ def open_viewer(service: int, open_page: OpenPage, name: str, **options: Any) ->
     page.get_by_role("button", name=f"Enlarge: {name} two").click()
     viewer = page.get_by_role("dialog", name="Picture viewer")
     expect(viewer.locator(".place")).to_have_text("1 of 2")
+    viewer.locator(".one img").evaluate("each => each.decode()")  # before, it has no height
     return page, viewer
 
 
