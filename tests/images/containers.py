@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-VERSION: Final = "0.1.0"
 HARDENED: Final = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 STOP_SECONDS: Final = 90
 UID: Final = 10001
 
 
 def image(name: str) -> str:
-    return f"localhost/limner-{name}:{VERSION}"
+    return f"localhost/limner-{name}:{version('limner')}"
 
 
 def podman(*words: str, check: bool = True) -> str:

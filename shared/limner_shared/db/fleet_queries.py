@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import queries, release_queries
 from limner_shared.db.engine import now
-from limner_shared.db.tables import ACTIVE, DONE, FINISHED, RUNNING, Job, Tenant
+from limner_shared.db.tables import ACTIVE, FINISHED, RUNNING, Job, Tenant
 from limner_shared.domain.estimates import FinishedRun
 from limner_shared.domain.jobs import JobState, Priority
 
@@ -90,13 +90,10 @@ def runs_by_owner(
     `limit` of each model, not older than `since_seconds`.
     """
     found: dict[str, list[FinishedRun]] = {}
-    recent = text(DONE) & (Job.finished_at > now() - since_seconds) & (Job.attempt <= 1)
-    columns = (Job.owner, Job.started_at, Job.finished_at, Job.cost)
     for model in models:
-        query = select(*columns).where(Job.model == model, recent).order_by(Job.finished_at.desc()).limit(limit)
-        for owner, start, end, cost in session.execute(query):
-            if owner is not None and start is not None and end is not None:
-                found.setdefault(owner, []).append(FinishedRun(start, end, cost))
+        for owner, run in queries.latest_runs_of_workers(session, model, since_seconds, limit):
+            if owner is not None:
+                found.setdefault(owner, []).append(run)
     return found
 
 

@@ -172,16 +172,25 @@ def unknown_pictures(session: Session, digests: Sequence[str]) -> list[str]:
 
 
 def latest_runs(session: Session, model: str, since_seconds: float, limit: int) -> list[FinishedRun]:
-    """A model's latest jobs that succeeded at their first attempt, at most `limit`, not older than `since_seconds`.
+    """A model's latest jobs that succeeded at their first attempt, at most `limit`, not older than `since_seconds`."""
+    return [run for _, run in latest_runs_of_workers(session, model, since_seconds, limit)]
+
+
+def latest_runs_of_workers(
+    session: Session, model: str, since_seconds: float, limit: int
+) -> list[tuple[str | None, FinishedRun]]:
+    """The same, each with its worker.
 
     `started_at` is the start of the first attempt: a job that waited between two says nothing about the model.
     """
     recent = (Job.model == model) & text(DONE) & (Job.finished_at > now() - since_seconds) & (Job.attempt <= 1)
-    query = (
-        select(Job.started_at, Job.finished_at, Job.cost).where(recent).order_by(Job.finished_at.desc()).limit(limit)
-    )
-    found = session.execute(query)
-    return [FinishedRun(start, end, cost) for start, end, cost in found if start is not None and end is not None]
+    columns = (Job.owner, Job.started_at, Job.finished_at, Job.cost)
+    found = session.execute(select(*columns).where(recent).order_by(Job.finished_at.desc()).limit(limit))
+    return [
+        (owner, FinishedRun(start, end, cost))
+        for owner, start, end, cost in found
+        if start is not None and end is not None
+    ]
 
 
 def bulk(session: Session, tenant_id: str, bulk_id: str) -> Bulk:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+from redis import Redis
 
 from limner_shared import trace_export
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import AttemptKey, NewImage
+from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import GenerationFailed, LimnerError
 from limner_shared.messaging.hints import Hints, connect
 from limner_shared.messaging.reports import WorkerReport
@@ -54,14 +57,17 @@ class WorkerService:
     """Accepts messages from any thread; its own supervised threads do the work and acknowledge."""
 
     def __init__(self, settings: Settings, models: ModelCache, admission: Admission) -> None:
-        self._settings, self._admission = settings, admission
+        self._settings = settings
+        self._admission = admission
         self._supervisor = supervisor = Supervisor(self._thread_failed)
         self._database = database = Database.of(settings)
         self._hints = Hints(redis := connect(settings.redis_url))
-        self._models, self._fingerprints, self._findings = list(models.cards), models.fingerprints, models.findings
-        self._blobs = blobs = Blobs(settings.resolved_blob_url, supervisor.working)
+        self._models = list(models.cards)
+        self._fingerprints, self._findings = models.fingerprints, models.findings
+        self._blobs = Blobs(settings.resolved_blob_url, supervisor.working)
         self._held = held = HeldJobs()
-        self._end_lock, self._metrics_address = threading.Lock(), ""
+        self._end_lock = threading.Lock()
+        self._metrics_address = ""
         self._engine = Engine(models, self, supervisor, settings.checkpoint_seconds, engine_limit(settings))
         self._trials = ModelTrials(models.cards, admission.model_breakers, self._engine.submit)
         self._leases = Leases(settings, database, redis, held, supervisor, self._abort, self._report)
@@ -69,30 +75,38 @@ class WorkerService:
         owner, on_drained = self._leases.owner, self._suspend_and_hand_back
         self._draining = Draining(settings, database, owner, admission, held, supervisor, on_drained)
         self._placement = Placement(settings, database, models, admission, supervisor)
-        self._checkpoints = CheckpointStore(blobs, self._fingerprints, supervisor)
-        interpreter = interpreter_of(settings, server := chat_client_of(settings))
-        _, returned, refused = after = self._schedule, self._return_jobs, self._refuse
-        self._moderation = ModerationStage(settings, admission.moderation_breaker, supervisor, *after)
-        self._interpretation = InterpretationStage(
-            database, interpreter, models.cards, supervisor, self._moderation.submit, self._abort, refused
+        self._checkpoints = CheckpointStore(self._blobs, self._fingerprints, supervisor)
+        self._connect_stages(settings, models.cards, redis)
+        self._reporter = ProgressReporter(self._hints, supervisor)
+        self._watchdog = Watchdog(settings, supervisor, self._engine, models, held.keys, self._end_process)
+
+    def _connect_stages(self, settings: Settings, cards: Mapping[str, ModelCard], redis: Redis) -> None:
+        """Build the stages before and after the engine, each with what follows it."""
+        database, blobs, supervisor = self._database, self._blobs, self._supervisor
+        store_breaker = self._admission.store_breaker
+        self._moderation = ModerationStage(
+            settings, self._admission.moderation_breaker, supervisor, self._schedule, self._return_jobs, self._refuse
         )
-        presenter = Presenter(server, recognizers := recognizers_of(models.cards))
-        self._answering = Answering(redis, interpreter, models.cards, supervisor, recognizers)
-        self._safety = SafetyStage(settings, models.cards)
+        server = chat_client_of(settings)
+        interpreter = interpreter_of(settings, server)
+        self._interpretation = InterpretationStage(
+            database, interpreter, cards, supervisor, self._moderation.submit, self._abort, self._refuse
+        )
+        presenter = Presenter(server, recognizers := recognizers_of(cards))
+        self._answering = Answering(redis, interpreter, cards, supervisor, recognizers)
+        self._safety = SafetyStage(settings, cards)
         self._encoder = files = PictureEncoder.of(settings, self._safety, recognizers)
         delete = self._checkpoints.delete
         self._publisher = Publisher(
-            database, blobs, self._hints, supervisor, admission.store_breaker, self._clean_up, delete, presenter, files
+            database, blobs, self._hints, supervisor, store_breaker, self._clean_up, delete, presenter, files
         )
-        generate, reuse = self._engine.submit, files.may_reuse
+        is_working, generate, reuse = self._held.is_working, self._engine.submit, files.may_reuse
         self._deduplicator = Deduplicator(
-            database, blobs, models.fingerprints, supervisor, held.is_working, generate, self._publish_duplicate, reuse
+            database, blobs, self._fingerprints, supervisor, is_working, generate, self._publish_duplicate, reuse
         )
         self._preparation = Preparation(
-            blobs, self._checkpoints, admission.store_breaker, supervisor, self._deduplicate, returned, refused
+            blobs, self._checkpoints, store_breaker, supervisor, self._deduplicate, self._return_jobs, self._refuse
         )
-        self._reporter = ProgressReporter(self._hints, supervisor)
-        self._watchdog = Watchdog(settings, supervisor, self._engine, models, held.keys, self._end_process)
 
     def start(self) -> None:
         """Start all threads. The models are loaded already."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -30,6 +30,7 @@ from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
+from limner_worker.stages.waiting_items import take_waiting
 
 log = get_logger(__name__)
 
@@ -171,14 +172,8 @@ class Deduplicator:
 
     def _next(self) -> list[JobRun]:
         """Wait for an item; return the submitted jobs, and those that no longer have an attempt to wait for."""
-        items = [self._queue.get()]
-        try:
-            while True:
-                items.append(self._queue.get_nowait())
-        except Empty:
-            pass
         jobs: list[JobRun] = []
-        for item in items:
+        for item in take_waiting(self._queue):
             if isinstance(item, JobRun):
                 jobs.append(item)
             elif item is not None and item in self._generating:

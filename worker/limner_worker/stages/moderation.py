@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Final
 
 from limner_shared import metrics, tracing
@@ -25,6 +25,7 @@ from limner_shared.threads import Supervisor
 from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.moderation_client import Categories, ModerationClient, ModerationError, TextsRefused
+from limner_worker.stages.waiting_items import take_waiting
 
 log = get_logger(__name__)
 
@@ -112,12 +113,7 @@ class ModerationStage:
 
     def _next(self) -> list[JobRun]:
         """Wait for jobs and return at most MAX_JOBS; an empty list to stop."""
-        taken = [self._queue.get()]
-        try:
-            while len(taken) < MAX_JOBS:
-                taken.append(self._queue.get_nowait())
-        except Empty:
-            pass
+        taken = take_waiting(self._queue, MAX_JOBS)
         return [] if self._stopping.is_set() else [job for job in taken if job is not None]
 
     def _moderate(self, jobs: Sequence[JobRun]) -> None:

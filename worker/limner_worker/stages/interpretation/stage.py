@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,6 +24,7 @@ from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.interpretation.chat_client import ChatClient
 from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
+from limner_worker.stages.waiting_items import take_waiting
 
 log = get_logger(__name__)
 
@@ -147,12 +148,7 @@ class InterpretationStage:
 
     def _next(self) -> list[JobRun]:
         """Wait for jobs and return at most MAX_BATCH; an empty list to stop."""
-        taken = [self._queue.get()]
-        try:
-            while len(taken) < MAX_BATCH:
-                taken.append(self._queue.get_nowait())
-        except Empty:
-            pass
+        taken = take_waiting(self._queue, MAX_BATCH)
         return [] if self._stopping.is_set() else [job for job in taken if job is not None]
 
     def _commit(self, job: JobRun, request: Request, found: Interpretation) -> bool:

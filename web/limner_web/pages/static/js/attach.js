@@ -4,9 +4,8 @@ import { api, inputUrl } from "./api.js";
 import { bringControl, broughtControl, followedFields, followFrom, isFollowing, setUpFollowing, showFollowed } from "./attach-control.js";
 import { dropMask, maskFields, paint, setUpMask, showMask } from "./attach-mask.js";
 import { $, $$ } from "./dom.js";
-import { acceptPictures, hasPictures } from "./drag.js";
 import { number, t } from "./i18n.js";
-import { fileOf, readPicture } from "./picture-file.js";
+import { acceptChosen, acceptPicture, readPicture } from "./picture-file.js";
 import { toast } from "./toast.js";
 
 const form = $("#compose");
@@ -88,29 +87,15 @@ async function take(file) {
   if (read) offer(read);
 }
 
-function listenForFiles(thread) {
-  $(".attach input", form).addEventListener("change", ({ target }) => { take(target.files[0]).then(() => { target.value = ""; form.elements.message.focus(); }); });
-  for (const name of ["dragover", "dragleave", "drop"]) thread.addEventListener(name, (event) => {
-    if (!event.dataTransfer?.types.includes("Files") || hasPictures(event)) return;
-    event.preventDefault();
-    thread.classList.toggle("over", name === "dragover");
-    if (name === "drop") take(fileOf(event.dataTransfer) ?? event.dataTransfer.files[0]);
-  });
-  acceptPictures(thread, ([id]) => offer({ image: id, url: `${api}/images/${id}` }));
-  document.addEventListener("paste", (event) => {
-    const file = fileOf(event.clipboardData);
-    if (!file) return;
-    event.preventDefault();
-    take(file);
-  });
-}
-
 export function setUpAttaching(thread) {
   $(".thumb button", area).onclick = () => { set(null); form.elements.message.focus(); };
   $("img", area).addEventListener("error", () => { if (picture === earlier) goOnFrom(null); });
   model.addEventListener("change", show);
   strength.addEventListener("input", show);
-  if ($$("option:is([data-starts], [data-control])", model).length) listenForFiles(thread);
+  if ($$("option:is([data-starts], [data-control])", model).length) {
+    acceptChosen($(".attach input", form), take, () => form.elements.message.focus());
+    acceptPicture(thread, thread, { take, takeDrawn: (id) => offer({ image: id, url: `${api}/images/${id}` }) });
+  }
   setUpFollowing();
   setUpMask(() => picture.url);
   show();

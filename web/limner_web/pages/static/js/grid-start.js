@@ -1,9 +1,8 @@
 // The picture that all cells of a grid start from: chosen, dropped or pasted, or one that was drawn.
 import { api } from "./api.js";
 import { $ } from "./dom.js";
-import { acceptPictures, hasPictures } from "./drag.js";
 import { number } from "./i18n.js";
-import { fileOf, readPicture } from "./picture-file.js";
+import { acceptChosen, acceptPicture, readPicture } from "./picture-file.js";
 
 const MOST_CHARS = 48_000; // of a `data:` URL: a line of a bulk may have 64 KiB
 const LONGEST = 1024; // pixels
@@ -57,20 +56,8 @@ export const startFrom = (id) => set({ image: id, url: `${api}/images/${id}` });
 export function setUpStart(isAble, onSet) {
   onChange = onSet;
   const drop = $(".drop", area);
-  $("input", drop).addEventListener("change", ({ target }) => { take(target.files[0]).then(() => { target.value = ""; }); });
-  for (const name of ["dragover", "dragleave", "drop"]) form.addEventListener(name, (event) => {
-    if (!isAble() || !event.dataTransfer?.types.includes("Files") || hasPictures(event)) return;
-    event.preventDefault();
-    drop.classList.toggle("over", name === "dragover");
-    if (name === "drop") take(fileOf(event.dataTransfer) ?? event.dataTransfer.files[0]);
-  });
-  acceptPictures(form, ([id]) => { if (isAble()) startFrom(id); });
-  document.addEventListener("paste", (event) => {
-    const file = fileOf(event.clipboardData);
-    if (!file || !isAble()) return;
-    event.preventDefault();
-    take(file);
-  });
+  acceptChosen($("input", drop), take);
+  acceptPicture(form, drop, { isAble, take, takeDrawn: (id) => { if (isAble()) startFrom(id); } });
   $("[data-unstart]", area).onclick = () => { set(null); $("input", drop).focus(); };
   strength.addEventListener("input", show);
   show();

@@ -1,6 +1,6 @@
 // Picture files that a page takes: chosen, dropped or pasted.
 import { $ } from "./dom.js";
-import { hasPictures } from "./drag.js";
+import { acceptPictures, hasPictures } from "./drag.js";
 import { t } from "./i18n.js";
 import { toast } from "./toast.js";
 
@@ -27,7 +27,7 @@ async function readable(file) {
 
 const filesOf = (transfer) => [...(transfer?.files ?? [])].filter(({ type }) => type.startsWith("image/"));
 
-export const fileOf = (transfer) => filesOf(transfer)[0];
+const fileOf = (transfer) => filesOf(transfer)[0];
 
 // The file as {image, url, width, height}: its `data:` URL, and one to show it; null if the browser cannot read it.
 export async function readPicture(file) {
@@ -42,6 +42,27 @@ export async function readPicture(file) {
     return null;
   }
 }
+
+// Lets one picture be dropped on an area or pasted, while `isAble()`: `take(file)` takes a file, `takeDrawn(id)` one that
+// was drawn. `drop` shows that a file is above the area.
+export function acceptPicture(area, drop, { isAble = () => true, take, takeDrawn }) {
+  for (const name of ["dragover", "dragleave", "drop"]) area.addEventListener(name, (event) => {
+    if (!isAble() || !event.dataTransfer?.types.includes("Files") || hasPictures(event)) return;
+    event.preventDefault();
+    drop.classList.toggle("over", name === "dragover");
+    if (name === "drop") take(fileOf(event.dataTransfer) ?? event.dataTransfer.files[0]);
+  });
+  acceptPictures(area, ([id]) => takeDrawn(id));
+  document.addEventListener("paste", (event) => {
+    const file = fileOf(event.clipboardData);
+    if (!file || !isAble()) return;
+    event.preventDefault();
+    take(file);
+  });
+}
+
+// Lets one picture file be chosen in a field.
+export const acceptChosen = (input, take, onTaken = () => {}) => input.addEventListener("change", () => { take(input.files[0]).then(() => { input.value = ""; onTaken(); }); });
 
 // Lets picture files be chosen in a field of a form or dropped on it; elsewhere in the form, one is the picture to start
 // from. `take(files)` takes them.

@@ -2,13 +2,12 @@
 import { START } from "./actions.js";
 import { inputUrl, pictureUrl } from "./api.js";
 import { $, $$ } from "./dom.js";
-import { acceptPictures, hasPictures } from "./drag.js";
 import { extended } from "./extend.js";
 import { form, modelChosen, models, chooseModel } from "./form.js";
 import { number, t } from "./i18n.js";
 import { forgetMask, maskAround, paintMask, showOver } from "./mask.js";
 import { can as isAbleTo } from "./model-choices.js";
-import { fileOf, readPicture } from "./picture-file.js";
+import { acceptChosen, acceptPicture, readPicture } from "./picture-file.js";
 import { attempt, toast } from "./toast.js";
 
 let picture = null; // {image: id or data URL, url, id}
@@ -104,26 +103,10 @@ async function extend() {
   show();
 }
 
-function listenForFiles() {
-  const drop = $(".start .drop", form);
-  $("input", drop).addEventListener("change", ({ target }) => { take(target.files[0]).then(() => { target.value = ""; }); });
-  for (const name of ["dragover", "dragleave", "drop"]) form.addEventListener(name, (event) => {
-    if (!canStart(modelChosen()) || !event.dataTransfer?.types.includes("Files") || hasPictures(event)) return;
-    event.preventDefault();
-    drop.classList.toggle("over", name === "dragover");
-    if (name === "drop") take(fileOf(event.dataTransfer) ?? event.dataTransfer.files[0]);
-  });
-  if (anyCanStart()) acceptPictures(form, ([id]) => startFrom({ id, url: `/api/v1/images/${id}` }));
-  document.addEventListener("paste", (event) => {
-    const file = fileOf(event.clipboardData);
-    if (!file || !canStart(modelChosen())) return;
-    event.preventDefault();
-    take(file);
-  });
-}
-
 export function setUpStart() {
-  listenForFiles();
+  const drop = $(".start .drop", form);
+  acceptChosen($("input", drop), take);
+  if (anyCanStart()) acceptPicture(form, drop, { isAble: () => canStart(modelChosen()), take, takeDrawn: (id) => startFrom({ id, url: `/api/v1/images/${id}` }) });
   $("[data-paint]", form).onclick = () => attempt(paint);
   $("[data-extend]", form).onclick = () => attempt(extend);
   $("[data-unpaint]", form).onclick = () => { mask = null; forgetMask(); show(); };
