@@ -59,6 +59,8 @@ class Retention:
         self._runner = runner or ItemRunner(is_away)
         self.reserve = DiskReserve(database)
         self._has_new_room = False
+        self.has_more = False
+        """Whether the last pass left rows that are due."""
         self._blobs = blobs
         self._grace = grace_seconds
         self._input_seconds = input_retention_days * DAY_SECONDS
@@ -77,6 +79,7 @@ class Retention:
         """
         if not self.is_due:
             return
+        self.has_more = False  # also after a pass that fails
         tasks: dict[str, Callable[[], int]] = {
             "jobs": lambda: self._run(ledger.forget_jobs),
             "images": lambda: self._run(ledger.forget_images),
@@ -95,7 +98,8 @@ class Retention:
         }
         self._has_new_room = False
         most = max(self._done(name, task) for name, task in tasks.items())
-        if most < ROWS and not self._has_new_room:
+        self.has_more = most >= ROWS or self._has_new_room
+        if not self.has_more:
             self._ran_at = time.monotonic()
             self.reserve.keep()
 

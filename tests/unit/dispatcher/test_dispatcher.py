@@ -25,7 +25,8 @@ from tests.dispatchers import (
     tick,
 )
 
-from limner_dispatcher import leadership, release
+from limner_dispatcher import dispatcher as dispatcher_module
+from limner_dispatcher import leadership, release, retention
 from limner_dispatcher.leadership import NotLeading
 from limner_shared.db import ledger, release_queries
 from limner_shared.db.engine import Database, now
@@ -248,3 +249,27 @@ def test_a_retried_job_is_released_again_after_its_backoff(
         session.execute(update(Job).where(Job.id == job_id).values(not_before=now() - 1))
     tick(dispatcher)
     assert set(published(redis)) == {job_id}
+
+
+def test_retention_pauses_briefly_only_while_more_is_due_and_nothing_fails(
+    database: Database, catalogue: Catalogue, make_dispatcher: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retention, "ROWS", 2)
+    monkeypatch.setattr(dispatcher_module, "RETENTION_PAUSE", HOUR)
+    ids = submit(database, catalogue, 3)
+    with database.write() as session:
+        ledger.cancel(session, Job.id.in_(ids))
+        session.execute(update(Job).values(finished_at=now() - HOUR))
+        session.execute(update(Tenant).where(Tenant.id == TENANT).values(keep_jobs_days=0.01))
+    dispatcher = make_dispatcher()
+    assert dispatcher.retain() < HOUR
+    assert dispatcher.retain() == HOUR
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Job)) == 0
+
+    def refuse() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(dispatcher._retention, "_done", lambda *_: refuse())
+    dispatcher._retention._ran_at = float("-inf")
+    assert [dispatcher.retain() for _ in range(2)] == [HOUR] * 2
