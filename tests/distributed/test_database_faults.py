@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from sqlalchemy import select, text
 
@@ -50,6 +51,32 @@ def test_a_lost_commit_response_never_creates_a_second_job(null_service: Service
     with null_service.database.read() as session:
         assert session.scalars(select(Job.id)).all() == ids[:1]
     assert len(set(ids)) == 1
+
+
+@postgresql
+def test_a_web_process_that_ended_is_replaced_while_the_database_is_away(null_service: Service, database_url: str):
+    proxy = Proxy(database_url)
+    changes = {"port": free_port(), "web_workers": 1, "database_url": proxy.url}
+    null_service.settings = null_service.settings.model_copy(update=changes)
+    server = psutil.Process(null_service.start("serve").pid)
+    with httpx.Client(base_url=f"http://127.0.0.1:{changes['port']}", timeout=10) as client:
+        eventually(lambda: is_alive(client), 30)
+        [first] = server.children()
+        proxy.refuse()
+        first.kill()
+        eventually(lambda: first not in server.children() and is_alive(client), 30)
+        assert client.get("/readyz").status_code == 503
+        proxy.restore()
+        eventually(lambda: client.post("/api/v1/jobs", json={"prompt": "x"}).is_success, 30)
+        assert server.is_running()
+    proxy.close()
+
+
+def is_alive(client: httpx.Client) -> bool:
+    try:
+        return client.get("/healthz").is_success
+    except httpx.HTTPError:
+        return False
 
 
 def responds(client: httpx.Client) -> bool:

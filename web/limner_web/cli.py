@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from gunicorn.app.base import BaseApplication
+from sqlalchemy.exc import DBAPIError
 
 from limner_shared import trace_export
+from limner_shared.db import ledger
+from limner_shared.db.engine import Database, describe
 from limner_shared.db.schema import require_current
 from limner_shared.errors import ConfigurationError
 from limner_shared.metrics.exposition import configure, share_values
@@ -130,7 +133,8 @@ def _report_operator_address(services: Services, listeners: Sequence[Any]) -> No
 
 
 def _require_usable(settings: Settings) -> None:
-    """Check in a child process that database and Redis can be used as they are configured. Raises ConfigurationError.
+    """Check in a child process that database and Redis can be used as they are configured, and create the tenant of
+    this machine's own pages. Raises ConfigurationError.
 
     psycopg decides at import how it waits, and cooperates with gevent only if gevent has patched Python before. The web
     processes are forked from this process, so this process must not import psycopg.
@@ -144,6 +148,14 @@ def _check(settings: Settings) -> None:
 
     require_current(settings.resolved_database_url, settings.database_direct_url)
     require_usable(settings.redis_url)
+    database = Database.of(settings)
+    try:
+        with database.write() as session:
+            ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
+    except DBAPIError as error:
+        raise ConfigurationError(f"The database cannot be written: {describe(error)}.") from error
+    finally:
+        database.dispose()
 
 
 def _raise_file_limit(connections: int) -> None:

@@ -9,7 +9,6 @@ from celery import Celery
 from flask import current_app, request
 
 from limner_shared.c2pa_signing import PictureSigner
-from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.signed_links import SignedLinks
 from limner_shared.domain.catalogue import Catalogue
@@ -96,8 +95,11 @@ class Services:
 
 
 def build(settings: Settings) -> Services:
-    """Open the database, Redis and the picture store that the settings name, and build the services."""
-    database = _opened(settings)
+    """Open the database, Redis and the picture store that the settings name, and build the services. It calls none of
+    them: a web process that ended is replaced also while they are away.
+    """
+    database = Database.of(settings)
+    cooperative.install(database.engine)
     hints, supervisor = Hints(redis := connect(settings.redis_url)), Supervisor()
     catalogue = Catalogue.load(settings.models, settings.default_model)
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
@@ -144,15 +146,6 @@ def _pools(tenant_share: float) -> tuple[OffloadPool, OffloadPool, OffloadPool]:
         OffloadPool(PILLOW_THREADS, PILLOW_WAITING, tenant_share, in_turn=PILLOW_IN_TURN),
         OffloadPool(SIGNING_THREADS, SIGNING_WAITING, tenant_share, work="images are being signed"),
     )
-
-
-def _opened(settings: Settings) -> Database:
-    """Open the database, and make the tenant of this machine's own pages."""
-    database = Database.of(settings)
-    cooperative.install(database.engine)
-    with database.write() as session:
-        ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
-    return database
 
 
 def get_services() -> Services:
