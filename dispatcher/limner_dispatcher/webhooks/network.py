@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import ssl
 import time
 from collections.abc import Iterable
 from queue import Empty, SimpleQueue
@@ -17,6 +16,7 @@ import httpcore
 from limner_shared.domain.webhook_targets import Address, Targets
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import SupervisedPool
+from limner_shared.timed_streams import TimedStream
 
 log = get_logger(__name__)
 
@@ -94,7 +94,8 @@ class Network(httpcore.NetworkBackend):
             self.address = str(address)
             share = left / (len(addresses) + 1 - number)
             try:
-                return _Stream(self._backend.connect_tcp(self.address, port, timeout=share), self._deadline)
+                stream = self._backend.connect_tcp(self.address, port, timeout=share)
+                return TimedStream(stream, lambda: self._deadline)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if number == len(addresses):
                     raise
@@ -108,40 +109,3 @@ class Network(httpcore.NetworkBackend):
             log.warning("a webhook leads to an internal address", host=host, address=str(refused[0]))
             raise TargetRefused(f"{host} leads to an address that is not of the public internet")
         return addresses[:MAX_ADDRESSES]
-
-
-class _Stream(httpcore.NetworkStream):
-    """A connection whose every operation ends at the deadline, however slowly the other side sends."""
-
-    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read some bytes. Raises httpcore.ReadTimeout at the deadline."""
-        return self._stream.read(max_bytes, self._left(httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write all bytes. Raises httpcore.WriteTimeout at the deadline."""
-        self._stream.write(buffer, self._left(httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        """Begin TLS. Raises httpcore.ConnectTimeout at the deadline."""
-        left = self._left(httpcore.ConnectTimeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        """What httpcore asks about the connection."""
-        return self._stream.get_extra_info(info)
-
-    def _left(self, over: type[Exception]) -> float:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise over("the time of this delivery is over")
-        return left

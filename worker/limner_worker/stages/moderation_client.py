@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-MAX_ANSWER_BYTES: Final = 1 << 20
+from limner_worker.stages.timed_posts import NotSent, PostError, TimedPosts
+
 OK: Final = 200
+TOO_MANY: Final = 429
 REFUSED_STATUSES: Final = (400, 413, 422)
 """The statuses with which services reject one request, such as a text beyond their context, and answer others."""
 UNNAMED: Final = "flagged"
@@ -28,6 +28,10 @@ class TextsRefused(ModerationError):
     """The service refuses this request, and may answer others."""
 
 
+class ServiceAway(ModerationError):
+    """The service has not looked at these texts, so the failure says nothing about them."""
+
+
 class Result(BaseModel):
     """What a service says of one text. Some services leave out `flagged`."""
 
@@ -38,7 +42,7 @@ class Result(BaseModel):
     @property
     def found(self) -> Categories:
         """The categories of a text that is flagged; empty for any other."""
-        names = frozenset(name[:MAX_NAME_CHARS] for name, is_met in self.categories.items() if is_met)
+        names = frozenset(_printable(name) for name, is_met in self.categories.items() if is_met)
         if self.flagged is None:
             return names
         return (names or frozenset((UNNAMED,))) if self.flagged else frozenset()
@@ -54,28 +58,29 @@ class Answer(BaseModel):
 class ModerationClient:
     """A client of one service. Its caller has the circuit breaker."""
 
-    def __init__(
-        self, url: str, model: str, key: str, seconds: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, url: str, model: str, key: str, seconds: float) -> None:
         """`url` is the base URL, which ends in /v1; without `model` the service uses its default one; `seconds` is the
-        time limit of an answer.
+        time limit of a call.
         """
         self._model = {"model": model} if model else {}
-        self._seconds = seconds
-        self._clock = clock
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=seconds)
+        self._posts = TimedPosts(url, key, seconds)
 
     def judge(self, texts: Sequence[str]) -> list[Categories]:
         """The categories of each text, empty for what is allowed.
 
         Raises ModerationError; TextsRefused also for an answer that does not have one result for each text.
         """
-        status, content = self._post({"input": list(texts) if len(texts) > 1 else texts[0], **self._model})
+        body = {"input": list(texts) if len(texts) > 1 else texts[0], **self._model}
+        try:
+            status, content = self._posts.post("moderations", body)
+        except PostError as error:
+            kind = ServiceAway if isinstance(error, NotSent) else ModerationError
+            raise kind(f"The moderation service {error}") from error
         if status in REFUSED_STATUSES:
             raise TextsRefused(f"The moderation service refused a request with status {status}.")
         if status != OK:
-            raise ModerationError(f"The moderation service answered with status {status}.")
+            kind = ServiceAway if status == TOO_MANY else ModerationError
+            raise kind(f"The moderation service answered with status {status}.")
         try:
             results = Answer.model_validate_json(content).results
         except ValidationError as error:
@@ -88,23 +93,9 @@ class ModerationClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._posts.close()
 
-    def _post(self, body: dict[str, object]) -> tuple[int, bytes]:
-        """Return status and content, within the limits of time and size. Raises ModerationError."""
-        deadline = self._clock() + self._seconds
-        content = bytearray()
-        slow = f"The moderation service did not answer within {self._seconds:g} seconds."
-        try:
-            with self._http.stream("POST", "moderations", json=body) as answer:
-                for chunk in answer.iter_bytes():
-                    content += chunk
-                    if len(content) > MAX_ANSWER_BYTES:
-                        raise ModerationError("The moderation service's answer is too long.")
-                    if self._clock() > deadline:
-                        raise ModerationError(slow)
-                return answer.status_code, bytes(content)
-        except httpx.TimeoutException as error:
-            raise ModerationError(slow) from error
-        except httpx.HTTPError as error:
-            raise ModerationError("The moderation service cannot be reached.") from error
+
+def _printable(name: str) -> str:
+    """The name as it may stand in an error: without characters that a database refuses, and not long."""
+    return "".join(char for char in name if char.isprintable()).strip()[:MAX_NAME_CHARS] or UNNAMED

@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-import httpx
 from pydantic import BaseModel, ValidationError
 
 from limner_shared.circuit_breaker import Breaker, BreakerState
+from limner_worker.stages.timed_posts import PostError, TimedPosts
 
 Answer = TypeVar("Answer", bound=BaseModel)
-MAX_ANSWER_BYTES: Final = 1 << 20
 OK: Final = 200
 FAILURES: Final = 3
 """The failures in a row that open the circuit breaker."""
@@ -44,13 +43,10 @@ class ChatClient:
         seconds: float = 8.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`url` is the base URL, which ends in /v1; `seconds` is the timeout of an answer."""
+        """`url` is the base URL, which ends in /v1; `seconds` is the time limit of a request."""
         self.model = model
-        self._clock = clock
         self._breaker = Breaker(FAILURES, OPEN_SECONDS, OPEN_SECONDS, clock)
-        self._seconds = seconds
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=seconds)
+        self._posts = TimedPosts(url, key, seconds)
 
     def ask(self, messages: Sequence[Mapping[str, str]], answer: type[Answer]) -> Answer:
         """Ask for an object of the given schema; servers without `response_format` are asked again without it.
@@ -76,7 +72,7 @@ class ChatClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._posts.close()
 
     def _complete(self, messages: Sequence[Mapping[str, str]], more: Mapping[str, Any]) -> str:
         if self._breaker.state is BreakerState.OPEN:
@@ -97,26 +93,11 @@ class ChatClient:
         return _message(content)
 
     def _post(self, body: Mapping[str, Any]) -> tuple[int, bytes]:
-        """Return status and content, within the limits of time and size. Raises ServerUnavailable."""
-        deadline = self._clock() + self._seconds
-        content = bytearray()
+        """Return status and content of the answer. Raises ServerUnavailable."""
         try:
-            with self._http.stream("POST", "chat/completions", json=body) as answer:
-                for chunk in answer.iter_bytes():
-                    content += chunk
-                    if len(content) > MAX_ANSWER_BYTES:
-                        raise ServerUnavailable("The language model's answer is too long.")
-                    if self._clock() > deadline:
-                        raise ServerUnavailable(self._timeout_message)
-                return answer.status_code, bytes(content)
-        except httpx.TimeoutException as error:
-            raise ServerUnavailable(self._timeout_message) from error
-        except httpx.HTTPError as error:
-            raise ServerUnavailable("The language model's server cannot be reached.") from error
-
-    @property
-    def _timeout_message(self) -> str:
-        return f"The language model did not answer within {self._seconds:g} seconds."
+            return self._posts.post("chat/completions", body)
+        except PostError as error:
+            raise ServerUnavailable(f"The language model's server {error}") from error
 
 
 def _message(content: bytes) -> str:
