@@ -24,7 +24,13 @@ from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
-from limner_worker.stages.moderation_client import Categories, ModerationClient, ModerationError, TextsRefused
+from limner_worker.stages.moderation_client import (
+    Categories,
+    ModerationClient,
+    ModerationError,
+    ServiceAway,
+    TextsRefused,
+)
 from limner_worker.stages.waiting_items import take_waiting
 
 log = get_logger(__name__)
@@ -45,11 +51,15 @@ FAILURES: Final = 3
 PAUSE_SECONDS: Final = 10.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
 HARMLESS: Final = "a cat"
-"""A text that no service refuses: one that does judges nothing now."""
+"""A text that no service refuses or fails at: one that does judges nothing now."""
+MAX_NAMES: Final = 16
+"""Categories of one text that are kept where the operator names none: they stand in the job's error."""
 NOT_JUDGED: Final = "The moderation service could not judge the text of this job: make it shorter, or change it."
 
 Verdicts = dict[str, Categories | None]
-"""The categories of each text; None if the service refuses it. A text without a verdict could not be asked about."""
+"""The categories of each text that block it; None if the service cannot judge it. A text without a verdict could not be
+asked about.
+"""
 
 
 class ModerationStage:
@@ -77,7 +87,9 @@ class ModerationStage:
         self._ready = ready
         self._returned = returned
         self._refused = refused
-        self._kept: dict[bytes, tuple[float, Categories]] = {}
+        self._kept: dict[bytes, tuple[float, Categories | None]] = {}
+        self._suspects: dict[bytes, None] = {}
+        """Texts after which the service, which had just answered, was gone."""
         self._queue: SimpleQueue[JobRun | None] = SimpleQueue()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -135,14 +147,15 @@ class ModerationStage:
 
     def _allows(self, job: JobRun, pieces: Sequence[str], verdicts: Verdicts) -> bool:
         """Whether a job may be drawn. Blocks what is flagged; what was not judged waits, fails or passes."""
-        found = {category for piece in pieces for category in verdicts.get(piece) or ()}
-        names = sorted(found & self._blocking if self._blocking else found)
+        names = sorted({category for piece in pieces for category in verdicts.get(piece) or ()})[:MAX_NAMES]
         is_judged = all(verdicts.get(piece) is not None for piece in pieces)
         if names:
             metrics.MODERATED.inc(what="text", result="blocked")
             log.warning("text blocked", job=job.id, tenant=job.claim.tenant_id, categories=names)
             message = f"The text of this job is not allowed here ({', '.join(names)}): change it."
             self._refused(job, ModerationBlocked(message))
+        elif not is_judged and self._stopping.is_set():
+            return False  # the owner hands it back
         elif is_judged or not self._closed:
             metrics.MODERATED.inc(what="text", result="passed" if is_judged else "unjudged")
             return True
@@ -153,42 +166,82 @@ class ModerationStage:
         return False
 
     def _verdicts(self, pieces: Sequence[str], jobs: Sequence[JobRun]) -> Verdicts:
-        """The verdicts on all pieces, until a call fails: then the service is not asked about the others."""
-        verdicts = self._known(pieces)
-        asked = [piece for piece in dict.fromkeys(pieces) if piece not in verdicts]
+        """The verdicts on all pieces, until the service is away: then it is not asked about the others."""
+        verdicts: Verdicts = {}
+        answered = False
         try:
+            if answered := self._breaker.state is BreakerState.TRIAL:
+                self._judge([HARMLESS])  # not a text of the job: it may be what the service fails at
+            verdicts = self._known(pieces)
+            asked = [piece for piece in dict.fromkeys(pieces) if piece not in verdicts]
             for start in range(0, len(asked), MAX_PIECES):
                 if self._breaker.state is not BreakerState.OPEN:
                     verdicts |= self._ask(asked[start : start + MAX_PIECES])
         except ModerationError as error:
+            verdicts = self._known(pieces)  # with those that were answered before
+            if answered and self._breaker.state is BreakerState.CLOSED and not isinstance(error, ServiceAway):
+                verdicts |= self._suspected([piece for piece in pieces if piece not in verdicts])
             self._breaker.failed(str(error))
             ids = job_ids(job.id for job in jobs)
             log.warning("the moderation service failed", error=str(error), closed=self._closed, jobs=ids)
         return verdicts
 
     def _ask(self, pieces: Sequence[str]) -> Verdicts:
-        """Ask about pieces together; if the service refuses that, about each alone. Raises ModerationError."""
-        if self._client is None:  # the stage then has no thread
+        """Ask about pieces together; if that fails and the service is not away, about each alone. One that it fails at
+        alone is at fault if it judges a harmless text. Raises ModerationError.
+        """
+        if self._stopping.is_set():
             return {}
         self._supervisor.working()
         try:
-            found = dict(zip(pieces, self._client.judge(pieces), strict=True))
-        except TextsRefused as error:
+            return self._judge(pieces)
+        except ServiceAway:
+            raise
+        except ModerationError as error:
+            if len(pieces) == 1 or not isinstance(error, TextsRefused):
+                self._check_service()
             if len(pieces) > 1:
                 return {piece: verdict for each in pieces for piece, verdict in self._ask([each]).items()}
-            self._client.judge([HARMLESS])
-            log.warning("the moderation service refused a text", error=str(error))
+            log.warning("the moderation service failed at a text", error=str(error))
             return {pieces[0]: None}
+
+    def _check_service(self) -> None:
+        """Raise ModerationError if the service does not judge a harmless text either."""
+        try:
+            self._judge([HARMLESS])
+        except ServiceAway as error:  # which had a text before
+            raise ModerationError(str(error)) from error
+
+    def _judge(self, pieces: Sequence[str]) -> Verdicts:
+        """Call the service, and keep its answers. Raises ModerationError."""
+        if self._client is None:  # the stage then has no thread
+            return {}
+        found = [self._blocking_of(each) for each in self._client.judge(pieces)]
         self._breaker.succeeded()
-        until = time.monotonic() + KEPT_SECONDS
-        for piece, categories in found.items():
-            keep_newest(self._kept, _digest(piece), (until, categories), KEPT)
-        return dict(found)
+        for piece, categories in zip(pieces, found, strict=True):
+            self._keep(piece, categories)
+        return dict(zip(pieces, found, strict=True))
+
+    def _blocking_of(self, found: Categories) -> Categories:
+        """Those of the categories that block."""
+        return found & self._blocking if self._blocking else frozenset(sorted(found)[:MAX_NAMES])
+
+    def _suspected(self, pieces: Sequence[str]) -> Verdicts:
+        """Note texts after which the service was gone, though it had just answered, and return those that were noted
+        before: they would end it again and again, and with it the jobs of all.
+        """
+        known = [piece for piece in pieces if _digest(piece) in self._suspects]
+        for piece in pieces:
+            keep_newest(self._suspects, _digest(piece), None, KEPT)
+        for piece in known:
+            self._keep(piece, None)
+        return dict.fromkeys(known)
+
+    def _keep(self, piece: str, verdict: Categories | None) -> None:
+        keep_newest(self._kept, _digest(piece), (time.monotonic() + KEPT_SECONDS, verdict), KEPT)
 
     def _known(self, pieces: Iterable[str]) -> Verdicts:
-        """What was answered lately. Empty when a call is to show that the service works again."""
-        if self._breaker.state is BreakerState.TRIAL:
-            return {}
+        """What was answered lately."""
         kept = {piece: self._kept.get(_digest(piece)) for piece in pieces}
         return {piece: found[1] for piece, found in kept.items() if found is not None and time.monotonic() < found[0]}
 
