@@ -75,6 +75,8 @@ class Repairs:
         self._reaps_from = float("-inf")
         self._last_round = float("-inf")
         self._late_rounds = 0
+        self._canceled_to: dict[str, str] = {}
+        """Where the pass over the jobs of an order is, by its id."""
 
     def outage(self) -> None:
         """Delay reaping after a database outage, because the workers could not renew their leases either."""
@@ -100,6 +102,7 @@ class Repairs:
         self._runner.each("stale bulks", self._read(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
         self._runner.each("sweep bulks", self._read(ledger.unswept_bulks), self._sweep, SWEEP_SECONDS)
         orders = self._read(ledger.open_cancellations)
+        self._canceled_to = {order: job for order, job in self._canceled_to.items() if order in orders}
         self._runner.each("cancel waiting jobs", orders, self._cancel_waiting, CANCEL_SECONDS)
 
     def _is_late(self) -> bool:
@@ -169,11 +172,23 @@ class Repairs:
         self._hints.changed(changes)
 
     def _cancel_waiting(self, order_id: str) -> None:
+        """Cancel jobs of an order in one pass over all that waits, which continues in the next round: from its start it
+        would pass over the jobs of other classes again and again. A pass that finds jobs locked is followed by another.
+        """
         ends_at = time.monotonic() + CANCEL_SECONDS
         while True:
+            after = self._canceled_to.get(order_id, "")
+            found = self._read(ledger.find_ordered, order_id, after, SWEPT_AT_ONCE)
+            if found is None:
+                return
+            order, jobs = found
+            is_last = len(jobs) < SWEPT_AT_ONCE
             with self._leadership.write() as session:
-                changes, more = ledger.sweep_cancellation(session, order_id, SWEPT_AT_ONCE)
+                changes = ledger.sweep_cancellation(session, order, jobs, all_=is_last and not after)
             self._hints.changed(changes)
-            # Jobs that others have locked are left to the next round.
-            if not more or not changes or time.monotonic() >= ends_at:
+            if is_last:
+                self._canceled_to.pop(order_id, None)
+            else:
+                self._canceled_to[order_id] = jobs[-1]
+            if (is_last and not after) or time.monotonic() >= ends_at:
                 return

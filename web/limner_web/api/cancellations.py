@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,7 +45,9 @@ def cancel_waiting_jobs(body: WaitingRequest) -> CanceledView:
     with `in_background`, the service cancels the others afterwards.
     """
     services = get_services()
-    changes, more = (_begin if body.in_background else _cancel_some)(services, body)
+    with services.database.read() as session:
+        found = ledger.find_waiting(session, tenant_id(), body.model, body.priority, CANCELED_AT_ONCE + 1)
+    changes, more = (_begin if body.in_background else _cancel_some)(services, body, found)
     services.hints.changed(changes)
     return CanceledView(canceled=len(changes), more=more)
 
@@ -60,18 +64,25 @@ def list_cancellations() -> CancellationList:
         return CancellationList(items=[_view(each) for each in ledger.cancellations(session, tenant_id())])
 
 
-def _cancel_some(services: Services, body: WaitingRequest) -> tuple[list[Change], bool]:
+def _cancel_some(services: Services, _body: WaitingRequest, found: Sequence[str]) -> tuple[list[Change], bool]:
     with services.database.write() as session:
-        return ledger.cancel_waiting(session, tenant_id(), body.model, body.priority, CANCELED_AT_ONCE)
+        changes = ledger.cancel_waiting(session, found[:CANCELED_AT_ONCE])
+    return changes, len(changes) < len(found)
 
 
-def _begin(services: Services, body: WaitingRequest) -> tuple[list[Change], bool]:
+def _begin(services: Services, body: WaitingRequest, found: Sequence[str]) -> tuple[list[Change], bool]:
     """Store the order and cancel its first jobs, in one transaction: otherwise the dispatcher could cancel them first,
     and the answer would count none. The dispatcher cancels the rest.
     """
+    if not found:
+        return [], False
     with services.database.write() as session:
         order = ledger.order_cancellation(session, tenant_id(), body.model, body.priority)
-        return ([], False) if order is None else ledger.sweep_cancellation(session, order, CANCELED_AT_ONCE)
+        if order is None:  # the jobs have started meanwhile
+            return [], False
+        first, is_all = found[:CANCELED_AT_ONCE], len(found) <= CANCELED_AT_ONCE
+        changes = ledger.sweep_cancellation(session, order, first, all_=is_all)
+    return changes, len(changes) < len(found)
 
 
 def _view(row: Cancellation) -> CancellationView:

@@ -35,8 +35,11 @@ from limner_shared.db.ledger.bulks import (
     unswept_bulks,
 )
 from limner_shared.db.ledger.cancellations import (
+    Order,
     cancel_waiting,
     cancellations,
+    find_ordered,
+    find_waiting,
     open_cancellations,
     order_cancellation,
     sweep_cancellation,
@@ -104,6 +107,7 @@ __all__ = [
     "EarlierResult",
     "NewImage",
     "NewJob",
+    "Order",
     "Released",
     "Reserved",
     "Result",
@@ -132,6 +136,8 @@ __all__ = [
     "fail",
     "fail_unknown",
     "find_idempotency_key",
+    "find_ordered",
+    "find_waiting",
     "finish",
     "forfeit",
     "forget_images",

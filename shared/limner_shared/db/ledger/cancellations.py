@@ -2,13 +2,17 @@
 
 An order is one row, whatever the number of jobs. It is for the jobs that wait when it is given, not for later ones.
 `sweep_cancellation` cancels them later, a limited number in each transaction.
+
+Jobs are found before the transaction that cancels them: no index has the priority class of all that waits, so the
+search may pass over a million others, and no writer should wait for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
@@ -21,56 +25,81 @@ from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobState, Priority
 
 
-def cancel_waiting(
+class Order(NamedTuple):
+    """An order as it was read or given."""
+
+    id: str
+    last_job: str
+    ordered_at: float
+
+
+def find_waiting(
     session: Session, tenant_id: str, model: str | None, priority: Priority | None, limit: int
-) -> tuple[list[Change], bool]:
-    """queued → canceled for a tenant's jobs that wait, of one model and priority class or of all, the oldest first and
-    at most `limit`; and whether others are left. Jobs that another transaction has locked are left to the next call.
-    """
-    return _cancel_some(session, _waiting(tenant_id, model, priority), limit)
+) -> list[str]:
+    """A tenant's jobs that wait, of one model and priority class or of all, the oldest first and at most `limit`."""
+    return _oldest(session, _waiting(tenant_id, model, priority), limit)
 
 
-def order_cancellation(session: Session, tenant_id: str, model: str | None, priority: Priority | None) -> str | None:
-    """Order the cancellation of what waits now, and return the order's id; None if nothing waits.
+def cancel_waiting(session: Session, job_ids: Sequence[str]) -> list[Change]:
+    """queued → canceled for those of these jobs that still wait. Those that another transaction has locked are left."""
+    waiting = Job.id.in_(job_ids) & (Job.state == JobState.QUEUED)
+    ids = lock(session, select(Job.id).where(waiting).order_by(Job.id)) if job_ids else []
+    return cancel(session, Job.id.in_(ids) & (Job.state == JobState.QUEUED)) if ids else []
+
+
+def order_cancellation(session: Session, tenant_id: str, model: str | None, priority: Priority | None) -> Order | None:
+    """Order the cancellation of what waits now, and return the order; None if nothing waits.
 
     A repeated order for the same model and priority class extends the one before to what waits now.
     """
     # Without the class, which no index has: a job beyond the last one of the class makes no difference.
-    last = session.scalar(select(func.max(Job.id)).where(_waiting(tenant_id, model, None)))
-    if last is None:
+    newest = select(Job.id, Job.created_at, now()).where(_waiting(tenant_id, model, None)).order_by(Job.id.desc())
+    found = session.execute(newest.limit(1)).one_or_none()
+    if found is None:
         return None
+    last, *times = found
+    until = {"last_job": last, "ordered_at": max(times)}  # the database's clock may have been put back
     same = (Cancellation.tenant_id == tenant_id) & (Cancellation.model == model) & (Cancellation.priority == priority)
-    extended = update(Cancellation).where(same).values(last_job=last).returning(Cancellation.id)
-    known = session.scalar(extended, execution_options=NO_SYNC)
-    if known is not None:
-        return known
-    order_id = new_id("cancel")
-    what = {"tenant_id": tenant_id, "model": model, "priority": priority, "last_job": last}
-    session.execute(insert(Cancellation).values(id=order_id, canceled=0, ordered_at=now(), **what))
-    return order_id
+    extended = update(Cancellation).where(same).values(until).returning(Cancellation.id)
+    order_id = session.scalar(extended, execution_options=NO_SYNC)
+    if order_id is None:
+        order_id = new_id("cancel")
+        what = {"id": order_id, "tenant_id": tenant_id, "model": model, "priority": priority, "canceled": 0}
+        session.execute(insert(Cancellation).values(what | until))
+    return Order(order_id, **until)
 
 
-def sweep_cancellation(session: Session, order_id: str, limit: int) -> tuple[list[Change], bool]:
-    """Cancel jobs of an order, at most `limit` in this transaction, and return whether others are left. The last sweep
-    deletes the order.
+def find_ordered(session: Session, order_id: str, after: str, limit: int) -> tuple[Order, list[str]] | None:
+    """An order and its jobs that wait, at most `limit` of those after the job `after`, the oldest first; None if it is
+    carried out.
+    """
+    row = session.get(Cancellation, order_id)
+    if row is None:
+        return None
+    priority = None if row.priority is None else Priority(row.priority)
+    # Also by the database's clock: the web servers' clocks make the ids, and one of them may be slow.
+    meant = (Job.id > after) & (Job.id <= row.last_job) & (Job.created_at <= row.ordered_at)
+    ids = _oldest(session, _waiting(row.tenant_id, row.model, priority) & meant, limit)
+    return Order(row.id, row.last_job, row.ordered_at), ids
+
+
+def sweep_cancellation(session: Session, order: Order, job_ids: Sequence[str], *, all_: bool) -> list[Change]:
+    """Cancel jobs of an order. If these are `all_` that waited, and all of them were canceled, delete it, unless it was
+    extended meanwhile.
 
     Safe to repeat and to run concurrently: a caller that finds the order locked does nothing, and leaves the rest to
     the one that has it. Jobs that another transaction has locked are left to the next sweep.
     """
-    found = select(Cancellation).where(Cancellation.id == order_id).with_for_update(skip_locked=True)
-    order = session.scalar(found)
-    if order is None:
-        return [], _is_open(session, order_id)
-    priority = None if order.priority is None else Priority(order.priority)
-    waiting = _waiting(order.tenant_id, order.model, priority) & (Job.id <= order.last_job)
-    changes, more = _cancel_some(session, waiting, limit)
-    this = Cancellation.id == order_id
-    if more:
-        values = {"canceled": Cancellation.canceled + len(changes)}
-        session.execute(update(Cancellation).where(this).values(values), execution_options=NO_SYNC)
-    else:
-        session.execute(delete(Cancellation).where(this), execution_options=NO_SYNC)
-    return changes, more
+    this = Cancellation.id == order.id
+    if session.scalar(select(Cancellation.id).where(this).with_for_update(skip_locked=True)) is None:
+        return []
+    changes = cancel_waiting(session, job_ids)
+    values = {"canceled": Cancellation.canceled + len(changes)}
+    session.execute(update(Cancellation).where(this).values(values), execution_options=NO_SYNC)
+    if all_ and len(changes) == len(job_ids):
+        is_unchanged = (Cancellation.last_job == order.last_job) & (Cancellation.ordered_at == order.ordered_at)
+        session.execute(delete(Cancellation).where(this, is_unchanged), execution_options=NO_SYNC)
+    return changes
 
 
 def open_cancellations(session: Session) -> list[str]:
@@ -84,10 +113,6 @@ def cancellations(session: Session, tenant_id: str) -> Sequence[Cancellation]:
     return session.scalars(mine.order_by(Cancellation.id)).all()
 
 
-def _is_open(session: Session, order_id: str) -> bool:
-    return session.scalar(select(Cancellation.id).where(Cancellation.id == order_id)) is not None
-
-
 def _waiting(tenant_id: str, model: str | None, priority: Priority | None) -> ColumnElement[bool]:
     waiting = (Job.tenant_id == tenant_id) & (Job.state == JobState.QUEUED)
     if model is not None:
@@ -97,7 +122,5 @@ def _waiting(tenant_id: str, model: str | None, priority: Priority | None) -> Co
     return waiting
 
 
-def _cancel_some(session: Session, waiting: ColumnElement[bool], limit: int) -> tuple[list[Change], bool]:
-    ids = lock(session, select(Job.id).where(waiting).order_by(Job.id).limit(limit))
-    changes = cancel(session, Job.id.in_(ids) & (Job.state == JobState.QUEUED)) if ids else []
-    return changes, session.scalar(select(Job.id).where(waiting).limit(1)) is not None
+def _oldest(session: Session, which: ColumnElement[bool], limit: int) -> list[str]:
+    return list(session.scalars(select(Job.id).where(which).order_by(Job.id).limit(limit)))
