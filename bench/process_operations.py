@@ -74,6 +74,7 @@ def sweep(database: Database, served: str) -> None:
         for model, priority in ((None, None), (served, None), (served, Priority.LOW)):
             order = ledger.order_cancellation(session, OTHER, model, priority)
             ledger.sweep_cancellation(session, str(order), 1)
+            ledger.stop_cancellation(session, OTHER, str(order))
         ledger.open_cancellations(session)
         ledger.cancellations(session, OTHER)
         ledger.delete_old_idempotency_keys(session, LONG)

@@ -124,8 +124,11 @@ def jobs(tour: Tour, drawn: dict[str, Any]) -> None:
     tour("POST", f"{own}/replay", json={})
     tour("POST", f"{API}/jobs/retry", json={})
     tour("POST", f"{API}/jobs/cancel", json={"model": tour.model, "priority": "low"})
-    tour("POST", f"{API}/jobs/cancel", json={"model": tour.model, "priority": "low", "in_background": True})
-    tour("GET", f"{API}/cancellations")
+    tour("POST", f"{API}/jobs", json={"prompt": "x", "model": tour.model, "not_before": tomorrow, "priority": "low"})
+    low = {"model": tour.model, "priority": "low", "in_background": True}
+    order = tour("POST", f"{API}/jobs/cancel", json=low)["cancellation"]
+    for method, path in (("GET", ""), ("GET", f"/{order}"), ("POST", f"/{order}/stop")):
+        tour(method, f"{API}/cancellations{path}")
     started = tour.draw(image=tour.data_url, mask=tour.data_url)
     tour("GET", f"{started['links']['self']}/input")
     tour("GET", f"{started['links']['self']}/input?field=mask")

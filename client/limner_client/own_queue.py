@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from limner_shared.domain.account_views import CanceledView, OwnPauseView
+from limner_shared.domain.account_views import CanceledView, CancellationList, CancellationView, OwnPauseView
+from limner_shared.domain.cancellations import CancellationState
 from limner_shared.domain.jobs import Priority
 
 PAUSE: Final = "/api/v1/pause"
 CANCEL: Final = "/api/v1/jobs/cancel"
+CANCELLATIONS: Final = "/api/v1/cancellations"
+POLL_SECONDS: Final = 1.0
 
 
 class OwnQueue:
@@ -36,12 +40,30 @@ class OwnQueue:
 
     def cancel(self, model: str | None = None, priority: Priority | None = None) -> int:
         """Cancel your jobs that wait, of one model and priority class or of all; running ones go on. Returns how many
-        were canceled.
+        were canceled, once none is left or the cancellation is stopped.
         """
-        body = {name: value for name, value in (("model", model), ("priority", priority)) if value is not None}
-        canceled, is_left = 0, True
-        while is_left:
-            answer = CanceledView.model_validate(self._call("POST", CANCEL, json=body))
-            canceled += answer.canceled
-            is_left = answer.more and answer.canceled > 0  # those that others hold now begin or end by themselves
-        return canceled
+        answer = self.begin_cancel(model, priority)
+        if answer.cancellation is None:
+            return answer.canceled
+        while (view := self.cancellation(answer.cancellation)).status is CancellationState.RUNNING:
+            time.sleep(POLL_SECONDS)
+        return view.canceled
+
+    def begin_cancel(self, model: str | None = None, priority: Priority | None = None) -> CanceledView:
+        """Cancel your oldest jobs that wait, as `cancel` does, and let the service cancel the others: it goes on
+        without this client. The answer has the id of the cancellation, or None if nothing waited.
+        """
+        which = {name: value for name, value in (("model", model), ("priority", priority)) if value is not None}
+        return CanceledView.model_validate(self._call("POST", CANCEL, json=which | {"in_background": True}))
+
+    def cancellations(self) -> list[CancellationView]:
+        """Return your cancellations that run, the oldest first."""
+        return CancellationList.model_validate(self._call("GET", CANCELLATIONS)).items
+
+    def cancellation(self, cancellation_id: str) -> CancellationView:
+        """Return a cancellation, with the number of jobs that it has canceled so far."""
+        return CancellationView.model_validate(self._call("GET", f"{CANCELLATIONS}/{cancellation_id}"))
+
+    def stop_cancellation(self, cancellation_id: str) -> CancellationView:
+        """Stop a cancellation: what it has not canceled yet stays in the queue."""
+        return CancellationView.model_validate(self._call("POST", f"{CANCELLATIONS}/{cancellation_id}/stop"))

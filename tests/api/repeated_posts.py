@@ -301,6 +301,7 @@ NOT_MAKING: Final = {
     "/api/v1/bulks/<id:bulk_id>/cancel": SETS_A_STATE,
     "/api/v1/bulks/<id:bulk_id>/pause": SETS_A_STATE,
     "/api/v1/bulks/<id:bulk_id>/resume": SETS_A_STATE,
+    "/api/v1/cancellations/<id:cancellation_id>/stop": SETS_A_STATE,
     "/api/v1/jobs/<id:job_id>/cancel": SETS_A_STATE,
     "/api/v1/jobs/cancel": SETS_A_STATE,
     "/api/v1/pauses": SETS_A_STATE,

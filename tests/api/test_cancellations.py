@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger
@@ -53,14 +53,18 @@ def test_one_request_cancels_all_that_waits_in_parts_and_spares_later_jobs(
     body = lines(*({"prompt": "x"} for _ in range(3)))
     client.post("/api/v1/bulks", data=body, content_type=JSONL)
     waiting = [submitted(client, model="limner-gan"), *(submitted(client) for _ in range(2))]
-    assert client.post(CANCEL, json=ALL).json == {"canceled": 2, "more": True}
+    answer = client.post(CANCEL, json=ALL).json
+    assert (answer["canceled"], answer["more"]) == (2, True)
     later = submitted(client)
     [shown] = client.get(CANCELLATIONS).json["items"]
     assert (shown["model"], shown["priority"], shown["canceled"]) == (None, None, 2)
+    assert (shown["id"], shown["status"]) == (answer["cancellation"], "running")
     assert sweep(database) == [(2, True)]
     assert client.get(CANCELLATIONS).json["items"][0]["canceled"] == 4
     assert sweep(database) == [(2, False)]
     assert client.get(CANCELLATIONS).json == {"items": []}
+    ended = client.get(f"{CANCELLATIONS}/{answer['cancellation']}").json
+    assert ended == shown | {"canceled": 6, "status": "finished"}
     assert states(client, [*waiting, later, running]) == ["canceled"] * 3 + ["queued", "running"]
     [bulk] = client.get("/api/v1/bulks").json["items"]
     assert bulk["counts"]["canceled"] == 3
@@ -71,14 +75,16 @@ def test_a_repeated_order_is_one_order_and_reaches_what_came_meanwhile(client: A
     for _ in range(5):
         submitted(client, priority="low")
     low = ALL | {"model": "limner-flow", "priority": "low"}
-    assert client.post(CANCEL, json=low).json == {"canceled": 2, "more": True}
+    first = client.post(CANCEL, json=low).json
+    assert first == {"canceled": 2, "more": True, "cancellation": first["cancellation"]}
     others = [submitted(client, priority="low"), submitted(client)]
-    assert client.post(CANCEL, json=low).json == {"canceled": 2, "more": True}
+    assert client.post(CANCEL, json=low).json == first
     [shown] = client.get(CANCELLATIONS).json["items"]
     assert (shown["model"], shown["priority"], shown["canceled"]) == ("limner-flow", "low", 4)
     assert sweep(database) == [(2, False)]
     assert states(client, others) == ["canceled", "queued"]
-    assert client.post(CANCEL, json=low).json == {"canceled": 0, "more": False}
+    again = client.post(CANCEL, json=low).json
+    assert (again["canceled"], again["more"]) == (0, False)
     assert client.get(CANCELLATIONS).json == {"items": []}
 
 
@@ -111,5 +117,59 @@ def test_the_answer_counts_what_the_request_cancels_because_the_dispatcher_sees_
         return sweep_cancellation(session, *given, **more)
 
     monkeypatch.setattr(ledger, "sweep_cancellation", note)
-    assert client.post(CANCEL, json=ALL).json == {"canceled": 1, "more": False}
+    answer = client.post(CANCEL, json=ALL).json
+    assert (answer["canceled"], answer["more"]) == (1, False)
     assert orders == [[]]
+
+
+@both_databases
+def test_a_stopped_order_spares_what_it_has_not_canceled_and_the_next_one_is_another(
+    client: ApiClient, database: Database
+) -> None:
+    waiting = [submitted(client) for _ in range(6)]
+    order = client.post(CANCEL, json=ALL).json["cancellation"]
+    sweep(database)
+    stopped = client.post(f"{CANCELLATIONS}/{order}/stop").json
+    assert (stopped["canceled"], stopped["status"]) == (4, "stopped")
+    assert sweep(database) == []
+    with database.write() as session:
+        assert ledger.sweep_cancellation(session, order, 2) == ([], False)  # of a round that had read it before
+    assert states(client, waiting) == ["canceled"] * 4 + ["queued"] * 2
+    assert client.get(CANCELLATIONS).json == {"items": []}
+    for answer in (client.post(f"{CANCELLATIONS}/{order}/stop"), client.get(f"{CANCELLATIONS}/{order}")):
+        assert answer.json == stopped
+    again = client.post(CANCEL, json=ALL).json
+    assert again["cancellation"] != order
+    assert states(client, waiting) == ["canceled"] * 6
+    url = f"{CANCELLATIONS}/{again['cancellation']}"
+    finished = client.get(url).json
+    assert (finished["canceled"], finished["status"]) == (2, "finished")
+    assert client.post(f"{url}/stop").json == finished
+
+
+@both_databases
+def test_an_order_is_stopped_and_read_by_its_tenant_only(client: ApiClient, database: Database) -> None:
+    submitted(client)
+    with database.write() as session:
+        order = ledger.order_cancellation(session, "tenant_local", None, None)
+        ledger.ensure_tenant(session, "tenant_other", "other")
+        session.execute(update(Cancellation).values(tenant_id="tenant_other"))
+    for refused in (client.post(f"{CANCELLATIONS}/{order}/stop"), client.get(f"{CANCELLATIONS}/{order}")):
+        assert (refused.status_code, refused.json["code"]) == (404, "not_found")
+    with database.read() as session:
+        assert ledger.open_cancellations(session) == [order]
+
+
+def test_an_order_that_ended_long_ago_is_deleted_by_the_next_one_of_its_tenant(
+    client: ApiClient, database: Database
+) -> None:
+    for age in (3700, 0):
+        submitted(client)
+        order = client.post(CANCEL, json=ALL).json["cancellation"]
+        with database.write() as session:
+            aged = update(Cancellation).where(Cancellation.id == order)
+            session.execute(aged.values(ordered_at=Cancellation.ordered_at - age))
+    submitted(client)
+    last = client.post(CANCEL, json=ALL).json["cancellation"]
+    with database.read() as session:
+        assert set(session.scalars(select(Cancellation.id))) == {order, last}

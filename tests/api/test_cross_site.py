@@ -54,6 +54,7 @@ CHANGES = [
     ("POST", "/api/v1/jobs"),
     ("POST", "/api/v1/jobs/retry"),
     ("POST", "/api/v1/jobs/cancel"),
+    ("POST", f"/api/v1/cancellations/cancel_{ID}/stop"),
     ("POST", f"/api/v1/jobs/job_{ID}/cancel"),
     ("POST", f"/api/v1/jobs/job_{ID}/replay"),
     ("PUT", f"/api/v1/jobs/job_{ID}/priority"),

@@ -64,9 +64,9 @@ REASONS: Final[dict[str, str]] = {
     """,
     "a word from a list of the service's": """
         api_keys.scopes audit_log.action batches.endpoint batches.outcome batches.state bulks.state
-        cancellations.model cancellations.priority events.kind files.purpose images.media_type jobs.error_code
-        jobs.model jobs.state leaders.duty pauses.kind tenants.safety webhook_attempts.error webhook_deliveries.state
-        webhook_endpoints.event_types webhook_events.type
+        cancellations.model cancellations.priority cancellations.state events.kind files.purpose images.media_type
+        jobs.error_code jobs.model jobs.state leaders.duty pauses.kind tenants.safety webhook_attempts.error
+        webhook_deliveries.state webhook_endpoints.event_types webhook_events.type
     """,
     "a hash or a random secret": """
         api_keys.digest files.sha256 garbage.sha256 idempotency_keys.digest images.recipe images.sha256 inputs.sha256

@@ -49,15 +49,19 @@ def test_the_jobs_that_wait_are_canceled_by_model_and_class_and_then_all(
     running, other = submitted(client), submitted(client, model="limner-gan")
     start(app, running)
     low, normal = submitted(client, priority="low"), [submitted(client) for _ in range(3)]
-    url = "/api/v1/jobs/cancel"
-    assert client.post(url, json={"model": "limner-flow", "priority": "low"}).json == {"canceled": 1, "more": False}
+
+    def canceled(which: dict[str, str]) -> tuple[int, bool]:
+        answer = client.post("/api/v1/jobs/cancel", json=which).json
+        return answer["canceled"], answer["more"]
+
+    assert canceled({"model": "limner-flow", "priority": "low"}) == (1, False)
     assert client.get(f"/api/v1/jobs/{low}").json["status"] == "canceled"
     monkeypatch.setattr(cancellations, "CANCELED_AT_ONCE", 2)
-    assert client.post(url, json={"model": "limner-flow"}).json == {"canceled": 2, "more": True}
+    assert canceled({"model": "limner-flow"}) == (2, True)
     states = [client.get(f"/api/v1/jobs/{job_id}").json["status"] for job_id in (*normal, other, running)]
     assert states == ["canceled", "canceled", "queued", "queued", "running"]
-    assert client.post(url, json={}).json == {"canceled": 2, "more": False}
-    assert client.post(url, json={}).json == {"canceled": 0, "more": False}
+    assert canceled({}) == (2, False)
+    assert canceled({}) == (0, False)
     assert client.get(f"/api/v1/jobs/{running}").json["status"] == "running"
 
 
@@ -68,7 +72,7 @@ def test_the_waiting_jobs_of_others_stay_and_unknown_fields_are_refused(client: 
     with database.write() as session:
         ledger.ensure_tenant(session, "tenant_other", "other")
         session.execute(update(Job).values(tenant_id="tenant_other"))
-    assert client.post("/api/v1/jobs/cancel", json={}).json == {"canceled": 0, "more": False}
+    assert client.post("/api/v1/jobs/cancel", json={}).json == {"canceled": 0, "more": False, "cancellation": None}
     with database.read() as session:
         assert session.get_one(Job, job_id).state == "queued"
 

@@ -9,9 +9,10 @@ import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from limner_client.client import Client
 from tests.e2e.bulks import SMALL, draw_bulk, submit_bulk
@@ -166,17 +167,36 @@ def test_the_service_goes_on_canceling_and_the_page_shows_how_far_it_is(service:
         assert asked.value.post_data_json == {"in_background": True}
         expect(page.get_by_text("also when you close this page")).to_be_visible()
         note = page.locator("#canceling")
-        expect(note).to_have_text("Canceling everything that waits: 1,000 so far.")
+        expect(note).to_contain_text("Canceling everything that waits: 1,000 so far.")
         orders[0] |= {"canceled": 34_000, "model": "limner-gan", "priority": "low"}
         page.clock.run_for(2000)
-        expect(note).to_have_text("Canceling what waits of limner-gan, low priority: 34,000 so far.")
+        expect(note).to_contain_text("Canceling what waits of limner-gan, low priority: 34,000 so far.")
         client.own_queue.cancel()
-        orders.clear()
+        ended = orders.pop() | {"status": "finished"}
+        page.route("**/api/v1/cancellations/cancel_1", lambda route: route.fulfill(json=ended))
         page.clock.run_for(2000)
-        expect(page.get_by_text("Everything that was to be canceled is canceled.")).to_be_visible()
+        expect(page.get_by_text("34,000 jobs canceled")).to_be_visible()
         expect(note).to_be_hidden()
         expect(page.locator("#waiting")).to_contain_text("Nothing waits.")
         assert {client.job(name).status for name in waiting} == {"canceled"}
+
+
+def test_a_cancellation_that_goes_on_is_stopped_and_the_rest_stays(open_page: Callable[..., Page]):
+    order = {"id": "cancel_1", "model": None, "priority": None, "canceled": 1000, "ordered_at": "2026-11-29T12:00:00Z"}
+    stopped: list[dict[str, Any]] = []
+
+    def answer(route: Route) -> None:
+        if route.request.method == "POST":
+            stopped.append(order | {"status": "stopped"})
+        is_list = route.request.url.endswith("/cancellations")
+        route.fulfill(json={"items": [] if stopped else [order]} if is_list else stopped[0])
+
+    page = open_page("/queue")
+    page.route(re.compile("/api/v1/cancellations"), answer)
+    page.reload()
+    page.get_by_role("button", name="Stop canceling").click()
+    expect(page.get_by_text("Stopped: 1,000 jobs were canceled, the others still wait.")).to_be_visible()
+    expect(page.locator("#canceling")).to_be_hidden()
 
 
 def test_a_user_pauses_and_resumes_the_own_queue(service: int, open_page: Callable[..., Page]):

@@ -8,6 +8,7 @@ from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from limner_shared.db.table_base import Base
+from limner_shared.domain.cancellations import CancellationState
 
 
 class Pause(Base):
@@ -48,7 +49,8 @@ class Cancellation(Base):
     """A tenant's order to cancel its jobs that wait, all or those of a model and a priority class; see
     `ledger.cancellations`.
 
-    It is for the jobs up to `last_job`, and is deleted once none of them waits. `canceled` counts those that it ended.
+    It is for the jobs up to `last_job`, and ends once none of them waits, or when the tenant stops it. `canceled`
+    counts those that it ended.
     """
 
     __tablename__ = "cancellations"
@@ -59,3 +61,4 @@ class Cancellation(Base):
     last_job: Mapped[str] = mapped_column(String(40))
     canceled: Mapped[int] = mapped_column(default=0)
     ordered_at: Mapped[float]
+    state: Mapped[str] = mapped_column(String(10), server_default=CancellationState.RUNNING.value)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from limner_shared.domain.access import Scope
+from limner_shared.domain.cancellations import CancellationState
 from limner_shared.domain.jobs import Priority
 from limner_shared.domain.views import PauseNotice
 
@@ -100,20 +101,24 @@ class CanceledView(BaseModel):
         description="Whether others still wait: one request cancels at most 1000. Repeat it for them, unless they are "
         "canceled in the background."
     )
+    cancellation: str | None = Field(
+        default=None, description="The id of the cancellation in the background, if you asked for one and jobs waited."
+    )
 
 
 class CancellationView(BaseModel):
-    """A cancellation in the background that is not finished."""
+    """A cancellation in the background."""
 
     id: str
     model: str | None = Field(description="Only jobs of this model; null: of all.")
     priority: Priority | None = Field(description="Only jobs of this priority class; null: of all.")
     canceled: int = Field(description="The jobs that it has canceled so far.")
+    status: CancellationState
     ordered_at: datetime
 
 
 class CancellationList(BaseModel):
-    """The cancellations in the background that are not finished, the oldest first."""
+    """The cancellations in the background that run, the oldest first."""
 
     items: list[CancellationView]
 

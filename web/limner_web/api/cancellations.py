@@ -12,6 +12,7 @@ from limner_shared.db.ledger import Change
 from limner_shared.db.tables import Cancellation
 from limner_shared.db.views import as_datetime
 from limner_shared.domain.account_views import CanceledView, CancellationList, CancellationView
+from limner_shared.domain.cancellations import CancellationState
 from limner_shared.domain.inputs import RequestedName
 from limner_shared.domain.jobs import Priority
 from limner_web.auth import tenant_id
@@ -30,7 +31,7 @@ class WaitingRequest(BaseModel):
     in_background: bool = Field(
         default=False,
         description="Whether the service cancels those beyond the first 1000 too: within seconds to minutes. "
-        "`GET /cancellations` shows its progress.",
+        "`GET /cancellations` shows its progress, and `POST /cancellations/{id}/stop` stops it.",
     )
 
 
@@ -47,9 +48,9 @@ def cancel_waiting_jobs(body: WaitingRequest) -> CanceledView:
     services = get_services()
     with services.database.read() as session:
         found = ledger.find_waiting(session, tenant_id(), body.model, body.priority, CANCELED_AT_ONCE + 1)
-    changes, more = (_begin if body.in_background else _cancel_some)(services, body, found)
+    changes, more, order = (_begin if body.in_background else _cancel_some)(services, body, found)
     services.hints.changed(changes)
-    return CanceledView(canceled=len(changes), more=more)
+    return CanceledView(canceled=len(changes), more=more, cancellation=order)
 
 
 @bp.get("/cancellations")
@@ -57,32 +58,56 @@ def cancel_waiting_jobs(body: WaitingRequest) -> CanceledView:
 def list_cancellations() -> CancellationList:
     """List cancellations.
 
-    Returns your cancellations in the background that are not finished, each with the number of jobs that it has
-    canceled so far.
+    Returns your cancellations in the background that run, each with the number of jobs that it has canceled so far.
     """
     with get_services().database.read() as session:
         return CancellationList(items=[_view(each) for each in ledger.cancellations(session, tenant_id())])
 
 
-def _cancel_some(services: Services, _body: WaitingRequest, found: Sequence[str]) -> tuple[list[Change], bool]:
+@bp.get("/cancellations/<id:cancellation_id>")
+@bp.output(CancellationView)
+def get_cancellation(cancellation_id: str) -> CancellationView:
+    """Retrieve a cancellation.
+
+    Returns a cancellation in the background. One that has ended is kept for an hour after it was ordered, or longer.
+    """
+    with get_services().database.read() as session:
+        return _view(ledger.cancellation(session, tenant_id(), cancellation_id))
+
+
+@bp.post("/cancellations/<id:cancellation_id>/stop")
+@bp.output(CancellationView)
+def stop_cancellation(cancellation_id: str) -> CancellationView:
+    """Stop a cancellation.
+
+    The jobs that it has not canceled yet stay in the queue; those that it has canceled remain canceled. It has no
+    effect on a cancellation that has ended: its `status` says whether it was stopped or had `finished`.
+    """
+    with get_services().database.write() as session:
+        return _view(ledger.stop_cancellation(session, tenant_id(), cancellation_id))
+
+
+def _cancel_some(
+    services: Services, _body: WaitingRequest, found: Sequence[str]
+) -> tuple[list[Change], bool, str | None]:
     with services.database.write() as session:
         changes = ledger.cancel_waiting(session, found[:CANCELED_AT_ONCE])
-    return changes, len(changes) < len(found)
+    return changes, len(changes) < len(found), None
 
 
-def _begin(services: Services, body: WaitingRequest, found: Sequence[str]) -> tuple[list[Change], bool]:
+def _begin(services: Services, body: WaitingRequest, found: Sequence[str]) -> tuple[list[Change], bool, str | None]:
     """Store the order and cancel its first jobs, in one transaction: otherwise the dispatcher could cancel them first,
     and the answer would count none. The dispatcher cancels the rest.
     """
     if not found:
-        return [], False
+        return [], False, None
     with services.database.write() as session:
         order = ledger.order_cancellation(session, tenant_id(), body.model, body.priority)
         if order is None:  # the jobs have started meanwhile
-            return [], False
+            return [], False, None
         first, is_all = found[:CANCELED_AT_ONCE], len(found) <= CANCELED_AT_ONCE
         changes = ledger.sweep_cancellation(session, order, first, all_=is_all)
-    return changes, len(changes) < len(found)
+    return changes, len(changes) < len(found), order.id
 
 
 def _view(row: Cancellation) -> CancellationView:
@@ -91,5 +116,6 @@ def _view(row: Cancellation) -> CancellationView:
         model=row.model,
         priority=None if row.priority is None else Priority(row.priority),
         canceled=row.canceled,
+        status=CancellationState(row.state),
         ordered_at=as_datetime(row.ordered_at),
     )

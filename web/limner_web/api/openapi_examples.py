@@ -42,6 +42,7 @@ VALUES: Final[dict[str, Any]] = {
     "CanceledView.canceled": 12,
     "CancellationView.canceled": 34_000,
     "CancellationView.id": "cancel_01m8av83q74b699dta3m9gmtqa",
+    "CancellationView.status": "running",
     "CreatedKey.id": "8d21f04ac6b9",
     "ConversationView.id": CONVERSATION,
     "ConversationView.links": {"messages": f"/api/v1/conversations/{CONVERSATION}/messages"},

@@ -85,7 +85,7 @@ DECLARED: Final[dict[Route, str]] = {
         jobs.delete_job jobs.cancel_job jobs.explain_job jobs.get_receipts jobs.replay_job
         job_pictures.get_input job_pictures.get_preview
         bulks.list_bulks bulks.get_bulk bulks.cancel_bulk bulks.pause_bulk bulks.resume_bulk
-        cancellations.list_cancellations
+        cancellations.list_cancellations cancellations.get_cancellation cancellations.stop_cancellation
         conversations.list_conversations conversations.get_conversation conversations.delete_conversation
         estimates.get_estimate similar_images.list_similar_images images.get_image images.delete_image images.get_link
         labels.mark_image labels.unmark_image labels.tag_image labels.untag_image labels.mark_job labels.unmark_job

@@ -37,11 +37,13 @@ from limner_shared.db.ledger.bulks import (
 from limner_shared.db.ledger.cancellations import (
     Order,
     cancel_waiting,
+    cancellation,
     cancellations,
     find_ordered,
     find_waiting,
     open_cancellations,
     order_cancellation,
+    stop_cancellation,
     sweep_cancellation,
 )
 from limner_shared.db.ledger.conversations import (
@@ -120,6 +122,7 @@ __all__ = [
     "cancel",
     "cancel_bulk",
     "cancel_waiting",
+    "cancellation",
     "cancellations",
     "claim",
     "claim_next",
@@ -176,6 +179,7 @@ __all__ = [
     "settle",
     "stale_bulks",
     "start_due",
+    "stop_cancellation",
     "store_idempotency_key",
     "store_interpretation",
     "submit",
