@@ -51,6 +51,8 @@ class FakeServer:
         self.retried_at_once = 1
         self.waiting = 0
         self.canceled_at_once = 1
+        self.canceled = 0
+        self.stopped = False
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -106,10 +108,28 @@ class FakeServer:
         return 202, {"jobs": [f"job_again_{number}" for number in range(left, self.dead_letters, -1)]}
 
     def of_cancel(self) -> tuple[int, dict[str, Any]]:
-        """One request cancels some of the jobs that wait."""
-        canceled = min(self.waiting, self.canceled_at_once)
-        self.waiting -= canceled
-        return 200, {"canceled": canceled, "more": self.waiting > 0}
+        """One request cancels some of the jobs that wait, and so does each look at the cancellation."""
+        waited = self.waiting
+        self.canceled += min(waited, self.canceled_at_once)
+        self.waiting -= min(waited, self.canceled_at_once)
+        answer = {"canceled": self.canceled if waited else 0, "more": self.waiting > 0}
+        return 200, answer | {"cancellation": "cancel_1" if waited else None}
+
+    def cancellation(self) -> dict[str, Any]:
+        """The cancellation, of which another look will find more."""
+        status = "stopped" if self.stopped else "running" if self.waiting else "finished"
+        view = {"id": "cancel_1", "model": "limner-gan", "priority": "low", "status": status}
+        view |= {"canceled": self.canceled, "ordered_at": WHEN}
+        if not self.stopped:
+            self.of_cancel()
+        return view
+
+    def of_cancellations(self, path: str) -> tuple[int, dict[str, Any]]:
+        """The cancellation, the list of it if it runs, or what is left of it when it is stopped."""
+        self.stopped |= path.endswith("/stop")
+        if path.endswith("s"):
+            return 200, {"items": [self.cancellation()] if self.waiting else []}
+        return 200, self.cancellation()
 
     def of_pause(self, method: str) -> tuple[int, dict[str, Any]]:
         """A pause is answered with it; its end with the operator's."""
@@ -147,6 +167,8 @@ class FakeServer:
             answers[path] = self.of_retry()
         if path == "/jobs/cancel":
             answers[path] = self.of_cancel()
+        if path.startswith("/cancellations"):
+            answers[path] = self.of_cancellations(path)
         status, data = answers.get(path, (200, b"damaged" if self.damaged else PICTURE))
         if path == self.lost:
             status, data = 404, {"status": 404, "title": "Not found", "code": "not_found", "detail": "Image not found."}

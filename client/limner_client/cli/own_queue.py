@@ -6,11 +6,17 @@ import time
 from datetime import UTC, datetime
 
 import click
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from limner_client.cli.parameter_types import ExpiryType
+from limner_client.cli.retrying import retry_while_unavailable
 from limner_client.cli.server_options import make_client, server_options
+from limner_client.client import Client
+from limner_client.own_queue import POLL_SECONDS
 from limner_shared.domain.access import Expiry
-from limner_shared.domain.account_views import OwnPauseView
+from limner_shared.domain.account_views import CancellationView, OwnPauseView
+from limner_shared.domain.cancellations import CancellationState
 from limner_shared.domain.jobs import Priority
 from limner_shared.domain.views import PauseNotice
 
@@ -48,18 +54,68 @@ def own_queue_resume(*, server: str | None, key: str | None) -> None:
 @click.confirmation_option("--yes", prompt="Cancel all of these jobs that wait?", help="Do not ask first.")
 @server_options
 def own_queue_cancel(*, model: str | None, priority: str | None, server: str | None, key: str | None) -> None:
-    """Cancel your jobs that wait, those of bulks too. Running jobs go on."""
+    """Cancel your jobs that wait, those of bulks too. Running jobs go on.
+
+    The service does it, and the command shows how far it is. Ctrl-C stops only the command; `limner own-queue
+    stop-canceling` stops the service.
+    """
     with make_client(server, key) as client:
-        canceled = client.own_queue.cancel(model, None if priority is None else Priority(priority))
-    click.echo(f"{canceled} {'job' if canceled == 1 else 'jobs'} canceled.")
+        began = client.own_queue.begin_cancel(model, None if priority is None else Priority(priority))
+        view = None if began.cancellation is None else _follow(client, began.cancellation)
+    click.echo(f"{_jobs(view.canceled if view else began.canceled)} canceled.")
+    if view is not None and view.status is CancellationState.STOPPED:
+        click.echo("Then the cancellation was stopped: the other jobs still wait.", err=True)
+        raise SystemExit(1)
+
+
+@own_queue.command("stop-canceling")
+@click.argument("cancellation_id", required=False)
+@server_options
+def own_queue_stop_canceling(*, cancellation_id: str | None, server: str | None, key: str | None) -> None:
+    """Stop the cancellation CANCELLATION_ID, or each that runs: what is not canceled yet stays in the queue."""
+    with make_client(server, key) as client:
+        mine = client.own_queue
+        ids = [each.id for each in mine.cancellations()] if cancellation_id is None else [cancellation_id]
+        ended = [mine.stop_cancellation(each) for each in ids]
+    if not ended:
+        click.echo("Nothing is being canceled.")
+    for each in ended:
+        has = "is stopped" if each.status is CancellationState.STOPPED else "had already finished"
+        click.echo(f"{each.id} {has}: {_jobs(each.canceled)} canceled.")
 
 
 @own_queue.command("show")
 @server_options
 def own_queue_show(*, server: str | None, key: str | None) -> None:
-    """Say whether your queue is paused, and by whom."""
+    """Say whether your queue is paused, and by whom, and which cancellations run."""
     with make_client(server, key) as client:
         _print(client.own_queue.state())
+        for each in client.own_queue.cancellations():
+            of = f" of {each.model}" if each.model else ""
+            of += f" with {each.priority} priority" if each.priority else ""
+            click.echo(f"{each.id} cancels all that waits{of}: {_jobs(each.canceled)} so far.")
+
+
+def _follow(client: Client, cancellation_id: str) -> CancellationView:
+    """Show how far a cancellation is until it ends, also after outages of the server."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("canceling", total=None)
+            while True:
+                view = retry_while_unavailable(lambda: client.own_queue.cancellation(cancellation_id))
+                if view.status is not CancellationState.RUNNING:
+                    return view
+                progress.update(task, description=f"canceling: {_jobs(view.canceled)} so far")
+                time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        stop = f"limner own-queue stop-canceling {cancellation_id}"
+        click.echo(f"\n{cancellation_id} continues on the server; to stop it: {stop}", err=True)
+        raise
+
+
+def _jobs(count: int) -> str:
+    return f"{count:,} {'job' if count == 1 else 'jobs'}"
 
 
 def _print(view: OwnPauseView) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli_services import PICTURE, FakeServer, fake_server, run
 
-from limner_client.cli import retrying
+from limner_client.cli import own_queue, retrying
 from limner_client.cli.bulk import STATE_FILE
 from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
@@ -256,15 +256,47 @@ def test_the_own_queue_is_paused_until_a_time_and_the_answer_is_shown(fake_serve
     assert run("own-queue", "show", "--server", fake_server.url).output == "Your queue is not paused.\n"
 
 
-def test_all_that_waits_is_canceled_even_if_one_request_cancels_only_some(fake_server: FakeServer) -> None:
+def test_all_that_waits_is_canceled_by_the_service_while_the_command_looks(
+    fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_queue, "POLL_SECONDS", 0)
     fake_server.waiting, fake_server.canceled_at_once = 5, 2
     words = ("own-queue", "cancel", "--model", "limner-gan", "--priority", "low", "--server", fake_server.url)
     assert run(*words).exit_code == 1  # not without a yes
     assert fake_server.asked == []
     shown = run(*words, "--yes")
-    assert (shown.exit_code, shown.output) == (0, "5 jobs canceled.\n")
-    assert fake_server.asked == ["POST /jobs/cancel"] * 3
-    assert json.loads(fake_server.bodies[0]) == {"model": "limner-gan", "priority": "low"}
+    assert (shown.exit_code, shown.stdout) == (0, "5 jobs canceled.\n")
+    assert fake_server.asked == ["POST /jobs/cancel", *["GET /cancellations/cancel_1"] * 3]
+    assert json.loads(fake_server.bodies[0]) == {"model": "limner-gan", "priority": "low", "in_background": True}
+    nothing = run("own-queue", "cancel", "--yes", "--server", fake_server.url)
+    assert (nothing.exit_code, nothing.output) == (0, "0 jobs canceled.\n")
+
+
+def test_ctrl_c_leaves_a_cancellation_to_the_service_and_says_how_to_stop_it(
+    fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(own_queue.time, "sleep", interrupted)
+    fake_server.waiting, fake_server.canceled_at_once = 9000, 1000
+    shown = run("own-queue", "cancel", "--yes", "--server", fake_server.url)
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert "cancel_1 continues on the server; to stop it: limner own-queue stop-canceling cancel_1" in shown.stderr
+    shown = run("own-queue", "show", "--server", fake_server.url)
+    assert "cancel_1 cancels all that waits of limner-gan with low priority: 2,000 jobs so far.\n" in shown.output
+    for named in ((), ("cancel_1",)):
+        shown = run("own-queue", "stop-canceling", *named, "--server", fake_server.url)
+        assert shown.output.startswith("cancel_1 is stopped: ")
+
+
+def test_a_cancellation_that_another_client_stops_has_not_canceled_all(fake_server: FakeServer) -> None:
+    fake_server.waiting, fake_server.stopped = 3, True
+    shown = run("own-queue", "cancel", "--yes", "--server", fake_server.url)
+    assert (shown.exit_code, shown.stdout) == (1, "1 job canceled.\n")
+    assert "the other jobs still wait" in shown.stderr
+    fake_server.waiting = 0
+    assert run("own-queue", "stop-canceling", "--server", fake_server.url).output == "Nothing is being canceled.\n"
 
 
 def test_all_dead_letters_are_retried_even_if_one_request_retries_only_some(fake_server: FakeServer) -> None:
