@@ -148,6 +148,32 @@ def test_pictures_are_taken_off_the_board_that_is_open(service: int, open_page: 
     expect(page.get_by_role("button", name="Take off this board")).to_be_hidden()
 
 
+def test_a_board_counts_no_picture_that_is_deleted_here_or_elsewhere(
+    service: int, open_page: OpenPage, api: httpx.Client
+) -> None:
+    jobs = [drawn(service, f"a sorb {number}") for number in range(3)]
+    for job in jobs:
+        api.put(f"/jobs/{job}/tags/sorbs")
+    page = open_page("/gallery?tag=sorbs", clock=True)
+    board = page.get_by_role("region", name="Boards").locator("button", has_text="sorbs")
+    expect(board).to_contain_text("3 pictures")
+    press_on(page, 0, "Delete")
+    expect(board).to_contain_text("2 pictures")
+    page.get_by_role("button", name="Undo").click()
+    expect(board).to_contain_text("3 pictures")
+    page.mouse.move(5, 5)  # the message of the next deletion stays under the pointer
+    press_on(page, 0, "Delete")
+    expect(board).to_contain_text("2 pictures")
+    page.clock.run_for(60_000)
+    eventually(lambda: api.get(f"/jobs/{jobs[2]}").status_code == httpx.codes.NOT_FOUND)
+    expect(page.locator(".cell")).to_have_count(2)
+    expect(board).to_contain_text("2 pictures")
+    api.delete(f"/jobs/{jobs[1]}")
+    expect(page.locator(".cell")).to_have_count(1)
+    page.clock.run_for(1000)
+    expect(board).to_contain_text("1 picture")
+
+
 def test_a_late_answer_does_not_take_away_a_picture_that_is_back_on_the_board(
     service: int, open_page: OpenPage, api: httpx.Client
 ) -> None:

@@ -41,13 +41,23 @@ export function coverAll(images) {
   $("#boards .sheet")?.replaceChildren(...newest.map((image) => pictureOf(image, 128)));
 }
 
+// The boards as they are without these pictures; one that loses its last picture goes.
+function without(pictures, items) {
+  return items.flatMap((each) => {
+    const gone = pictures.filter(({ job, image }) => [...job.tags, ...image.tags].includes(each.tag));
+    const cover = gone.some(({ image }) => each.cover?.url === image.url) ? null : each.cover;
+    return gone.length && gone.length >= each.images ? [] : { ...each, images: each.images - gone.length, cover };
+  });
+}
+
 const newestOfAll = async () => (await getJson(`jobs?status=succeeded&limit=${MOST_SHOWN}`)).items.flatMap(({ images }) => images);
 
 // Shows the boards, of which `chosen` is open. `choose(tag)` opens one, or all pictures for an empty tag; `take(ids, tag)`
-// puts pictures on one, or on a new one for null; `isFiltered` says that the page does not show all pictures.
-export async function showBoards(chosen, actions, isFiltered) {
+// puts pictures on one, or on a new one for null; `isFiltered` says that the page does not show all pictures; `leaving()`
+// are the pictures {job, image} whose deletion can still be undone.
+export async function showBoards(chosen, actions, isFiltered, leaving) {
   const turn = ++asked;
-  const { items } = await getJson("tags");
+  const items = without(leaving(), (await getJson("tags")).items);
   if (items.length && isFiltered && !newest.length) coverAll(await newestOfAll());
   if (turn !== asked) return; // a later answer has been shown
   TAGS.replaceChildren(...items.map(({ tag }) => new Option(tag, tag)));

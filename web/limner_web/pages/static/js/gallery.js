@@ -19,6 +19,7 @@ import { makeGrid } from "./virtual.js";
 import { count, enlargeLabel } from "./words.js";
 
 const folded = $(".more-filters"); // on a phone, the button that shows all filters
+const BOARDS_MS = 500; // after the last of several pictures has gone
 const root = $("#pictures");
 const found = new Map(); // image id -> {job, image}
 const once = new Set(); // ids of pictures that these filters have found, also if their marks no longer fit
@@ -77,7 +78,10 @@ async function restart() {
 }
 
 const choose = (tag) => { filters.elements.tag.value = tag; restart(); };
-const boards = () => showBoards(filters.elements.tag.value, { choose, take: putOnBoard }, query().size > 0).catch(() => {});
+let boardsTimer = null;
+const boardsSoon = () => { clearTimeout(boardsTimer); boardsTimer = setTimeout(boards, BOARDS_MS); };
+const leaving = () => [...hidden].flatMap((id) => found.get(id) ?? []);
+const boards = () => showBoards(filters.elements.tag.value, { choose, take: putOnBoard }, query().size > 0, leaving).catch(() => {});
 
 function more() {
   if (isComplete || typing) return Promise.resolve();
@@ -269,9 +273,10 @@ async function loveAll() {
 const deletable = ({ job, image }) => (job.images.length === 1 ? job : image);
 
 const hideOf = (images) => {
-  const set = (ids, on) => { for (const id of ids) { if (on) hidden.add(id); else hidden.delete(id); } arrange(); viewer.update(); };
+  const set = (ids, on) => { for (const id of ids) { if (on) hidden.add(id); else hidden.delete(id); } arrange(); viewer.update(); boards(); };
   const idsOf = (target) => (target.images ?? [target]).map(({ id }) => id);
-  return { hide: () => set(images.map(({ id }) => id), true), show: (targets) => set(targets.flatMap(idsOf), false) };
+  const forget = (targets) => { for (const id of targets.flatMap(idsOf)) found.delete(id); boards(); };
+  return { hide: () => set(images.map(({ id }) => id), true), show: (targets) => set(targets.flatMap(idsOf), false), onGone: forget };
 };
 
 function deleteAll() {
@@ -309,12 +314,14 @@ addShortcuts(
   { keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], text: t("Move between pictures") },
 );
 watch((job, before) => {
+  const known = found.size;
   if (!job) for (const [id, picture] of found) { if (picture.job.id === before.id) found.delete(id); }
   else if (job.status !== "succeeded") return;
   else {
     removeOld(job);
     if (isWanted(job) || job.images.some(({ id }) => once.has(id))) add(job);
   }
+  if (found.size < known) boardsSoon(); // deleted in another window, or no longer on the board
   arrange();
 });
 listBulks().catch(() => {});

@@ -56,8 +56,8 @@ export async function forEach(items, work) {
 }
 
 // Deletes after a few seconds in which the user can take it back. `hide(targets)` and `show(targets)` change the page:
-// those that could not be deleted are shown again.
-export function deleteLater(targets, { hide, show }) {
+// those that could not be deleted are shown again. `onGone(targets)` is called for those that are deleted.
+export function deleteLater(targets, { hide, show, onGone = () => {} }) {
   hide(targets);
   const remove = (target, options) => call(pathOf(target), { method: "DELETE", ...options });
   const flush = () => { for (const target of targets) remove(target, { keepalive: true }).catch(() => {}); };
@@ -65,6 +65,7 @@ export function deleteLater(targets, { hide, show }) {
     leaving.delete(flush);
     const failures = new Map(); // target -> error
     await forEach(targets, (target) => remove(target).catch((error) => { if (error.status !== 404) failures.set(target, error); }));
+    onGone(targets.filter((target) => !failures.has(target)));
     if (!failures.size) return;
     show([...failures.keys()]);
     toast([...failures.values()][0].message, { bad: true });
@@ -78,7 +79,7 @@ addEventListener("pagehide", () => { for (const flush of leaving) flush(); });
 
 // The menu's entries for one picture of a job; without one, and for its only one, for the whole job. `onChange` shows its
 // new favourite mark or tags.
-export function organiseMenu(job, image, { onChange, hide, show }) {
+export function organiseMenu(job, image, { onChange, ...page }) {
   const target = image && job.images.length > 1 ? image : job;
   const images = image ? [image] : job.images;
   const tag = () => attempt(async () => {
@@ -92,6 +93,6 @@ export function organiseMenu(job, image, { onChange, hide, show }) {
   return [
     { group: "keep", icon: "heart", text: isOn ? t("Remove from favourites") : t("Add to favourites"), onClick: () => attempt(async () => { await (isOn ? unlove(job, images) : love(target)); onChange(); }) },
     { group: "keep", icon: "tag", text: t("Add a tag …"), onClick: tag },
-    { group: "end", icon: "trash", text: t("Delete"), danger: true, onClick: () => deleteLater([target], { hide, show }) },
+    { group: "end", icon: "trash", text: t("Delete"), danger: true, onClick: () => deleteLater([target], page) },
   ];
 }
