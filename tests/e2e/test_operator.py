@@ -34,6 +34,7 @@ def test_the_operator_sees_the_workers_and_pauses_and_resumes_a_model(
     expect(worker).to_contain_text("limner-flow, limner-gan", timeout=30_000)
     expect(worker.get_by_role("heading")).to_have_text("cpu")
     expect(worker).to_contain_text("GiB")
+    expect(page.locator("#hour svg")).to_have_count(3)
     card = page.locator("[data-name=limner-gan]")
     card.get_by_role("button", name="Pause").click()
     dialog = page.get_by_role("dialog")

@@ -36,6 +36,19 @@ def test_on_a_phone_a_swipe_turns_the_pictures(service: int, open_page: Callable
     expect(place).to_have_text("1 of 3")
 
 
+def test_a_picture_is_drawn_again_byte_for_byte_by_its_receipt(service: int, open_page: Callable[..., Page]):
+    bulk = draw_bulk(service, {"prompt": "lupin to repeat"})
+    page = open_page(f"/gallery?bulk={bulk}")
+    page.get_by_role("button", name="Enlarge: lupin to repeat").click()
+    page.keyboard.press("i")
+    with page.expect_response(re.compile("/replay$")) as made:
+        page.get_by_role("button", name="Draw it again, byte for byte").click()
+    with Client(f"http://127.0.0.1:{service}") as client:
+        *_, again = client.wait(made.value.json()["id"])
+        [first] = client.bulk_results(bulk)
+    assert [image.sha256 for image in again.images] == [image.sha256 for image in first.images]
+
+
 @pytest.mark.long
 def test_the_viewer_turns_from_a_page_of_the_gallery_to_the_next(service: int, open_page: Callable[..., Page]):
     bulk = draw_bulk(service, *({"prompt": f"tulip {number}"} for number in range(103)))  # a page has 100 jobs
