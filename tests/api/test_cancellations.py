@@ -129,11 +129,14 @@ def test_a_stopped_order_spares_what_it_has_not_canceled_and_the_next_one_is_ano
     waiting = [submitted(client) for _ in range(6)]
     order = client.post(CANCEL, json=ALL).json["cancellation"]
     sweep(database)
+    with database.read() as session:
+        known = ledger.find_ordered(session, order, "", 2)
+    assert known
     stopped = client.post(f"{CANCELLATIONS}/{order}/stop").json
     assert (stopped["canceled"], stopped["status"]) == (4, "stopped")
     assert sweep(database) == []
     with database.write() as session:
-        assert ledger.sweep_cancellation(session, order, 2) == ([], False)  # of a round that had read it before
+        assert ledger.sweep_cancellation(session, *known, all_=True) == []  # of a round that had read it before
     assert states(client, waiting) == ["canceled"] * 4 + ["queued"] * 2
     assert client.get(CANCELLATIONS).json == {"items": []}
     for answer in (client.post(f"{CANCELLATIONS}/{order}/stop"), client.get(f"{CANCELLATIONS}/{order}")):
@@ -151,7 +154,9 @@ def test_a_stopped_order_spares_what_it_has_not_canceled_and_the_next_one_is_ano
 def test_an_order_is_stopped_and_read_by_its_tenant_only(client: ApiClient, database: Database) -> None:
     submitted(client)
     with database.write() as session:
-        order = ledger.order_cancellation(session, "tenant_local", None, None)
+        given = ledger.order_cancellation(session, "tenant_local", None, None)
+        assert given
+        order = given.id
         ledger.ensure_tenant(session, "tenant_other", "other")
         session.execute(update(Cancellation).values(tenant_id="tenant_other"))
     for refused in (client.post(f"{CANCELLATIONS}/{order}/stop"), client.get(f"{CANCELLATIONS}/{order}")):
