@@ -84,8 +84,9 @@ def test_a_round_leaves_time_to_others_and_the_next_one_goes_on_with_another_ord
 
 
 def test_a_job_that_another_transaction_has_locked_is_left_to_a_later_round(
-    make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue
+    make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(repair, "CANCEL_SECONDS", 60.0)
     if database.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has one writer at a time")
     held, free = submit(database, catalogue, 2)
