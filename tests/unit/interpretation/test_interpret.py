@@ -53,6 +53,8 @@ def test_json_within_other_text_is_found(catalogue: Catalogue):
         (says(prompt="x" * 20_001), "prompt"),
         (says(prompt="a cat", sampler="ddim"), "sampler"),
         (says(prompt="a cat", n=-3), "n"),
+        (says(prompt="a cat", **{"no\x00t\nes": 1}), "notes: "),
+        (says(prompt="a cat", **{"k" * 10_000: 1}), "kkkk: "),
         (says(prompt=["a cat"]), "prompt"),
         ((500, b"oh"), "answered with status 500"),
         ((200, b"<html>"), "OpenAI's format"),
@@ -73,6 +75,8 @@ def test_after_an_unusable_answer_rules_interpret_and_the_reason_is_recorded(
     assert found.backend == "rules"
     assert found.conditions.prompt == "a cat with a hat"
     assert reason in found.fallback
+    assert found.fallback.isprintable(), "PostgreSQL does not store every character"
+    assert len(found.fallback) < 500
 
 
 def test_rules_interpret_after_a_timeout(catalogue: Catalogue):

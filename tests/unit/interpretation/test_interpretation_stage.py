@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from tests.evaluators import Judging
 from tests.processes import eventually
 
@@ -197,6 +197,21 @@ class Away:
         if self.calls <= self.faults:
             raise OperationalError("UPDATE", {}, ConnectionError("server closed the connection"))
         return self.store(*arguments)
+
+
+def test_a_job_whose_conditions_the_database_refuses_fails_at_once(
+    database: Database, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: Any) -> bool:
+        raise DataError("UPDATE", {}, ValueError("unsupported Unicode escape sequence"))
+
+    monkeypatch.setattr(ledger, "store_interpretation", refuse)
+    stage = RecordingStage(database, catalogue, Interpreter())
+    run = run_of(database, catalogue, description="please draw a cat")
+    stage.stage.submit([run])
+    eventually(lambda: stage.aborted or stage.failed)
+    stage.stage.stop()
+    assert (stage.failed, stage.aborted, stage.ready) == ([run], [], []), "its lease runs out, and it must run alone"
 
 
 def test_an_interpretation_is_stored_after_a_short_outage_of_the_database_without_a_loss(

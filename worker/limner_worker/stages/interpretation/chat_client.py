@@ -18,6 +18,7 @@ FAILURES: Final = 3
 """The failures in a row that open the circuit breaker."""
 OPEN_SECONDS: Final = 20.0
 """How long the circuit breaker stays open."""
+REASON_CHARS: Final = 200
 UNKNOWN_FIELD_STATUSES: Final = (400, 404, 422)
 """The statuses with which servers reject a request field that they do not know."""
 REFUSED_STATUSES: Final = (400, 413, 422)
@@ -61,8 +62,9 @@ class ChatClient:
             return answer.model_validate(json.loads(text[max(first, 0) : last + 1]))
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the answer"
-            raise LanguageError(f"The language model's answer does not match: {where}: {first['msg']}.") from error
+            where = _printable(".".join(map(str, first["loc"]))) or "the answer"
+            message = f"The language model's answer does not match: {where}: {_printable(first['msg'])}."
+            raise LanguageError(message) from error
         except (ValueError, RecursionError) as error:
             raise LanguageError("The language model's answer is not JSON.") from error
 
@@ -112,6 +114,11 @@ def _message(content: bytes) -> str:
     if not isinstance(said, str) or not said.strip():
         raise LanguageError("The language model's answer is empty.")
     return said.encode("utf-8", "ignore").decode().replace("\x00", " ")
+
+
+def _printable(text: str) -> str:
+    """A part of a reason, which the database keeps: names of fields are as the language model made them."""
+    return "".join(char for char in text if char.isprintable())[:REASON_CHARS]
 
 
 def _answer(said: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Final
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from limner_shared import metrics, tracing
 from limner_shared.db import ledger
@@ -152,7 +152,7 @@ class InterpretationStage:
         return [] if self._stopping.is_set() else [job for job in taken if job is not None]
 
     def _commit(self, job: JobRun, request: Request, found: Interpretation) -> bool:
-        """Commit the conditions and update the job's spec; after an error of this job alone, its lease will expire."""
+        """Commit the conditions and update the job's spec; False if this attempt must leave the job alone."""
         fitted = request.card.fit(request.spec, found.conditions)
         while not job.closed:
             try:
@@ -162,6 +162,8 @@ class InterpretationStage:
                 self._supervisor.working()  # waiting for the database is not a stall
                 if self._stopping.wait(RETRY_SECONDS):
                     return False
+            except (DataError, IntegrityError):
+                raise  # of this job's values, so every attempt would end so, and lost attempts make a job run alone
             except SQLAlchemyError as error:
                 log.warning("could not store an interpretation", job=job.id, error=describe(error))
                 return False
