@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from redis import Redis
+from sqlalchemy.orm import Session
 
+from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.messaging.reports import WorkerReport, delete_report, write_report
 from tests.api.clients import ApiClient, App
@@ -91,6 +94,18 @@ def test_a_worker_drains_by_its_id_and_the_list_of_workers_shows_its_own_report(
     assert client.delete(f"{PAUSES}/{made.json['id']}").status_code == 204
     for name in names:
         delete_report(redis, WorkerReport, name)
+
+
+def test_no_writer_waits_while_redis_is_asked_for_workers(
+    client: ApiClient, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    def find(_session: Session, _redis: Redis, name: str) -> list[str]:
+        with database.write() as other:  # SQLite has one writer at a time
+            ledger.ensure_tenant(other, "tenant_x", "x")
+        return [name]
+
+    monkeypatch.setattr("limner_web.api.pauses.find_workers", find)
+    assert client.post(PAUSES, json={"worker": "gpu:7:0123abcd"}).status_code == 200
 
 
 def test_an_unknown_tenant_is_not_found(client: ApiClient):

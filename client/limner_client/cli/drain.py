@@ -42,8 +42,9 @@ def drain(worker: str, undo: bool, wait: bool, reason: str | None) -> None:
         return _undo(worker)
     with opened_database() as database:
         redis = connect(settings.redis_url)
-        with database.write() as session:
+        with database.read() as session:  # no writer waits while Redis is asked
             found = find_workers(session, redis, worker)
+        with database.write() as session:
             for one in found:
                 pauses.pause(session, PauseKind.WORKER, one, checked_reason(reason), None, actor=audit.OPERATOR)
         for one in found:

@@ -33,13 +33,9 @@ def pause(body: PauseRequest) -> PauseView:
     """
     services = get_services()
     until = None if body.until is None else Expiry(body.until.timestamp(), is_relative=False)
+    with services.database.read() as session:  # Redis is asked for workers, and no writer should wait for that
+        kind, subject = _subject(session, body)
     with services.database.write() as session:
-        if body.model is not None:
-            kind, subject = PauseKind.MODEL, services.catalogue.get(body.model).name
-        elif body.tenant is not None:
-            kind, subject = PauseKind.TENANT, pauses.tenant_named(session, body.tenant)
-        else:
-            kind, subject = PauseKind.WORKER, _running_worker(session, body.worker or "")
         row = pauses.pause(session, kind, subject, body.reason, until, actor=actor())
         return _views(session, [row])[0]
 
@@ -71,6 +67,15 @@ def resume(pause_id: str) -> str:
         services.wakeups.in_commit(session)
     services.wakeups.after_commit()
     return ""
+
+
+def _subject(session: Session, body: PauseRequest) -> tuple[PauseKind, str]:
+    """What a request means. Raises NotFound, or InvalidRequest if several workers have this name."""
+    if body.model is not None:
+        return PauseKind.MODEL, get_services().catalogue.get(body.model).name
+    if body.tenant is not None:
+        return PauseKind.TENANT, pauses.tenant_named(session, body.tenant)
+    return PauseKind.WORKER, _running_worker(session, body.worker or "")
 
 
 def _running_worker(session: Session, name: str) -> str:
