@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from limner_dispatcher.disk_reserve import DiskReserve
 from limner_dispatcher.item_runner import ItemRunner
+from limner_dispatcher.tenant_sweep import Task, TenantSweep
 from limner_shared.db import batches, files, ledger
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database, describe, is_away, is_full
@@ -57,6 +58,7 @@ class Retention:
         """Each task is an item of `runner`, which records those that fail; by default of one that only logs them."""
         self._database = database
         self._runner = runner or ItemRunner(is_away)
+        self._tenants = TenantSweep(database, self._runner)
         self.reserve = DiskReserve(database)
         self._has_new_room = False
         self.has_more = False
@@ -81,9 +83,10 @@ class Retention:
             return
         self.has_more = False  # also after a pass that fails
         tasks: dict[str, Callable[[], int]] = {
-            "jobs": lambda: self._run(ledger.forget_jobs),
-            "images": lambda: self._run(ledger.forget_images),
-            "prompts": lambda: self._run(ledger.forget_prompts),
+            "jobs": lambda: self._of_tenants("jobs", ledger.forget_jobs),
+            "images": lambda: self._of_tenants("images", ledger.forget_images),
+            "prompts": lambda: self._of_tenants("prompts", ledger.forget_prompts),
+            "histories": lambda: self._run(ledger.forget_histories),
             "jobs of earlier releases": lambda: self._run(ledger.complete_legacy_jobs),
             "words": self._purge_words,
             "usage": self._forget_usage,
@@ -102,6 +105,9 @@ class Retention:
         if not self.has_more:
             self._ran_at = time.monotonic()
             self.reserve.keep()
+
+    def _of_tenants(self, name: str, task: Task) -> int:
+        return self._tenants.run(f"retention: {name} of a tenant", task, ROWS)
 
     def _run(self, task: Callable[[Session, int], int]) -> int:
         with self._database.write() as session:

@@ -269,4 +269,5 @@ def apply_retention(database: Database, **days: float) -> None:
         session.execute(update(Tenant).values(days))
     with database.write() as session:
         ledger.forget_prompts(session, 10)
+        ledger.forget_histories(session, 10)
         ledger.forget_jobs(session, 10)

@@ -27,6 +27,7 @@ from limner_dispatcher.retention import Retention
 from limner_shared.db import ledger
 from limner_shared.db.accounts import audit, keys
 from limner_shared.db.engine import Database, is_away, now
+from limner_shared.db.ledger.erasure import Forgotten
 from limner_shared.db.many_rows import insert_many
 from limner_shared.db.tables import ApiKey, Event, Image, Input, Job
 from limner_shared.domain.access import Expiry
@@ -193,11 +194,37 @@ def test_a_task_that_fails_is_a_failing_item_and_the_others_are_done(
         tasks.run()
     assert gone not in jobs(database)
     failing = {item.duty: item.error for item in runner.failing_items()}
-    assert failing == {"retention: images": "ZeroDivisionError", "retention: old objects": "StorageFailed"}
+    assert failing == {"retention: images of a tenant": "ZeroDivisionError", "retention: old objects": "StorageFailed"}
     seconds = 9.0
     monkeypatch.setattr(retention, "EVERY_SECONDS", 0.0)
     monkeypatch.setattr(retention, "LISTED_EVERY_SECONDS", 0.0)
     tasks.run()
+    assert runner.failing_items() == []
+
+
+def test_a_damaged_row_of_a_tenant_keeps_nothing_of_the_others(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str]
+):
+    good, damaged = make_ended_job(b"ours", days=8), make_ended_job(b"theirs", days=8, tenant=KEEPER)
+    for tenant in (TENANT, KEEPER):
+        set_retention(database, tenant, keep_prompts_days=7)
+    with database.write() as session:
+        session.execute(update(Image).where(Image.job_id == damaged).values(receipt=5))
+    seconds = 0.0
+    runner = ItemRunner(is_away, clock=lambda: seconds)
+    Retention(database, blobs, NO_GRACE, runner=runner).run()
+    assert job(database, good).forgotten == Forgotten.PROMPT
+    [item] = runner.failing_items()
+    assert (item.duty, item.item, item.error) == ("retention: prompts of a tenant", KEEPER, "TypeError")
+    later = make_ended_job(days=8)
+    Retention(database, blobs, NO_GRACE, runner=runner).run()
+    assert job(database, later).forgotten == Forgotten.PROMPT
+    assert len(runner.failing_items()) == 1, "it waits for its retry"
+    with database.write() as session:
+        session.execute(update(Image).where(Image.job_id == damaged).values(receipt=RECEIPT))
+    seconds = 400.0
+    Retention(database, blobs, NO_GRACE, runner=runner).run()
+    assert job(database, damaged).forgotten == Forgotten.PROMPT
     assert runner.failing_items() == []
 
 

@@ -82,7 +82,13 @@ from limner_shared.db.ledger.release import (
     release,
     release_again,
 )
-from limner_shared.db.ledger.retention import forget_images, forget_jobs, forget_prompts, forget_usage
+from limner_shared.db.ledger.retention import (
+    forget_histories,
+    forget_images,
+    forget_jobs,
+    forget_prompts,
+    forget_usage,
+)
 from limner_shared.db.ledger.scheduling import start_due
 from limner_shared.db.ledger.search_index import complete_legacy_jobs, has_legacy_jobs, purge_words
 from limner_shared.db.ledger.termination import cancel, expire, fail_unknown, reap, retry_dead
@@ -143,6 +149,7 @@ __all__ = [
     "find_waiting",
     "finish",
     "forfeit",
+    "forget_histories",
     "forget_images",
     "forget_jobs",
     "forget_prompts",

@@ -1,7 +1,8 @@
 """Retention: each tenant sets for how many days images, prompts and whole jobs are kept.
 
-Each function handles at most `limit` rows and returns how many it handled. A job's `forgotten` records what is done, so
-that it is not read again. `blob_deletion` handles the blobs that rows no longer refer to.
+Each function handles at most `limit` rows, of the tenants in `scope`, and returns how many it handled. A job's
+`forgotten` records what is done, so that it is not read again. `blob_deletion` handles the blobs that rows no longer
+refer to.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, exists, func, select, text, union_all, update
+from sqlalchemy import ColumnElement, delete, exists, func, select, text, true, union_all, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from limner_shared.db.engine import clock, now
@@ -30,14 +31,15 @@ from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import FINISHED, HISTORY_DUE, Conversation, ConversationTurn, Job, Tenant, Usage
 from limner_shared.domain.durations import DAY_SECONDS
 
+ALL_TENANTS: Final = true()
 USAGE_DAYS: Final = 92
 """Days for which usage counts are kept: a quarter of a year."""
 
 
-def forget_images(session: Session, limit: int) -> int:
+def forget_images(session: Session, limit: int, scope: ColumnElement[bool] = ALL_TENANTS) -> int:
     """Delete the images and inputs of jobs that ended before their tenant's image retention period."""
     done = 0
-    for tenant, old in _tenants(session, Tenant.keep_images_days):
+    for tenant, old in _tenants(session, Tenant.keep_images_days, scope):
         ids = _due(session, tenant, _without(Forgotten.IMAGES), old, limit - done)
         delete_images(session, ids)
         give_up_inputs(session, ids)
@@ -46,24 +48,38 @@ def forget_images(session: Session, limit: int) -> int:
     return done
 
 
-def forget_prompts(session: Session, limit: int) -> int:
+def forget_prompts(session: Session, limit: int, scope: ColumnElement[bool] = ALL_TENANTS) -> int:
     """Blank the texts and the metadata of jobs that ended before their tenant's prompt retention period."""
     done = 0
-    for tenant, old in _tenants(session, Tenant.keep_prompts_days):
+    for tenant, old in _tenants(session, Tenant.keep_prompts_days, scope):
         ids = _due(session, tenant, _without(Forgotten.PROMPT), old, limit - done)
         blank(session, ids)
         _mark(session, ids, Forgotten.PROMPT)
         done += len(ids)
-    return done + _forget_histories(session, limit - done)
+    return done
 
 
-def forget_jobs(session: Session, limit: int) -> int:
+def forget_histories(session: Session, limit: int) -> int:
+    """Delete the history of jobs that had not ended when an earlier message was deleted, and now have; also the inputs
+    of those whose conversation was deleted.
+    """
+    ids = lock(session, select(Job.id).where(text(HISTORY_DUE)).order_by(Job.id).limit(limit))
+    write_specs(session, specs(session, ids), {"history": []})
+    if ids:
+        remaining = set(session.scalars(select(ConversationTurn.job_id).where(ConversationTurn.job_id.in_(ids))))
+        give_up_inputs(session, [job_id for job_id in ids if job_id not in remaining])
+        kept = {"forgotten": Job.forgotten.op("&")(~int(Forgotten.HISTORY_DUE))}
+        session.execute(update(Job).where(Job.id.in_(ids)).values(kept), execution_options=NO_SYNC)
+    return len(ids)
+
+
+def forget_jobs(session: Session, limit: int, scope: ColumnElement[bool] = ALL_TENANTS) -> int:
     """Delete jobs that ended before their tenant's job retention period, with everything derived from them: images,
     events, idempotency keys, texts in conversations; and bulks and conversations without jobs. Conversations of small
     talk alone are deleted after the same time.
     """
     done = 0
-    for tenant, old in _tenants(session, Tenant.keep_jobs_days):
+    for tenant, old in _tenants(session, Tenant.keep_jobs_days, scope):
         ids = _due(session, tenant, range(2 * Forgotten.HISTORY_DUE), old, limit - done)
         if ids:
             delete_jobs(session, ids, with_keys=True)
@@ -81,11 +97,13 @@ def forget_usage(session: Session) -> None:
 # --- due jobs --------------------------------------------------------------------------------------------------------
 
 
-def _tenants(session: Session, days: InstrumentedAttribute[float | None]) -> Iterator[tuple[str, ColumnElement[float]]]:
-    """Each tenant with a retention period, and the time before which a job must have ended to be due. The order is
-    random: a tenant whose jobs fill one pass after another must not come first each time.
+def _tenants(
+    session: Session, days: InstrumentedAttribute[float | None], scope: ColumnElement[bool]
+) -> Iterator[tuple[str, ColumnElement[float]]]:
+    """Each tenant in `scope` with a retention period, and the time before which a job must have ended to be due. The
+    order is random: a tenant whose jobs fill one pass after another must not come first each time.
     """
-    query = select(Tenant.id, days).where(days.is_not(None)).order_by(func.random())
+    query = select(Tenant.id, days).where(days.is_not(None), scope).order_by(func.random())
     for tenant, kept in session.execute(query).all():
         yield tenant, now() - (kept or 0.0) * DAY_SECONDS
 
@@ -127,17 +145,3 @@ def _mark(session: Session, ids: Sequence[str], flag: Forgotten) -> None:
     if ids:
         values = {"forgotten": Job.forgotten.op("|")(int(flag)), "version": Job.version + 1}
         session.execute(update(Job).where(Job.id.in_(ids)).values(values), execution_options=NO_SYNC)
-
-
-def _forget_histories(session: Session, limit: int) -> int:
-    """Delete the history of jobs that had not ended when an earlier message was deleted, and now have; also the inputs
-    of those whose conversation was deleted.
-    """
-    ids = lock(session, select(Job.id).where(text(HISTORY_DUE)).order_by(Job.id).limit(max(0, limit)))
-    write_specs(session, specs(session, ids), {"history": []})
-    if ids:
-        remaining = set(session.scalars(select(ConversationTurn.job_id).where(ConversationTurn.job_id.in_(ids))))
-        give_up_inputs(session, [job_id for job_id in ids if job_id not in remaining])
-        kept = {"forgotten": Job.forgotten.op("&")(~int(Forgotten.HISTORY_DUE))}
-        session.execute(update(Job).where(Job.id.in_(ids)).values(kept), execution_options=NO_SYNC)
-    return len(ids)
