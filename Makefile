@@ -65,9 +65,9 @@ stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer,
 	--no-audit --no-fund --prefix dist/stores/node azurite@3.35.0 >/dev/null
 	@exec $(BIN)/python -m pytest -rs tests/stores $(ARGS)
 
-images: ## Build the images with buildah, and write their provenance to dist/; BASE_IMAGE=… names another base, ARGS=… further arguments
+images: $(if $(PROVENANCE_KEY),$(STAMP)) ## Build the images with buildah, and write their provenance to dist/; BASE_IMAGE=… names another base, ARGS=… further arguments, PROVENANCE_KEY=private.pem signs
 	@command -v buildah >/dev/null || { echo 'buildah is not installed' >&2; exit 1; }
-	@exec python3 deploy/images.py --base "$${BASE_IMAGE:-}" $(ARGS)
+	@exec $(if $(PROVENANCE_KEY),$(BIN)/python,python3) deploy/images.py --base "$${BASE_IMAGE:-}" $(ARGS)
 
 images-test: $(STAMP) ## Run the images of `make images` with podman, read-only and without capabilities: draw a picture, write a backup
 	@exec $(BIN)/python -W ignore -m tests.images.run $(ARGS)

@@ -1,9 +1,10 @@
 """Build the images with buildah, and write the provenance of each to dist/: `make images`.
 
-    python3 deploy/images.py [--base IMAGE] [--image web --image backup] [further arguments of buildah bud]
+    python3 deploy/images.py [--base IMAGE] [--image web --image backup] [--key FILE] [further arguments of buildah bud]
 
 The provenance is a statement of in-toto (https://in-toto.io/Statement/v1) with SLSA's predicate
-(https://slsa.dev/spec/v1.0/provenance), as plain JSON. It is not signed. Python alone is needed, no package.
+(https://slsa.dev/spec/v1.0/provenance), as plain JSON. provenance.py signs it with the private key of --key or of the
+variable PROVENANCE_KEY; without a key it stays unsigned, and Python alone is needed, no package.
 """  # noqa: INP001 - a script, in no package
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -138,7 +140,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=described, allow_abbrev=False)
     parser.add_argument("--base", default=BASE, help="another base image; for production, one with a digest")
     parser.add_argument("--image", action="append", choices=IMAGES, help="only this one; may be repeated")
+    parser.add_argument("--key", default=os.environ.get("PROVENANCE_KEY"), help="private key, to sign the provenance")
     known, more = parser.parse_known_args()
+    if known.key and (code := sign(known.key)):
+        return code
     folder = ROOT / "dist"
     folder.mkdir(exist_ok=True)
     for image in known.image or IMAGES:
@@ -146,10 +151,27 @@ def main() -> int:
             build = build_image(image, known.base or BASE, more)
         except subprocess.CalledProcessError as error:
             return error.returncode or 1
-        file = folder / f"{image}.provenance.json"
-        file.write_text(json.dumps(statement(build), indent=2) + "\n", "utf-8")
-        sys.stdout.write(f"Built limner-{image}:{VERSION}, and wrote {file.relative_to(ROOT)}\n")
+        if code := write_provenance(build, folder, known.key):
+            return code
     return 0
+
+
+def write_provenance(build: Build, folder: Path, key: str | None) -> int:
+    """Write the provenance of a build, and sign it if there is a key; the exit code."""
+    file = folder / f"{build.image}.provenance.json"
+    file.write_text(json.dumps(statement(build), indent=2) + "\n", "utf-8")
+    # The envelope of an earlier build is not left beside this one's statement.
+    file.with_suffix(".intoto.jsonl").unlink(missing_ok=True)
+    what = "" if key else ", which is not signed: there is no key"
+    sys.stdout.write(f"Built limner-{build.image}:{VERSION}, and wrote {folder.name}/{file.name}{what}\n")
+    sys.stdout.flush()
+    return sign(key, file) if key else 0
+
+
+def sign(key: str, *statements: Path) -> int:
+    """Sign statements, or only try the key, before anything is built; the exit code."""
+    command = [sys.executable, ROOT / "deploy" / "provenance.py", "sign", "--key", key, *statements]
+    return subprocess.run(command, check=False).returncode  # noqa: S603
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -21,9 +21,9 @@ sys.modules["deploy_images"] = images
 SPEC.loader.exec_module(images)
 
 
-def statement(image: str) -> dict[str, Any]:
+def build_of(image: str) -> Any:
     at = datetime(2026, 11, 29, 9, 5, tzinfo=UTC)
-    build = images.Build(
+    return images.Build(
         image=image,
         digest="a" * 64,
         image_id="b" * 64,
@@ -36,7 +36,10 @@ def statement(image: str) -> dict[str, Any]:
         started=at,
         finished=at,
     )
-    return images.statement(build)
+
+
+def statement(image: str) -> dict[str, Any]:
+    return images.statement(build_of(image))
 
 
 @pytest.mark.parametrize(
