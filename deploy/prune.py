@@ -10,18 +10,27 @@ import pkgutil
 import shutil
 import sys
 import sysconfig
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
-STATIC: Final = ("*.a", "*.rlib")
-"""Static libraries: c2pa's has 31 MB."""
+UNREAD: Final = ("*.a", "*.rlib", "*.c", "*.cpp", "*.h", "*.hpp", "*.proto", "*.pxd", "*.pyi", "*.pyx")
+"""What only a compiler reads; c2pa's static library alone has 31 MB."""
+UNUSED: Final = (
+    *("PIL/_avif.*", "pillow.libs/libavif-*"),  # no format that the service takes or gives
+    *("numpy/_core/_simd.*", "numpy/distutils/**/*", "numpy/f2py/**/*"),  # its tests and its compilers
+)
 PROCESSES: Final = ("limner_client", "limner_dispatcher", "limner_shared", "limner_web")
+LATER: Final = ("authlib.oidc.core", "c2pa", "numpy", "obstore", "opentelemetry.sdk.trace", "psycopg", "PIL.ImageFont")
+"""What they import only where it is needed."""
+NOT_HERE: Final = "limner_client.mcp_server", "limner_client.cli.mcp"
+"""Modules of an extra that the image lacks."""
 
 
 def prune(packages: Path) -> None:
-    """Delete static libraries, the packages' own tests, locales of no page's language, and compiled modules."""
-    for pattern in STATIC:
-        for file in packages.rglob(pattern):
+    """Delete UNREAD and UNUSED, the packages' own tests, locales of no page's language, and compiled modules."""
+    for file in {*chain(*map(packages.rglob, UNREAD), *map(packages.glob, UNUSED))}:
+        if file.is_file():
             file.unlink()
     for name in ("tests", "__pycache__"):
         for folder in [found for found in packages.rglob(name) if found.is_dir()]:
@@ -41,15 +50,17 @@ def languages(packages: Path) -> set[str]:
 
 
 def compile_imported() -> None:
-    """Import every module of the processes, so that it and what it imports is compiled: less than half of all."""
+    """Import every module of the processes, so that it and what it imports is compiled: less than half of all.
+
+    Raises ImportError if something that they need was deleted or is broken.
+    """
     sys.dont_write_bytecode = False
+    for name in (*LATER, *PROCESSES):
+        importlib.import_module(name)
     for process in PROCESSES:
         for module in pkgutil.walk_packages(importlib.import_module(process).__path__, f"{process}."):
-            if not module.name.endswith("__main__"):
-                try:
-                    importlib.import_module(module.name)
-                except ImportError as error:
-                    sys.stdout.write(f"not compiled: {module.name}: {error}\n")
+            if not module.name.endswith("__main__") and not module.name.startswith(NOT_HERE):
+                importlib.import_module(module.name)
 
 
 if __name__ == "__main__":

