@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.engine import odd_pipelines, pipelines
+from tests.engine import odd_pipelines, pipelines, tiny_pipelines, tiny_pipelines_2
 from tests.engine.pipeline_jobs import job_of, reference, run
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -25,6 +25,23 @@ def test_wide_and_tall_pictures_of_equal_token_count_keep_their_positions(tmp_pa
     jobs = [job_of(card, str(n), {"prompt": "a cat", "seed": n, "steps": 3} | shape) for n, shape in enumerate(shapes)]
     assert run(generator, jobs) == {}
     assert max(max(job.rows[0].task.buckets) for job in jobs) > 1, "no two shared a call"
+    for job in jobs:
+        assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1, job.claim.spec
+
+
+@pytest.mark.long
+def test_texts_whose_layers_are_stacked_before_their_rows_are_joined(tmp_path: Path) -> None:
+    options = {"arguments": tiny_pipelines.ARGUMENTS["hidream"]}
+    sizes = tiny_pipelines_2.SIZES["hidream"]
+    card = odd_pipelines.saved(tiny_pipelines.hidream, tmp_path, sizes=sizes, options=options, negative_prompts=True)
+    generator = load(card, Settings(device="cpu"))
+    asked: list[dict[str, Any]] = [{}, {"guidance": 2.0}, {"negative_prompt": "blue"}, {"width": 64, "height": 16}]
+    jobs = [
+        job_of(card, prompt, {"prompt": prompt, "seed": seed, "steps": 2 + seed % 2} | more)
+        for seed, (prompt, more) in enumerate(zip(("a cat", "two dogs", "a boat", "a hen"), asked, strict=True))
+    ]
+    assert run(generator, jobs) == {}
+    assert [max(job.rows[0].task.buckets) > 1 for job in jobs] == [True, True, True, False]
     for job in jobs:
         assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1, job.claim.spec
 

@@ -269,5 +269,5 @@ ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "prx_pixel": {"use_resolution_binning": False}, "sana": PLAIN, "sana_sprint": PLAIN,
 }  # fmt: skip
 """Arguments of the calls, by builder."""
-SIZES: Final[dict[str, list[tuple[int, int]]]] = {"hidream": [(256, 256)]}
-"""Sizes other than 32x32 and 64x32, by builder. HiDream always draws the same area."""
+SIZES: Final[dict[str, list[tuple[int, int]]]] = {"hidream": [(32, 32), (64, 16)]}
+"""Sizes other than 32x32 and 64x32, by builder."""

@@ -77,6 +77,23 @@ def test_a_tensor_of_unknown_layout_is_never_joined():
     assert not denoiser_call(camera=torch.tensor(1.0)).alone
 
 
+def denoise_stacked(hidden_states: Any, encoder_hidden_states_llama3: Any): ...
+
+
+@pytest.mark.parametrize("layers", [2, 3])  # two are as many as the rows of an image with guidance
+def test_a_tensor_with_its_layers_before_its_rows_is_joined_along_its_rows(layers: int):
+    builder = CallBuilder("transformer.forward", denoise_stacked, CallKind.DENOISE)
+    texts = [torch.randn(layers, 2, 5, 4) for _ in range(2)]
+    first, second = (builder.call((torch.ones(2, 4), text), {}, CallMemory()) for text in texts)
+    assert first.key == second.key
+    assert not first.alone
+    joined = join([first, second], Padding(2))["encoder_hidden_states_llama3"]
+    assert torch.equal(joined, torch.cat(texts, dim=1))
+    longer = builder.call((torch.ones(2, 4), torch.randn(layers, 2, 6, 4)), {}, CallMemory())
+    other = builder.call((torch.ones(2, 4), torch.randn(layers + 1, 2, 5, 4)), {}, CallMemory())
+    assert len({first.key, longer.key, other.key}) == 3
+
+
 def encode(input_ids: Any, pixel_values: Any = None, past_key_values: Any = None): ...
 
 

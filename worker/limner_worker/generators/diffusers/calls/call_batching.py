@@ -19,6 +19,7 @@ from limner_worker.generators.diffusers.calls.call_pattern import CallPattern
 from limner_worker.generators.diffusers.calls.layered_tensors import (
     LAYERED,
     SCALED_LAST,
+    dimension_of_rows,
     layers_key,
     take_scale,
 )
@@ -269,10 +270,11 @@ def _key_part(name: str, value: Any, rows: int, memory: CallMemory) -> Hashable:
 def _tensor_key_part(name: str, value: Tensor, rows: int, memory: CallMemory) -> Hashable:
     if name in TIMES and value.ndim <= 1:
         return "time"
-    if not value.ndim or value.shape[0] != rows:
+    dimension = dimension_of_rows(name, value, rows)
+    if dimension is None:
         return "shared", tuple(value.shape), str(value.dtype), memory.of(value)
-    if name in PER_ROW:
-        return "rows", value.shape[1:], value.dtype
+    if dimension or name in PER_ROW:
+        return "rows", value.shape[:dimension] + value.shape[dimension + 1 :], value.dtype
     return ("equal", *memory.identity(value)) if name in POSITIONS else (APART, name)
 
 

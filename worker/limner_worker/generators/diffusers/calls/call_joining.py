@@ -10,7 +10,13 @@ from torch import Tensor
 
 from limner_worker.generators.base import Padding
 from limner_worker.generators.diffusers.calls.call_batching import TIMES, Call, length_of
-from limner_worker.generators.diffusers.calls.layered_tensors import LAYERED, divided_layers, joined_layers, scaled
+from limner_worker.generators.diffusers.calls.layered_tensors import (
+    LAYERED,
+    dimension_of_rows,
+    divided_layers,
+    joined_layers,
+    scaled,
+)
 from limner_worker.generators.nested_tensors import divided, is_list, is_mapping, plain_or_none
 
 
@@ -43,7 +49,8 @@ def _join(name: str, values: Sequence[Any], rows: int) -> Any:
     if isinstance(first, Tensor):
         if name in TIMES and first.ndim <= 1:
             return _join_times(values, rows)
-        return torch.cat(list(values)) if first.ndim and first.shape[0] == rows else first
+        dimension = dimension_of_rows(name, first, rows)
+        return first if dimension is None else torch.cat(list(values), dim=dimension)
     if is_list(first) and len(first) == rows:
         return [item for value in values for item in value]
     if is_mapping(first):

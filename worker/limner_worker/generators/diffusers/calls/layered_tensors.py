@@ -28,6 +28,8 @@ LAYERED: Final = frozenset({
     "image_embeds", "ip_adapter_image_embeds",
 })  # fmt: skip
 """Arguments whose lists have an item for each layer, each kind of control or each IP-Adapter."""
+STACKED: Final = frozenset({"encoder_hidden_states_llama3"})
+"""Arguments whose tensors have the layers in their first dimension and the rows in their second (HiDream)."""
 SCALE: Final = "conditioning_scale"
 """By what a control network's output is multiplied."""
 COUPLED: Final = (ControlNetUnionModel,)
@@ -37,6 +39,12 @@ SCALED_LAST: Final = (
     SD3ControlNetModel, ZImageControlNetModel,
 )  # fmt: skip
 """Networks that multiply their output at the end, so that joined calls may have different scales."""
+
+
+def dimension_of_rows(name: str, value: Tensor, rows: int) -> int | None:
+    """Return which dimension of an argument's tensor has the rows of a call; None if none has."""
+    dimension = 1 if name in STACKED else 0
+    return dimension if value.ndim > dimension and value.shape[dimension] == rows else None
 
 
 def layers_key(value: Any, rows: int, identity: Callable[[Any], Hashable]) -> Hashable:
