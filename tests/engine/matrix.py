@@ -11,6 +11,8 @@ With classes, only these are tried and only their lines change.
 
 from __future__ import annotations
 
+from tests.engine import vision_operators  # noqa: F401 - before anything imports torchvision
+
 # isort: split
 
 import inspect

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import diffusers
+import torch
 from tests.engine import matrix
 
 TABLE = Path(__file__).parents[2] / "docs/pipelines.md"
@@ -30,3 +31,7 @@ def test_the_table_has_no_pipeline_that_draws_wrongly_and_counts_its_lines() -> 
     assert [name for name, line in lines.items() if "**" in line] == []
     assert text == matrix.table(lines), "run make matrix"
     assert re.search(rf"Of {len(lines)} classes: ", text)
+
+
+def test_make_matrix_can_import_a_torchvision_that_was_built_for_another_torch() -> None:
+    assert all(hasattr(torch.ops.torchvision, name) for name in matrix.vision_operators.OPERATORS)
