@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.engine import model_hub, pipelines
 from tests.engine.model_hub import REPOSITORY, REVISION, Hub
 
+from limner_client.cli.main import cli
 from limner_shared.domain.card_fields import Source
 from limner_shared.errors import CardError
 from limner_worker.generators.diffusers.weights.hub_files import adapter_files, pipeline_files
@@ -52,6 +54,28 @@ def refused(kind: type[CardError], source: Source = SOURCE) -> str:
     with pytest.raises(kind) as error:
         pipeline_files(source)
     return error.value.message
+
+
+def test_a_model_is_fetched_by_a_command_before_a_worker_needs_it(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = tmp_path / "cards"
+    cards.mkdir()
+    source = f'source = {{ hub = "{REPOSITORY}", revision = "{REVISION}" }}'
+    limits = (
+        "sizes = [[32, 32]]\nsteps = { min = 1, max = 4, default = 2 }\nguidance = { min = 1, max = 9, default = 5 }"
+    )
+    (cards / "tiny.toml").write_text(f'name = "tiny"\ntitle = "Tiny"\nfamily = "diffusers"\n{source}\n{limits}')
+    monkeypatch.setenv("LIMNER_MODELS", str(cards))
+    monkeypatch.setenv("LIMNER_DEFAULT_MODEL", "tiny")
+    shown = CliRunner().invoke(cli, ["fetch", "tiny"])
+    assert (shown.exit_code, shown.stdout.splitlines()[-1]) == (0, f"tiny: {REPOSITORY}")
+    hub.status = 503
+    assert CliRunner().invoke(cli, ["fetch"]).exit_code == 0
+    shutil.rmtree(tmp_path / "cache")
+    refusal = CliRunner().invoke(cli, ["fetch"])
+    assert refusal.exit_code == 1
+    assert f"Error: {hub.endpoint} cannot be reached" in refusal.stderr
 
 
 def test_cached_files_are_used_without_the_hub(hub: Hub) -> None:

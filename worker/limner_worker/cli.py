@@ -1,4 +1,4 @@
-"""The command `limner worker`."""
+"""The commands `limner worker` and `limner fetch`."""
 
 from __future__ import annotations
 
@@ -62,3 +62,20 @@ def worker(models: tuple[str, ...]) -> None:
     finally:
         trace_export.close()
     raise SystemExit(celery_worker.exitcode or 0)
+
+
+@click.command()
+@click.argument("models", nargs=-1)
+def fetch(models: tuple[str, ...]) -> None:
+    """Download and verify what the cards of MODELS name on a hub; all models by default.
+
+    A worker that starts afterwards finds the files in the cache. Running workers are not disturbed.
+    """
+    # Imported here: the command line must not load torch to show this command's help.
+    from limner_worker.generators.diffusers.weights.hub_files import fetch_files  # noqa: PLC0415
+
+    settings = Settings()
+    catalogue = Catalogue.load(settings.models, settings.default_model)
+    for card in [catalogue.get(name) for name in models or catalogue.cards]:
+        found = fetch_files(card)
+        click.echo(f"{card.name}: {', '.join(found) or 'nothing is on a hub'}")

@@ -75,6 +75,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
         "service",
     ),
     "worker": Lazy("Run a worker: generate images on this machine's device.", "limner_worker.cli:worker", "worker"),
+    "fetch": Lazy("Download models from a hub before workers serve them.", "limner_worker.cli:fetch", "diffusers"),
     "compress": Lazy("Compress an image with the built-in autoencoder.", "limner_worker.codec.cli:compress", "worker"),
     "decompress": Lazy("Decompress such an image.", "limner_worker.codec.cli:decompress", "worker"),
     "evaluate": Lazy("Score a built-in model.", "limner_training.cli:evaluate", "train"),

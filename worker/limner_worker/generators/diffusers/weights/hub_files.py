@@ -26,6 +26,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 
 from limner_shared.domain.card_fields import Source
+from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import weight_hashes
@@ -81,6 +82,17 @@ def adapter_files(source: Source) -> Path:
         )
 
     return _verified(source, fetch)[0]
+
+
+def fetch_files(card: ModelCard) -> list[str]:
+    """Download and verify all that a card names on a hub; return the names. Raises CardError."""
+    pipelines = [source for source in (card.source, card.refiner and card.refiner.source) if source and source.hub]
+    adapters = [source for source in card.adapters.values() if source.hub]
+    for source in pipelines:
+        pipeline_files(source)
+    for source in adapters:
+        adapter_files(source)
+    return [source.name for source in (*pipelines, *adapters)]
 
 
 def _verified(source: Source, fetch: Fetch) -> tuple[Path, dict[str, str]]:
