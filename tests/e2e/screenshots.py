@@ -48,7 +48,7 @@ def main(folder: Path) -> int:
                 wrong += shoot(phone, port, state, folder / f"{language}-phone" / f"{state.name}.png")
         for mode in MODES:
             for state in STATES:
-                wrong += shoot(new_context(browser, mode), port, state, folder / mode / f"{state.name}.png")
+                wrong += shoot(new_context(browser, mode, state), port, state, folder / mode / f"{state.name}.png")
     print(f"Wrote the screenshots to {folder}/", *wrong, sep="\n")  # noqa: T201
     return len(wrong)
 

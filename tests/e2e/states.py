@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
@@ -37,11 +37,15 @@ IN_BULK: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A page after some use. `prepare` is called once the page has loaded."""
+    """A page after some use. `prepare` is called once the page has loaded.
+
+    Without its service worker, `prepare` can answer in the place of the service.
+    """
 
     name: str
     path: str
     prepare: Callable[[Page], object] = Page.title
+    service_workers: Literal["allow", "block"] = "block"
 
 
 def fill(port: int, prompts: Sequence[str] = PROMPTS, model: str = "limner-flow") -> None:
@@ -66,9 +70,9 @@ def open_state(context: BrowserContext, port: int, state: State) -> Page:
     return page
 
 
-def new_context(browser: Browser, mode: str) -> BrowserContext:
-    """A browser context in one of the modes."""
-    return browser.new_context(**MODES[mode], reduced_motion="reduce")
+def new_context(browser: Browser, mode: str, state: State) -> BrowserContext:
+    """A browser context for a state, in one of the modes."""
+    return browser.new_context(**MODES[mode], reduced_motion="reduce", service_workers=state.service_workers)
 
 
 def loaded(page: Page) -> None:
@@ -191,6 +195,14 @@ def _offline(page: Page) -> None:
     expect(page.locator("#connection")).to_be_visible()
 
 
+def _away(page: Page) -> None:
+    """As the service worker stands in for a page that cannot be loaded."""
+    page.evaluate("navigator.serviceWorker.ready.then(() => null)")
+    page.context.set_offline(True)
+    page.reload()
+    expect(page.get_by_role("heading", name="The service cannot be reached")).to_be_visible()
+
+
 def _said(page: Page) -> None:
     page.get_by_label("Message").fill("two pictures of a red car, please")
     page.keyboard.press("Enter")
@@ -232,6 +244,15 @@ def _busy(page: Page) -> None:
     page.request.post(jobs, data={"prompt": "fox", "not_before": later, "unique": {"key": "later"}})
     expect(page.locator("#running .row").first).to_be_visible(timeout=20_000)
     expect(page.locator("#hour svg")).to_have_count(3)
+
+
+def _canceling(page: Page) -> None:
+    """While the service cancels all that waits, and then what waits of a class."""
+    order = {"id": "cancel_1", "model": None, "priority": None, "canceled": 34_000, "status": "running"}
+    other = order | {"id": "cancel_2", "model": "limner-flow", "priority": "low", "canceled": 0}
+    page.route("**/api/v1/cancellations", lambda route: route.fulfill(json={"items": [order, other]}))
+    page.reload()
+    expect(page.get_by_role("button", name="Stop canceling")).to_have_count(2)
 
 
 def _idle(page: Page) -> None:
@@ -314,6 +335,7 @@ STATES: Final = (
     State("bulk", "/bulk", _checked),
     State("queue", "/queue", _busy),
     State("queue-idle", "/queue", _idle),
+    State("queue-canceling", "/queue", _canceling),
     State("queue-why", "/queue", _why),
     State("queue-pause", "/queue", _pause),
     State("grid-plan", "/grid"),
@@ -323,5 +345,6 @@ STATES: Final = (
     State("account-contrast", "/account", _contrast),
     State("sign-in", "/sign-in"),
     State("not-found", "/nothing"),
+    State("offline", "/gallery", _away, "allow"),
     State("api", "/api/v1/docs"),
 )
