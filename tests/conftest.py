@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import secrets
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +23,12 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from limner_client.local.embedded_valkey import free_port
-from limner_shared.db import ledger, schema
+from limner_shared.db import ledger, schema, sqlite_engine
 from limner_shared.db.engine import Database
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.python_gc import collect_and_freeze
 from limner_shared.settings import Settings
+from tests.compiled_once import compiled_once
 from tests.exporters import still_tracing
 from tests.redis_clients import redis_at
 
@@ -50,6 +53,20 @@ def pytest_collection_finish() -> None:
     """
     collect_and_freeze()
     gc.set_threshold(*gc.get_threshold()[:2], 100)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once() -> Iterator[None]:
+    with compiled_once():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unflushed_sqlite() -> Iterator[None]:
+    """SQLite does not wait for the disk: only a power failure would show the difference."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite_engine, "DURABILITY", "PRAGMA synchronous = OFF")
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -192,10 +209,17 @@ def database(database_url: str) -> Iterator[Database]:
     opened.dispose()
 
 
+@cache
+def _settings(_variables: tuple[tuple[str, str], ...]) -> Settings:
+    """The settings of an environment. To read them takes as long as some tests."""
+    return Settings()
+
+
 @pytest.fixture
 def settings(tmp_path: Path, redis_url: str) -> Settings:
     """Settings for one test: SQLite and blobs in a temporary folder, and the shared Valkey without data."""
-    return Settings(data_dir=tmp_path / "data", redis_url=redis_url)
+    of_environment = _settings(tuple((name, value) for name, value in os.environ.items() if name.startswith("LIMNER_")))
+    return of_environment.model_copy(update={"data_dir": tmp_path / "data", "redis_url": redis_url})
 
 
 @pytest.fixture(scope="session")

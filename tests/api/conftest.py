@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from werkzeug.routing import Rule
 
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.engine import Database
@@ -16,26 +15,6 @@ from limner_web.app import create_app
 from tests.api.clients import ApiClient, App
 from tests.conftest import copy_of_database
 from tests.processes import Service
-
-
-@pytest.fixture(scope="session", autouse=True)
-def shared_url_builders() -> Iterator[None]:
-    """Compile the function that builds a route's URLs once for all applications: most of the time to create one.
-
-    It gets its rule as an argument, and depends on nothing else but the key.
-    """
-    compiled: dict[object, Callable[..., tuple[str, str]]] = {}
-    compile_builder = Rule._compile_builder
-
-    def shared(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
-        key = (rule.rule, tuple(rule._trace), repr(rule.defaults), append_unknown)
-        if key not in compiled:
-            compiled[key] = compile_builder(rule, append_unknown)
-        return compiled[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Rule, "_compile_builder", shared)
-        yield
 
 
 @pytest.fixture(params=["sqlite"])

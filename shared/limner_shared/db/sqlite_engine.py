@@ -12,6 +12,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 BUSY_MS: Final = 15_000
 JOURNAL_BYTES: Final = 64 << 20
 """What the write-ahead log keeps of its size after a large transaction: the rest goes back to the disk."""
+DURABILITY: Final = "PRAGMA synchronous = FULL"
+"""An accepted job survives a power failure."""
 
 
 def sqlite_engine(path: str | None) -> Engine:
@@ -27,7 +29,7 @@ def sqlite_engine(path: str | None) -> Engine:
         connection.isolation_level = None  # the driver must not begin transactions
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")  # an accepted job survives a power failure
+        cursor.execute(DURABILITY)
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
         cursor.close()
