@@ -176,7 +176,6 @@ def test_an_expired_key_is_refused_and_its_expiry_is_recorded_once(protected_app
     assert actions(database)[-1] == ("system", "key_expired", id_of(headers))
 
 
-@both_databases
 @pytest.mark.parametrize("seconds", [0, -5, float("nan"), float("inf"), 1e12])
 def test_an_expiry_that_is_not_in_the_near_future_is_refused(database: Database, seconds: Any):
     with database.write() as session:

@@ -22,7 +22,6 @@ NUL, SURROGATE = "a\x00b", '"\\ud800"'
 ID = "job_01j9z3w6q4x7job01j9z3w6q4x"
 CHAT = '{"messages": [{"role": "user", "content": "a cat"}, {"role": "user", "content": %s}]}'
 NESTED = "[" * 400 + "]" * 400
-pytestmark = both_databases
 
 
 def body(field: str, value: str) -> str:
@@ -33,6 +32,7 @@ def body(field: str, value: str) -> str:
 # The cases of a test share a database and an application: to make both takes longer than a request.
 
 
+@both_databases
 def test_a_malformed_id_is_not_found(client: ApiClient):
     for kind in ("jobs", "bulks", "images", "conversations"):
         for id_ in ("%00", "job_%00", "%ED%A0%80", "a" * 300, "job_' OR 1=1"):
@@ -40,6 +40,7 @@ def test_a_malformed_id_is_not_found(client: ApiClient):
             assert (answer.status_code, answer.json["code"]) == (404, "not_found"), (kind, id_)
 
 
+@both_databases
 def test_a_change_with_a_malformed_id_is_not_found(client: ApiClient):
     jobs, others = (f"/jobs/{ID}%00/cancel", f"/jobs/{ID}%00/replay"), ("/bulks/%00/cancel", "/bulks/%00/pause")
     for path in (*jobs, *others, "/conversations/%00/messages"):
@@ -47,6 +48,7 @@ def test_a_change_with_a_malformed_id_is_not_found(client: ApiClient):
         assert (answer.status_code, answer.json["code"]) == (404, "not_found"), path
 
 
+@both_databases
 def test_an_invalid_filter_is_refused(client: ApiClient):
     cursors, numbers = ("cursor=%00", "cursor=%ED%A0%80%00"), ("limit=99999999999999999999",)
     for query in (*cursors, *numbers, "bulk=%00", "model=a%00b", "state=%00"):
@@ -88,6 +90,7 @@ INVALID_JSON = {
 }
 
 
+@both_databases
 def test_an_unstorable_value_is_refused_in_a_job_and_in_a_bulk_line(client: ApiClient):
     for what, data in BAD_VALUES.items():
         answer = client.post("/api/v1/jobs", data=data, content_type="application/json")
@@ -112,6 +115,7 @@ def test_invalid_json_is_refused_in_a_job_and_in_a_bulk_line(client: ApiClient):
         assert 2 in [error["line"] for error in refused.json["errors"]], what
 
 
+@both_databases
 def test_an_unstorable_value_is_refused_on_the_other_routes(client: ApiClient):
     routes = {
         "/api/v1/jobs/retry": '{"jobs": [%s]}',
@@ -125,6 +129,7 @@ def test_an_unstorable_value_is_refused_on_the_other_routes(client: ApiClient):
             assert answer.status_code == 422, (path, value, answer.text)
 
 
+@both_databases
 def test_an_idempotency_key_is_at_most_255_printable_characters(client: ApiClient):
     routes = {
         "/api/v1/jobs": '{"prompt": "x"}',
@@ -146,6 +151,7 @@ def test_a_retry_count_must_be_a_number(client: ApiClient):
             assert answer.status_code == 422, (path, count)
 
 
+@both_databases
 def test_an_api_key_with_invalid_characters_and_a_correct_checksum_is_refused(make_app: Callable[..., App]):
     client = make_app(require_keys=True).test_client()
     for lookup in ("a\x00b", "caf\xe9"):
@@ -154,6 +160,7 @@ def test_an_api_key_with_invalid_characters_and_a_correct_checksum_is_refused(ma
         assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
 
 
+@both_databases
 def test_metadata_is_returned_unchanged(client: ApiClient):
     metadata: dict[str, Any] = {
         "k": "\u00e9\U0001f600\u2028\x01",
@@ -164,6 +171,7 @@ def test_metadata_is_returned_unchanged(client: ApiClient):
     assert client.get(job["links"]["self"]).json["metadata"] == metadata
 
 
+@both_databases
 def test_the_metadata_limit_counts_utf8_bytes(client: ApiClient):
     fits = {"k": "\u00e9" * ((MAX_METADATA_BYTES - 9) // 2)}
     assert client.post("/api/v1/jobs", json={"prompt": "x", "metadata": fits}).status_code == 202
@@ -171,6 +179,7 @@ def test_the_metadata_limit_counts_utf8_bytes(client: ApiClient):
     assert (refused.status_code, refused.json["field"]) == (422, "metadata")
 
 
+@both_databases
 def test_database_errors_do_not_contain_query_parameters(database: Database, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     with database.read() as session, pytest.raises(SQLAlchemyError, match="no_such_table") as caught:

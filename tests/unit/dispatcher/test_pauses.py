@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from redis import Redis
 from sqlalchemy import update
 from tests.dispatchers import MODEL, OTHER, TENANT, claim, job, make_dispatcher, published, redis, submit, tick
+from tests.parameters import on_sqlite
 
 from limner_client.cli.main import cli
 from limner_shared.db import ledger, pause_queries, queries
@@ -187,6 +188,7 @@ def test_a_repeated_pause_changes_reason_and_end_and_every_change_is_recorded(da
     assert entries[-1][1] == {"tenant": TENANT, "reason": "disk full", "until": None}
 
 
+@on_sqlite
 @pytest.mark.parametrize("hours", [-1, 24 * 3661, float("nan"), float("inf")])
 def test_a_pause_cannot_end_in_the_past_or_in_a_decade(database: Database, hours: Any):
     with pytest.raises(InvalidRequest, match="in the future"):
@@ -234,6 +236,7 @@ def test_the_command_pauses_lists_and_resumes(run: Any):
     assert run("list").output.splitlines()[1:] == []
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

@@ -15,6 +15,7 @@ from openai import OpenAI
 from replicate.webhook import Webhooks, WebhookSigningSecret
 from sqlalchemy import select, update
 from standardwebhooks import Webhook as StandardWebhook
+from tests.parameters import on_sqlite
 from tests.receivers import Answer, failure, raw_server, receiver
 from tests.unit.webhooks.duty import (
     TENANT,
@@ -194,6 +195,7 @@ def test_410_gone_ends_a_delivery_at_once(
         assert len(shop.requests) == 1
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("reply", "hangs", "error"),
     [

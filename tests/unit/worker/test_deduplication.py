@@ -14,6 +14,7 @@ import pytest
 from PIL import Image as Pillow
 from sqlalchemy import delete, func, select, update
 from tests.counters import counted
+from tests.parameters import on_sqlite
 from tests.processes import eventually
 
 from limner_shared.db import ledger
@@ -203,6 +204,7 @@ def test_a_job_does_not_wait_for_one_of_a_lower_lane(worker: Worker):
     eventually(lambda: worker.drawn == [slow.id, urgent.id])
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "other",
     [

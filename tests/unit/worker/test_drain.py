@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
+from tests.parameters import on_sqlite
 from tests.redis_clients import redis_at
 
 from limner_client.cli.main import cli
@@ -68,6 +69,7 @@ def test_a_worker_is_named_by_its_id_or_by_its_machine(run: Run, database: Datab
     assert actions == [("queue_resumed", ONE)]
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", ["gpu", "gpu-2", "gpu-1:9", "", ":7"])
 def test_an_unknown_worker_is_refused_and_the_running_ones_are_named(
     run: Run, database: Database, redis: Redis, name: str
