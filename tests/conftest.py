@@ -28,8 +28,8 @@ from limner_shared.db.engine import Database
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.python_gc import collect_and_freeze
 from limner_shared.settings import Settings
-from tests.compiled_once import compiled_once
 from tests.exporters import still_tracing
+from tests.made_once import made_once
 from tests.redis_clients import redis_at
 
 E2E: Final = "tests/e2e"
@@ -56,8 +56,8 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compiled_once() -> Iterator[None]:
-    with compiled_once():
+def _made_once() -> Iterator[None]:
+    with made_once():
         yield
 
 

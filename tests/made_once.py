@@ -1,15 +1,18 @@
-"""Makes once for all databases and applications of the tests what a process of the service makes once for its own:
-compiled statements, templates and routes.
+"""Makes once for all tests what a process of the service makes once: compiled statements, templates and routes, and
+certificates that are read.
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from os import environ
 from types import CodeType
 from typing import Any, Final
 
+import httpx
 import pytest
 from apiflask import APIFlask
 from jinja2 import BytecodeCache
@@ -44,12 +47,13 @@ class Templates(BytecodeCache):
 
 
 @contextmanager
-def compiled_once() -> Iterator[None]:
-    """While it lasts, the statements, templates and routes that are compiled are kept for what is created later."""
+def made_once() -> Iterator[None]:
+    """While it lasts, all this is kept for the databases, applications and clients that are created later."""
     with pytest.MonkeyPatch.context() as patch:
         _share_statements(patch)
         patch.setitem(APIFlask.jinja_options, "bytecode_cache", Templates())
         _share_rules(patch)
+        _share_authorities(patch)
         patch.setattr("redis.utils.get_lib_version", cache(get_lib_version))  # it reads the package's metadata
         yield
 
@@ -80,3 +84,20 @@ def _share_rules(patch: pytest.MonkeyPatch) -> None:
             setattr(rule, name, getattr(first, name).__func__.__get__(rule))
 
     patch.setattr(Rule, "compile", copy)
+
+
+def _share_authorities(patch: pytest.MonkeyPatch) -> None:
+    """Read the certificates of public authorities once: for each client of HTTP, it takes longer than a request."""
+    create = httpx.create_ssl_context
+
+    @cache
+    def of_environment(_file: str | None, _folder: str | None, *, trust_env: bool) -> ssl.SSLContext:
+        return create(trust_env=trust_env)
+
+    def share(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+        if verify is not True or cert is not None:
+            return create(verify, cert, trust_env)
+        return of_environment(environ.get("SSL_CERT_FILE"), environ.get("SSL_CERT_DIR"), trust_env=trust_env)
+
+    for module in ("httpx", "httpx._transports.default"):
+        patch.setattr(f"{module}.create_ssl_context", share)
