@@ -31,8 +31,16 @@ from limner_shared.settings import Settings
 from tests.exporters import still_tracing
 from tests.made_once import made_once
 from tests.redis_clients import redis_at
+from tests.spare_databases import SpareDatabases
 
 E2E: Final = "tests/e2e"
+POSTGRESQL_SETTINGS: Final = (  # only a power failure would show the difference of the first two
+    "ALTER SYSTEM SET fsync = off",
+    "ALTER SYSTEM SET full_page_writes = off",
+    "ALTER SYSTEM SET max_wal_size = '128MB'",
+)
+MEMORY_BYTES: Final = 1 << 30
+"""What must be free in memory for a server, which takes a quarter of it."""
 
 
 class LoadServicesScheduling(LoadFileScheduling):
@@ -119,13 +127,19 @@ def redis_url(valkey: str) -> str:
 def postgres() -> Iterator[str]:
     """The URL of the maintenance database of a real PostgreSQL."""
     # pytest's own folder does not work: PostgreSQL runs as another user, who has no access to it.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True, dir=_memory_folder()) as folder:
         data = Path(folder) / "data"
         data.mkdir()
         with PostgresServer(data) as server:
-            # Only a power failure would show the difference.
-            execute(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+            execute(server.get_uri(), *POSTGRESQL_SETTINGS, "SELECT pg_reload_conf()")
             yield server.get_uri()
+
+
+def _memory_folder() -> str | None:
+    """A folder in memory with room for a server, if there is one: a database is made there in a third of the time."""
+    folder = Path("/dev/shm")  # noqa: S108 - within it, each server has a folder with a random name
+    is_large = folder.is_dir() and shutil.disk_usage(folder).free > MEMORY_BYTES
+    return str(folder) if is_large else None
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -150,16 +164,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @contextmanager
 def copy_of_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a copy of the migrated database of the kind in `request.param`."""
-    migrated: str = request.getfixturevalue(f"migrated_{request.param}")
     if request.param == "sqlite":
         file = tmp_path / "limner.db"
-        shutil.copy(migrated, file)
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), file)
         yield f"sqlite:///{file}"
     else:
-        postgres: str = request.getfixturevalue("postgres")
-        url = create_database(postgres, template=migrated)
+        spare: SpareDatabases = request.getfixturevalue("migrated_postgresql")
+        url = spare.take()
         yield url
-        drop_database(postgres, url)
+        spare.give_back(url)
 
 
 @pytest.fixture(scope="session")
@@ -171,11 +184,13 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def migrated_postgresql(postgres: str) -> str:
-    """The name of a migrated PostgreSQL database that tests use as a template."""
+def migrated_postgresql(postgres: str) -> Iterator[SpareDatabases]:
+    """Copies of a migrated PostgreSQL database."""
     url = create_database(postgres)
     schema.upgrade(url)
-    return url.rpartition("/")[2].partition("?")[0]
+    spare = SpareDatabases(postgres, make_url(url).database or "")
+    yield spare
+    spare.close()
 
 
 def create_database(maintenance_url: str, template: str = "template1") -> str:
