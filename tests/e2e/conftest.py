@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect
 
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.settings import OPENAI_NAMES
+from tests.e2e.frequent_looks import frequent_looks
 from tests.e2e.running import chromium, limner_up
 from tests.e2e.visitors import Visitors
 
@@ -47,7 +48,7 @@ def service(door: str) -> int:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """A browser. While it runs, a test of this folder runs an event loop with `apart`."""
-    with chromium() as running:
+    with frequent_looks(), chromium() as running:
         yield running
 
 
