@@ -18,6 +18,7 @@ from limner_shared.errors import NotFound
 from limner_shared.messaging.hints import JOB_CHANNEL, Hints, connect
 from limner_shared.messaging.typed_redis import publish
 from limner_shared.threads import Supervisor
+from limner_web.updates import waits, watch
 from limner_web.updates.listener import Listener
 from limner_web.updates.watch import Watches
 
@@ -82,6 +83,13 @@ def watched(database: Database, redis_url: str, catalogue: Catalogue) -> Watched
     return WatchedJob(database, redis_url, catalogue)
 
 
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads look twice a second for lost hints and for clients that have gone."""
+    monkeypatch.setattr(watch, "RECHECK_SECONDS", 0.5)
+    monkeypatch.setattr(waits, "HANG_UP_SECONDS", 0.5)
+
+
 def test_all_clients_that_wait_for_a_job_share_one_read_at_its_end(watched: WatchedJob):
     seen = threading.Semaphore(0)
     with ThreadPoolExecutor(20) as clients:
@@ -110,6 +118,7 @@ def test_progress_hints_cause_no_read(watched: WatchedJob):
     assert watched.reads == 2
 
 
+@pytest.mark.usefixtures("often")
 def test_the_end_of_a_job_is_detected_without_a_hint(watched: WatchedJob):
     seen = threading.Semaphore(0)
     with ThreadPoolExecutor(1) as clients:
@@ -154,6 +163,7 @@ def test_a_request_that_asks_again_waits_without_a_read_and_hears_of_the_end(wat
     assert watched.reads == before + 1
 
 
+@pytest.mark.usefixtures("often")
 def test_a_request_that_asks_again_hears_of_an_end_whose_hint_was_lost(watched: WatchedJob):
     assert watched.await_end(seconds=0.01).status is JobState.QUEUED
     watched.cancel()
@@ -168,6 +178,7 @@ def test_a_wait_for_a_job_that_has_ended_or_does_not_exist_is_answered_at_once(w
             watched.await_end(job_id="job_none")
 
 
+@pytest.mark.usefixtures("often")
 def test_a_wait_ends_when_its_client_has_hung_up_before_or_meanwhile(watched: WatchedJob):
     with ThreadPoolExecutor(1) as clients:
         view = clients.submit(watched.await_end)
