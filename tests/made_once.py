@@ -64,8 +64,16 @@ def _share_statements(patch: pytest.MonkeyPatch) -> None:
     kept = property(lambda _engine: shared, lambda _engine, _own: None)
     patch.setattr(Engine, "_compiled_cache", kept, raising=False)
     for dialect in (PGDialect_psycopg, SQLiteDialect_pysqlite):
-        patch.setattr(dialect, "__eq__", lambda one, other: type(one) is type(other))
-        patch.setattr(dialect, "__hash__", lambda one: hash(type(one)))
+        patch.setattr(dialect, "__eq__", _is_of_same_kind)
+        patch.setattr(dialect, "__hash__", _hash_of_kind)
+
+
+def _is_of_same_kind(one: object, other: object) -> bool:
+    return type(one) is type(other)
+
+
+def _hash_of_kind(one: object) -> int:
+    return hash(type(one))
 
 
 def _share_rules(patch: pytest.MonkeyPatch) -> None:
