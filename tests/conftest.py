@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 
 import pytest
@@ -23,10 +24,10 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from limner_client.local.embedded_valkey import free_port
+from limner_shared import python_gc
 from limner_shared.db import ledger, schema, sqlite_engine
 from limner_shared.db.engine import Database
 from limner_shared.domain.catalogue import Catalogue
-from limner_shared.python_gc import collect_and_freeze
 from limner_shared.settings import Settings
 from tests.exporters import still_tracing
 from tests.made_once import made_once
@@ -69,8 +70,19 @@ def pytest_collection_finish() -> None:
     """Exclude what has been imported from collections of garbage, and make full ones rare: they take a fifth of the
     time of the tests.
     """
-    collect_and_freeze()
+    python_gc.collect_and_freeze()
     gc.set_threshold(*gc.get_threshold()[:2], 100)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _frozen_once() -> Iterator[None]:
+    """What a process of the service excludes from collections is excluded already, except for what tests make: to
+    visit it again takes more than a second, for each dispatcher that starts, and each time that memory is released.
+    """
+    own = SimpleNamespace(collect=gc.collect, freeze=lambda: None, unfreeze=lambda: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(python_gc, "gc", own)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
