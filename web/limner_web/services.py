@@ -95,11 +95,8 @@ class Services:
 
 
 def build(settings: Settings) -> Services:
-    """Open the database, Redis and the picture store that the settings name, and build the services. It calls none of
-    them: a web process that ended is replaced also while they are away.
-    """
-    database = Database.of(settings)
-    cooperative.install(database.engine)
+    """Build the services that the settings name. No call of the database, Redis or picture store: they may be away."""
+    database = _opened(settings)
     hints, supervisor = Hints(redis := connect(settings.redis_url)), Supervisor()
     catalogue = Catalogue.load(settings.models, settings.default_model)
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
@@ -146,6 +143,12 @@ def _pools(tenant_share: float) -> tuple[OffloadPool, OffloadPool, OffloadPool]:
         OffloadPool(PILLOW_THREADS, PILLOW_WAITING, tenant_share, in_turn=PILLOW_IN_TURN),
         OffloadPool(SIGNING_THREADS, SIGNING_WAITING, tenant_share, work="images are being signed"),
     )
+
+
+def _opened(settings: Settings) -> Database:
+    database = Database.of(settings)
+    cooperative.install(database.engine)
+    return database
 
 
 def get_services() -> Services:
