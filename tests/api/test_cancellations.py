@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -178,3 +179,18 @@ def test_an_order_that_ended_long_ago_is_deleted_by_the_next_one_of_its_tenant(
     last = client.post(CANCEL, json=ALL).json["cancellation"]
     with database.read() as session:
         assert set(session.scalars(select(Cancellation.id))) == {order, last}
+
+
+@both_databases
+def test_of_orders_that_have_ended_the_newest_are_kept(
+    client: ApiClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[sweep_cancellation.__module__], "MOST_KEPT", 2)
+    orders: list[str] = []
+    for _ in range(4):
+        submitted(client)
+        orders.append(client.post(CANCEL, json=ALL).json["cancellation"])
+    found = [client.get(f"{CANCELLATIONS}/{order}").status_code for order in orders]
+    assert found == [404, 200, 200, 200], "the last two, and the one that was given now"
+    with database.read() as session:
+        assert len(session.scalars(select(Cancellation)).all()) == 3

@@ -69,7 +69,8 @@ def list_cancellations() -> CancellationList:
 def get_cancellation(cancellation_id: str) -> CancellationView:
     """Retrieve a cancellation.
 
-    Returns a cancellation in the background. One that has ended is kept for an hour after it was ordered, or longer.
+    Returns a cancellation in the background. Of those that have ended, the newest 100 are kept for an hour after
+    they were ordered, or longer.
     """
     with get_services().database.read() as session:
         return _view(ledger.cancellation(session, tenant_id(), cancellation_id))

@@ -29,6 +29,8 @@ from limner_shared.errors import NotFound
 
 KEPT_SECONDS: Final = 3600
 """An order that has ended is kept so long after it was given, and until its tenant gives another."""
+MOST_KEPT: Final = 100
+"""The ended orders of a tenant that are kept at most: the dispatcher passes over them in each round."""
 IS_RUNNING: Final = Cancellation.state == CancellationState.RUNNING
 
 
@@ -70,8 +72,7 @@ def order_cancellation(session: Session, tenant_id: str, model: str | None, prio
     extended = update(Cancellation).where(same & IS_RUNNING).values(until).returning(Cancellation.id)
     order_id = session.scalar(extended, execution_options=NO_SYNC)
     if order_id is None:
-        old = (Cancellation.tenant_id == tenant_id) & ~IS_RUNNING & (Cancellation.ordered_at < now() - KEPT_SECONDS)
-        session.execute(delete(Cancellation).where(old), execution_options=NO_SYNC)
+        _delete_ended(session, tenant_id)
         order_id = new_id("cancel")
         what = {"id": order_id, "tenant_id": tenant_id, "model": model, "priority": priority, "canceled": 0}
         session.execute(insert(Cancellation).values(what | until | {"state": CancellationState.RUNNING}))
@@ -141,6 +142,14 @@ def cancellation(session: Session, tenant_id: str, order_id: str) -> Cancellatio
     if found is None:
         raise NotFound(f"There is no cancellation {order_id}.")
     return found
+
+
+def _delete_ended(session: Session, tenant_id: str) -> None:
+    """Delete the tenant's orders that ended long ago, and all but the newest: each may be of one job."""
+    mine = (Cancellation.tenant_id == tenant_id) & ~IS_RUNNING
+    more = session.scalars(select(Cancellation.id).where(mine).order_by(Cancellation.id.desc()).offset(MOST_KEPT)).all()
+    is_old = Cancellation.id.in_(more) | (Cancellation.ordered_at < now() - KEPT_SECONDS)
+    session.execute(delete(Cancellation).where(mine, is_old), execution_options=NO_SYNC)
 
 
 def _waiting(tenant_id: str, model: str | None, priority: Priority | None) -> ColumnElement[bool]:
