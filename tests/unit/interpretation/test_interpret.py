@@ -74,6 +74,7 @@ def test_after_an_unusable_answer_rules_interpret_and_the_reason_is_recorded(
     found, _ = interpreted(catalogue, answer)
     assert found.backend == "rules"
     assert found.conditions.prompt == "a cat with a hat"
+    assert found.fallback is not None
     assert reason in found.fallback
     assert found.fallback.isprintable(), "PostgreSQL does not store every character"
     assert len(found.fallback) < 500
