@@ -11,7 +11,7 @@ search may pass over a million others, and no writer should wait for that.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.orm import Session
@@ -67,7 +67,7 @@ def order_cancellation(session: Session, tenant_id: str, model: str | None, prio
     if found is None:
         return None
     last, *times = found
-    until = {"last_job": last, "ordered_at": max(times)}  # the database's clock may have been put back
+    until: dict[str, Any] = {"last_job": last, "ordered_at": max(times)}  # the database's clock may have been put back
     same = (Cancellation.tenant_id == tenant_id) & (Cancellation.model == model) & (Cancellation.priority == priority)
     extended = update(Cancellation).where(same & IS_RUNNING).values(until).returning(Cancellation.id)
     order_id = session.scalar(extended, execution_options=NO_SYNC)
