@@ -83,6 +83,26 @@ def test_a_text_that_ends_the_service_is_asked_about_twice_and_then_fails(
     assert stage.breaker.state is BreakerState.CLOSED
 
 
+def test_a_job_beside_a_text_that_ends_the_service_is_not_suspected(server: FakeLLM, catalogue: Catalogue) -> None:
+    is_gone = False
+
+    def answer(body: dict[str, Any]) -> tuple[int, bytes]:
+        nonlocal is_gone
+        is_gone |= POISON in str(body)
+        return (500, b"") if is_gone else judged(body)
+
+    server.answer = answer
+    clock = Clock()
+    stage = Recording(server, clock)
+    stage.judge(poison := run_of(catalogue, POISON))
+    for _ in range(3):
+        is_gone = False
+        clock.now += 60
+        stage.judge(poison, run_of(catalogue))
+    stage.stop()
+    assert stage.refused == {}
+
+
 def test_a_job_does_not_pay_for_a_service_that_is_away_or_refuses_by_its_rate_limit(
     server: FakeLLM, catalogue: Catalogue
 ) -> None:

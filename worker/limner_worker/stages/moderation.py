@@ -179,7 +179,8 @@ class ModerationStage:
                     verdicts |= self._ask(asked[start : start + MAX_PIECES])
         except ModerationError as error:
             verdicts = self._known(pieces)  # with those that were answered before
-            if answered and self._breaker.state is BreakerState.CLOSED and not isinstance(error, ServiceAway):
+            is_alone = len(jobs) == 1 and not isinstance(error, ServiceAway)
+            if answered and is_alone and self._breaker.state is BreakerState.CLOSED:
                 verdicts |= self._suspected([piece for piece in pieces if piece not in verdicts])
             self._breaker.failed(str(error))
             ids = job_ids(job.id for job in jobs)
