@@ -12,20 +12,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from limner_shared.c2pa_manifests import manifest_in
 from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.domain.safety import SOURCE_TYPE
 from limner_shared.errors import ConfigurationError, SigningFailed, SigningUnavailable
 from limner_shared.settings import Settings
 
-PNG_CHUNK: Final = b"caBX"
-"""The type of the chunk of a PNG that holds a manifest."""
-PNG_SIGNATURE_BYTES: Final = 8
 PAUSE_SECONDS: Final = 10.0
 LONGEST_PAUSE_SECONDS: Final = 300.0
 OPTIONS: Final = {
     "builder": {"thumbnail": {"enabled": False}},  # the picture itself is in the file: a thumbnail doubles the size
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
 }
+
+OPENED: Final = {"action": "c2pa.opened"}
+TRANSCODED: Final = {"action": "c2pa.transcoded"}
+
+Actions = Sequence[Mapping[str, str | Mapping[str, str]]]
+"""What was done to a picture, in this order; the first action is done to the sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class PictureSigner:
 
         Raises SigningFailed, or SigningUnavailable if no other picture can be signed either.
         """
-        return self._sign(png, "image/png", _creation(model), sources)
+        return self._sign(png, "image/png", [_creation(model)], sources)
 
     def converted(self, data: bytes, media_type: str, original: bytes) -> bytes:
         """A rendition with a manifest of its own, whose parent is the signed PNG that it was made from.
@@ -97,18 +101,30 @@ class PictureSigner:
         Raises SigningFailed, or SigningUnavailable if no other picture can be signed either.
         """
         parent = Ingredient(original, "image/png", parent=True)
-        return self._sign(data, media_type, {"action": "c2pa.opened"}, [parent])
+        return self._sign(data, media_type, [OPENED, {**TRANSCODED, "digitalSourceType": SOURCE_TYPE}], [parent])
 
-    def _sign(self, data: bytes, media_type: str, action: dict[str, Any], sources: Sequence[Ingredient]) -> bytes:
+    def fitted(self, png: bytes, original: bytes, media_type: str) -> bytes:
+        """A start picture as a job gets it, with a manifest whose parent is the signed file that a client sent.
+
+        It is returned as it is if the file's manifest cannot be read. It has no time stamp: no client gets it, and the
+        authority must not delay a request.
+        """
+        parent = Ingredient(original, media_type, parent=True)
+        try:
+            return self._signed(png, "image/png", [OPENED, TRANSCODED, {"action": "c2pa.resized"}], [parent])
+        except self._c2pa.C2paError:
+            return png
+
+    def _sign(self, data: bytes, media_type: str, actions: Actions, sources: Sequence[Ingredient]) -> bytes:
         if (outage := self.outage()) is not None:
             raise outage
         is_trial = self._breaker.state is BreakerState.TRIAL
         if is_trial and not self._trial.acquire(blocking=False):
             raise SigningUnavailable("Pictures cannot be signed now; it is being tried.", retry_after=PAUSE_SECONDS)
         try:
-            signed = self._signed(data, media_type, action, sources, timestamped=True)
+            signed = self._signed(data, media_type, actions, sources, timestamped=True)
         except self._c2pa.C2paError as error:
-            raise self._failure(error, lambda: self._signed(data, media_type, action, sources)) from error
+            raise self._failure(error, lambda: self._signed(data, media_type, actions, sources)) from error
         finally:
             if is_trial:
                 self._trial.release()
@@ -134,25 +150,22 @@ class PictureSigner:
         return True
 
     def _sign_probe(self) -> None:
-        self._signed(_test_picture(), "image/png", _creation("limner"), ())
+        self._signed(_test_picture(), "image/png", [_creation("limner")], ())
 
     def _signed(
         self,
         data: bytes,
         media_type: str,
-        action: Mapping[str, Any],
+        actions: Actions,
         sources: Sequence[Ingredient],
         *,
         timestamped: bool = False,
     ) -> bytes:
         given = {"parameters": {"ingredientIds": [each.name for each in sources]}} if sources else {}
-        actions = [{**action, **given}]
-        if any(each.parent for each in sources):
-            actions.append({"action": "c2pa.transcoded", "digitalSourceType": SOURCE_TYPE})
         manifest: dict[str, Any] = {
             "claim_generator_info": [{"name": "Limner", "version": version("limner")}],
             "format": media_type,
-            "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": actions}}],
+            "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [{**actions[0], **given}, *actions[1:]]}}],
         }
         signed = io.BytesIO()
         with self._c2pa.Builder(manifest, self._context) as builder:
@@ -172,16 +185,10 @@ class PictureSigner:
 
 def is_signed(png: bytes) -> bool:
     """Whether a PNG has a manifest."""
-    place = PNG_SIGNATURE_BYTES
-    while place + 8 <= len(png):
-        length, kind = int.from_bytes(png[place : place + 4], "big"), png[place + 4 : place + 8]
-        if kind in (PNG_CHUNK, b"IDAT"):
-            return kind == PNG_CHUNK
-        place += length + 12
-    return False
+    return manifest_in(png) is not None
 
 
-def _creation(model: str) -> dict[str, Any]:
+def _creation(model: str) -> dict[str, str | Mapping[str, str]]:
     return {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE, "softwareAgent": {"name": model}}
 
 

@@ -98,7 +98,7 @@ def build(settings: Settings) -> Services:
     """Build the services that the settings name. No call of the database, Redis or picture store: they may be away."""
     database = _opened(settings)
     hints, supervisor = Hints(redis := connect(settings.redis_url)), Supervisor()
-    catalogue = Catalogue.load(settings.models, settings.default_model)
+    catalogue, signer = Catalogue.load(settings.models, settings.default_model), PictureSigner.of(settings)
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs, limiter = Blobs(settings.resolved_blob_url), ConcurrencyLimiter(settings)
     storage, pillow, signing = _pools(limiter.tenant_share)
@@ -111,11 +111,11 @@ def build(settings: Settings) -> Services:
         celery=make_celery(settings),
         catalogue=catalogue,
         model_names=ModelNames(settings, catalogue),
-        inputs=Inputs(database, blobs, storage, pillow),
+        inputs=Inputs(database, blobs, storage, pillow, signer),
         moderation=Moderation(settings, database, pillow),
         worker_limits=WorkerLimits(redis),
         adapter_folders=AdapterFolders(catalogue.cards.values()),
-        renditions=Renditions(blobs, storage, pillow, signing, PictureSigner.of(settings)),
+        renditions=Renditions(blobs, storage, pillow, signing, signer),
         bucket_redirects=BucketRedirects(settings, blobs, storage),
         links=SignedLinks(settings, database),
         vectors=VectorCache(database, limiter.tenant_share),

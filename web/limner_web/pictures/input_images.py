@@ -11,6 +11,8 @@ from typing import Any, Final, cast
 
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from limner_shared.c2pa_manifests import manifest_in
+from limner_shared.c2pa_signing import PictureSigner
 from limner_shared.db import queries
 from limner_shared.db.engine import Database
 from limner_shared.domain.jobs import JobSpec
@@ -24,6 +26,8 @@ OVERSAMPLING: Final = 2
 """An image is first reduced to this many times the needed size; the fitted result then looks the same."""
 DATA_URL: Final = re.compile(r"data:image/(?:png|jpeg|webp);base64,", re.IGNORECASE)
 BAND_ROWS: Final = 256
+MAX_MANIFEST_BYTES: Final = 500_000
+"""A longer C2PA manifest of a start picture is not kept: it would be in each picture that is made from it."""
 REFERENCES: Final = "reference_images"
 LONGEST_REFERENCE: Final = 4
 SIDEWAYS: Final = 5
@@ -35,12 +39,23 @@ OPAQUE: Final = 128
 class Inputs:
     """Stores the images that a client gives in the fields of a request, as PNGs of the job's size."""
 
-    def __init__(self, database: Database, blobs: Blobs, storage: OffloadPool, pillow: OffloadPool) -> None:
-        """`storage` runs the calls of `blobs`; `pillow` decodes and encodes images."""
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        storage: OffloadPool,
+        pillow: OffloadPool,
+        signer: PictureSigner | None = None,
+    ) -> None:
+        """`storage` runs the calls of `blobs`; `pillow` decodes, encodes and signs images.
+
+        With a `signer`, the fitted form of a signed image names the image that was sent.
+        """
         self._database = database
         self._blobs = blobs
         self._storage = storage
         self._pillow = pillow
+        self._signer = signer
 
     def store(self, tenant_id: str, spec: JobSpec) -> JobSpec:
         """Return the job with its inputs replaced by the digests of the stored images; unchanged if it has none.
@@ -50,8 +65,10 @@ class Inputs:
 
         Raises InvalidRequest, which names the field, StorageFull, StorageFailed, or Overloaded.
         """
-        fitted = self._fitted(tenant_id, spec)
-        stored = {field: self._storage.call_for(tenant_id, self._blobs.put_input, data) for field, data in fitted}
+        stored: dict[str, str] = {}
+        for field, fitted, data in self._fitted(tenant_id, spec):
+            kept = self._with_provenance(tenant_id, fitted, data)
+            stored[field] = self._storage.call_for(tenant_id, self._blobs.put_input, kept)
         return spec.with_inputs(stored) if stored else spec
 
     def check(self, tenant_id: str, spec: JobSpec) -> None:
@@ -59,13 +76,21 @@ class Inputs:
         for _ in self._fitted(tenant_id, spec):
             continue
 
-    def _fitted(self, tenant_id: str, spec: JobSpec) -> Iterator[tuple[str, bytes]]:
+    def _with_provenance(self, tenant_id: str, fitted: bytes, data: bytes) -> bytes:
+        """The fitted image, signed with the image that a client gave as its parent if that was signed."""
+        found = manifest_in(data) if self._signer is not None else None
+        if self._signer is None or found is None or found.size > MAX_MANIFEST_BYTES:
+            return fitted
+        return self._pillow.call_for(tenant_id, self._signer.fitted, fitted, data, found.media_type)
+
+    def _fitted(self, tenant_id: str, spec: JobSpec) -> Iterator[tuple[str, bytes, bytes]]:
+        """Each image's field, its fitted form, and the file that a client gave."""
         for field, value in spec.inputs.items():
             data = self._read(tenant_id, field, value)
             fitted = self._pillow.call_for(tenant_id, fit, data, field, (spec.width, spec.height))
             if field == "mask" and spec.padding_mask_crop is not None:
                 self._pillow.call_for(tenant_id, require_white, fitted, field)
-            yield field, fitted
+            yield field, fitted, data
 
     def size(self, tenant_id: str, field: str, value: str) -> tuple[int, int]:
         """The width and height in pixels of an image that a client gives.

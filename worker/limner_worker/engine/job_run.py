@@ -31,6 +31,8 @@ class JobRun:
     """When its last picture was there, by `time.perf_counter`."""
     preview_wanted: bool = False
     """Whether a client watches the job now."""
+    signed_inputs: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """The files of its input pictures that are signed, by their fields."""
 
     def __post_init__(self) -> None:
         self.revise(self.claim)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from limner_shared.c2pa_signing import is_signed
 from limner_shared.domain.inputs import reference_field
 from limner_shared.errors import DamagedInput, ObjectLost, ObjectUnreadable
 from limner_shared.storage.blobs import Blobs
@@ -26,21 +27,22 @@ def load_inputs(blobs: Blobs, job: JobRun) -> None:
     """
     spec = job.claim.spec
     try:
-        pictures = {field: _read(blobs, digest) for field, digest in spec.inputs.items()}
+        files = {field: blobs.get_input_checked(digest) for field, digest in spec.inputs.items()}
     except ObjectLost as error:
         log.error("an object is lost", job=job.id, **error.details)
         raise
     except ObjectUnreadable as error:
         log.error("an object cannot be read, others can", job=job.id, **error.details)
         raise
+    pictures = {field: _decoded(data) for field, data in files.items()}
+    job.signed_inputs = {field: data for field, data in files.items() if is_signed(data)}
     references = tuple(pictures.pop(reference_field(index)) for index in range(len(spec.reference_images)))
     for row in job.rows:
         row.task = replace(row.task, **pictures, reference_images=references)
 
 
-def _read(blobs: Blobs, digest: str) -> Picture:
+def _decoded(data: bytes) -> Picture:
     """Return uint8 [height, width, 3]; the web process stored it as RGB in the job's size."""
-    data = blobs.get_input_checked(digest)
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             return np.asarray(picture.convert("RGB"))

@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from limner_shared import metrics
 from limner_shared.c2pa_signing import Ingredient, PictureSigner
 from limner_shared.db.ledger import Claim, NewImage
+from limner_shared.domain.inputs import reference_field
 from limner_shared.domain.replay import CANDIDATES, DRAWN_AS, PLACES, SCENE, STYLE, run_lengths
 from limner_shared.domain.safety import SIGNED
 from limner_shared.errors import GenerationFailed, LimnerError, SigningFailed
@@ -94,7 +95,7 @@ class PictureEncoder:
         png = encode_png(picture, xmp(spec, row.task.seed) if spec.provenance else None)
         if self._is_signed(job.claim):
             more[SIGNED] = {"unsigned_sha256": hashlib.sha256(png).hexdigest()}
-            png = self._signed(png, row)
+            png = self._signed(png, job, row)
         return png, self._record(row, png, picture, more)
 
     def _record(self, row: Row, png: bytes, picture: Picture, more: Mapping[str, Any]) -> NewImage:
@@ -115,18 +116,20 @@ class PictureEncoder:
             alt_text=alt_text(spec, task.seed, task.drawn_as, task.scene, language, translate),
         )
 
-    def _signed(self, png: bytes, row: Row) -> bytes:
+    def _signed(self, png: bytes, job: JobRun, row: Row) -> bytes:
         if self._signer is None:
             raise SigningFailed("The tenant wants signed pictures, and this worker has no certificate.")
-        task = row.task
-        references = {f"reference-{number}": each for number, each in enumerate(task.reference_images, 1)}
-        given = {"source": task.image, "mask": task.mask, "control": task.control_image, **references}
+        task, fields = row.task, job.signed_inputs
+        given = [("source", "image", task.image), ("mask", "mask", task.mask)]
+        given.append(("control", "control_image", task.control_image))
+        for index, reference in enumerate(task.reference_images):
+            given.append((f"reference-{index + 1}", reference_field(index), reference))
         sources = [
-            Ingredient(encode_png(picture), "image/png", name=name)
-            for name, picture in given.items()
+            Ingredient(fields.get(field) or encode_png(picture), "image/png", name=name)
+            for name, field, picture in given
             if picture is not None
         ]
-        return self._signer.created(png, row.task.spec.model, *sources)
+        return self._signer.created(png, task.spec.model, *sources)
 
 
 def receipt_of(row: Row) -> dict[str, Any]:
