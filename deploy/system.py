@@ -82,7 +82,8 @@ def copy_python(root: Path) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Make the root."""
     root, *folders = map(Path, arguments)
-    programs = [Path("/bin/sh"), Path(sys.executable).resolve()]
+    tools = [path for path in files_of(PACKAGES) if path.parent.name in ("bin", "sbin")]
+    programs = [*tools, Path(sys.executable).resolve()]
     libraries = [file for folder in [PYTHON, *folders] for file in folder.rglob("*.so*") if file.is_file()]
     packages = owners(linked([*programs, *libraries])) | set(PACKAGES)
     for name in ("bin", "lib", "lib64", "sbin"):
