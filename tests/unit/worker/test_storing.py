@@ -195,6 +195,32 @@ def test_jobs_that_wait_for_a_slow_disk_are_stored_in_larger_groups(database: Da
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_job_keeps_no_pictures_after_its_end(database: Database, redis_url: str, tmp_path: Path):
+    runs = [run for run, _ in jobs(2)]
+    for row in (row for run in runs for row in run.rows):
+        row.task.image = row.task.mask = row.task.control_image = row.picture
+        row.task.reference_images = row.task.things = (np.zeros((8, 8, 3), np.uint8),)
+    publisher = Publisher(
+        database,
+        Blobs(tmp_path.as_uri()),
+        Hints(connect(redis_url)),
+        Supervisor(),
+        Breaker(3, 1, 1),
+        lambda _: None,
+        lambda _: None,
+        Presenter(None, {}),
+        encoder(),
+    )
+    publisher.publish(runs[:1], {})
+    publisher.fail(runs[1], GenerationFailed())
+    publisher.close()
+    for row in (row for run in runs for row in run.rows):
+        task = row.task
+        assert [row.picture, task.image, task.mask, task.control_image] == [None] * 4
+        assert (*task.reference_images, *task.things) == ()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_checkpoints_are_deleted_with_a_result_and_stay_for_the_next_attempt_of_a_job_that_is_handed_back(
     database: Database, catalogue: Catalogue, redis_url: str, tmp_path: Path
 ):

@@ -52,6 +52,14 @@ class JobRun:
         """Forget all other rows. Only after the engine's work: no batch holds them."""
         self.rows = rows
 
+    def forget_pictures(self) -> None:
+        """Drop all pictures, once the outcome is committed. A job and its rows refer to each other, so they would keep
+        them until the garbage collector's next full pass, which follows hundreds of jobs.
+        """
+        for row in self.rows:
+            row.picture = row.task.image = row.task.mask = row.task.control_image = None
+            row.task.reference_images = row.task.things = ()
+
     @property
     def id(self) -> str:
         """The job's id."""

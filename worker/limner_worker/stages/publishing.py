@@ -237,11 +237,11 @@ class Publisher:
                     self._delete_checkpoints(outcome.job)
                 self._clean_up(outcome.job)
                 outcome.job.acknowledge()
+                outcome.job.forget_pictures()
         _measure(outcomes, done)
         if done:
             log.info("jobs finished", jobs=done)
-        discarded = [each.job.id for each in outcomes if each.result is not None and each.job.id not in done]
-        if discarded:
+        if discarded := [each.job.id for each in outcomes if each.result is not None and each.job.id not in done]:
             log.info("results discarded: canceled or no longer the current attempt", jobs=job_ids(discarded))
         _end_traces(outcomes, done, started)
         self._hints.changed(changes)
