@@ -29,7 +29,7 @@ class OwnQueue:
         return OwnPauseView.model_validate(self._call("GET", PAUSE))
 
     def pause(self, reason: str | None = None, until: datetime | None = None) -> OwnPauseView:
-        """Pause your queue until a time, or until you resume it: jobs are accepted and wait; running jobs end."""
+        """Pause your queue until a time, or until you resume it. Jobs are accepted and wait; running ones finish."""
         body = {"reason": reason, "until": None if until is None else until.isoformat()}
         given = {name: value for name, value in body.items() if value is not None}
         return OwnPauseView.model_validate(self._call("PUT", PAUSE, json=given))

@@ -78,7 +78,7 @@ def test_a_page_that_is_shown_again_has_all_that_was_made_meanwhile(service: int
     draw(service, "a grape before", **SMALL)
     page = watched(open_page, "/")
     expect(page.locator(".tile").filter(has_text="a grape before")).to_have_count(1)
-    page.get_by_role("button", name="Bulks too").click()
+    page.get_by_role("button", name="Show bulks too").click()
     expect(page.locator("#gallery")).to_have_attribute("aria-busy", "false")
     page.evaluate("hide(true)")
     draw_bulk(service, *({"prompt": f"a grape meanwhile {number}"} for number in range(30)))  # more than one page

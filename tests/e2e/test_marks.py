@@ -148,6 +148,23 @@ def test_pictures_are_taken_off_the_board_that_is_open(service: int, open_page: 
     expect(page.get_by_role("button", name="Take off this board")).to_be_hidden()
 
 
+def test_a_picture_is_made_a_favourite_in_the_viewer_and_its_cell_says_so(
+    service: int, open_page: OpenPage, api: httpx.Client
+) -> None:
+    job = drawn(service, "a medlar to look at")
+    page = open_page("/gallery?q=medlar+to+look+at")
+    page.get_by_role("button", name="Enlarge: a medlar").click()
+    heart = page.get_by_role("dialog", name="Picture viewer").get_by_role("button", name="Favourite")
+    heart.click()
+    expect(heart).to_have_attribute("aria-pressed", "true")
+    assert any(marks(api, job))
+    expect(page.locator(".cell .loved")).to_have_count(1)
+    page.keyboard.press("l")
+    expect(heart).to_have_attribute("aria-pressed", "false")
+    expect(page.locator(".cell .loved")).to_have_count(0)
+    assert not any(marks(api, job))
+
+
 def test_a_board_counts_no_picture_that_is_deleted_here_or_elsewhere(
     service: int, open_page: OpenPage, api: httpx.Client
 ) -> None:
@@ -165,7 +182,7 @@ def test_a_board_counts_no_picture_that_is_deleted_here_or_elsewhere(
     press_on(page, 0, "Delete")
     expect(board).to_contain_text("2 pictures")
     page.clock.run_for(60_000)
-    eventually(lambda: api.get(f"/jobs/{jobs[2]}").status_code == httpx.codes.NOT_FOUND)
+    eventually(lambda: api.get(f"/jobs/{jobs[2]}").status_code == 404)
     expect(page.locator(".cell")).to_have_count(2)
     expect(board).to_contain_text("2 pictures")
     api.delete(f"/jobs/{jobs[1]}")

@@ -39,7 +39,7 @@ def test_the_lines_of_bulks_are_shown_only_with_bulks_too(service: int, open_pag
     draw_bulk(service, {"prompt": "a lobster of many"})
     page = open_page()
     own = page.locator(".tile", has_text="a lone lobster")
-    line, chip = page.locator(".tile", has_text="a lobster of many"), page.get_by_role("button", name="Bulks too")
+    line, chip = page.locator(".tile", has_text="a lobster of many"), page.get_by_role("button", name="Show bulks too")
     expect(own).to_be_visible()
     expect(line).to_have_count(0)
     chip.click()

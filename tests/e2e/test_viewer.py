@@ -82,7 +82,7 @@ def test_the_viewer_of_the_studio_turns_to_older_pictures(service: int, open_pag
     draw_bulk(service, *({"prompt": f"fern {number}"} for number in range(49)))  # a page has 48 jobs
     page = open_page()
     expect(page.locator(".tile", has_text="a fern before")).to_be_visible()
-    page.get_by_role("button", name="Bulks too").click()
+    page.get_by_role("button", name="Show bulks too").click()
     page.get_by_role("button", name="Enlarge: fern 48").click()
     viewer = page.get_by_role("dialog", name="Picture viewer")
     expect(viewer.locator(".place")).to_have_text("1 of 48")

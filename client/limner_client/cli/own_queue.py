@@ -31,7 +31,7 @@ def own_queue() -> None:
 @click.option("--until", type=ExpiryType(), help="When the pause ends: 12h, 3d, or a date or time (UTC).")
 @server_options
 def own_queue_pause(*, reason: str | None, until: Expiry | None, server: str | None, key: str | None) -> None:
-    """Pause your queue. Running jobs end; no other job starts until you resume it."""
+    """Pause your queue. Running jobs are finished; no other job starts until you resume it."""
     end = None
     if until is not None:
         seconds = time.time() + until.seconds if until.is_relative else until.seconds

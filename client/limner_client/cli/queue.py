@@ -37,7 +37,7 @@ def queue() -> None:
 @click.option("--reason", help="Shown to the tenants whose jobs wait.")
 @click.option("--until", type=ExpiryType(), help="When the pause ends: 12h, 3d, or a date or time (UTC).")
 def queue_pause(model: str | None, tenant: str | None, reason: str | None, until: Expiry | None) -> None:
-    """Pause a model or a tenant. Running jobs end; no other job of it starts until it is resumed.
+    """Pause a model or a tenant. Running jobs are finished; no other job of it starts until it is resumed.
 
     A repeated command changes the reason and the end of the pause.
     """

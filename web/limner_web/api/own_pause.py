@@ -34,8 +34,8 @@ def get_own_pause() -> OwnPauseView:
 def pause_own_queue(body: OwnPauseRequest) -> OwnPauseView:
     """Pause your queue.
 
-    Your jobs are still accepted, and wait until you resume your queue, or until the time `until`; running jobs end. A
-    repeated request changes the reason and the end of the pause.
+    Your jobs are still accepted, and wait until you resume your queue, or until the time `until`; running jobs are
+    finished. A repeated request changes the reason and the end of the pause.
     """
     until = None if body.until is None else Expiry(body.until.timestamp(), is_relative=False)
     with get_services().database.write() as session:

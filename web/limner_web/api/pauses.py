@@ -27,9 +27,9 @@ bp = APIBlueprint("pauses", __name__, url_prefix="/api/v1/pauses", tag="Operatio
 def pause(body: PauseRequest) -> PauseView:
     """Pause a model, a tenant or a worker.
 
-    Jobs of the model or tenant are still accepted, and wait until the pause ends; running jobs end. A worker drains: it
-    takes no new jobs, and hands back those that it has not finished after `LIMNER_SHUTDOWN_SECONDS`. A repeated request
-    changes the reason and the end of the pause. Needs the scope `admin` and the tenant `local`.
+    Jobs of the model or tenant are still accepted, and wait until the pause ends; running jobs are finished. A worker
+    drains: it takes no new jobs, and hands back those that it has not finished after `LIMNER_SHUTDOWN_SECONDS`. A
+    repeated request changes the reason and the end of the pause. Needs the scope `admin` and the tenant `local`.
     """
     services = get_services()
     until = None if body.until is None else Expiry(body.until.timestamp(), is_relative=False)

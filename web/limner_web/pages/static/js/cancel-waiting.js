@@ -40,7 +40,7 @@ export async function showCancellations(onEnd) {
 }
 
 function row(each, onEnd) {
-  const stop = button(t("Stop"), () => attempt(() => stopOne(each.id, onEnd)), "small quiet");
+  const stop = button(t("Stop"), () => attempt(() => stopOne(each.id, onEnd)), "small");
   return el("div", { id: each.id }, el("span", {}, wordsOf(each)), Object.assign(stop, { ariaLabel: t("Stop canceling") }));
 }
 

@@ -7,7 +7,7 @@ import { attempt, toast } from "./toast.js";
 import { PAUSE_TIMES, pauseEnd } from "./words.js";
 
 const MOST_CHARS = 200; // of a reason
-const KEEPS = t("Running jobs end. Jobs that wait keep their places, and new ones are still accepted.");
+const KEEPS = t("Jobs that run are still finished. Those that wait keep their places, and new ones are accepted.");
 
 const reasonInput = (options) => el("input", { name: "reason", maxLength: MOST_CHARS, autocomplete: "off", ...options });
 const forThoseWho = (options) => field(t("Reason, shown to those who wait"), reasonInput(options));

@@ -46,7 +46,7 @@ const viewer = setUpViewer({
     ...("canStart" in $("#main").dataset ? [{ icon: "image", text: t("Start from this picture in the studio"), run: ({ image }) => location.assign(`/?start=${image.id}`) }] : []),
   ],
   organise: ({ job, image }) => organiseMenu(job, image, { ...hideOf([image]), onChange: () => { grid.redraw(image.id); viewer.update(); boards(); } }),
-  onTags: (picture) => refit([picture])(),
+  onMark: (picture) => { grid.redraw(picture.image.id); refit([picture])(); },
 });
 
 // --- the list ----------------------------------------------------------------------------------------------------------

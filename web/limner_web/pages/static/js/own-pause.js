@@ -24,7 +24,7 @@ export async function showOwnPause() {
 
 async function pause() {
   const reason = el("input", { name: "reason", maxLength: 200, autocomplete: "off", autofocus: true });
-  const answer = await ask(t("Pause your queue?"), { text: t("Running jobs end. Jobs that wait keep their places, and new ones are still accepted."), fields: [field(t("Reason, if you like"), reason), field(t("How long"), choice("seconds", PAUSE_TIMES))], yes: t("Pause it") });
+  const answer = await ask(t("Pause your queue?"), { text: t("Jobs that run are still finished. Those that wait keep their places, and new ones are accepted."), fields: [field(t("Reason, if you like"), reason), field(t("How long"), choice("seconds", PAUSE_TIMES))], yes: t("Pause it") });
   if (!answer) return;
   await attempt(async () => {
     const until = pauseEnd(answer.get("seconds"));

@@ -5,7 +5,9 @@ import { makeCompare } from "./compare.js";
 import { $, el } from "./dom.js";
 import { number, t } from "./i18n.js";
 import { addShortcuts } from "./keymap.js";
+import { toggleLove } from "./marking.js";
 import { openMenu } from "./menu.js";
+import { isLoved } from "./organise.js";
 import { showFacts } from "./receipt.js";
 import { share } from "./share.js";
 import { moreLike } from "./similar.js";
@@ -16,9 +18,9 @@ const SWIPE = 50; // pixels
 const STRIP = 24; // thumbnails on each side
 
 // `pictures()` lists {job, image} in order; `more()` loads further ones at its end; `actions` are the page's own,
-// {icon, text, run(picture)}; `organise(picture)` gives further entries of the menu, and `onTags(picture)` follows a
-// change of its tags in the settings.
-export function setUpViewer({ pictures, actions = [], organise = () => [], more = async () => {}, onTags = () => {} }) {
+// {icon, text, run(picture)}; `organise(picture)` gives further entries of the menu, and `onMark(picture)` follows a
+// change of its tags in the settings, or of its mark as a favourite.
+export function setUpViewer({ pictures, actions = [], organise = () => [], more = async () => {}, onMark = () => {} }) {
   const dialog = $("#viewer");
   const find = (selector) => $(selector, dialog);
   const view = find(".view");
@@ -71,6 +73,7 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
 
   function drawPlace(all, index) {
     find(".place").textContent = t("%(place)s of %(n)s", { place: number(index + 1), n: number(all.length) });
+    find("[data-do=love]").setAttribute("aria-pressed", isLoved(all[index].job, all[index].image));
     find("[data-do=previous]").disabled = index === 0;
     find("[data-do=next]").disabled = index === all.length - 1;
     drawStrip(all, index);
@@ -115,7 +118,14 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
   }
 
   // With its last tag, a button goes that had the focus.
-  const facts = (shown) => showFacts(find(".facts-panel"), shown, { onReplay: replay, onTags: () => { if (document.activeElement === document.body) view.focus(); onTags(shown); } });
+  const facts = (shown) => showFacts(find(".facts-panel"), shown, { onReplay: replay, onTags: () => { if (document.activeElement === document.body) view.focus(); onMark(shown); } });
+
+  async function toggleLoved() {
+    const shown = picture();
+    await toggleLove([shown]);
+    onMark(shown);
+    refresh();
+  }
 
   function toggleFacts() {
     const panel = find(".facts-panel");
@@ -125,12 +135,12 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
   }
 
   const commands = {
-    previous: () => step(-1), next: () => step(1), in: () => zoom.by(1.6), out: () => zoom.by(1 / 1.6), info: toggleFacts, compare: toggleCompare,
+    previous: () => step(-1), next: () => step(1), in: () => zoom.by(1.6), out: () => zoom.by(1 / 1.6), info: toggleFacts, compare: toggleCompare, love: () => attempt(toggleLoved),
     side: () => compare.setMode("side"), slider: () => compare.setMode("slider"), close: () => dialog.close(), share: () => share(picture().image),
     full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()).catch(() => {}), // a dialog cannot
     more: async (button) => { const shown = picture(); openMenu(button, [...actions.map(({ run, ...rest }) => ({ group: "make", ...rest, onClick: () => run(shown) })), { group: "make", icon: "grid", text: t("More like this"), onClick: () => attempt(() => moreLike(shown.image)) }, ...await menuOf(shown.job, shown.image), ...organise(shown)]); },
   };
-  const keys = { ArrowLeft: "previous", ArrowRight: "next", "+": "in", "=": "in", "-": "out", i: "info", c: "compare", f: "full", s: "share" };
+  const keys = { ArrowLeft: "previous", ArrowRight: "next", "+": "in", "=": "in", "-": "out", i: "info", c: "compare", l: "love", f: "full", s: "share" };
 
   dialog.addEventListener("click", ({ target }) => {
     const button = target.closest("[data-do]");
@@ -151,7 +161,7 @@ function listKeys() {
   const group = t("In the viewer");
   addShortcuts(
     { group, keys: ["ArrowLeft", "ArrowRight"], text: t("Previous and next picture") }, { group, keys: ["+", "-"], text: t("Zoom in and out") },
-    { group, keys: ["C"], text: t("Compare") }, { group, keys: ["S"], text: t("Share a link") }, { group, keys: ["I"], text: t("Settings and receipt") },
+    { group, keys: ["C"], text: t("Compare") }, { group, keys: ["L"], text: t("Favourite") }, { group, keys: ["S"], text: t("Share a link") }, { group, keys: ["I"], text: t("Settings and receipt") },
     { group, keys: ["F"], text: t("Full screen") }, { group, keys: ["Escape"], text: t("Close") },
   );
 }
