@@ -72,9 +72,10 @@ def sweep(database: Database, served: str) -> None:
         for unswept in ledger.unswept_bulks(session):
             ledger.sweep_bulk(session, unswept, 100)
         for model, priority in ((None, None), (served, None), (served, Priority.LOW)):
-            order = ledger.order_cancellation(session, OTHER, model, priority)
-            ledger.sweep_cancellation(session, str(order), 1)
-            ledger.stop_cancellation(session, OTHER, str(order))
+            if order := ledger.order_cancellation(session, OTHER, model, priority):
+                found = ledger.find_ordered(session, order.id, "", 1)
+                ledger.sweep_cancellation(session, order, found[1] if found else [], all_=True)
+                ledger.stop_cancellation(session, OTHER, order.id)
         ledger.open_cancellations(session)
         ledger.cancellations(session, OTHER)
         ledger.delete_old_idempotency_keys(session, LONG)

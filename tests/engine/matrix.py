@@ -11,7 +11,7 @@ With classes, only these are tried and only their lines change.
 
 from __future__ import annotations
 
-from tests.engine import vision_operators  # noqa: F401 - before anything imports torchvision
+from tests.engine import vision_operators  # noqa: F401  # pyright: ignore[reportUnusedImport] - before anything imports torchvision
 
 # isort: split
 

@@ -267,9 +267,9 @@ def test_retention_pauses_briefly_only_while_more_is_due_and_nothing_fails(
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(Job)) == 0
 
-    def refuse() -> None:
+    def refuse(*_: object) -> int:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(dispatcher._retention, "_done", lambda *_: refuse())
+    monkeypatch.setattr(dispatcher._retention, "_done", refuse)
     dispatcher._retention._ran_at = float("-inf")
     assert [dispatcher.retain() for _ in range(2)] == [HOUR] * 2
