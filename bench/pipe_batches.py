@@ -69,7 +69,7 @@ class Ended:
     """An engine's listener, which waits for the end of a number of jobs."""
 
     def __init__(self, jobs: int) -> None:
-        self._left = jobs
+        self.left = jobs
         self.error: LimnerError | None = None
         self.done = threading.Event()
 
@@ -84,8 +84,8 @@ class Ended:
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
         """Count them."""
-        self._left -= len(jobs)
-        if not self._left:
+        self.left -= len(jobs)
+        if not self.left:
             self.done.set()
 
     def failed(self, job: JobRun, error: LimnerError) -> None:
