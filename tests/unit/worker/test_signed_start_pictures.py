@@ -39,7 +39,7 @@ def certified(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def camera(tmp_path_factory: pytest.TempPathFactory) -> PictureSigner:
-    """The signer of whoever made the file that a client sends."""
+    """Signs the file that a client sends: another certificate than the service has."""
     settings = make_certificate(tmp_path_factory.mktemp("camera"))
     assert settings.c2pa_certificate is not None
     assert settings.c2pa_key is not None
