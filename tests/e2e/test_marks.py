@@ -148,6 +148,27 @@ def test_pictures_are_taken_off_the_board_that_is_open(service: int, open_page: 
     expect(page.get_by_role("button", name="Take off this board")).to_be_hidden()
 
 
+def test_pictures_appear_with_the_boards_above_them_and_move_under_no_pointer(
+    service: int, open_page: OpenPage, api: httpx.Client
+) -> None:
+    job = drawn(service, "a medlar in its place")
+    api.put(f"/jobs/{job}/tags/placed")
+    page = open_page()
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
+    page.route("**/api/v1/tags", hold)
+    with page.expect_response("**/api/v1/jobs?*"):
+        page.goto(f"http://127.0.0.1:{service}/gallery?tag=placed")
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    expect(page.locator(".cell")).to_have_count(0)
+    waiting[0].continue_()
+    expect(page.locator(".cell")).to_have_count(1)
+    expect(page.get_by_role("region", name="Boards")).to_be_visible()
+
+
 def test_a_picture_is_made_a_favourite_in_the_viewer_and_its_cell_says_so(
     service: int, open_page: OpenPage, api: httpx.Client
 ) -> None:

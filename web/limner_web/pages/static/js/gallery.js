@@ -32,6 +32,7 @@ let loading = null;
 let generation = 0; // which set of filters the list belongs to
 let isStale = true; // while the filters are not those of the list
 let typing = null; // a timer, while the filters change
+let above = null; // ends once the boards are there for the first time: no picture moves under a pointer
 
 const selection = makeSelection(({ id }, on) => { const cell = grid.cells.get(id); if (cell) mark(cell, on); showSelection(); });
 const grid = makeGrid(root, { render, keyOf: ({ image }) => image.id, least: () => (innerWidth < 640 ? 110 : 190), onNearEnd: () => more() });
@@ -73,7 +74,8 @@ async function restart() {
   scrollTo({ top: 0, behavior: "instant" });
   history.replaceState(null, "", text ? `?${text}` : location.pathname);
   arrange();
-  boards();
+  const shown = boards();
+  above ??= shown;
   await more();
 }
 
@@ -100,6 +102,7 @@ async function load(own) {
   if (cursor) wanted.set("cursor", cursor);
   try {
     const page = await getJson(`jobs?${wanted}`);
+    await above;
     if (own !== generation) return;
     const added = page.items.flatMap(add);
     // Older ones follow in order: sorting all again for each page would take longer the more there are.
