@@ -99,7 +99,7 @@ class Drawing(Ended):
         self.submit(len(jobs))
 
     def submit(self, number: int) -> None:
-        """Submit so many requests, as far as pictures are left."""
+        """Submit this many requests, or fewer if fewer pictures are left."""
         jobs = [self._job(each) for each in (next(self._numbers) for _ in range(number)) if each < self._pictures]
         if jobs and self.engine is not None:
             self.engine.submit(jobs)
