@@ -214,6 +214,7 @@ def measure(part: str, kind: str, lines: int) -> Figures:
         small = {name: peak.reset() for name, peak in peaks.items()}
         figures = carry(stack, lines)
         figures["redis_mb"] = round(redis_mb(stack), 1)
+        click.echo(json.dumps(figures), err=True)
         figures |= forget(stack)
         for name, peak in peaks.items():
             figures |= {f"{name}_mb_small": round(small[name], 1), f"{name}_mb": round(peak.reset(), 1)}
