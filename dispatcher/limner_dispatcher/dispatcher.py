@@ -173,8 +173,9 @@ class Dispatcher:
                 raise
             with _leader_round(RETENTION_DUTY):
                 self.runner.run("retention", self._retention.run)
-                self.runner.run("set aside blobs", self._sweep.finish_deletions)
-                self.runner.run("unreferenced blobs", self._sweep.mark_unreferenced)
+                if self._sweep.is_due:  # not in each pass: it lists the store
+                    self.runner.run("set aside blobs", self._sweep.finish_deletions)
+                    self.runner.run("unreferenced blobs", self._sweep.mark_unreferenced)
         if not self._retention.has_more:
             return RETENTION_PAUSE
         # Retention works at most half of the time, so that the database serves the other duties as well.

@@ -63,6 +63,9 @@ class Retention:
         self._has_new_room = False
         self.has_more = False
         """Whether the last pass left rows that are due."""
+        self._unfinished: set[str] = set()
+        """The tasks that filled their transaction in the last pass."""
+        self._whole_at = float("-inf")
         self._blobs = blobs
         self._grace = grace_seconds
         self._input_seconds = input_retention_days * DAY_SECONDS
@@ -76,13 +79,28 @@ class Retention:
         return time.monotonic() - self._ran_at >= EVERY_SECONDS
 
     def run(self) -> None:
-        """Run all tasks, if due. If one filled its transaction, or got space from the reserve, the next call continues
-        at once. Raises the errors of an unavailable database.
+        """Run all tasks, if due. Of those that filled their transaction, or if one got space from the reserve, the next
+        call continues at once. Raises the errors of an unavailable database.
         """
         if not self.is_due:
             return
         self.has_more = False  # also after a pass that fails
-        tasks: dict[str, Callable[[], int]] = {
+        tasks = self._tasks()
+        # A backlog of one kind must not cost the queries of all others in each pass, nor delay them for long.
+        is_whole = not self._unfinished or time.monotonic() - self._whole_at >= EVERY_SECONDS
+        if is_whole:
+            self._whole_at = time.monotonic()
+        self._has_new_room = False
+        handled = {name: self._done(name, task) for name, task in tasks.items() if is_whole or name in self._unfinished}
+        self._unfinished = {name for name, rows in handled.items() if rows >= ROWS}
+        self.has_more = bool(self._unfinished) or self._has_new_room or not is_whole
+        if not self.has_more:
+            self._ran_at = time.monotonic()
+            self.reserve.keep()
+
+    def _tasks(self) -> dict[str, Callable[[], int]]:
+        """The tasks by name; each returns the number of rows that it handled."""
+        return {
             "jobs": lambda: self._of_tenants("jobs", ledger.forget_jobs),
             "images": lambda: self._of_tenants("images", ledger.forget_images),
             "prompts": lambda: self._of_tenants("prompts", ledger.forget_prompts),
@@ -99,12 +117,6 @@ class Retention:
             "batches": lambda: self._run(partial(batches.forget_batches, seconds=self._input_seconds)),
             "old objects": self._delete_old,
         }
-        self._has_new_room = False
-        most = max(self._done(name, task) for name, task in tasks.items())
-        self.has_more = most >= ROWS or self._has_new_room
-        if not self.has_more:
-            self._ran_at = time.monotonic()
-            self.reserve.keep()
 
     def _of_tenants(self, name: str, task: Task) -> int:
         return self._tenants.run(f"retention: {name} of a tenant", task, ROWS)

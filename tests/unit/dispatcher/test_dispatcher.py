@@ -262,8 +262,11 @@ def test_retention_pauses_briefly_only_while_more_is_due_and_nothing_fails(
         session.execute(update(Job).values(finished_at=now() - HOUR))
         session.execute(update(Tenant).where(Tenant.id == TENANT).values(keep_jobs_days=0.01))
     dispatcher = make_dispatcher()
-    assert dispatcher.retain() < HOUR
-    assert dispatcher.retain() == HOUR
+    listed: list[float] = []
+    monkeypatch.setattr(dispatcher._sweep, "finish_deletions", lambda: listed.append(0))
+    pauses = [dispatcher.retain() for _ in range(3)]  # two passes for the jobs, and one for all that is kept for a time
+    assert max(pauses[:2]) < HOUR == pauses[2]
+    assert len(listed) == 1
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(Job)) == 0
 

@@ -164,13 +164,31 @@ def test_expired_jobs_are_deleted_in_several_transactions_and_then_cleaning_paus
         make_ended_job(b"%d" % number, days=8)
     passes = Retention(database, blobs, NO_GRACE)
     left: list[int] = []
-    for _ in range(3):
+    for _ in range(4):
         passes.run()
         left.append(len(jobs(database)))
-    assert left == [3, 1, 0]
+    assert left == [3, 1, 0, 0]
     make_ended_job(days=8)
     passes.run()
     assert len(jobs(database)) == 1
+
+
+def test_a_backlog_of_one_kind_is_worked_off_by_its_task_alone_but_delays_no_other_for_long(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retention, "ROWS", 1)
+    set_retention(database, keep_jobs_days=7)
+    for number in range(5):
+        make_ended_job(b"%d" % number, days=8)
+    asked: list[int] = []
+    monkeypatch.setattr(keys, "record_expired", lambda *_: asked.append(len(jobs(database))) or 0)
+    passes = Retention(database, blobs, NO_GRACE)
+    for _ in range(3):
+        passes.run()
+    assert (len(jobs(database)), asked) == (2, [4])
+    monkeypatch.setattr(retention, "EVERY_SECONDS", 0.0)
+    passes.run()
+    assert asked == [4, 1]
 
 
 def test_a_task_that_fails_is_a_failing_item_and_the_others_are_done(
