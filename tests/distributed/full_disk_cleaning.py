@@ -59,7 +59,7 @@ class Installation:
 
     def clean(self) -> None:
         """Clean as the dispatcher's thread does after a minute; it survives a full disk."""
-        self.dispatcher._retention._ran_at = float("-inf")
+        self.dispatcher._retention._ran_at = self.dispatcher._sweep._looked_at = float("-inf")
         with suppress(OperationalError):
             self.dispatcher.retain()
 
