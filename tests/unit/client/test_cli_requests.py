@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.cli_services import PICTURE, FakeServer, fake_server, run
@@ -278,7 +279,8 @@ def test_ctrl_c_leaves_a_cancellation_to_the_service_and_says_how_to_stop_it(
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(own_queue.time, "sleep", interrupted)
+    # Not in the module `time` itself: other threads of the tests sleep as well.
+    monkeypatch.setattr(own_queue, "time", SimpleNamespace(sleep=interrupted))
     fake_server.waiting, fake_server.canceled_at_once = 9000, 1000
     shown = run("own-queue", "cancel", "--yes", "--server", fake_server.url)
     assert (shown.exit_code, shown.stdout) == (1, "")
