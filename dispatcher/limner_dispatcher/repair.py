@@ -48,7 +48,6 @@ STARTED_A_ROUND: Final = 10_000
 """The most scheduled jobs that one round starts; the next round continues."""
 SWEEP_SECONDS: Final = 1.0
 """Time for sweeping bulks in a round, regardless of their number; afterwards the leases are checked again."""
-
 CANCEL_SECONDS: Final = 0.5
 """Time for cancellations in a round, regardless of their number: the other half of a round is left to other writers."""
 

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
-from limner_shared.db.ledger.erasure import Forgotten
+from limner_shared.db.ledger.erasure import EVERY_FORGOTTEN
 from limner_shared.db.ledger.types import EventKind
 from limner_shared.db.many_rows import among
 from limner_shared.db.tables import ConversationTurn, Event, Job
@@ -21,7 +21,6 @@ MAX_READ: Final = 10_000
 MAX_SCANNED: Final = 200_000
 """Events of all tenants among which a catch-up looks for deletions of images, which leave no time in their jobs."""
 
-ALL_FORGOTTEN: Final = range(sum(Forgotten) + 1)
 MAX_SUBMITTED: Final = 1000
 OVERLAP_SECONDS: Final = 60.0
 """Longer than a submission lasts, from its id to its commit."""
@@ -91,8 +90,7 @@ def _jobs_since(session: Session, tenant_id: str, after: int) -> list[str] | Non
     moment = _moment(session, after)
     since = 0.0 if moment is None else moment - OVERLAP_SECONDS
     mine, found = select(Job.id).where(Job.tenant_id == tenant_id), set[str]()
-    # Each value of `forgotten`, which stands between the two in the index of ended jobs: else all of them are read.
-    ended = Job.forgotten.in_(ALL_FORGOTTEN) & (Job.finished_at >= since)
+    ended = Job.forgotten.in_(EVERY_FORGOTTEN) & (Job.finished_at >= since)  # else all ended jobs are read
     for changing in (Job.state.in_((JobState.QUEUED, JobState.RUNNING)), ended):
         found.update(session.scalars(mine.where(changing).limit(MAX_READ + 1)))
     if len(found) > MAX_READ:

@@ -197,6 +197,8 @@ def test_jobs_that_wait_for_a_slow_disk_are_stored_in_larger_groups(database: Da
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_job_keeps_no_pictures_after_its_end(database: Database, redis_url: str, tmp_path: Path):
     runs = [run for run, _ in jobs(2)]
+    for run in runs:
+        run.signed_inputs = {"image": b"a signed picture"}
     for row in (row for run in runs for row in run.rows):
         row.task.image = row.task.mask = row.task.control_image = row.picture
         row.task.reference_images = row.task.things = (np.zeros((8, 8, 3), np.uint8),)
@@ -214,6 +216,7 @@ def test_a_job_keeps_no_pictures_after_its_end(database: Database, redis_url: st
     publisher.publish(runs[:1], {})
     publisher.fail(runs[1], GenerationFailed())
     publisher.close()
+    assert [run.signed_inputs for run in runs] == [{}, {}]
     for row in (row for run in runs for row in run.rows):
         task = row.task
         assert [row.picture, task.image, task.mask, task.control_image] == [None] * 4

@@ -78,8 +78,10 @@ class Inputs:
 
     def _with_provenance(self, tenant_id: str, fitted: bytes, data: bytes) -> bytes:
         """The fitted image, signed with the image that a client gave as its parent if that was signed."""
-        found = manifest_in(data) if self._signer is not None else None
-        if self._signer is None or found is None or found.size > MAX_MANIFEST_BYTES:
+        if self._signer is None:
+            return fitted
+        found = manifest_in(data)
+        if found is None or found.size > MAX_MANIFEST_BYTES:
             return fitted
         return self._pillow.call_for(tenant_id, self._signer.fitted, fitted, data, found.media_type)
 

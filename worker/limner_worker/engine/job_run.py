@@ -59,6 +59,7 @@ class JobRun:
         for row in self.rows:
             row.picture = row.task.image = row.task.mask = row.task.control_image = None
             row.task.reference_images = row.task.things = ()
+        self.signed_inputs = {}
 
     @property
     def id(self) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from limner_worker.stages.timed_posts import NotSent, PostError, TimedPosts
+from limner_worker.stages.timed_posts import NotSent, PostError, TimedPosts, printable
 
 OK: Final = 200
 TOO_MANY: Final = 429
@@ -42,7 +42,9 @@ class Result(BaseModel):
     @property
     def found(self) -> Categories:
         """The categories of a text that is flagged; empty for any other."""
-        names = frozenset(_printable(name) for name, is_met in self.categories.items() if is_met)
+        names = frozenset(
+            printable(name, MAX_NAME_CHARS) or UNNAMED for name, is_met in self.categories.items() if is_met
+        )
         if self.flagged is None:
             return names
         return (names or frozenset((UNNAMED,))) if self.flagged else frozenset()
@@ -94,8 +96,3 @@ class ModerationClient:
     def close(self) -> None:
         """Close the connections."""
         self._posts.close()
-
-
-def _printable(name: str) -> str:
-    """The name as it may stand in an error: without characters that a database refuses, and not long."""
-    return "".join(char for char in name if char.isprintable()).strip()[:MAX_NAME_CHARS] or UNNAMED

@@ -64,3 +64,8 @@ class TimedPosts:
     def _deadline(self) -> float:
         """The end of the calling thread's request."""
         return self._own.deadline
+
+
+def printable(text: str, most: int) -> str:
+    """A service's own words as they may stand in an error: at most `most` characters, none that a database refuses."""
+    return "".join(char for char in text if char.isprintable()).strip()[:most]

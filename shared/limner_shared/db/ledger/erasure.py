@@ -38,6 +38,10 @@ class Forgotten(IntFlag):
     ended."""
 
 
+EVERY_FORGOTTEN: Final = range(sum(Forgotten) + 1)
+"""All values of `jobs.forgotten`, which the index of ended jobs has before their time: queries name those they mean."""
+
+
 def lock_for_deletion(session: Session, ids: Sequence[str]) -> list[str]:
     """Lock these jobs and their conversations; returns the jobs that no other transaction has locked.
 

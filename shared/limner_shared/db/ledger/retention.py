@@ -18,6 +18,7 @@ from limner_shared.db.engine import clock, now
 from limner_shared.db.ledger.blob_deletion import give_up_inputs
 from limner_shared.db.ledger.conversations import NO_JOB, drop_conversation
 from limner_shared.db.ledger.erasure import (
+    EVERY_FORGOTTEN,
     Forgotten,
     blank,
     delete_images,
@@ -80,7 +81,7 @@ def forget_jobs(session: Session, limit: int, scope: ColumnElement[bool] = ALL_T
     """
     done = 0
     for tenant, old in _tenants(session, Tenant.keep_jobs_days, scope):
-        ids = _due(session, tenant, range(2 * Forgotten.HISTORY_DUE), old, limit - done)
+        ids = _due(session, tenant, EVERY_FORGOTTEN, old, limit - done)
         if ids:
             delete_jobs(session, ids, with_keys=True)
         done += len(ids) + _forget_conversations(session, tenant, old, limit - done)
@@ -109,7 +110,7 @@ def _tenants(
 
 
 def _without(flag: Forgotten) -> list[int]:
-    return [value for value in range(2 * Forgotten.HISTORY_DUE) if not value & flag]
+    return [value for value in EVERY_FORGOTTEN if not value & flag]
 
 
 def _due(session: Session, tenant: str, marks: Sequence[int], old: ColumnElement[float], limit: int) -> list[str]:

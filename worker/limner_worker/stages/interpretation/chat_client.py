@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from limner_shared.circuit_breaker import Breaker, BreakerState
-from limner_worker.stages.timed_posts import PostError, TimedPosts
+from limner_worker.stages.timed_posts import PostError, TimedPosts, printable
 
 Answer = TypeVar("Answer", bound=BaseModel)
 OK: Final = 200
@@ -19,6 +19,7 @@ FAILURES: Final = 3
 OPEN_SECONDS: Final = 20.0
 """How long the circuit breaker stays open."""
 REASON_CHARS: Final = 200
+"""The longest part of a reason: names of fields are as the language model made them."""
 UNKNOWN_FIELD_STATUSES: Final = (400, 404, 422)
 """The statuses with which servers reject a request field that they do not know."""
 REFUSED_STATUSES: Final = (400, 413, 422)
@@ -62,8 +63,9 @@ class ChatClient:
             return answer.model_validate(json.loads(text[max(first, 0) : last + 1]))
         except ValidationError as error:
             first = error.errors()[0]
-            where = _printable(".".join(map(str, first["loc"]))) or "the answer"
-            message = f"The language model's answer does not match: {where}: {_printable(first['msg'])}."
+            where = printable(".".join(map(str, first["loc"])), REASON_CHARS) or "the answer"
+            reason = printable(first["msg"], REASON_CHARS)
+            message = f"The language model's answer does not match: {where}: {reason}."
             raise LanguageError(message) from error
         except (ValueError, RecursionError) as error:
             raise LanguageError("The language model's answer is not JSON.") from error
@@ -114,11 +116,6 @@ def _message(content: bytes) -> str:
     if not isinstance(said, str) or not said.strip():
         raise LanguageError("The language model's answer is empty.")
     return said.encode("utf-8", "ignore").decode().replace("\x00", " ")
-
-
-def _printable(text: str) -> str:
-    """A part of a reason, which the database keeps: names of fields are as the language model made them."""
-    return "".join(char for char in text if char.isprintable())[:REASON_CHARS]
 
 
 def _answer(said: str) -> str:

@@ -4,10 +4,9 @@ import { ask, choice, field } from "./dialog.js";
 import { button, el } from "./dom.js";
 import { dateTime, t } from "./i18n.js";
 import { attempt, toast } from "./toast.js";
-import { PAUSE_TIMES, pauseEnd } from "./words.js";
+import { PAUSE_KEEPS, PAUSE_TIMES, pauseEnd } from "./words.js";
 
 const MOST_CHARS = 200; // of a reason
-const KEEPS = t("Jobs that run are still finished. Those that wait keep their places, and new ones are accepted.");
 
 const reasonInput = (options) => el("input", { name: "reason", maxLength: MOST_CHARS, autocomplete: "off", ...options });
 const forThoseWho = (options) => field(t("Reason, shown to those who wait"), reasonInput(options));
@@ -23,14 +22,14 @@ const make = (what, done) => attempt(async () => {
 
 export async function pauseModel({ model, title }) {
   const fields = [forThoseWho({ placeholder: t("new weights"), autofocus: true }), howLong()];
-  const answer = await ask(t("Pause %(name)s?", { name: title }), { text: KEEPS, fields, yes: t("Pause it") });
+  const answer = await ask(t("Pause %(name)s?", { name: title }), { text: PAUSE_KEEPS, fields, yes: t("Pause it") });
   return answer && make({ model, reason: reasonOf(answer), until: pauseEnd(answer.get("seconds")) }, t("%(name)s is paused", { name: title }));
 }
 
 // Without a `name` it asks for one too, and suggests `names`.
 export async function pauseTenant(names, name = null) {
   const fields = [...(name ? [] : tenantField(names)), forThoseWho({ autofocus: Boolean(name) }), howLong()];
-  const answer = await ask(name ? t("Pause %(name)s?", { name }) : t("Pause a tenant"), { text: KEEPS, fields, yes: t("Pause it") });
+  const answer = await ask(name ? t("Pause %(name)s?", { name }) : t("Pause a tenant"), { text: PAUSE_KEEPS, fields, yes: t("Pause it") });
   if (!answer) return null;
   const tenant = name ?? answer.get("tenant").trim();
   return make({ tenant, reason: reasonOf(answer), until: pauseEnd(answer.get("seconds")) }, t("%(name)s is paused", { name: tenant }));

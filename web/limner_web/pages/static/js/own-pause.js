@@ -4,7 +4,7 @@ import { ask, choice, field } from "./dialog.js";
 import { $, button, el } from "./dom.js";
 import { t } from "./i18n.js";
 import { attempt, toast } from "./toast.js";
-import { PAUSE_TIMES, pauseEnd, pauseWords } from "./words.js";
+import { PAUSE_KEEPS, PAUSE_TIMES, pauseEnd, pauseWords } from "./words.js";
 
 const area = $("#own-pause");
 const note = $("#own-paused");
@@ -24,7 +24,7 @@ export async function showOwnPause() {
 
 async function pause() {
   const reason = el("input", { name: "reason", maxLength: 200, autocomplete: "off", autofocus: true });
-  const answer = await ask(t("Pause your queue?"), { text: t("Jobs that run are still finished. Those that wait keep their places, and new ones are accepted."), fields: [field(t("Reason, if you like"), reason), field(t("How long"), choice("seconds", PAUSE_TIMES))], yes: t("Pause it") });
+  const answer = await ask(t("Pause your queue?"), { text: PAUSE_KEEPS, fields: [field(t("Reason, if you like"), reason), field(t("How long"), choice("seconds", PAUSE_TIMES))], yes: t("Pause it") });
   if (!answer) return;
   await attempt(async () => {
     const until = pauseEnd(answer.get("seconds"));

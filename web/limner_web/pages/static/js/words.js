@@ -62,6 +62,7 @@ export function pauseWords({ what, own, reason, until }) {
 }
 
 // How long a pause may last, in seconds, and its end.
+export const PAUSE_KEEPS = t("Jobs that run are still finished. Those that wait keep their places, and new ones are accepted.");
 export const PAUSE_TIMES = [["", t("until I resume it")], [900, t("for 15 minutes")], [3600, t("for an hour")], [14_400, t("for four hours")], [86_400, t("for a day")]];
 export const pauseEnd = (seconds) => (Number(seconds) ? new Date(Date.now() + seconds * 1000).toISOString() : null);
 
