@@ -5,6 +5,8 @@ ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /app
+# strip, for the debug symbols of libraries; this stage is not in the image.
+RUN apt-get update && apt-get install -y --no-install-recommends binutils
 RUN python -m venv /opt/limner
 
 # The build backend has an environment of its own: it is not in the image.
@@ -36,7 +38,6 @@ RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-d
 # Without what no process reads: static libraries, sources in C, tests, locales, modules compiled for nothing. Debug
 # symbols are stripped, but not where wheels bundle libraries of others (`*.libs`): those were patched, and strip breaks
 # them. prune.py imports all that is left: a broken library ends the build.
-RUN apt-get update && apt-get install -y --no-install-recommends binutils
 COPY deploy/prune.py ./
 RUN find /opt/limner/lib /usr/local/lib -name '*.so*' -type f -not -path '*.libs/*' -exec strip --strip-unneeded {} + \
     && /opt/limner/bin/python prune.py
