@@ -69,7 +69,7 @@ images: $(if $(PROVENANCE_KEY),$(STAMP)) ## Build the images with buildah, and w
 	@command -v buildah >/dev/null || { echo 'buildah is not installed' >&2; exit 1; }
 	@exec $(if $(PROVENANCE_KEY),$(BIN)/python,python3) deploy/images.py --base "$${BASE_IMAGE:-}" $(ARGS)
 
-images-test: $(STAMP) ## Run the images of `make images` with podman, read-only and without capabilities: draw a picture, write a backup
+images-test: $(STAMP) ## Run the images of `make images` with podman, read-only and without capabilities: draw a picture, write a backup; ARGS="--previous TAG" upgrades from these images under load
 	@exec $(BIN)/python -W ignore -m tests.images.run $(ARGS)
 
 chaos: $(STAMP) ## Inject seeded random faults into a running service: 100 rounds with PostgreSQL; ARGS="--rounds 300 --database both"

@@ -1,16 +1,16 @@
 """Run the built images: `make images-test`. Web server, dispatcher and worker draw a picture, and backup saves it.
 
-    python -m tests.images.run [--podman ARGUMENT]…
+    python -m tests.images.run [--podman ARGUMENT]… [--previous TAG]
 
 The images are those of `make images`; podman runs them, with a read-only root file system and without capabilities.
 PostgreSQL and Valkey are the tests' own, on free ports of loopback. All of it is stopped and removed at the end.
+With the tag of an earlier release's images, such an installation is then upgraded under load.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -24,18 +24,14 @@ import httpx
 from PIL import Image
 
 from limner_client.local.embedded_valkey import free_port
-from tests.conftest import start_valkey
-from tests.images.containers import UID, Containers, configuration, podman
+from tests.images.containers import PROCESSES, UID, Containers, beside_servers, configuration, owned, podman
+from tests.images.upgrade import START_SECONDS, upgrade_under_load, wait_until_ready
 from tests.processes import eventually
-from tests.stores.postgresql import Postgres
 
 IMAGES: Final = ("web", "backup", "worker")
-PROCESSES: Final = {"serve": "web", "dispatcher": "web", "worker": "worker"}
-"""Each process and its image."""
 FOLDERS: Final = {"/": False, "/opt/limner": False, "/home/limner": False, "/tmp": True, "/data": True}  # noqa: S108 - the container's own
 """Folders, and whether a process may write there."""
 ALONE: Final = ("--rm", "--read-only", "--network=none")
-START_SECONDS: Final = 300
 PROMPT: Final = "a red apple"
 
 
@@ -90,20 +86,10 @@ def serve(containers: Containers, port: int) -> None:
     """Migrate, start all processes, and wait until they are ready."""
     containers.run("web", "limner", "db", "upgrade")
     done("the database is migrated")
-    containers.start("web", "serve", f"--env=LIMNER_PORT={port}", "--env=TMPDIR=/data")
-    containers.start("web", "dispatcher")
-    containers.start("worker", "worker", "--env=LIMNER_DEVICE=cpu", "--tmpfs=/home/limner/.cache:mode=1777")
-
-    def is_ready() -> bool:
-        assert all(map(containers.runs, PROCESSES)), "a container has ended"
-        try:
-            found = httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=10).json()
-        except (httpx.HTTPError, ValueError):
-            return False
-        return found["status"] == "ok" and found["workers"]["running"] == 1 and found["dispatchers"]["running"] == 1
-
+    for process in PROCESSES:
+        containers.start(process, port=port)
     started = time.monotonic()
-    eventually(is_ready, START_SECONDS, every=0.5)
+    wait_until_ready(containers, port)
     done(f"web server, dispatcher and worker are ready after {time.monotonic() - started:.0f} s")
 
 
@@ -115,28 +101,11 @@ def back_up(containers: Containers, folder: Path) -> None:
     done(f"a backup was written: {sum(file.stat().st_size for file in folder.rglob('*') if file.is_file())} bytes")
 
 
-def owned(folder: Path) -> Path:
-    """A folder of the images' user."""
-    folder.mkdir()
-    os.chown(folder, UID, UID)
-    return folder
-
-
 def check_images(stack: ExitStack, *arguments: str) -> None:
     """Run everything; `stack` stops it."""
     check_configurations(arguments)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="limner-images-")))
-    folder.chmod(0o755)
-    database = Postgres(folder / "postgres")
-    stack.callback(database.kill)
-    database.create()
-    valkey = start_valkey()
-    stack.callback(valkey.stop)
-    settings = {"DATABASE_URL": database.url, "REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0"}
-    variables = {f"LIMNER_{name}": value for name, value in settings.items()}
-    containers = Containers(owned(folder / "data"), variables, *arguments)
-    stack.callback(containers.remove)
-    port = free_port()
+    containers, port = beside_servers(stack, folder, *arguments), free_port()
     try:
         serve(containers, port)
         for process in PROCESSES:
@@ -154,13 +123,17 @@ def check_images(stack: ExitStack, *arguments: str) -> None:
 
 @click.command(help=__doc__)
 @click.option("--podman", "arguments", multiple=True, help="A further argument of `podman run`; may be repeated.")
-def main(arguments: tuple[str, ...]) -> None:
+@click.option("--previous", metavar="TAG", help="The tag of an earlier release's images, to upgrade from.")
+def main(arguments: tuple[str, ...], previous: str | None) -> None:
     """Run the test."""
     if shutil.which("podman") is None:
         click.echo("podman is not installed", err=True)
         sys.exit(1)
     with ExitStack() as stack:
         check_images(stack, *arguments)
+    if previous:
+        with ExitStack() as stack:
+            upgrade_under_load(stack, previous, *arguments)
 
 
 if __name__ == "__main__":
