@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -54,7 +54,8 @@ class Checkpoint:
                     tensors |= {f"{part}.{name}.{i}": item for i, item in enumerate(value) if isinstance(item, Tensor)}
                 elif value is None or isinstance(value, (bool, int, float, str)):
                     values[part][name] = {"value": value}
-        about = {"moves": moves, "shape": _describe(denoised), "parts": values}
+        orders = {name: _order(tensor) for name, tensor in tensors.items() if not tensor.is_contiguous()}
+        about = {"moves": moves, "shape": _describe(denoised), "parts": values, "orders": orders}
         whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         return save(whole, {"limner": json.dumps(about)})
 
@@ -65,7 +66,10 @@ class Checkpoint:
             return None
         length = int.from_bytes(data[:8], "little")
         about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["limner"])
-        return cls(about["moves"], about["shape"], load(data), about["parts"])
+        tensors = load(data)
+        for name, order in about.get("orders", {}).items():  # a worker of an earlier release writes none
+            tensors[name] = _ordered(tensors[name], order)
+        return cls(about["moves"], about["shape"], tensors, about["parts"])
 
     def denoised(self, device: torch.device) -> Any:
         """Return zeros in the shape of the denoiser's output, for the steps that are not computed again."""
@@ -99,6 +103,18 @@ class Checkpoint:
         generator.set_state(self._tensors["generator"])
         self._control_output = None
         return self._tensors["latents"].to(device)
+
+
+def _order(tensor: Tensor) -> list[int]:
+    """Return the dimensions in their order in memory, which safetensors does not keep. Kernels round by it: with another
+    one a picture has other bytes.
+    """
+    return sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
+
+
+def _ordered(tensor: Tensor, order: Sequence[int]) -> Tensor:
+    """Return a tensor with the same elements, and its dimensions in this order in memory."""
+    return tensor.permute(*order).contiguous().permute(*(order.index(dimension) for dimension in range(len(order))))
 
 
 def _describe(output: Any) -> Any:
