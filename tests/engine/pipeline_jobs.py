@@ -213,14 +213,19 @@ def choose_scheduler(pipe: Any, name: str) -> None:
             part.scheduler = chosen
 
 
-def reference(card: ModelCard, job: JobRun) -> np.ndarray:
-    """Return the picture that diffusers draws for the request alone, called as its documentation says."""
+def reference(card: ModelCard, job: JobRun, *, disturbed: int | None = None) -> np.ndarray:
+    """Return the picture that diffusers draws for the request alone, called as its documentation says.
+
+    `disturbed`: the seed of changes of the weights' last bits, which show whether the picture depends on rounding.
+    """
     spec, task = job.claim.spec, job.rows[0].task
     pipe: Any = cast("Any", diffusers.DiffusionPipeline).from_pretrained(
         str(card.source.folder), dtype=getattr(torch, card.dtype)
     )
     if spec.scheduler:
         choose_scheduler(pipe, spec.scheduler)
+    if disturbed is not None:
+        disturb(pipe, disturbed)
     # diffusers names no other class for the task: this one does it
     with suppress(ValueError), warnings.catch_warnings(action="ignore", category=FutureWarning):
         if spec.task == "image-to-image":
@@ -253,6 +258,16 @@ def reference(card: ModelCard, job: JobRun) -> np.ndarray:
     )
     picture = next(iter(output.values()))[0]
     return np.asarray(picture, np.float32) / 255 if spec.padding_mask_crop is not None else picture
+
+
+def disturb(pipe: Any, seed: int) -> None:
+    """Change the weights of all modules by their last two bits or so, as other orders of a sum do."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in pipe.components.values():
+            for weights in module.parameters() if isinstance(module, torch.nn.Module) else ():
+                noise = torch.randn(weights.shape, generator=generator)
+                weights.mul_(1 + 4 * torch.finfo(weights.dtype).eps * noise)
 
 
 def controlled(takes: Container[str], task: ImageTask) -> dict[str, Any]:

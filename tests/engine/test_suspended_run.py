@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests.engine import odd_pipelines, pipelines, tiny_variants
 from tests.engine.pipeline_jobs import finish, job_of, reference, run
 from tests.engine.resuming import wrong_steps
@@ -16,6 +17,7 @@ from tests.engine.tiny_builders import ARGUMENTS
 from limner_shared.settings import Settings
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_arguments import CallArguments
+from limner_worker.generators.diffusers.checkpoint import Checkpoint
 from limner_worker.generators.registry import load
 
 SELF_ATTENTION_GUIDANCE = tiny_variants.BUILDERS["StableDiffusionSAGPipeline"]
@@ -70,6 +72,16 @@ def test_a_picture_resumed_after_any_step_has_the_bytes_of_one_without_interrupt
     card = odd_pipelines.saved(build, tmp_path, options=options, sizes=[(32, 32)])
     generator: Any = load(card, Settings(device="cpu"))
     assert wrong_steps(generator, card, {"prompt": "a cat", "seed": 1, "steps": 5}) == []
+
+
+def test_a_checkpoint_keeps_the_order_of_its_tensors_in_memory() -> None:
+    latents = torch.randn(1, 4, 8, 6).contiguous(memory_format=torch.channels_last)
+    data = Checkpoint.write(2, latents, latents, {}, torch.Generator())
+    checkpoint = Checkpoint.read(data)
+    assert checkpoint is not None
+    restored = checkpoint.restore({}, torch.Generator(), torch.device("cpu"))
+    assert torch.equal(restored, latents)
+    assert restored.stride() == latents.stride()
 
 
 def test_a_picture_whose_denoiser_fills_a_cache_has_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

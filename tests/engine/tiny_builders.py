@@ -65,9 +65,6 @@ SIZES: Final[dict[str, list[tuple[int, int]]]] = (
     | tiny_vision.SIZES
     | {f"{name}Img2ImgCombinedPipeline": SQUARES for name in ("Kandinsky", "KandinskyV22")}
 )
-UNSTABLE: Final = {"kandinsky_22": ("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler")}
-"""Schedulers with which random weights amplify rounding, by builder: a batch of two by diffusers itself differs from
-single pictures by 17/255 there."""
 NEEDS: Final = dict.fromkeys(tiny_vision.BUILDERS, "torchvision") | {
     **dict.fromkeys(("PRXPipeline", "PRXPixelPipeline"), "ftfy"),
     **dict.fromkeys(("KolorsPipeline", "KolorsImg2ImgPipeline", "KolorsPAGPipeline"), "sentencepiece"),
