@@ -174,6 +174,38 @@ def test_a_number_that_would_take_hours_to_build_is_named(copied: Path, file: st
     assert f"{file} is damaged" in refused(DamagedWeights, odd_pipelines.card(copied))
 
 
+@pytest.mark.parametrize(
+    ("file", "weight"),
+    [
+        (UNET, "conv_in.weight"),
+        ("vae/diffusion_pytorch_model.safetensors", "decoder.conv_in.bias"),
+        ("text_encoder/model.safetensors", "encoder.layers.0.mlp.fc1.weight"),
+    ],
+)
+def test_a_file_without_a_weight_that_its_part_needs_is_refused(copied: Path, file: str, weight: str) -> None:
+    weights = load_file(copied / file)
+    del weights[weight]
+    save_file(weights, copied / file, {"format": "pt"})
+    message = refused(DamagedWeights, odd_pipelines.card(copied))
+    assert f"{Path(file).parent.name}: its files have no weights for {weight}: copy" in message
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "tokenizer/tokenizer.json"])
+def test_a_tokenizer_without_its_words_is_refused(copied: Path, name: str) -> None:
+    (copied / name).rename(copied.parent / "gone")
+    assert "tokenizer knows no words" in refused(DamagedWeights, odd_pipelines.card(copied))
+
+
+def test_the_weights_of_a_part_that_is_a_link_to_another_folder_are_hashed(copied: Path) -> None:
+    card = odd_pipelines.card(copied)
+    expected = LoadedPipeline.of(card, "cpu").weights
+    (copied / "unet").rename(copied.parent / "unet-elsewhere")
+    (copied / "unet").symlink_to(copied.parent / "unet-elsewhere")
+    (copied / "all").symlink_to(copied.parent)
+    assert UNET in expected
+    assert LoadedPipeline.of(card, "cpu").weights == expected
+
+
 def test_links_and_pipes_among_the_weights_do_not_hold_up_a_worker(copied: Path) -> None:
     os.mkfifo(copied / "unet" / "pipe.safetensors")
     (copied / "unet" / "zero.safetensors").symlink_to("/dev/zero")

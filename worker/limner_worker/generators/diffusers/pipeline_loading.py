@@ -45,6 +45,7 @@ from limner_worker.generators.diffusers.text_lengths import limit_texts
 from limner_worker.generators.diffusers.weighted_prompts import check_weights, weigh
 from limner_worker.generators.diffusers.weights.adapter_loading import load_adapters
 from limner_worker.generators.diffusers.weights.hub_files import pipeline_files
+from limner_worker.generators.diffusers.weights.loaded_parts import require_complete
 from limner_worker.generators.diffusers.weights.weight_files import check_files, convert, refuse_file
 from limner_worker.generators.diffusers.weights.weight_variants import files_read
 from limner_worker.generators.needed_pictures import needed
@@ -244,6 +245,7 @@ def _load(card: ModelCard, device: str, folder: Path, **given: Any) -> Any:
     )
     if card.device_map is not None:
         return pipeline  # accelerate has already placed the modules
+    require_complete(pipeline.components)
     if card.offload == "model":
         pipeline.enable_model_cpu_offload(device=device)
     elif card.offload == "sequential":

@@ -15,6 +15,7 @@ from PIL import Image
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
 from limner_worker.generators.base import Picture, locate, sha256
+from limner_worker.generators.diffusers.weights.loaded_parts import require_complete
 from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_file
 from limner_worker.generators.nested_tensors import size_in_bytes
 from limner_worker.generators.text_encoding.cache import ByteCache
@@ -47,6 +48,7 @@ def load_references(pipeline: Any, card: ModelCard) -> str:
     if FLUX_ENCODER in inspect.signature(pipeline.load_ip_adapter).parameters:
         encoder = {FLUX_ENCODER: str(folder / ENCODER), "image_encoder_dtype": getattr(torch, card.dtype)}
     pipeline.load_ip_adapter(str(folder), subfolder="", weight_name=file.name, local_files_only=True, **encoder)
+    require_complete({ENCODER: getattr(pipeline, ENCODER)})
     pipeline.set_ip_adapter_scale(0.0)
     return sha256(file)
 
