@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from structlog.testing import capture_logs
 from tests.counters import counted
 from tests.engine.scripted import Heard, Scripted, job
 from tests.processes import eventually
@@ -137,6 +138,19 @@ def test_a_model_that_has_grown_unloads_idle_ones_and_is_loaded_again_at_its_fir
     assert models.cache.ensure_loaded("one", busy=())
     assert models.cache.ensure_loaded("three", busy=())
     assert models.loaded() == ["one", "three"]
+
+
+def test_a_model_that_is_loaded_again_from_other_files_is_named_in_receipts_as_these(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+):
+    models = RecordingCache(catalogue, 200)
+    known = models.cache.fingerprints
+    monkeypatch.setattr(Scripted, "fingerprint", lambda _: {"weights": "replaced"})
+    with capture_logs() as lines:
+        assert models.cache.ensure_loaded("two", busy=())
+        assert models.cache.ensure_loaded("one", busy=())
+    assert known == {"one": {"weights": "replaced"}, "two": {}, "three": {}}
+    assert [line["model"] for line in lines if line["event"] == "a model's files have changed"] == ["one"]
 
 
 def test_a_busy_model_is_not_unloaded(catalogue: Catalogue):

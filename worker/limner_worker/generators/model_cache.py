@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from limner_shared import metrics
@@ -52,18 +52,17 @@ class ModelCache:
         """What each model does not take of requests, although its card does not say so."""
         self.left_out: dict[str, str] = {}
         """The codes of the errors of models that do not load."""
-        self.fingerprints: Mapping[str, dict[str, Any]] = {}
-        fingerprints: dict[str, dict[str, Any]] = {}
+        self.fingerprints: dict[str, dict[str, Any]] = {}
+        """What each model is, as it was loaded last: its files may change. Safe from any thread."""
         for card in cards:
             if max_bytes is not None:
                 self._unload(list(self._loaded))  # a size is known only after the first load
             try:
-                fingerprints[card.name] = self._load_first(card)
+                self._load_first(card)
             except Exception as error:  # noqa: BLE001 - the worker serves the others
                 failure = _after_failure(error)
                 self.left_out[card.name] = failure["code"]
                 log.error("model left out", model=card.name, **failure)
-        self.fingerprints = fingerprints
         if not self.cards:
             raise CardError("No model could be loaded, so this worker has no work; its log has the reasons.")
         self._load_what_fits()
@@ -122,17 +121,13 @@ class ModelCache:
         loading = self._loading
         return None if loading is None or time.monotonic() - loading[1] < seconds else loading[0]
 
-    def _load_first(self, card: ModelCard) -> dict[str, Any]:
-        """Load a model for the first time, and return its fingerprint."""
+    def _load_first(self, card: ModelCard) -> None:
+        """Load a model for the first time."""
         generator = self._timed_load(card)
-        fingerprint = generator.fingerprint()
         self.cards[card.name] = card
         self._sizes[card.name] = self._first_sizes[card.name] = generator.nbytes
-        # The cards of the other families say all that they take.
-        self.unsupported[card.name] = getattr(generator, "unsupported", UnsupportedByModel())
         self._keep(card.name, generator)
         log.info("model loaded", model=card.name)
-        return fingerprint
 
     def _load_what_fits(self) -> None:
         """Load as many models as fit beside the last one, and count them as less recently used, in the given order."""
@@ -158,7 +153,17 @@ class ModelCache:
         finally:
             self._loading = None
         self.load_seconds[card.name] = time.monotonic() - started
+        self._note(card.name, generator)
         return generator
+
+    def _note(self, name: str, generator: Generator) -> None:
+        """Note what has been loaded, which is what the receipts of its pictures then say."""
+        before, found = self.fingerprints.get(name), generator.fingerprint()
+        if before is not None and before != found:
+            log.warning("a model's files have changed", model=name)
+        self.fingerprints[name] = found
+        # The cards of the other families say all that they take.
+        self.unsupported[name] = getattr(generator, "unsupported", UnsupportedByModel())
 
     def _keep(self, name: str, generator: Generator) -> None:
         self._loaded[name] = generator
