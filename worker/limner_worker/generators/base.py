@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from limner_shared.domain.scenes import Scene
 from limner_shared.errors import CardError
 
 T = TypeVar("T")
-WEIGHTS: Final = "*.safetensors"
 Picture = NDArray[np.uint8]
 """[height, width, 3], RGB."""
 
@@ -262,12 +261,17 @@ def checked_hashes(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
 
 
 def weight_hashes(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 in hex of each weights file in a folder and its subfolders, of which some may be links to parts
-    of another model.
+    """Return the SHA-256 in hex of each weights file in a folder and its subfolders."""
+    return file_hashes(folder, "*.safetensors")
+
+
+def file_hashes(folder: Path, pattern: str) -> dict[str, str]:
+    """Return the SHA-256 in hex of each file of such a name in a folder and its subfolders, of which some may be links
+    to parts of another model.
     """
     # A search follows a link only at its beginning. One to a folder around this one would have all of it again.
     parts = [part for part in sorted(folder.iterdir()) if part.is_dir() and not _surrounds(part, folder)]
-    files = [*folder.glob(WEIGHTS), *(file for part in parts for file in part.rglob(WEIGHTS))]
+    files = [*folder.glob(pattern), *(file for part in parts for file in part.rglob(pattern))]
     # A pipe or a device of that name would never end.
     names = {file.relative_to(folder).as_posix(): file for file in files if file.is_file()}
     return {name: sha256(names[name]) for name in sorted(names)}

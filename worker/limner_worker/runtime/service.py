@@ -47,7 +47,7 @@ from limner_worker.stages.moderation import ModerationStage
 from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.preparation import Preparation
 from limner_worker.stages.publishing import Publisher
-from limner_worker.stages.refusals import first_refusal
+from limner_worker.stages.refusals import CardChanges, first_refusal
 from limner_worker.stages.safety import SafetyStage
 
 log = get_logger(__name__)
@@ -94,7 +94,7 @@ class WorkerService:
         )
         presenter = Presenter(server, recognizers := recognizers_of(cards))
         self._answering = Answering(redis, interpreter, cards, supervisor, recognizers)
-        self._safety = SafetyStage(settings, cards)
+        self._safety, self._changes = SafetyStage(settings, cards), CardChanges(cards)
         self._encoder = files = PictureEncoder.of(settings, self._safety, recognizers)
         delete = self._checkpoints.delete
         self._publisher = Publisher(
@@ -208,7 +208,8 @@ class WorkerService:
         """
         ready: list[JobRun] = []
         for job in jobs:
-            if (error := first_refusal(job.claim, self._safety.refuse_text, self._encoder.outage)) is not None:
+            checks = self._safety.refuse_text, self._changes.refuse, self._encoder.outage
+            if (error := first_refusal(job.claim, *checks)) is not None:
                 self._refuse(job, error)
             elif not job.claim.spec.inputs and job.claim.attempt == 1:
                 ready.append(job)

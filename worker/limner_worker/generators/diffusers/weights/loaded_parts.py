@@ -17,8 +17,8 @@ READ: Final = "_is_hf_initialized"
 UNUSED: Final = "lm_head"
 """The last layer of a language model, which no pipeline needs of a text encoder."""
 TOKENIZER: Final = "tokenizer"
-WORDS: Final = ("red", "sky")
-"""Different words of equal length, which no tokenizer may take for the same."""
+WORDS: Final = ("a", "b")
+"""Texts that every vocabulary tells apart."""
 SHOWN: Final = 3
 
 
