@@ -206,6 +206,16 @@ def test_the_weights_of_a_part_that_is_a_link_to_another_folder_are_hashed(copie
     assert LoadedPipeline.of(card, "cpu").weights == expected
 
 
+@pytest.mark.parametrize("file", ["scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json"])
+def test_a_pipeline_that_is_built_in_another_way_from_equal_weights_is_another_model(copied: Path, file: str) -> None:
+    before = LoadedPipeline.of(odd_pipelines.card(copied), "cpu")
+    (copied / file).write_text(json.dumps(json.loads((copied / file).read_text()) | {"note": "changed"}))
+    (copied / "README.md").write_text("Changes nothing.")
+    after = LoadedPipeline.of(odd_pipelines.card(copied), "cpu")
+    assert after.weights == before.weights
+    assert after.about["configuration"] != before.about["configuration"]
+
+
 def test_links_and_pipes_among_the_weights_do_not_hold_up_a_worker(copied: Path) -> None:
     os.mkfifo(copied / "unet" / "pipe.safetensors")
     (copied / "unet" / "zero.safetensors").symlink_to("/dev/zero")

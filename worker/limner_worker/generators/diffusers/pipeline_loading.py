@@ -44,6 +44,7 @@ from limner_worker.generators.diffusers.refined_pipeline import refined
 from limner_worker.generators.diffusers.text_lengths import limit_texts
 from limner_worker.generators.diffusers.weighted_prompts import check_weights, weigh
 from limner_worker.generators.diffusers.weights.adapter_loading import load_adapters
+from limner_worker.generators.diffusers.weights.configuration import configuration_hash
 from limner_worker.generators.diffusers.weights.hub_files import pipeline_files
 from limner_worker.generators.diffusers.weights.loaded_parts import require_complete
 from limner_worker.generators.diffusers.weights.weight_files import check_files, convert, refuse_file
@@ -79,8 +80,10 @@ class LoadedPipeline:
     """SHA-256 of each weights file."""
     adapters: dict[str, str]
     """SHA-256 of each adapter's weights."""
-    reference: str
-    """SHA-256 of the IP-Adapter's weights; empty without one."""
+    reference: dict[str, str]
+    """SHA-256 of the weights files of the IP-Adapter and its encoder; empty without one."""
+    configuration: str
+    """SHA-256 of what else the pipeline is built from; empty if it all comes from a hub."""
 
     @classmethod
     def of(cls, card: ModelCard, device: str) -> LoadedPipeline:
@@ -114,7 +117,8 @@ class LoadedPipeline:
             for task in card.tasks
             for name, kind in kinds.items()
         }
-        return cls(card, pipeline, pipelines, calls, prepared, weights, adapters, reference)
+        configuration = configuration_hash(card)
+        return cls(card, pipeline, pipelines, calls, prepared, weights, adapters, reference, configuration)
 
     @property
     def casts_its_vae(self) -> bool:
@@ -132,6 +136,7 @@ class LoadedPipeline:
         return {
             "adapters": self.adapters,
             "reference": self.reference,
+            "configuration": self.configuration,
             "refiner": self.card.refiner and self.card.refiner.model_dump(mode="json", exclude_none=True),
             "vae_tiling": self.card.vae_tiling,
             **compilation(self.card),

@@ -14,7 +14,7 @@ from PIL import Image
 
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
-from limner_worker.generators.base import Picture, locate, sha256
+from limner_worker.generators.base import Picture, locate, weight_hashes
 from limner_worker.generators.diffusers.weights.loaded_parts import require_complete
 from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_file
 from limner_worker.generators.nested_tensors import size_in_bytes
@@ -31,14 +31,15 @@ REMEMBERED_BYTES: Final = 64 << 20
 """The size of the encoded references that a pipeline remembers; those of one request have a few MiB at most."""
 
 
-def load_references(pipeline: Any, card: ModelCard) -> str:
-    """Load the card's IP-Adapter; return the SHA-256 of its weights in hex, empty for a card without one.
+def load_references(pipeline: Any, card: ModelCard) -> dict[str, str]:
+    """Load the card's IP-Adapter; return the SHA-256 of its weights files and its encoder's in hex, empty for a card
+    without one.
 
     Raises ValueError, or CardError for its files.
     """
     adapter = card.reference and card.reference.adapter
     if adapter is None:
-        return ""
+        return {}
     if card.offload != "none" or card.device_map is not None:
         raise ValueError("reference: the encoder of an IP-Adapter cannot be moved: remove offload and device_map")
     if not hasattr(pipeline, "load_ip_adapter") or ARGUMENT not in inspect.signature(pipeline.__call__).parameters:
@@ -50,7 +51,7 @@ def load_references(pipeline: Any, card: ModelCard) -> str:
     pipeline.load_ip_adapter(str(folder), subfolder="", weight_name=file.name, local_files_only=True, **encoder)
     require_complete({ENCODER: getattr(pipeline, ENCODER)})
     pipeline.set_ip_adapter_scale(0.0)
-    return sha256(file)
+    return weight_hashes(folder)
 
 
 def remember_encodings(pipeline: Any) -> None:
