@@ -23,6 +23,7 @@ from limner_shared.errors import CardError
 from limner_worker.generators.diffusers.weights.hub_files import adapter_files, pipeline_files
 from limner_worker.generators.model_errors import (
     CacheFull,
+    CacheUnwritable,
     DamagedWeights,
     HubAccessDenied,
     HubUnavailable,
@@ -166,6 +167,13 @@ def test_a_disk_that_fills_keeps_complete_files_and_the_next_start_resumes(hub: 
     before = hub.sent.copy()
     assert pipeline_files(SOURCE)[1]
     assert not kept & set(hub.sent - before)
+
+
+def test_a_cache_that_cannot_be_written_to_is_not_taken_for_a_hub_that_is_away(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_bytes(b"")
+    message = refused(CacheUnwritable)
+    assert str(tmp_path / "cache") in message
+    assert "HF_HUB_CACHE" in message
 
 
 def test_a_file_larger_than_the_free_space_is_refused_before_it_fills_the_disk(

@@ -45,3 +45,9 @@ class CacheFull(CardError):
     """The disk with the cache of downloaded models is full: free some space, then start the worker again."""
 
     code, title, status = "cache_full", "Cache full", 507
+
+
+class CacheUnwritable(CardError):
+    """The folder of downloaded models cannot be written to: correct its rights, or name another in `HF_HUB_CACHE`."""
+
+    code, title = "cache_unwritable", "Cache unwritable"

@@ -33,6 +33,7 @@ from limner_worker.generators.base import weight_hashes
 from limner_worker.generators.diffusers.weights.weight_variants import NO_VARIANT, remedy
 from limner_worker.generators.model_errors import (
     CacheFull,
+    CacheUnwritable,
     DamagedWeights,
     HubAccessDenied,
     HubUnavailable,
@@ -43,6 +44,7 @@ from limner_worker.generators.model_errors import (
 log = get_logger(__name__)
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNWRITABLE: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 NO_SPACE: Final = "Not enough free disk space"
 """How huggingface_hub begins its warning before a file that is larger than the free space."""
 NO_SAFETENSORS: Final = "necessary `safetensors` weights"
@@ -180,13 +182,24 @@ def _explained(error: Exception, source: Source) -> CardError:
 
 def _reason_here(cause: BaseException, source: Source) -> CardError | None:
     """What is wrong on this machine or with the files."""
-    if isinstance(cause, CardError):
-        return cause
+    return cause if isinstance(cause, CardError) else _reason_of_cache(cause, source) or _reason_of_files(cause, source)
+
+
+def _reason_of_cache(cause: BaseException, source: Source) -> CardError | None:
     if (isinstance(cause, OSError) and cause.errno in FULL) or NO_SPACE in str(cause):
         return CacheFull(
             f"The disk of {constants.HF_HUB_CACHE} is full: free some space, or name another disk in HF_HUB_CACHE; "
             f"then start the worker again. Files that are complete were kept. ({cause})"
         )
+    if isinstance(cause, OSError) and cause.errno in UNWRITABLE:
+        return CacheUnwritable(
+            f"Files of {source.hub} are missing in {constants.HF_HUB_CACHE}, and it cannot be written to: correct its "
+            f"rights, or name another folder in HF_HUB_CACHE; then start the worker again. ({cause})"
+        )
+    return None
+
+
+def _reason_of_files(cause: BaseException, source: Source) -> CardError | None:
     if NO_VARIANT in str(cause):
         return CardError(f"{source.hub} has no weights of the variant {source.variant}: correct variant in source.")
     if NO_SAFETENSORS in str(cause):
