@@ -63,6 +63,7 @@ def _missing(error: BaseException) -> str:
 
 def _diffusers(card: ModelCard, device: str, settings: Settings) -> Generator:
     try:
+        from diffusers.utils import logging as diffusers_logging  # noqa: PLC0415
         from transformers.utils import logging as transformers_logging  # noqa: PLC0415
 
         from limner_worker.generators.diffusers.pipeline import DiffusersPipeline  # noqa: PLC0415
@@ -70,8 +71,9 @@ def _diffusers(card: ModelCard, device: str, settings: Settings) -> Generator:
     except (ImportError, RuntimeError) as error:  # torchvision raises the latter over another build of torch
         device_faults.reraise(error)
         raise CardError(f"{card.name} {_missing(error)}") from error
-    transformers_logging.set_verbosity_error()  # keep its progress bars and load reports out of the service's log
-    transformers_logging.disable_progress_bar()
+    for logging in (diffusers_logging, transformers_logging):
+        logging.set_verbosity_error()  # their warnings quote prompts, and reports and bars are no lines of a log
+        logging.disable_progress_bar()
     try:
         pipeline = DiffusersPipeline(card, device, settings.encoder_cache_bytes, settings.encoder_cache_url)
         check_batching(pipeline, settings.cache_dir / "checks")
