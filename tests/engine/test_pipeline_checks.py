@@ -109,6 +109,12 @@ def test_a_pipeline_that_cannot_draw_from_a_request_is_refused_with_what_to_do(p
         check(pipeline, odd_pipelines.card(Path("nowhere")))
 
 
+def test_a_card_with_styles_that_its_pipeline_would_ignore_is_refused() -> None:
+    styles = odd_pipelines.card(Path("nowhere"), styles=["ink", "oil"], styles_by_seed=["ink"])
+    with pytest.raises(ValueError, match="pipelines of diffusers have no styles, styles_by_seed: leave them out"):
+        check(Gligen(), styles)
+
+
 def test_what_a_card_gives_for_all_requests_is_not_missed() -> None:
     check(
         Gligen(), odd_pipelines.card(Path("nowhere"), options={"arguments": {"gligen_boxes": [[0.0, 0.0, 1.0, 1.0]]}})

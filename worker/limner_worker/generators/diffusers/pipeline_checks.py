@@ -32,6 +32,8 @@ FLOWS: Final = (FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler,
 DIFFUSIONS: Final = (LCMScheduler, TCDScheduler, SASolverScheduler)
 """Schedulers that are interchangeable but do not list each other as compatible: those of flow matching, and, beside
 those that diffusers lists, those for LoRAs that reduce the number of steps."""
+OF_BUILT_IN: Final = ("codec", "nearest_name", "preview", "scenes", "styles", "styles_by_seed", "text_encoder")
+"""Fields of cards of the built-in families, of which a request may name a style."""
 NEEDED: Final = {
     "gligen_boxes": "it puts phrases into boxes, which requests cannot give: load the weights with "
     "StableDiffusionPipeline, or give gligen_phrases and gligen_boxes for all requests in options.arguments",
@@ -60,6 +62,8 @@ FEW: Final = range(1, 9)
 
 def check(pipeline: Any, card: ModelCard) -> None:
     """Raise ValueError with the reason if the card's requests would fail or give wrong results."""
+    if ignored := [field for field in OF_BUILT_IN if getattr(card, field)]:
+        raise ValueError(f"pipelines of diffusers have no {', '.join(ignored)}: leave them out of the card")
     for name, value in pipeline.components.items():
         if isinstance(value, BaseGuidance) and type(value).prepare_models is not BaseGuidance.prepare_models:
             raise ValueError(f"the {name} {type(value).__name__} changes the denoiser's layers, which images share")
