@@ -15,6 +15,7 @@ import transformers
 from numpy.typing import NDArray
 from tests.engine import odd_pipelines, pipelines
 from tests.engine.pipeline_jobs import job_of, reference, run
+from tests.engine.tiny_pipelines import cog_view_4
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
@@ -70,6 +71,21 @@ def test_a_module_that_mixes_its_rows_is_called_for_one_image_at_a_time(
     assert run(generator, jobs) == {}
     for job in jobs:
         assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1, job.claim.spec
+
+
+def test_a_module_that_mixes_rows_of_texts_of_one_length_only_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mix_rows(monkeypatch, cast("Any", diffusers).CogView4Transformer2DModel)
+    card = odd_pipelines.saved(cog_view_4, tmp_path)
+    assert loaded(card, tmp_path).unbatched_calls == {"transformer.forward"}
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_pictures_in_other_colours_are_refused(tmp_path: Path, channels: int) -> None:
+    card = odd_pipelines.card(tmp_path)
+    with pytest.raises(CardError, match=f"its pictures have {channels} channels, not red, green and blue"):
+        self_check._check_pictures(card, "text-to-image", [np.zeros((32, 64, channels), np.float32)])
 
 
 def test_the_result_is_stored_for_the_same_weights_card_and_software(

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -38,8 +39,9 @@ log = get_logger(__name__)
 Pixels = NDArray[np.float32]
 """[height, width, 3] in [0, 1]."""
 
-VERSION: Final = 4
+VERSION: Final = 5
 """The version of this check; stored results of other versions are ignored."""
+COLOURS: Final = 3
 LIBRARIES: Final = ("transformers", "peft", "accelerate")
 """What runs a part of a pipeline beside those that receipts name: another version may mix rows."""
 SCHEDULER_STEPS: Final = 4
@@ -128,6 +130,8 @@ def _check_pictures(card: ModelCard, task: Task, pictures: Sequence[Pixels]) -> 
     for drawn in (picture.shape for picture in pictures):
         if drawn[:2] != (height, width):
             raise CardError(f"{card.name}: {task}: {width}x{height} was asked for, {drawn[1]}x{drawn[0]} was drawn")
+        if drawn[2] != COLOURS:
+            raise CardError(f"{card.name}: {task}: its pictures have {drawn[2]} channels, not red, green and blue")
 
 
 def _check_schedulers(generator: DiffusersPipeline) -> None:
@@ -162,33 +166,55 @@ def _check_task(generator: DiffusersPipeline, task: Task, expected: Sequence[Pix
         generator.unbatched_calls.update(apart)
         try:
             with generator.without_text_cache():
-                found = _batch(generator, trial_tasks(generator.card, task))
+                exact = generator.card.dtype == "float32"
+                same = all(equal(found, alone, exact=exact) for found, alone in _batches(generator, task, expected))
         except Exception as error:  # noqa: BLE001 - a module may raise anything over rows that it cannot combine
             device_faults.reraise(error)
             reason = explain(error)
             continue
-        if equal(found, expected, exact=generator.card.dtype == "float32"):
+        if same:
             return apart | generator.unbatched_calls
         reason = "a batch gives other pictures than the pipeline alone"
     raise CardError(f"{generator.card.name}: {task} does not work with this pipeline: {reason}")
 
 
-def _batch(generator: DiffusersPipeline, tasks: Sequence[ImageTask]) -> list[Pixels]:
-    """Draw the images as the engine does, with joint steps and decodes for equal keys."""
-    most = max(generator.card.buckets)
+def _batches(
+    generator: DiffusersPipeline, task: Task, expected: Sequence[Pixels]
+) -> Iterator[tuple[Sequence[Pixels], Sequence[Pixels]]]:
+    """Yield what is drawn in a batch, and what the pipeline draws alone: for two texts, and for one text twice if these
+    shared no call of the denoiser, as texts of different lengths may not.
+    """
+    first, second = trial_tasks(generator.card, task)
+    pictures, shared = _batch(generator, [first, second])
+    yield pictures, expected
+    if not shared and max(generator.card.buckets) > 1:
+        first, second = trial_tasks(generator.card, task)
+        second = replace(second, spec=second.spec.model_copy(update={"prompt": first.spec.prompt}))
+        alone = expected[0], generator.draw_alone(second)
+        pictures, _ = _batch(generator, [first, second])
+        yield pictures, alone
+
+
+def _batch(generator: DiffusersPipeline, tasks: Sequence[ImageTask]) -> tuple[list[Pixels], bool]:
+    """Draw the images as the engine does, with joint steps and decodes for equal keys; return them, and whether some
+    shared a step.
+    """
+    most, shared = max(generator.card.buckets), False
     states = generator.start(tasks)
     try:
         while active := [state for state in states if not state.finished or state.error]:
             for state in active:
                 if state.error is not None:
                     raise state.error
-            generator.step([state for state in active if state.key == active[0].key][:most])
+            together = [state for state in active if state.key == active[0].key][:most]
+            shared |= len(together) > 1
+            generator.step(together)
         pictures: dict[int, Pixels] = {}
         while left := [state for state in states if id(state) not in pictures]:
             some = [state for state in left if state.key == left[0].key][:most]
             for state, picture in zip(some, generator.decode(some).pictures(), strict=True):
                 pictures[id(state)] = (picture / 255).astype(np.float32)
-        return [pictures[id(state)] for state in states]
+        return [pictures[id(state)] for state in states], shared
     finally:
         for state in states:
             state.close()
