@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tests.engine import odd_pipelines, pipelines
-from tests.engine.pipeline_jobs import choose_scheduler, job_of, run
+from tests.engine.pipeline_jobs import choose_scheduler, finish, job_of, run
 from tests.engine.resuming import wrong_steps
 
 from limner_shared.domain.card_fields import Refiner, Source
@@ -119,3 +120,28 @@ def test_what_is_no_base_or_no_refiner_is_refused_with_the_card(tmp_path: Path):
     lost = {"refiner": Refiner(source=Source(folder=tmp_path / "nowhere"))}
     with pytest.raises(CardError, match="nowhere does not exist"):
         load(card.model_copy(update=lost), Settings(device="cpu"))
+
+
+def test_images_that_run_out_of_memory_between_two_calls_go_on_with_those_that_they_wait_for(tmp_path: Path):
+    card = card_of(tmp_path)
+    generator: Any = load(card, Settings(device="cpu"))
+    jobs = [job_of(card, str(steps), {"prompt": "a cat", "seed": steps, "steps": steps}) for steps in (5, 10, 10)]
+    assert run(generator, jobs) == {}
+    encode, calls = generator._functions["text_encoder_2.forward"], iter([True])
+
+    def out_of_memory_once(*args: Any, **kwargs: Any) -> Any:
+        if next(calls, False):
+            raise torch.OutOfMemoryError
+        return encode(*args, **kwargs)
+
+    with generator.without_text_cache():
+        states = generator.start([replace(job.rows[0].task, buckets=[]) for job in jobs])
+        generator._functions["text_encoder_2.forward"] = out_of_memory_once
+        with pytest.raises(torch.OutOfMemoryError):
+            finish(generator, states)
+        assert len({state.kind for state in states}) > 1
+        drawn = finish(generator, states)
+    for found, job in zip(drawn, jobs, strict=True):
+        expected = job.rows[0].picture
+        assert expected is not None
+        assert np.abs(found.astype(int) - expected).max() <= 1

@@ -80,6 +80,17 @@ def test_a_tensor_of_unknown_layout_is_never_joined():
 def denoise_stacked(hidden_states: Any, encoder_hidden_states_llama3: Any): ...
 
 
+def test_rows_have_one_memory_format_whatever_their_images_had():
+    """A network's last bits depend on it, and a picture that is resumed or shares a call has lost it."""
+    latents = torch.randn(2, 4, 8, 8)
+    builder = CallBuilder("unet.forward", denoise, CallKind.DENOISE)
+    formats = latents, latents.to(memory_format=torch.channels_last)
+    first, other = (builder.call((each,), {}, CallMemory()) for each in formats)
+    for calls in ([other], [first, other], [other, first]):
+        assert join(calls, Padding(2))["sample"].is_contiguous()
+        assert join(calls, Padding(2))["sample"].equal(torch.cat([latents, latents]))
+
+
 @pytest.mark.parametrize("layers", [2, 3])  # two are as many as the rows of an image with guidance
 def test_a_tensor_with_its_layers_before_its_rows_is_joined_along_its_rows(layers: int):
     builder = CallBuilder("transformer.forward", denoise_stacked, CallKind.DENOISE)
@@ -145,16 +156,20 @@ def test_a_call_like_the_last_one_keeps_its_key_and_any_other_gets_its_own():
     assert len({first, *others}) == 7
 
 
-def denoise_text(hidden_states: Any, encoder_hidden_states: Any, encoder_hidden_states_mask: Any, img_mask: Any): ...
+def denoise_text(
+    hidden_states: Any, encoder_hidden_states: Any, encoder_hidden_states_mask: Any, img_mask: Any, kinds: Any = None
+): ...
 
 
-def test_a_text_keeps_its_length_beside_an_argument_of_an_unknown_kind_that_may_depend_on_it():
+@pytest.mark.parametrize(("name", "is_alone"), [("kinds", True), ("img_mask", False)])
+def test_a_text_keeps_its_length_beside_an_argument_that_may_depend_on_it(name: str, is_alone: bool):
     builder = CallBuilder("transformer.forward", denoise_text, CallKind.DENOISE)
     text, of_each = torch.ones(1, 5, 4), torch.zeros(1, 7, dtype=torch.bool)
-    alone = builder.call((torch.ones(1, 8, 4), text, None, of_each), {}, CallMemory())
-    assert alone.alone
-    assert alone.arguments["encoder_hidden_states"].shape == (1, 5, 4)
-    assert alone.arguments["encoder_hidden_states_mask"] is None
+    given = {"img_mask": None, name: of_each}
+    call = builder.call((torch.ones(1, 8, 4), text, None), given, CallMemory())
+    assert call.alone == is_alone
+    assert call.arguments["encoder_hidden_states"].shape == (1, 5, 4)
+    assert call.arguments["encoder_hidden_states_mask"] is None
     padded = builder.call((torch.ones(1, 5, 4), text, None, None), {}, CallMemory())
     assert padded.arguments["encoder_hidden_states"].shape == (1, 64, 4)
     assert padded.arguments["encoder_hidden_states_mask"].sum() == 5

@@ -19,7 +19,7 @@ from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import ImageTask, Padding, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.generators.diffusers.calls.call_batching import CallKind, content_digest, kind_of
-from limner_worker.generators.diffusers.calls.call_joining import UnknownLayout, join, split
+from limner_worker.generators.diffusers.calls.call_joining import UnknownLayout, alike, join, split
 from limner_worker.generators.diffusers.calls.encoded_prompts import EncodedPrompts
 from limner_worker.generators.diffusers.calls.layered_tensors import COUPLED
 from limner_worker.generators.diffusers.calls.text_outputs import TextOutputs
@@ -35,6 +35,7 @@ from limner_worker.generators.text_encoding.shared_cache import EncodedTextCache
 from limner_worker.networks.weights import weights_size
 
 log = get_logger(__name__)
+Runs = Sequence[SuspendedRun]
 
 
 class DiffusersPipeline:
@@ -144,31 +145,30 @@ class DiffusersPipeline:
         """Call the denoiser once for all these images, then run each pipeline up to its next call.
 
         A step begins with the control network, if there is one: images that wait then hold none of its large output.
+        After an attempt that ran out of memory on its way, they may wait for different calls: some are left for later.
         """
-        self._serve(states)
+        self._settle(states)
+        if waiting := [image for image in states if not image.finished]:
+            self._serve(alike(waiting))
         self._settle(states)
         if controlled := [image for image in states if image.controlled]:
-            self._serve([image for image in controlled if image.key == controlled[0].key])
+            self._serve(alike(controlled))
             self._settle(states)
         self._device.synchronize()
 
     @torch.inference_mode()
     def decode(self, states: Sequence[SuspendedRun]) -> AsyncDecode[list[Any]]:
         """Decode latents to pixels. Raises FloatingPointError if they are not finite, or the pipeline's error."""
-        waiting = self._undecoded(states)
-        return self._device.decode_async(
-            lambda: self._results(waiting) if waiting else [],
-            lambda results: self._pictures(states, waiting, results),
-        )
+        waiting = alike(self._undecoded(states))
+        compute = partial(self._results, waiting) if waiting else list[Any]
+        return self._device.decode_async(compute, partial(self._pictures, states, waiting))
 
-    def _pictures(
-        self, states: Sequence[SuspendedRun], waiting: Sequence[SuspendedRun], results: Sequence[Any]
-    ) -> list[Picture]:
+    def _pictures(self, states: Runs, waiting: Runs, results: Sequence[Any]) -> list[Picture]:
         """Resume the pipelines with their decoded latents until they end; some make a few more calls."""
         for image, result in zip(waiting, results, strict=True):
             image.resume(result)
         while left := self._undecoded(states):
-            self._serve([image for image in left if image.key == left[0].key])
+            self._serve(alike(left))
         return [to_picture(image.picture, image.task.spec) for image in states if image.picture is not None]
 
     @staticmethod
@@ -214,7 +214,7 @@ class DiffusersPipeline:
             if waiting[0].kind is CallKind.SCHEDULE:
                 self._schedule([image for image in waiting if image.kind is CallKind.SCHEDULE])
             else:
-                self._encode([image for image in waiting if image.key == waiting[0].key])
+                self._encode(alike(waiting))
         self._texts.settle()
 
     def _schedule(self, images: Sequence[SuspendedRun]) -> None:
@@ -275,15 +275,14 @@ class DiffusersPipeline:
 
     def _call(self, images: Sequence[SuspendedRun], batch: Padding) -> list[Any]:
         """Make these images' calls as one, padded; one by one if the output cannot be split into rows."""
-        calls = [image.call for image in images]
+        calls, name = [image.call for image in images], images[0].call.name
         self._adapters.use(images[0].adapters)
         self._shared.enter(images[0].changes)
-        function = self._functions[calls[0].name]
+        function = self._functions[name]
         try:
             return split(function(**join(calls, batch)), calls, batch)
         except UnknownLayout as error:
-            self._shared.unbatched_calls.add(calls[0].name)
-            name = calls[0].name
+            self._shared.unbatched_calls.add(name)
             log.info("calls made for one image at a time", model=self.card.name, module=name, reason=str(error))
             return [split(function(**call.arguments), [call], Padding(1))[0] for call in calls]
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner_worker.generators.diffusers.calls.call_pattern import CallPattern
+from limner_worker.generators.diffusers.calls.joined_caches import CACHE, CACHES
 from limner_worker.generators.diffusers.calls.layered_tensors import (
     LAYERED,
     SCALED_LAST,
@@ -40,6 +41,8 @@ PER_ROW: Final = frozenset({
 """Arguments whose rows the modules of diffusers and transformers process independently."""
 POSITIONS: Final = frozenset({"img_ids", "txt_ids", "position_ids", "image_rotary_emb"})
 """Arguments with a row for each image of which a module may read only the first: joined calls must have equal ones."""
+LAYOUTS: Final = frozenset({"img_mask"})
+"""Likewise; and they say which of the tokens are text, which therefore keeps its length."""
 KNOWN_ROWS: Final = PER_ROW | POSITIONS | LAYERED
 """Arguments with rows that do not keep a call from being joined."""
 IGNORED: Final = ("generator",)
@@ -154,7 +157,7 @@ class CallBuilder:
             raise TypeError(f"{self.name} is called without a tensor")
         parts = {name: _key_part(name, value, rows, memory) for name, value in arguments.items()}
         alone = any(_has_mark((name, part), mark) for name, part in parts.items() for mark in self._marks)
-        stateful = any(_has_mark((name, part), OBJECT) for name, part in parts.items())
+        stateful = any(part == CACHE or _has_mark((name, part), OBJECT) for name, part in parts.items())
         layered = self._kind is CallKind.CONTROL
         lengths = _item_shapes(arguments) if layered else ()
         key = (self.name, rows, *parts.items(), *lengths)
@@ -264,7 +267,7 @@ def _key_part(name: str, value: Any, rows: int, memory: CallMemory) -> Hashable:
     if type(value) is dict:
         named = cast("dict[str, Any]", value)
         return tuple((key, _key_part(key, inner, rows, memory)) for key, inner in sorted(named.items()))
-    return "same", memory.identity(value)
+    return CACHE if isinstance(value, CACHES) else ("same", memory.identity(value))
 
 
 def _tensor_key_part(name: str, value: Tensor, rows: int, memory: CallMemory) -> Hashable:
@@ -275,7 +278,7 @@ def _tensor_key_part(name: str, value: Tensor, rows: int, memory: CallMemory) ->
         return "shared", tuple(value.shape), str(value.dtype), memory.of(value)
     if dimension or name in PER_ROW:
         return "rows", value.shape[:dimension] + value.shape[dimension + 1 :], value.dtype
-    return ("equal", *memory.identity(value)) if name in POSITIONS else (APART, name)
+    return ("equal", *memory.identity(value)) if name in POSITIONS | LAYOUTS else (APART, name)
 
 
 def _item(item: Any, memory: CallMemory) -> Hashable:
@@ -287,8 +290,7 @@ def _item_shapes(arguments: Mapping[str, Any]) -> list[Hashable]:
     """The shapes of all items of lists: a control network pads texts to the longest one of its call, and the denoiser
     to that of another call, after each was padded to a multiple.
     """
-    lists = [value for value in arguments.values() if is_list(value)]
-    items = [item for value in lists for item in value if isinstance(item, Tensor)]
+    items = [item for value in arguments.values() if is_list(value) for item in value if isinstance(item, Tensor)]
     return [(-(-item.shape[0] // LIST_MULTIPLE), *item.shape[1:]) for item in items]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limner_worker.generators.base import Padding
 from limner_worker.generators.diffusers.calls.call_batching import TIMES, Call, length_of
+from limner_worker.generators.diffusers.calls.joined_caches import CACHES, JoinedCache
 from limner_worker.generators.diffusers.calls.layered_tensors import (
     LAYERED,
     dimension_of_rows,
@@ -22,6 +23,11 @@ from limner_worker.generators.nested_tensors import divided, is_list, is_mapping
 
 class UnknownLayout(Exception):
     """The output of a joined call cannot be split into rows."""
+
+
+def alike(images: Sequence[Any]) -> list[Any]:
+    """Those of the images whose calls may be joined with that of the first."""
+    return [image for image in images if image.key == images[0].key]
 
 
 def join(calls: Sequence[Call], batch: Padding) -> dict[str, Any]:
@@ -50,12 +56,13 @@ def _join(name: str, values: Sequence[Any], rows: int) -> Any:
         if name in TIMES and first.ndim <= 1:
             return _join_times(values, rows)
         dimension = dimension_of_rows(name, first, rows)
-        return first if dimension is None else torch.cat(list(values), dim=dimension)
+        # A network's last bits depend on how its input lies in memory, which no other image may change.
+        return first if dimension is None else torch.cat(list(values), dim=dimension).contiguous()
     if is_list(first) and len(first) == rows:
         return [item for value in values for item in value]
     if is_mapping(first):
         return {key: _join(key, [value[key] for value in values], rows) for key in first}
-    return first
+    return JoinedCache(values, rows) if isinstance(first, CACHES) and len(values) > 1 else first
 
 
 def _join_times(values: Sequence[Tensor], rows: int) -> Tensor:
