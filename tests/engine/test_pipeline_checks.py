@@ -16,7 +16,7 @@ from limner_shared.domain.card_fields import Range
 from limner_shared.errors import CardError, RequestUnsupported
 from limner_shared.settings import Settings
 from limner_worker.generators.base import Picture
-from limner_worker.generators.diffusers.pipeline_checks import check, refused_steps
+from limner_worker.generators.diffusers.pipeline_checks import check, explain, refused_steps
 from limner_worker.generators.registry import load
 
 
@@ -107,6 +107,18 @@ class Prior(Plain):
 def test_a_pipeline_that_cannot_draw_from_a_request_is_refused_with_what_to_do(pipeline: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         check(pipeline, odd_pipelines.card(Path("nowhere")))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("layers"), "KeyError: 'layers'"),
+        (AssertionError(), "AssertionError"),
+        (ValueError("no layers"), "no layers"),
+    ],
+)
+def test_an_error_without_a_reason_is_named(error: Exception, reason: str) -> None:
+    assert explain(error) == reason
 
 
 def test_a_card_with_styles_that_its_pipeline_would_ignore_is_refused() -> None:

@@ -190,6 +190,13 @@ def test_a_file_without_a_weight_that_its_part_needs_is_refused(copied: Path, fi
     assert f"{Path(file).parent.name}: its files have no weights for {weight}: copy" in message
 
 
+def test_weights_of_other_shapes_than_the_configuration_says_are_refused(copied: Path) -> None:
+    file = copied / "text_encoder/model.safetensors"
+    weights = load_file(file)
+    save_file(weights | {"final_layer_norm.weight": torch.zeros(3)}, file, {"format": "pt"})
+    assert "have other shapes than its config.json says" in refused(CardError, odd_pipelines.card(copied))
+
+
 @pytest.mark.parametrize("name", ["tokenizer", "tokenizer/tokenizer.json"])
 def test_a_tokenizer_without_its_words_is_refused(copied: Path, name: str) -> None:
     (copied / name).rename(copied.parent / "gone")

@@ -51,6 +51,8 @@ PARALLEL: Final = "batch_step_no_noise"
 """The method of schedulers that make several steps of a picture at once."""
 NEEDED_LIBRARY: Final = re.compile(r"requires the ([\w-]+) library but it was not found")
 """What diffusers says of a pipeline whose class it leaves out."""
+OTHER_SHAPES: Final = "You set `ignore_mismatched_sizes` to `False`"
+"""How transformers begins its error over weights that do not fit a module, which it names only in a report."""
 OF_THE_EXTRA: Final = ("ftfy", "sentencepiece", "torchvision")
 """The packages of the extra `pipelines`."""
 TRIAL_STEPS: Final = 3
@@ -118,7 +120,10 @@ def explain(error: BaseException) -> str:
         return _needs("torchvision", error)
     if (found := NEEDED_LIBRARY.search(str(error))) and isinstance(error, ImportError):
         return _needs(found[1].lower(), error)
-    return str(error)
+    if str(error).startswith(OTHER_SHAPES):
+        return "the weights of a part have other shapes than its config.json says: copy or download both again"
+    is_reason = str(error) and not isinstance(error, KeyError)  # that one is a name only
+    return str(error) if is_reason else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _needs(package: str, error: BaseException) -> str:

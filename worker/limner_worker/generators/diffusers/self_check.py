@@ -41,7 +41,8 @@ Pixels = NDArray[np.float32]
 
 VERSION: Final = 5
 """The version of this check; stored results of other versions are ignored."""
-COLOURS: Final = 3
+COLOURS: Final = (3, 4)
+"""Channels of a picture that can be stored: red, green, blue, and opacity."""
 LIBRARIES: Final = ("transformers", "peft", "accelerate")
 """What runs a part of a pipeline beside those that receipts name: another version may mix rows."""
 SCHEDULER_STEPS: Final = 4
@@ -130,8 +131,8 @@ def _check_pictures(card: ModelCard, task: Task, pictures: Sequence[Pixels]) -> 
     for drawn in (picture.shape for picture in pictures):
         if drawn[:2] != (height, width):
             raise CardError(f"{card.name}: {task}: {width}x{height} was asked for, {drawn[1]}x{drawn[0]} was drawn")
-        if drawn[2] != COLOURS:
-            raise CardError(f"{card.name}: {task}: its pictures have {drawn[2]} channels, not red, green and blue")
+        if drawn[2] not in COLOURS:
+            raise CardError(f"{card.name}: {task}: its pictures have no colours, but {drawn[2]} channel")
 
 
 def _check_schedulers(generator: DiffusersPipeline) -> None:
