@@ -140,12 +140,16 @@ def test_a_model_that_has_grown_unloads_idle_ones_and_is_loaded_again_at_its_fir
     assert models.loaded() == ["one", "three"]
 
 
+def replaced(_: Scripted) -> dict[str, Any]:
+    return {"weights": "replaced"}
+
+
 def test_a_model_that_is_loaded_again_from_other_files_is_named_in_receipts_as_these(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ):
     models = RecordingCache(catalogue, 200)
     known = models.cache.fingerprints
-    monkeypatch.setattr(Scripted, "fingerprint", lambda _: {"weights": "replaced"})
+    monkeypatch.setattr(Scripted, "fingerprint", replaced)
     with capture_logs() as lines:
         assert models.cache.ensure_loaded("two", busy=())
         assert models.cache.ensure_loaded("one", busy=())

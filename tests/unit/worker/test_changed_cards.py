@@ -26,7 +26,7 @@ CARD: dict[str, Any] = {
     "reference": {"adapter": {"folder": "ip"}, "most": 2},
     "prompt_weights": True,
 }
-CONTROLLED = CARD | {"control": {}}
+CONTROLLED: dict[str, Any] = CARD | {"control": {}}
 
 
 def refusal(before: dict[str, Any], after: dict[str, Any], **request: Any) -> str | None:

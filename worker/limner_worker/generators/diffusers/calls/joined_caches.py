@@ -39,8 +39,8 @@ class JoinedLayer:
 
     def store(self, keys: Tensor, values: Tensor) -> None:
         """Divide keys and values among the images; each gets a copy, since a view would keep those of all."""
-        shares = zip(self._layers, keys.split(self._rows), values.split(self._rows), strict=True)
-        for layer, own_keys, own_values in shares:
+        keys_of_each, values_of_each = (torch.split(each, self._rows) for each in (keys, values))
+        for layer, own_keys, own_values in zip(self._layers, keys_of_each, values_of_each, strict=True):
             layer.store(own_keys.clone(), own_values.clone())
 
     def get(self) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ some are missing, and with a tokenizer that knows no words.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from torch import nn
 from transformers.modeling_utils import PreTrainedModel
@@ -48,7 +48,7 @@ def _tells_words_apart(tokenizer: Any) -> bool:
     if tokenizer is None:
         return True
     try:
-        first, other = (cast("Any", tokenizer)(word, add_special_tokens=False).input_ids for word in WORDS)
+        first, other = (tokenizer(word, add_special_tokens=False).input_ids for word in WORDS)
     except Exception:  # noqa: BLE001 - one that is called in another way proves nothing; the pipeline is tried as well
         return True
     return bool(first != other)
