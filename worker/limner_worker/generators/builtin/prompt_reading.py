@@ -11,7 +11,7 @@ from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.scenes import NearestName, Scene, SceneRule
 from limner_worker.generators.builtin.known_names import KnownNames, NameMatch
 from limner_worker.generators.builtin.scenes.nouns import Encode
-from limner_worker.generators.builtin.scenes.reading import SceneReader
+from limner_worker.generators.builtin.scenes.reading import NEVER, SceneReader
 from limner_worker.languages import emoji
 
 KEPT_READINGS: Final = 512
@@ -44,7 +44,8 @@ class PromptReader:
         self._names = names
         self._encode = encode
         self._kept_fuller = lru_cache(KEPT_READINGS)(self._fuller)
-        self._kept_scene = lru_cache(KEPT_READINGS)(SceneReader(names, encode).read)
+        self._reader = SceneReader(names, encode)
+        self._kept_scene = lru_cache(KEPT_READINGS)(self._reader.read)
 
     def read(self, spec: JobSpec, most: int) -> Reading:
         """Return what is drawn of a spec's prompt by a model that draws at most `most` rows at once."""
@@ -90,10 +91,12 @@ class PromptReader:
         if (now is not None and not now.left_out) or len(words) > MOST_WORDS:
             return None
         shown = 1 if now is None else len(now.objects)
+        # All things of a fuller prompt are known by their names, so that no other word needs to be encoded.
+        sure = rule.model_copy(update={"least": NEVER})
         for dropped in range(1, MOST_DROPPED + 1):
             for at in range(1, len(words) - dropped):
                 told = f"{' '.join(words[:at])}, {' '.join(words[at + dropped :])}"
-                scene = self._read_scene(told, rule)
+                scene = self._reader.read(told, sure)
                 if scene is not None and scene.faithful and len(scene.objects) > shown:
                     return told
         return None
