@@ -106,8 +106,9 @@ class Checkpoint:
 
 
 def _order(tensor: Tensor) -> list[int]:
-    """Return the dimensions in their order in memory, which safetensors does not keep. Kernels round by it: with another
-    one a picture has other bytes.
+    """Return the dimensions in their order in memory, which safetensors does not keep.
+
+    Kernels round by it: with another one a picture has other bytes.
     """
     return sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
 
