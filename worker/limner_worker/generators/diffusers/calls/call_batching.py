@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner_worker.generators.diffusers.calls.call_pattern import CallPattern
-from limner_worker.generators.diffusers.calls.joined_caches import CACHE, CACHES
+from limner_worker.generators.diffusers.calls.joined_caches import CACHE, is_cache
 from limner_worker.generators.diffusers.calls.layered_tensors import (
     LAYERED,
     SCALED_LAST,
@@ -267,7 +267,7 @@ def _key_part(name: str, value: Any, rows: int, memory: CallMemory) -> Hashable:
     if type(value) is dict:
         named = cast("dict[str, Any]", value)
         return tuple((key, _key_part(key, inner, rows, memory)) for key, inner in sorted(named.items()))
-    return CACHE if isinstance(value, CACHES) else ("same", memory.identity(value))
+    return CACHE if is_cache(value) else ("same", memory.identity(value))
 
 
 def _tensor_key_part(name: str, value: Tensor, rows: int, memory: CallMemory) -> Hashable:

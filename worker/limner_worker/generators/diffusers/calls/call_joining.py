@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limner_worker.generators.base import Padding
 from limner_worker.generators.diffusers.calls.call_batching import TIMES, Call, length_of
-from limner_worker.generators.diffusers.calls.joined_caches import CACHES, JoinedCache
+from limner_worker.generators.diffusers.calls.joined_caches import JoinedCache, is_cache
 from limner_worker.generators.diffusers.calls.layered_tensors import (
     LAYERED,
     dimension_of_rows,
@@ -62,7 +62,7 @@ def _join(name: str, values: Sequence[Any], rows: int) -> Any:
         return [item for value in values for item in value]
     if is_mapping(first):
         return {key: _join(key, [value[key] for value in values], rows) for key in first}
-    return JoinedCache(values, rows) if isinstance(first, CACHES) and len(values) > 1 else first
+    return JoinedCache(values, rows) if is_cache(first) and len(values) > 1 else first
 
 
 def _join_times(values: Sequence[Tensor], rows: int) -> Tensor:

@@ -9,12 +9,17 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
-from diffusers.models.transformers.transformer_qwenimage21 import QwenImage21KVCache
 from torch import Tensor
 
-CACHES: Final = (QwenImage21KVCache,)
+CACHES: Final = frozenset({"QwenImage21KVCache"})
+"""Names of their classes; a cache of another class keeps its image apart."""
 CACHE: Final = "cache"
 """Their part in the key of a call: images of equal keys may have caches of their own."""
+
+
+def is_cache(value: Any) -> bool:
+    """Return whether a value is a cache that can be joined with others."""
+    return type(value).__name__ in CACHES
 
 
 class JoinedCache:
