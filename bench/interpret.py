@@ -41,7 +41,7 @@ SCORED: Final = (*MENDED, "fresh-7")
 """The last was scored, and the rules were not mended until it reaches the goal of what is left over."""
 UNSEEN: Final = ("fresh-17",)
 """Its failures were not looked at."""
-PARTS: Final = (*SCORED, *(f"fresh-{each}" for each in (8, 9, 10, 11, 12, "13a", "13b", "14a", "14b", 15, 16)), *UNSEEN)
+PARTS: Final = (*SCORED, *(f"fresh-{each}" for each in (8, 9, 10, 11, 12, "13a", "13b", "14a", "14b", 15, 16, 18)), *UNSEEN)
 """The rules alone do not reach all goals with the last twelve."""
 FIELDS: Final = ("n", "size", "style", "negative")
 SIZES: Final = ((256, 256), (64, 64), (384, 256), (256, 384))
