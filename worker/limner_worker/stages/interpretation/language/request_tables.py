@@ -48,6 +48,10 @@ class Requests(Table):
     asked: Regex = ""
     """Stems of which words of asking have one, where no mark divides them from what is drawn: in languages whose words
     have no spaces between, or endings."""
+    emphasis: Regex = ""
+    """Words before those that leave something out ("absolutely no")."""
+    emphasis_after: Regex = ""
+    """The same after a thing ("no people at all")."""
     excluded: Regex = ""
     """Keys of what to leave out, as an order names it ("exclude: shadows"); those of English are known everywhere."""
     closings: Regex = ""
@@ -112,6 +116,8 @@ class Pictures(Table):
     media: dict[str, Regex] = {}
     """By singular, its plurals."""
     of_them: Regex = ""
+    ranges: Regex = ""
+    """What stands between two numbers of which either will do ("two or three pictures")."""
     counted_as: Regex = ""
     """Keys of a number, as an order names it ("qty=3"); those of English are known everywhere."""
 
@@ -131,6 +137,10 @@ class Size(Table):
     pixels: Regex = ""
     after: Regex = ""
     """Particles after a size."""
+    asked: Regex = ""
+    """What introduces a size or a shape in a clause of its own ("the picture should be", "and make it")."""
+    asked_after: Regex = ""
+    """What may follow the size or the shape then (German "sein")."""
 
 
 class Shapes(Table):
@@ -144,8 +154,12 @@ class Shapes(Table):
     tall: Regex
     endings: Regex = ""
     """What the words may end with where they agree with "picture" and stand alone ("une ville, carrée")."""
+    keys: Regex = ""
+    """Nouns before a shape ("format: square")."""
     more: dict[str, Patterns] = {}
     """More patterns by shape."""
+    uses: dict[str, Patterns] = {}
+    """What a picture is for that has a shape, by shape: "as my phone wallpaper"."""
 
 
 class Style(Table):
@@ -176,10 +190,14 @@ class StyleName(Table):
     """Further names of a style that a model may have; alternations but for `patterns`."""
 
     patterns: Patterns = ()
+    names: Regex = ""
+    """What it is called beside the word for style, after its key and between marks ("vlakke stijl", "Stil: flach")."""
     nouns: Regex = ""
     """Nouns that follow "3d" ("3d figure")."""
     noun_tail: Regex = ""
     things: Regex = ""
     """Nouns that follow "3d" where it does not name a style ("3d printer")."""
+    things_before: Regex = ""
+    """The same before it ("gafas 3d")."""
     adjectives: Regex = ""
     particles: Regex = ""

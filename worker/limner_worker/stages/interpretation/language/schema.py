@@ -128,6 +128,8 @@ class Ordinals(Table):
     back_to: Regex = ""
     the: Regex = ""
     pictures: Regex = ""
+    liked: Regex = ""
+    """What may follow the name of a picture that is preferred to others ("the third is best")."""
     first: Regex
     second: Regex
     third: Regex
@@ -227,6 +229,8 @@ class Language(Table):
     """By colour, an alternation: the form that a prompt gets, then the others; comparatives are forms too."""
     scenes: Scenes = Scenes()
     """How the language says what stands where, as the built-in model reads it from prompts."""
+    indeclinable: str = ""
+    """Words of colours without endings, where the others have them."""
     attributive: dict[str, str] = Field(default_factory=dict)
     """By colour word, its other form: where the colour that it replaces has that form, or after these articles."""
     attributive_articles: Regex = ""

@@ -16,7 +16,7 @@ _MOST_SIGNING: Final = 5
 """The most words of who signs a letter."""
 _STOPS: Final = re.compile(r"\s(?:STOPP?|ТЧК|PT|PUNTO|PUNT)(?=\s|$)")
 """Words that a telegram has for full stops."""
-_BEGINS: Final = r"(?:(?<=^)|[\s,;:(，、；（])\s*"
+_BEGINS: Final = r"(?:(?<=^)|[\s,;:(，、；（。])\s*"
 
 
 def ordered_numbers(language: Language) -> tuple[str, ...]:

@@ -21,7 +21,15 @@ from limner_worker.stages.interpretation.language.texts import Pattern, compiled
 from limner_worker.stages.interpretation.reading.asking import beginnings, thanks
 from limner_worker.stages.interpretation.reading.orders import excluded, ordered_numbers
 from limner_worker.stages.interpretation.reading.sizes import SHAPES, shape_named, size
-from limner_worker.stages.interpretation.reading.things import END, LONGEST_WORD, any_, dangling, separators, things
+from limner_worker.stages.interpretation.reading.things import (
+    END,
+    LONGEST_WORD,
+    any_,
+    dangling,
+    picture_nouns,
+    separators,
+    things,
+)
 
 GRAMMAR: Final = frozenset(word for language in LANGUAGES for word in language.grammar.split())
 """Words without content; prompts that share only these share nothing."""
@@ -47,6 +55,8 @@ class RequestPatterns:
     seed: tuple[Pattern, ...]
     size: tuple[Pattern, ...]
     without: tuple[Pattern, ...]
+    stressed: Pattern
+    """What stresses that a thing is left out, after it."""
     joins: Pattern
     """Words that join things."""
     joined_last: Pattern
@@ -82,12 +92,11 @@ def patterns_for(language: Language) -> RequestPatterns:
     """Return the patterns of a language, which are compiled once."""
     requests = language.requests
     polite = tuple(rf"{source}\s*{_STOPS}" for source in thanks(language))
-    tails = tuple(rf"{source}\s*{_STOPS}" for source in requests.tails)
     and_ = any_(language.connectives.and_)
     adding = "|".join(map(re.escape, language.additions)) or "(?!)"
     return RequestPatterns(
         lead_ins=_beginning(beginnings(language)),
-        tails=compiled((*polite, *tails)),
+        tails=compiled((*polite, *(rf"{source}\s*{_STOPS}" for source in requests.tails))),
         polite_tails=compiled(polite),
         asides=compiled(requests.asides),
         picture_of=_beginning((*requests.picture_of, *_picture_of(language))),
@@ -98,7 +107,8 @@ def patterns_for(language: Language) -> RequestPatterns:
         seed=compiled(_seed(language, adding)),
         size=compiled(size(language)),
         single=compiled(_filled(source, language) for source in requests.single),
-        without=compiled(_filled(source, language) for source in (excluded(language), *requests.without)),
+        without=compiled(_filled(source, language) for source in (excluded(language), *_stressed(language))),
+        stressed=expression(rf"\s+(?:{any_(requests.emphasis_after)})$"),
         doubled=expression(_whole(any_(language.connectives.doubled), language)),
         idle=expression(rf"(?:{any_(language.connectives.idle)})(?:\s\S{{1,20}}){{0,2}}"),
         another=expression(rf"(?:\s(?:{and_})|,(?:\s(?:{and_}))?)\s+(?={_beginning_another(language)})"),
@@ -131,6 +141,14 @@ def _whole(source: str, language: Language, *, ended: bool = False) -> str:
     return rf"(?<!\w)(?:{source})" + (r"(?!\w)" if ended else "")
 
 
+def _stressed(language: Language) -> Iterable[str]:
+    """Return the patterns of leaving out, with what stresses them: "absolutely no"."""
+    words_ = any_(language.requests.emphasis)
+    before = rf"[\s,、，。]*(?:{words_})\s*" if language.unspaced else rf"[\s,;.!]*(?<!\w)(?:{words_})[\s,]*"
+    after = rf"(?:\s(?:{any_(language.requests.emphasis_after)})(?!\w))?" if not language.unspaced else ""
+    return (rf"(?:{before})?(?:{source}){after}" for source in language.requests.without)
+
+
 def _beginning_another(language: Language) -> str:
     """Return a pattern of what begins a thing to draw, and none to leave out."""
     small = language.connectives
@@ -143,14 +161,6 @@ def _filled(source: str, language: Language) -> str:
     return filled.replace("{nouns}", any_(language.pictures.nouns)).replace("{end}", END)
 
 
-def _nouns(language: Language) -> str:
-    """Return a pattern of the nouns that mean a picture, with the adjectives that describe the request."""
-    pictures = language.pictures
-    before = rf"(?:(?:{pictures.before})\s+)*+" if pictures.before else ""
-    after = rf"(?:\s+(?:{pictures.after})(?!\w))*+" if pictures.after else ""
-    return rf"{before}(?:{any_(pictures.nouns)})(?!\w){after}"
-
-
 def _of(language: Language) -> str:
     return rf"\s*(?P<of>(?<!\w)(?:{any_(language.pictures.of)})(?:(?<=['’])|(?!\w)|(?<=\s)(?=\w))|:)"
 
@@ -160,7 +170,7 @@ def _picture_of(language: Language) -> tuple[str, ...]:
         return ()
     articles = rf"(?:(?:{any_(language.connectives.indefinite)}|{any_(language.connectives.articles)})\s*)?"
     many = rf"(?:(?:{any_(language.pictures.quantities)})\s+)?"
-    return (rf"{articles}{many}{_nouns(language)}(?:{_of(language)}|(?=\s*,))",)
+    return (rf"{articles}{many}{picture_nouns(language)}(?:{_of(language)}|(?=\s*,))",)
 
 
 def _counted(language: Language) -> tuple[str, ...]:
@@ -169,8 +179,9 @@ def _counted(language: Language) -> tuple[str, ...]:
         return ordered_numbers(language)
     pictures = language.pictures
     sets = rf"(?:(?<!\w)(?:{any_(pictures.sets)})\s+)?"
-    count = rf"(?P<n>{{number}})(?:\s+(?:{any_(pictures.of)})\s*|\s+|-)"
-    nouns = _nouns(language)
+    range_ = rf"(?:(?<!\w){{number}}\s*(?:[-–]|(?<=\s)(?:{any_(pictures.ranges)})\s)\s*)?"
+    count = rf"{range_}(?P<n>{{number}})(?:\s+(?:{any_(pictures.of)})\s*|\s+|-)"
+    nouns = picture_nouns(language)
     inside = rf"(?:(?<!\w)(?:{any_(pictures.in_)})\s+)?"
     return (
         rf"{sets}{count}{nouns}(?:\s+(?:{any_(language.address.final)})(?!\w))?{_of(language)}",
@@ -179,6 +190,7 @@ def _counted(language: Language) -> tuple[str, ...]:
         rf"(?:(?<=^)|[,;:.!?(])\s*(?P<n>{{number}})\s*(?:{any_(pictures.times)})(?!\w)\)?{END}",
         *ordered_numbers(language),
         rf"(?<!\w)(?P<n>{{number}})\s+(?:{any_(pictures.of_them)}){END}",
+        r"[,;/(]\s*(?P<n>{number})\)?[\s,;.!]{0,3}$",
     )
 
 
@@ -206,84 +218,3 @@ def _seed(language: Language, adding: str) -> tuple[str, ...]:
     both = (language, BY_CODE[FALLBACK])
     the = rf"(?:(?:{adding}) ?)?(?:(?:{words('seed.the', *both)}) )?"
     return (rf"{the}(?:{words('seed.word', *both)})\s*[:=#]?\s*(?P<seed>\d{{1,10}})",)
-
-
-@cache
-def style_patterns(style: str, language: Language) -> tuple[Pattern, ...]:
-    """Return the patterns by which a description names a style, in a language or in English."""
-    both = tuple(dict.fromkeys((language, BY_CODE[FALLBACK])))
-    name = re.escape(style).replace(r"\-", "[- ]")
-    inside = _inside(both)
-    further = [each.styles[style] for each in both if style in each.styles]
-    own = [source.replace("{in}", inside).replace("{end}", END) for each in further for source in each.patterns]
-    frames = _style_frames(both)
-    if style == "3d":
-        first, last = (frames[at].replace("{style}", "3-?d") for at in _WITH_WORD)
-        own += [first, last, *_three_dimensional(both, inside)]
-    made = _made(both)
-    return compiled(f"{made}(?:{source})" for source in (*own, *(frame.replace("{style}", name) for frame in frames)))
-
-
-def _made(both: tuple[Language, ...]) -> str:
-    """Return a pattern of how a picture is made, before the name of a style: ", rendered 3d", "drawn in 3d"."""
-    some = words("style.made", *both)
-    introduced = rf"(?:{words('style.introductions', *both)}|{words('style.in_', *both)})"
-    return rf"(?:(?<=[,;(])\s*(?:{some})\s+|(?<!\w)(?:{some})\s+(?={introduced}\s))?"
-
-
-def _inside(both: tuple[Language, ...]) -> str:
-    return rf"(?:(?<!\w)(?:{words('style.introductions', *both)})(?: (?:{words('style.articles', *both)}))? )?"
-
-
-def _style_frames(both: tuple[Language, ...]) -> tuple[str, ...]:
-    """Return how a description names a style, with `{style}` for its name; the first after the word for "style"."""
-    spaced = tuple(each for each in both if not each.unspaced)
-    unspaced = tuple(each for each in both if each.unspaced)
-    tail = rf"(?:{words('style.tail', *both)})?"
-    nouns = "|".join(_nouns(each) for each in spaced)
-    media = "|".join(plural for each in spaced for plural in (*each.pictures.media, *each.pictures.media.values()))
-    word = words("style.word", *spaced)
-    return (
-        (
-            rf"(?<!\w)(?:(?:{words('style.in_', *both)}) (?:(?:{words('style.the', *both)}) )?)?(?:{word})\s"
-            rf"(?:(?:{words('style.of', *both)}) )?['\"“«]?{{style}}['\"”»]?(?![\w-])"
-        ),
-        rf"{_inside(both)}['\"“«]?(?<![\w-]){{style}}['\"”»]?[ -](?:{word})(?!\w){tail}",
-        rf"(?<!\w)(?:{words('style.introductions', *spaced)})\s{{style}}{END}",
-        rf"(?<![\w-]){{style}}[ -](?={nouns}|(?:{media or NEVER})(?!\w))",
-        rf"(?<![\w-]){{style}} (?:{words('style.pictures_after', *both)})(?!\w){tail}",
-        (
-            rf"\b(?:{words('style.as_', *both)})(?: (?:{words('style.a', *both)}))? "
-            rf"{{style}}(?![\w-])(?:[ -](?:{words('style.as_pictures', *both)}))?"
-        ),
-        (
-            rf"(?:{words('style.introductions', *unspaced)})?(?<![a-z0-9-]){{style}} ?"
-            rf"(?:{words('style.before_word', *unspaced)})?"
-            rf"(?:{words('style.word', *unspaced)})(?:{words('style.particles', *unspaced)})?"
-        ),
-        (
-            rf"[\[(]\s*{{style}}\s*[\])]|-{{0,2}}\b(?:{words('style.word', *both)})\s*[:：=]\s*"
-            r"{style}(?![\w-])|--style {style}(?![\w-])"
-        ),
-        r"^{style}\s*[:：]|[,，、]\s*{style}(?=\s*$|\s*[,，、])",
-    )
-
-
-NEVER: Final = "(?!)"
-_WITH_WORD: Final = (0, 6)
-"""The frames of a style's name beside the word for style, in languages with spaces and without."""
-
-
-def _three_dimensional(both: tuple[Language, ...], inside: str) -> list[str]:
-    """Return the patterns of "3d", of which those with a noun must come before the bare one."""
-    names = [each.styles["3d"] for each in both if "3d" in each.styles]
-    things = "|".join(name.things for name in names if name.things) or NEVER
-    nouns = "|".join((*(name.nouns for name in names if name.nouns), words("style.word", *both)))
-    adjectives = "|".join(name.adjectives for name in names if name.adjectives) or NEVER
-    tails = "|".join(name.noun_tail for name in names if name.noun_tail) or NEVER
-    particles = "|".join(name.particles for name in names if name.particles) or NEVER
-    return [
-        rf"{inside}\b3-?d[ -](?!{things})(?:{nouns})\b(?:{tails})?",
-        rf"{inside}(?<![a-z0-9])3-?d(?:-rendered| rendered)?(?![a-z0-9])(?:{particles})?(?![ -](?:{things}))",
-        rf"{inside}(?:{adjectives})",
-    ]

@@ -10,6 +10,7 @@ from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.reading.things import END, any_
 
 SHAPES: Final = ("small", "large", "square", "wide", "tall")
+_MARK: Final = "[,;(，、；（.!?。！？/|—–-]"
 _RATIOS: Final = {"square": "1:1", "wide": "16:9|3:2|4:3|21:9|16:10", "tall": "9:16|2:3|3:4|9:21|10:16"}
 
 
@@ -18,9 +19,9 @@ def size(language: Language) -> tuple[str, ...]:
     both = (language, BY_CODE[FALLBACK])
     start = "" if language.unspaced else r"(?<!\w)"  # "bufanda de 256x384" does not end in the word "a"
     end = "" if language.unspaced else r"(?![^\W\d])"
-    before = rf"(?:{start}(?:{any_(language.size.before)}|size){end}\s*[:=]?\s*){{0,4}}+"
+    before = rf"(?:{asked(language)})?(?:{start}(?:{any_(language.size.before)}|size){end}\s*[:=]?\s*){{0,4}}+"
     pixels = rf"(?:\s*(?:{words('size.pixels', *both)})(?![a-z]))"
-    after = rf"(?:{language.size.after})?" if language.size.after else ""
+    after = (rf"(?:{language.size.after})?" if language.size.after else "") + asked_after(language)
     square = rf"(?<!\w)(?:{language.shapes.square})(?:{language.shapes.endings})"
     media = "|".join(map(re.escape, language.pictures.media)) or NOTHING
     return (
@@ -35,13 +36,46 @@ def size(language: Language) -> tuple[str, ...]:
     )
 
 
+def asked(language: Language) -> str:
+    """Return a pattern of what introduces a size or a shape in a clause of its own: ". The picture should be"."""
+    if language.unspaced:
+        return rf"[,;.!、，。]?\s*(?:{any_(language.size.asked)})\s*"
+    return rf"[,;.!]?\s*(?<!\w)(?:{any_(language.size.asked)})\s+"
+
+
+def clause_end(language: Language) -> str:
+    """Return a pattern of the end of a clause, or of a word that begins another one."""
+    small = language.connectives
+    next_ = "|".join(filter(None, (small.and_, small.links, small.accompaniments, language.requests.because)))
+    return rf"(?:{END}|(?=\s+(?:{any_(next_)})\s))"
+
+
+def asked_after(language: Language) -> str:
+    """Return a pattern of what may follow a size, a shape or a style in its clause: "quadratisch sein"."""
+    if language.unspaced:
+        return rf"(?:{language.size.asked_after})?"
+    return rf"(?:\s+(?:{language.size.asked_after})(?!\w))?" if language.size.asked_after else ""
+
+
+def _wished(name: str, language: Language) -> str:
+    """Return a pattern of a shape that a clause wishes for, up to another clause: "und zwar hochkant, weil"."""
+    agreeing = rf"(?:{getattr(language.shapes, name)})(?:{language.shapes.endings})"
+    if language.unspaced:
+        return rf"{asked(language)}{agreeing}{asked_after(language)}"
+    wished = rf"{asked(language)}(?:(?:{any_(language.size.before)})\s+)?{agreeing}(?!\w)"
+    return rf"{wished}{asked_after(language)}{clause_end(language)}"
+
+
 def shape_named(name: str, language: Language) -> tuple[str, ...]:
     """Return the patterns of a shape, which concern the picture's size or format and not its subject."""
     found: list[str] = []
     for each in dict.fromkeys((language, BY_CODE[FALLBACK])):
         words_ = getattr(each.shapes, name)
+        uses = [source.replace("{end}", END) for source in each.shapes.uses.get(name, ())]
+        found += [*uses, _wished(name, each)] if name in _RATIOS else uses
         framed = each.shapes.frame.replace("{shape}", words_)
         found += [source.replace("{end}", END) for source in (framed, *each.shapes.more.get(name, ()))]
         agreeing = rf"(?:{words_})(?:{each.shapes.endings})"
-        found.append(rf"(?<=[,;(，、；（])\s*{agreeing}\s*[)）]?{END}|^{agreeing}\s*[,:，、：]")
+        found.append(rf"(?<={_MARK})\s*{agreeing}{asked_after(each)}\s*[)）]?{END}|^{agreeing}\s*[,:，、：]")
+        found.append(rf"(?<!\w)(?:{any_(each.shapes.keys)})\s*[:=：]?\s*{agreeing}{END}")
     return (*found, rf"(?<![\d:])(?:{_RATIOS[name]})(?![\d:])") if name in _RATIOS else tuple(found)

@@ -11,6 +11,20 @@ from limner_worker.stages.interpretation.language.schema import Language
 SHORTEST: Final = 5
 """The fewest letters of a word that is corrected."""
 _WORD: Final = re.compile(r"[^\W\d_]+")
+_BETWEEN: Final = re.compile(r"(?<=\S)[ \t]+(?:[/|•·—–]|--)[ \t]+(?=\S)")
+_LAUGHTER: Final = re.compile(
+    r"[ㅋㅎㅠㅜ]{2,}|[\s,]*(?<!\w)(?:lol|lmao|rofl|(?:ha){2,}h?|(?:he){2,}|(?:hi){2,}|(?:ja){2,}|k{3,}|(?:rs){2,}|mdr|ptdr"
+    r"|xd+|a?(?:ha){2,}|(?:ха){2,}|w{4,}|哈{2,}|[:;]-?[)D(P]+|\^_?\^|<3|\({2,}|\){2,})(?=\s*(?:[,.!?~]|$))",
+    re.IGNORECASE,
+)
+_WIDE: Final = (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))
+_NARROW: Final = {wide: wide - 0xFEE0 for wide in _WIDE}
+"""Digits and letters of full width, as East Asian keyboards write them, and those of Latin scripts."""
+
+
+def normalised(text: str) -> str:
+    """Return a text without laughter, with narrow digits and letters, and with commas for slashes and dashes."""
+    return _BETWEEN.sub(", ", _LAUGHTER.sub("", text.translate(_NARROW)))
 
 
 def respelled(text: str, language: Language) -> str:
@@ -26,7 +40,7 @@ def respelled(text: str, language: Language) -> str:
         word = match.group().lower()
         if len(word) < SHORTEST - 1 or word in words or word in language.other_words.split():
             return match.group()
-        near = [each for each in words if each[0] == word[0] and each[-1] == word[-1] and _differ_by_one(word, each)]
+        near = [each for each in words if each[0] == word[0] and _is_near(word, each)]
         return near[0] if len(near) == 1 else match.group()
 
     return _WORD.sub(corrected, text) if words else text
@@ -34,7 +48,14 @@ def respelled(text: str, language: Language) -> str:
 
 @cache
 def _keywords(language: Language) -> frozenset[str]:
-    return frozenset(word for word in language.keywords.split() if len(word) >= SHORTEST)
+    return frozenset(word for word in language.keywords.split() if len(word) >= SHORTEST - 1)
+
+
+def _is_near(word: str, key: str) -> bool:
+    """Return whether a word is a key word with one typing error; of four letters, only two in the wrong order are."""
+    if len(key) < SHORTEST:
+        return len(word) == len(key) and sorted(word) == sorted(key) and _differ_by_one(word, key)
+    return word[-1] == key[-1] and _differ_by_one(word, key)
 
 
 def _differ_by_one(word: str, key: str) -> bool:

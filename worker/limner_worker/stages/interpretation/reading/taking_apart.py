@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from typing import Final
 
 from limner_worker.stages.interpretation.language.number_words import number_in
@@ -13,8 +15,9 @@ from limner_worker.stages.interpretation.language.texts import Pattern, joined, 
 from limner_worker.stages.interpretation.reading.address import without_address
 from limner_worker.stages.interpretation.reading.fixed_names import BESIDE, is_named
 from limner_worker.stages.interpretation.reading.orders import body
-from limner_worker.stages.interpretation.reading.patterns import RequestPatterns, patterns_for, style_patterns
-from limner_worker.stages.interpretation.reading.spelling import respelled
+from limner_worker.stages.interpretation.reading.patterns import RequestPatterns, patterns_for
+from limner_worker.stages.interpretation.reading.spelling import normalised, respelled
+from limner_worker.stages.interpretation.reading.styles import style_patterns, things_before
 
 MAX_SIDE: Final = 65536
 MOST: Final = 1000
@@ -25,6 +28,13 @@ MOST_LEFT_OUT: Final = 16
 """The most things to leave out; further phrases of a kind stay in the prompt."""
 MOST_REPEATED: Final = 128
 """The most phrases of one kind that leave something out, repetitions included."""
+_SHORT_LINE: Final = 40
+"""The most characters of a line that is not broken for its length."""
+_FEW_WORDS: Final = 4
+_SAID_TWICE: Final = 2
+"""A shape may be said twice: "upright, for my phone's wallpaper"."""
+_ENDS: Final = (".", ",", ";", "。", "，", "、")
+_MARKS: Final = " .,;。，、"
 _QUOTES: Final = re.compile(
     r"\"[^\"]{0,200}\"|“[^”]{0,200}”|«[^»]{0,200}»|„[^“]{0,200}“|「[^」]{0,200}」|『[^』]{0,200}』|《[^》]{0,200}》|‘[^’]{0,200}’"
 )
@@ -73,7 +83,7 @@ def taken_apart(
     patterns = patterns_for(language)
     asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
     told = text if message else body(text, language)
-    plain = respelled(squeezed(_in_one_line(told, patterns)), language)
+    plain = respelled(squeezed(_in_one_line(normalised(told), patterns)), language)
     found = ParsedRequest(plain, language, said=plain)
     if not message and _cut(found, patterns.single):  # before its words are taken for words of asking
         found.n, plain = 1, found.text
@@ -87,13 +97,14 @@ def taken_apart(
         size = width, int(match.groupdict().get("h") or width)
         found.size = size if min(size) >= 1 and max(size) <= MAX_SIDE else None
     for style in sorted(model.styles, key=len, reverse=True):
-        if found.style is None and _cut(found, style_patterns(style, language)):
+        if found.style is None and _cut(found, style_patterns(style, language), partial(_is_style, found, style)):
             found.style = style
     _count(found, patterns)
     for shape, words in patterns.shapes.items():
         alone = patterns.bare_shapes[shape] if message else ()
-        if (found.size is None or _has_shape(found.size, shape)) and _cut(found, (*words, *alone)):
-            found.size = found.size or _shaped(shape, model.sizes)
+        for _ in range(_SAID_TWICE):
+            if (found.size is None or _has_shape(found.size, shape)) and _cut(found, (*words, *alone)):
+                found.size = found.size or _shaped(shape, model.sizes)
     found.whole = found.text
     _leave_out(found, patterns, leaving or _to_the_end)
     return found
@@ -110,10 +121,17 @@ def subject_of(found: ParsedRequest) -> str:
 
 
 def _in_one_line(text: str, patterns: RequestPatterns) -> str:
-    """Return a text in which a mark precedes the lines that leave something out: their capitals are of no title."""
-    first, *others = text.splitlines() or [""]
-    parts = (f"{', ' if any(each.match(line) for each in patterns.without) else ' '}{line}" for line in others)
-    return "".join((first, *parts))
+    """Return a text in which a mark precedes the lines that leave something out: their capitals are of no title.
+
+    So it does where short lines follow each other, which are a list and not a sentence.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    parts = [lines[0]]
+    for before, line in pairwise(lines):
+        listed = len(before) <= _SHORT_LINE and len(line.split()) <= _FEW_WORDS and before[-1].isalnum()
+        apart = listed or any(each.match(line) for each in patterns.without)
+        parts.append(f"{', ' if apart else ' '}{line}")
+    return "".join(parts)
 
 
 def _peeled(text: str, phrases: Sequence[Pattern], said: Pattern) -> str:
@@ -181,9 +199,17 @@ def _things(match: re.Match[str], length: int, patterns: RequestPatterns) -> lis
     """Return the things that the first characters, `length` of them, of words of leaving out name."""
     what = match["what"][: length - (match.start("what") - match.start())]
     things = [name for thing in patterns.lists.split(what) for name in _names(thing, patterns)]
-    found = [tidy(patterns.determiners.sub("", name.strip(), count=1)) or tidy(name) for name in things]
+    plain = [_without_courtesy(patterns.determiners.sub("", name.strip(), count=1), patterns) for name in things]
+    found = [tidy(each) or tidy(name) for each, name in zip(plain, things, strict=True)]
     real = (each for each in dict.fromkeys(found) if each and not patterns.idle.fullmatch(each))
     return [each for each in real if not _is_polite(each, patterns)]
+
+
+def _without_courtesy(thing: str, patterns: RequestPatterns) -> str:
+    """Return a thing without a courtesy after it: "no gulls please, square"."""
+    thing = patterns.stressed.sub("", thing.rstrip())
+    ends = (match.start() for each in patterns.polite_tails if (match := each.search(thing)) is not None)
+    return thing[: min((end for end in ends if end), default=len(thing))]
 
 
 def _is_polite(words: str, patterns: RequestPatterns) -> bool:
@@ -219,6 +245,12 @@ def begins_another(clause: str, patterns: RequestPatterns) -> int:
 def _beside(text: str, match: re.Match[str]) -> str:
     """Return what stands just before a match."""
     return text[max(0, match.start() - BESIDE) : match.start()].rstrip()
+
+
+def _is_style(found: ParsedRequest, style: str, match: re.Match[str]) -> bool:
+    """Return whether the name of a style is none of a thing: "gafas 3d"."""
+    bare = match.group().lstrip()[:1].lower() == style[0]
+    return not (bare and things_before(style, found.language).search(found.text[: match.start()]))
 
 
 def _has_shape(size: tuple[int, int], shape: str) -> bool:
@@ -266,7 +298,7 @@ def _cut(
         for match in pattern.finditer(found.text):
             if match.group().strip() and accepted(match):
                 rest = found.text[match.start() + length(match) :].lstrip(" -")
-                kept = match.groupdict().get("kept") or ""
-                found.text = joined(f"{found.text[: match.start()].rstrip()}{kept}", rest)
+                left = f"{found.text[: match.start()].rstrip()}{match.groupdict().get('kept') or ''}"
+                found.text = joined(left, rest.lstrip(_MARKS) if left.endswith(_ENDS) else rest)
                 return match
     return None

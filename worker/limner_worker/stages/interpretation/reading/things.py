@@ -48,3 +48,11 @@ def separators(language: Language) -> str:
         return any_(language.connectives.lists)
     joined = rf"(?:{any_(language.connectives.lists)})\s+"
     return rf"\s*,\s*(?:{joined})?|\s+{joined}"
+
+
+def picture_nouns(language: Language) -> str:
+    """Return a pattern of the nouns that mean a picture, with the adjectives that describe the request."""
+    pictures = language.pictures
+    before = rf"(?:(?:{pictures.before})\s+)*+" if pictures.before else ""
+    after = rf"(?:\s+(?:{pictures.after})(?!\w))*+" if pictures.after else ""
+    return rf"{before}(?:{any_(pictures.nouns)})(?!\w){after}"

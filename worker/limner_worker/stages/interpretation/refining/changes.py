@@ -97,7 +97,7 @@ def changes_for(language: Language) -> ChangePatterns:
         article_last=_one(rf"(?<!\w)(?:{_any(small.indefinite)})\s*$"),
         article=_one(rf"(?<!\w)(?:{_any(small.articles)}|{_any(small.indefinite)})(?!\w)\s*"),
         link=_one(rf"^[\s,、，]*(?:{_any(small.links)})?(?!\w)[\s,、，]*"),
-        determiner=_one(rf"^(?:{_any(small.determiners)})(?!\w)\s*"),
+        determiner=_one(rf"^(?:{_any(small.determiners)})(?:(?<=['’])|(?!\w))\s*"),
         back_to=_one(rf"^(?:{_any(language.ordinals.back_to)})(?!\w)"),
         names={name: compiled(_names(name, language)) for name in (*PLACES, *ROW)},
     )
@@ -127,9 +127,10 @@ def _names(name: str, language: Language) -> tuple[str, ...]:
     back = rf"(?<!\w)(?:(?:{_any(ordinals.back_to)})\s+)?"
     the = rf"(?:(?:{_any(ordinals.the)})\s*)"
     pictures = rf"(?:{_any(ordinals.pictures)})(?!\w)"
-    after = rf"(?=\s+(?:{_any(small.links)}|{_any(small.dangling)})(?!\w)|\s*[,.]|\s*$)"
+    liked = rf"(?:\s+(?:{_any(ordinals.liked)})(?!\w))?"
+    after = rf"{liked}(?=\s+(?:{_any(small.links)}|{_any(small.dangling)})(?!\w)|\s*[,.!]|\s*$)"
     return (
-        rf"{back}{the}?(?:{ordinal})\s+{pictures}",
+        rf"{back}{the}?(?:{ordinal})\s+{pictures}{liked}",
         rf"{back}{the}?{pictures}\s+(?:{ordinal})(?!\w)",
         rf"{back}{the}(?:{ordinal}){after}",
         rf"^{the}?(?:{ordinal})$",

@@ -26,6 +26,8 @@ _COLOURS: Final[list[tuple[Language, Colour, Pattern]]] = [
     for language in LANGUAGES
     for colour, source in language.colours.items()
 ]
+_TELLING: Final = 4
+"""The fewest letters of a colour that tells a prompt's language."""
 _ENDING: Final = 2
 """The letters of the ending of a colour in a language with soft endings."""
 _ARTICLE: Final = expression(r"(an?|the) (?=\w)")
@@ -91,6 +93,10 @@ def _replacing(there: ColourMatch, colour: Colour, prompt: str) -> str:
     language, _, match = there
     old, word = match.group(), language.colours[colour].split("|")[0]
     base = language.colours[there[1]].split("|")[0]
+    if word in language.indeclinable.split():
+        return word
+    if language.unspaced and word.endswith("的") and not old.endswith("的"):
+        return word.removesuffix("的")
     if language.colour_endings and old.lower().startswith(base):
         return f"{word}{old[len(base) :]}"
     if language.soft_endings and (declined := _declined(old, base, word, language)) is not None:
@@ -153,6 +159,11 @@ def _shares_script(written: Language, language: Language) -> bool:
     return language.unspaced and language.code in written.also_written_by
 
 
+def _is_base(colour: ColourMatch) -> bool:
+    """Return whether a colour's word is more than an ending away from none: words of a few letters are in many."""
+    return len(colour[2].group()) >= _TELLING
+
+
 def _language_of(prompt: str, language: Language) -> Language:
     """Return the language of a prompt: that of its script or words, else of the message."""
     written = by_script(prompt)
@@ -160,6 +171,9 @@ def _language_of(prompt: str, language: Language) -> Language:
         return language if _shares_script(written, language) else written
     if _ARTICLE.match(prompt):
         return BY_CODE[FALLBACK]
+    there = colour_in(prompt, language)
+    if there is not None and _is_base(there):  # "un drago verde su una roccia" may be Spanish too, by its small words
+        return language
     known = language_of(prompt, [language.code])
     if known is not None:
         return BY_CODE[known]

@@ -62,7 +62,9 @@ def refined(
     patterns = changes_for(found.language)
     text = found.text.strip(" .!?。！？")
     if patterns.chatter.fullmatch(text):
-        return previous[-1]
+        if found.n is None and found.style is None and found.size is None and not found.negative:
+            return previous[-1]
+        text = ""  # "nice! two more"
     if patterns.undo.fullmatch(text):
         return previous[-2] if len(previous) > 1 else previous[-1]
     rest = without_politeness(text, patterns)
