@@ -136,3 +136,26 @@ def test_what_stresses_a_thing_to_leave_out_is_no_part_of_the_picture(text: str,
 )
 def test_laughter_and_purposes_are_no_part_of_the_picture(text: str, prompt: str):
     assert interpret(text, STYLES, (), SIZES).prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "size"),
+    [
+        ("a fox in the snow, and so please make it square", "a fox in the snow", SQUARE),
+        ("ein Hund im Schnee, darum soll das Bild breit sein", "ein Hund im Schnee", WIDE),
+        ("un renard dans la neige, donc fais-le carré", "un renard dans la neige", SQUARE),
+        ("un zorro en la nieve, así que hazlo cuadrado", "un zorro en la nieve", SQUARE),
+        ("una volpe nella neve, quindi falla quadrata", "una volpe nella neve", SQUARE),
+        ("uma raposa, por isso a imagem deve ser quadrada", "uma raposa", SQUARE),
+        ("een vos, daarom moet het plaatje vierkant zijn", "een vos", SQUARE),
+        ("лиса в снегу, поэтому сделай её квадратной", "лиса в снегу", SQUARE),
+        ("雪の中のキツネ、なので画像は正方形にしてください", "雪の中のキツネ", SQUARE),
+        ("雪地里的狐狸,所以图片要正方形", "雪地里的狐狸", SQUARE),
+        ("눈 속의 여우, 그래서 이미지는 정사각형으로 해 주세요", "눈 속의 여우", SQUARE),
+        ("ein Haus, das soll es sein", "ein Haus, das soll es sein", None),
+        ("A fox\na sleigh\nsquare", "A fox, a sleigh", SQUARE),
+    ],
+)
+def test_what_joins_a_clause_goes_with_it(text: str, prompt: str, size: tuple[int, int] | None):
+    found = interpret(text, STYLES, (), SIZES)
+    assert (found.prompt, found.width, found.height) == (prompt, *(size or (None, None)))

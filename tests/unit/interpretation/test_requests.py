@@ -92,7 +92,7 @@ def test_a_follow_up_changes_what_it_names(row: Any):
         ("une ville sous la neige, carrée", "une ville sous la neige", {"width": 256, "height": 256}),
         ("ein Igel, weder Blätter noch Gras", "ein Igel", {"negative_prompt": "Blätter, Gras"}),
         ("As it rains, please draw a duck", "a duck", {}),
-        ("ein Hund im Schnee, also mach es breit", "ein Hund im Schnee, also mach es breit", {}),
+        ("ein Hund im Schnee, also mach es breit", "ein Hund im Schnee", {"width": 384, "height": 256}),
         ("please нарисуй белку", "белку", {}),
         ("thank you card with flowers", "thank you card with flowers", {}),
         ("a child writing a letter to say thank you", "a child writing a letter to say thank you", {}),

@@ -24,7 +24,8 @@ class Requests(Table):
     lead_ins: Patterns = ()
     """How a request begins ("please draw me"); removed repeatedly."""
     reasons: Regex = ""
-    """Alternation of what joins a reason to the request after it ("it is her birthday, so draw ...")."""
+    """Alternation of what joins a reason to the request after it ("it is her birthday, so draw ..."), or a clause that
+    says a size, a shape or a style ("a fox, so make it square")."""
     courtesies: Regex = ""
     """Alternation of words such as "please"; those of English are left out of texts in every language."""
     because: Regex = ""

@@ -37,10 +37,11 @@ def size(language: Language) -> tuple[str, ...]:
 
 
 def asked(language: Language) -> str:
-    """Return a pattern of what introduces a size or a shape in a clause of its own: ". The picture should be"."""
+    """Return a pattern of what introduces a size or a shape in a clause of its own: ", so the picture should be"."""
     if language.unspaced:
         return rf"[,;.!、，。]?\s*(?:{any_(language.size.asked)})\s*"
-    return rf"[,;.!]?\s*(?<!\w)(?:{any_(language.size.asked)})\s+"
+    and_, so = any_(language.connectives.and_), any_(language.requests.reasons)
+    return rf"[,;.!]?\s*(?<!\w)(?:(?:(?:{and_})\s+)?(?:{so})\s*,?\s+)?(?:{any_(language.size.asked)})\s+"
 
 
 def clause_end(language: Language) -> str:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from typing import Final
 
 from limner_worker.stages.interpretation.language.number_words import number_in
@@ -14,6 +13,7 @@ from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, joined, shortened, squeezed, tidy
 from limner_worker.stages.interpretation.reading.address import without_address
 from limner_worker.stages.interpretation.reading.fixed_names import BESIDE, is_named
+from limner_worker.stages.interpretation.reading.lines import in_one_line
 from limner_worker.stages.interpretation.reading.orders import body
 from limner_worker.stages.interpretation.reading.patterns import RequestPatterns, patterns_for
 from limner_worker.stages.interpretation.reading.spelling import normalised, respelled
@@ -28,9 +28,6 @@ MOST_LEFT_OUT: Final = 16
 """The most things to leave out; further phrases of a kind stay in the prompt."""
 MOST_REPEATED: Final = 128
 """The most phrases of one kind that leave something out, repetitions included."""
-_SHORT_LINE: Final = 40
-"""The most characters of a line that is not broken for its length."""
-_FEW_WORDS: Final = 4
 _SAID_TWICE: Final = 2
 """A shape may be said twice: "upright, for my phone's wallpaper"."""
 _ENDS: Final = (".", ",", ";", "。", "，", "、")
@@ -83,7 +80,7 @@ def taken_apart(
     patterns = patterns_for(language)
     asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
     told = text if message else body(text, language)
-    plain = respelled(squeezed(_in_one_line(normalised(told), patterns)), language)
+    plain = respelled(squeezed(in_one_line(normalised(told), patterns.without)), language)
     found = ParsedRequest(plain, language, said=plain)
     if not message and _cut(found, patterns.single):  # before its words are taken for words of asking
         found.n, plain = 1, found.text
@@ -118,20 +115,6 @@ def subject_of(found: ParsedRequest) -> str:
         _peeled(without_address(tidy(found.text), found.language), phrases, patterns.speech), found.language
     )
     return tidy(patterns.dangling.sub("", f" {text}"))
-
-
-def _in_one_line(text: str, patterns: RequestPatterns) -> str:
-    """Return a text in which a mark precedes the lines that leave something out: their capitals are of no title.
-
-    So it does where short lines follow each other, which are a list and not a sentence.
-    """
-    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
-    parts = [lines[0]]
-    for before, line in pairwise(lines):
-        listed = len(before) <= _SHORT_LINE and len(line.split()) <= _FEW_WORDS and before[-1].isalnum()
-        apart = listed or any(each.match(line) for each in patterns.without)
-        parts.append(f"{', ' if apart else ' '}{line}")
-    return "".join(parts)
 
 
 def _peeled(text: str, phrases: Sequence[Pattern], said: Pattern) -> str:
