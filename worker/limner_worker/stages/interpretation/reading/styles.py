@@ -25,9 +25,17 @@ _WITH_WORD: Final = (0, 6)
 """The frames of a style's name beside the word for style, in languages with spaces and without."""
 
 
+def style_patterns(text: str, style: str, language: Language) -> tuple[Pattern, ...]:
+    """Return the patterns by which a text may name a style, in a language or in English.
+
+    What may stand before a name is tried at every word, so a pattern is left out whose name the text does not have.
+    """
+    return tuple(whole for bare, whole in _style_patterns(style, language) if bare.search(text))
+
+
 @cache
-def style_patterns(style: str, language: Language) -> tuple[Pattern, ...]:
-    """Return the patterns by which a description names a style, in a language or in English."""
+def _style_patterns(style: str, language: Language) -> tuple[tuple[Pattern, Pattern], ...]:
+    """Return the patterns that name a style, without and with what may stand before."""
     both = tuple(dict.fromkeys((language, BY_CODE[FALLBACK])))
     plain = re.escape(style).replace(r"\-", "[- ]")
     names = "|".join(each.styles[style].names for each in both if style in each.styles and each.styles[style].names)
@@ -44,7 +52,8 @@ def style_patterns(style: str, language: Language) -> tuple[Pattern, ...]:
     own = [each.replace("{style}", rf"(?:{name}|3-?d)" if style == "3d" else name) for each in _made_so(language)] + own
     coded = [rf"(?<![\w-]){plain}[.!]?$"] if _CODED.search(style) else []
     made = _made(both) + (rf"(?:{asked(language)})?" if language.size.asked else "")
-    return compiled(f"{made}(?:{source})" for source in (keyed, *own, *filled, *coded))
+    sources = (keyed, *own, *filled, *coded)
+    return tuple(zip(compiled(sources), compiled(f"{made}(?:{source})" for source in sources), strict=True))
 
 
 @cache

@@ -94,7 +94,9 @@ def taken_apart(
         size = width, int(match.groupdict().get("h") or width)
         found.size = size if min(size) >= 1 and max(size) <= MAX_SIDE else None
     for style in sorted(model.styles, key=len, reverse=True):
-        if found.style is None and _cut(found, style_patterns(style, language), partial(_is_style, found, style)):
+        if found.style is None and _cut(
+            found, style_patterns(found.text, style, language), partial(_is_style, found, style)
+        ):
             found.style = style
     _count(found, patterns)
     for shape, words in patterns.shapes.items():
