@@ -21,7 +21,7 @@ class Blind:
     def subject(self, spec: JobSpec) -> str | None:
         return None
 
-    def recognises(self, look: Look, name: str) -> bool:
+    def recognises(self, look: Look, name: str, style: str | None = None) -> bool:
         return False
 
     def likeness(self, picture: np.ndarray, name: str, *, recoloured: bool) -> Likeness:
@@ -49,12 +49,14 @@ class Judging(Blind):
     def __init__(self, language: str = "en") -> None:
         self.language = language
         self.asked: list[str] = []
+        self.styles: list[str | None] = []
 
     def subject(self, spec: JobSpec) -> str | None:
         return None if "unknown" in spec.prompt else "cat"
 
-    def recognises(self, look: Look, name: str) -> bool:
+    def recognises(self, look: Look, name: str, style: str | None = None) -> bool:
         self.asked.append(name)
+        self.styles.append(style)
         return bool(look.concept[0] > 200)
 
     def likeness(self, picture: np.ndarray, name: str, *, recoloured: bool) -> Likeness:

@@ -17,6 +17,7 @@ from rich.table import Table
 from limner_shared.errors import CardError
 from limner_training import evaluation, stages
 from limner_training.data import DataError, cache_folder, prepare
+from limner_training.known_drawings import write_drawings
 from limner_training.loop import CheckpointError
 from limner_training.runner import set_up
 from limner_training.tagging.training import TaggerOptions, train_tagger
@@ -25,6 +26,7 @@ from limner_training.tasks.prompts import NAME
 from limner_training.tasks.vocabulary import NOUNS
 from limner_worker.generators.text_encoding.sentence_encoder import EncoderError
 from limner_worker.networks.weights import SHIPPED, WeightsError
+from limner_worker.stages.interpretation.presenting.known_drawings import DRAWINGS
 
 # Minutes, batch size and peak learning rate of each stage: about those of the shipped weights, on two shared cores.
 DEFAULTS: Final[dict[str, tuple[float, int, float]]] = {
@@ -142,6 +144,18 @@ def choose_nouns(weights: Path, target: Path, threads: int) -> None:
     click.echo(f"{len(found)} nouns in {target}")
 
 
+@train.command("drawings")
+@click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: the package's.")
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+@_explained
+def drawings(weights: Path, threads: int) -> None:
+    """Write beside the trained evaluator where it sees the drawings, by which it knows failed pictures of them."""
+    set_up(threads, 0)
+    with _bar("looking") as advance:
+        count = write_drawings(cache_folder(), weights / "limner-text", advance)
+    click.echo(f"{count} drawings in {weights / 'limner-text' / DRAWINGS}")
+
+
 @train.command("export")
 @click.option("--to", "target", type=click.Path(path_type=Path), default=SHIPPED, help="Default: the package's models.")
 @_explained
@@ -165,6 +179,7 @@ def train_all(context: click.Context, threads: int, seed: int) -> None:
         context.invoke(command, minutes=minutes, threads=threads, seed=seed, batch=batch, rate=rate, fresh=False)
     context.invoke(tagger, threads=threads, seed=seed)
     context.invoke(export, target=SHIPPED)
+    context.invoke(drawings, weights=SHIPPED, threads=threads)
 
 
 @contextmanager

@@ -85,12 +85,41 @@ def test_a_picture_that_shows_its_prompt_is_recognised(catalogue: Catalogue, loo
     assert look.resembled(seen, subject) == []
 
 
+@pytest.mark.parametrize("prompt", ["basket", "kite"])
+def test_a_blot_that_has_its_name_as_the_nearest_is_known_by_the_drawing(
+    catalogue: Catalogue, look: EvaluatorRecognizer, prompt: str
+):
+    [blot, right] = look.look([drawn(catalogue, prompt, "noto-v1"), drawn(catalogue, "rocket", "noto-v1")])
+    assert look.recognises(blot, prompt)
+    assert not look.recognises(blot, prompt, "noto-v1")
+    assert look.recognises(right, "rocket", "noto-v1")
+
+
+@pytest.mark.parametrize("style", ["flat", "3d"])
+def test_a_drawing_of_a_name_that_means_nearly_the_same_counts(
+    catalogue: Catalogue, look: EvaluatorRecognizer, style: str
+):
+    """The styles' drawings of "cat" are of the whole animal."""
+    [face, fox] = look.look([drawn(catalogue, "cat face", style), drawn(catalogue, "fox", style)])
+    assert look.recognises(face, "cat", style)
+    assert not look.recognises(face, "fox", style)
+    assert not look.recognises(fox, "cat", style)
+
+
+def test_where_no_drawing_is_known_the_names_decide(catalogue: Catalogue, look: EvaluatorRecognizer):
+    [blot] = look.look([drawn(catalogue, "basket", "noto-v1")])
+    assert look.nearness(blot, "basket", "oil") is None
+    assert look.nearness(blot, "blue car", "noto") is None  # a caption, of which there is no drawing of its own
+    assert look.recognises(blot, "basket", "oil")
+
+
 @pytest.mark.parametrize("plain", [False, True])
 def test_noise_and_an_empty_picture_are_not_recognised_and_look_like_nothing(look: EvaluatorRecognizer, plain: bool):
     noise = np.random.default_rng(0).integers(0, 1 if plain else 256, (256, 256, 3), dtype=np.uint8)
     [seen] = look.look([noise])
     for name in ("cat", "black large square", "white large square"):
         assert not look.recognises(seen, name)
+        assert not look.recognises(seen, name, "noto")
         assert look.resembled(seen, name) == []
 
 

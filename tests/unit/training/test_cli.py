@@ -166,6 +166,6 @@ def test_the_tasks_print_a_table_and_figures_and_write_a_sheet(
 
 def test_every_command_has_help() -> None:
     output = run("--help")
-    for command in (*STAGES, "data", "export", "all"):
+    for command in (*STAGES, "data", "drawings", "export", "all"):
         assert f"  {command} " in output
         assert "Usage" in run(command, "--help")

@@ -28,8 +28,9 @@ def picture(shade: int) -> np.ndarray:
 
 
 def drawn(*shades: int, prompt: str = "a cat", things: Sequence[int] = (), **shown: Any) -> JobRun:
-    """A run whose pictures have these shades; `shown` is what they show, as fields of their tasks."""
-    spec = JobSpec(model="m", prompt=prompt, seed=1, width=64, height=64, steps=1, guidance=1.0, n=len(shades))
+    """A run whose pictures have these shades; `shown` is what they show, as fields of their tasks, and their style."""
+    size: dict[str, Any] = {"width": 64, "height": 64, "n": len(shades)}
+    spec = JobSpec(model="m", prompt=prompt, seed=1, steps=1, guidance=1.0, style=shown.get("style"), **size)
     run = JobRun(Claim("job-1", "local", None, 1, 2, Lane.NORMAL, spec), lambda: None)
     for row, shade in zip(run.rows, shades, strict=True):
         row.picture = picture(shade)
@@ -91,6 +92,14 @@ def test_a_scene_of_one_thing_as_it_is_is_looked_at_as_a_whole():
     assert (told.unclear, told.looks_like) == (("Katze",), ("dog",))
 
 
+def test_only_a_picture_of_one_thing_is_compared_in_its_style():
+    """The drawings are whole pictures: a thing of a scene has another size."""
+    evaluator = Judging()
+    seen(drawn(LIGHT, style="flat"), evaluator)
+    seen(drawn(LIGHT, style="flat", scene=Scene(objects=(DOGS,)), things=(LIGHT, LIGHT)), evaluator)
+    assert evaluator.styles == ["flat", None, None]
+
+
 def test_nothing_is_said_of_a_scene_whose_things_an_earlier_release_did_not_keep():
     assert seen(drawn(DARK, scene=Scene(objects=(CAT, DOGS))), Judging()) is None
 
@@ -119,7 +128,7 @@ def test_no_other_prompt_is_looked_for_in_a_bulk():
 class Confused(Judging):
     """An evaluator that fails to recognise anything."""
 
-    def recognises(self, look: Look, name: str) -> bool:
+    def recognises(self, look: Look, name: str, style: str | None = None) -> bool:
         raise RuntimeError("no memory")
 
 

@@ -43,8 +43,8 @@ class PictureEvaluator(PictureRanker, Protocol):
         """Return the name that is drawn of a spec's whole prompt; None if it means nothing that the evaluator knows."""
         ...
 
-    def recognises(self, look: Look, name: str) -> bool:
-        """Return whether a picture looks like what has this name."""
+    def recognises(self, look: Look, name: str, style: str | None = None) -> bool:
+        """Return whether a picture looks like what has this name; `style` is that of a picture of one thing alone."""
         ...
 
     def resembled(self, look: Look, name: str) -> Sequence[str]:
@@ -138,9 +138,11 @@ def recognition_of(
         wanted = [] if subject is None else [each._replace(name=subject) for each in wanted]
     if not wanted:
         return None
-    seen = looks[:1] if whole else looks[1:]
+    seen, style = (looks[:1], task.style) if whole else (looks[1:], None)
     missed = [
-        (thing, look) for thing, look in zip(wanted, seen, strict=True) if not _recognised(evaluator, thing, look)
+        (thing, look)
+        for thing, look in zip(wanted, seen, strict=True)
+        if not _recognised(evaluator, thing, look, style)
     ]
     less = task.drawn_as is not None or (task.scene is not None and bool(task.scene.left_out))
     fuller = [each for each in [evaluator.fuller(task.spec) if offers and less else None] if each is not None]
@@ -156,11 +158,11 @@ def recognition_of(
     return Recognition(recognised=False, unclear=_each(words), looks_like=_each(alike), nearer=_each(nearer))
 
 
-def _recognised(evaluator: PictureEvaluator, thing: WantedThing, look: Look) -> bool:
+def _recognised(evaluator: PictureEvaluator, thing: WantedThing, look: Look, style: str | None) -> bool:
     """Return whether a thing is recognised as it is or, if it was recoloured, in another hue: few names are known in
     every colour.
     """
-    if evaluator.recognises(look, thing.name):
+    if evaluator.recognises(look, thing.name, style):
         return True
     return thing.recoloured and evaluator.likeness(thing.picture, thing.name, recoloured=True).recognised
 

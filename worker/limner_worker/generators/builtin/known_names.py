@@ -111,6 +111,11 @@ class KnownNames:
         place = self._places.get(_plain(text))
         return None if place is None else self._texts[place]
 
+    def place(self, name: str) -> int | None:
+        """Return the place of a name among `names`; None of another text."""
+        place = self._places.get(name)
+        return place if place is not None and place < len(self.names) else None
+
     def embedding(self, name: str) -> Tensor | None:
         """Return the conditioning [384] of a name or caption; None of another text."""
         place = self._places.get(name)

@@ -28,6 +28,7 @@ from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.weights import load_module
 from limner_worker.stages.choosing import Likeness
 from limner_worker.stages.interpretation.language.detection import Named
+from limner_worker.stages.interpretation.presenting.known_drawings import DRAWINGS, KnownDrawings
 from limner_worker.stages.interpretation.presenting.presentation import language_for
 from limner_worker.stages.recognising import Look
 
@@ -40,10 +41,17 @@ MIN_MARGIN: Final = 0.1
 """The margin by which a name must be nearer to a picture that is not recognised than the one that was drawn."""
 
 NEAREST: Final = 5
-"""A thing is recognised if its name is among this number of nearest ones,"""
+"""A thing whose drawing is not known is recognised if its name is among this number of nearest ones,"""
 
 RECOGNISED: Final = 0.45
 """and its cosine with the picture is this: of blots, the name that was asked for is often the nearest one."""
+
+LIKE_DRAWING: Final = 0.617
+"""Where the drawing is known, its thing is recognised if the mean of the cosines with the drawing and with the name is
+this: a blot is far from the drawing that it should be. `python -m bench.recognition --fit` gives the number."""
+
+ALIKE: Final = 0.75
+"""The drawings of names that are this near count too: "a cat" is drawn as a cat's face in some styles."""
 
 SAME: Final = 1e-3
 """Cosines this near are equal: a name's stored embedding is rounded to float16."""
@@ -92,8 +100,11 @@ class EvaluatorRecognizer:
         self._lock = threading.Lock()
         self._kept_subject = lru_cache(KEPT_SUBJECTS)(self._subject)
         self._reduction = reduction(self._tower.concept.out_features)
-        weights = hashlib.sha256((folder / TOWER).read_bytes()).hexdigest()[:16]
+        weights = tower_hash(folder)
         self._name = f"{folder.name}:{weights}"
+        drawings = folder / DRAWINGS
+        known = drawings.is_file()
+        self._drawings = KnownDrawings(drawings, weights, len(self._names.names)) if known else None
 
     @torch.inference_mode()
     def look(self, pictures: Sequence[Picture]) -> list[Look]:
@@ -162,10 +173,27 @@ class EvaluatorRecognizer:
         return name if cosine >= KNOWN else None
 
     @torch.inference_mode()
-    def recognises(self, look: Look, name: str) -> bool:
-        """Return whether a name is among the nearest to a picture, and near enough."""
+    def recognises(self, look: Look, name: str, style: str | None = None) -> bool:
+        """Return whether a picture, perhaps of one thing alone in a style, shows what has this name."""
         scores, own = self._compared(look, name)
+        near = self.nearness(look, name, style)
+        if near is not None:
+            return (near + own) / 2 >= LIKE_DRAWING
         return own >= RECOGNISED and int((scores > own + SAME).sum()) < NEAREST
+
+    def nearness(self, look: Look, name: str, style: str | None) -> float | None:
+        """Return the cosine of a picture with the nearest drawing, in a style, of a name or of one that means nearly
+        the same; None where no drawing is known.
+        """
+        place = self._names.place(name)
+        if self._drawings is None or place is None:
+            return None
+        alike = self._names.embeddings @ self._names.embeddings[place] >= ALIKE
+        return self._drawings.nearness(look.concept, [int(each) for each in alike.nonzero()], style)
+
+    def cosine(self, look: Look, name: str) -> float:
+        """Return the cosine of a picture with a name."""
+        return self._compared(look, name)[1]
 
     @torch.inference_mode()
     def resembled(self, look: Look, name: str) -> list[str]:
@@ -216,6 +244,11 @@ class EvaluatorRecognizer:
         nearer = (names > own[:, None] + SAME).sum(1)
         others = names[:, self._names.embeddings @ asked < SAME_NAME]
         return Likeness(int(nearer.min()) < NEAREST, float((own - others.max(1).values).max()))
+
+
+def tower_hash(folder: Path) -> str:
+    """Return what tells the tower in a folder from others."""
+    return hashlib.sha256((folder / TOWER).read_bytes()).hexdigest()[:16]
 
 
 def _near(names: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
