@@ -26,6 +26,7 @@ from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.calls.call_batching import CallKind
+from limner_worker.generators.diffusers.calls.call_joining import alike
 from limner_worker.generators.diffusers.input_effects import InputEffects
 from limner_worker.generators.diffusers.output_pictures import unjudged
 from limner_worker.generators.diffusers.picture_arguments import picture_arguments
@@ -207,12 +208,12 @@ def _batch(generator: DiffusersPipeline, tasks: Sequence[ImageTask]) -> tuple[li
             for state in active:
                 if state.error is not None:
                     raise state.error
-            together = [state for state in active if state.key == active[0].key][:most]
+            together = alike(active)[:most]
             shared |= len(together) > 1
             generator.step(together)
         pictures: dict[int, Pixels] = {}
         while left := [state for state in states if id(state) not in pictures]:
-            some = [state for state in left if state.key == left[0].key][:most]
+            some = alike(left)[:most]
             for state, picture in zip(some, generator.decode(some).pictures(), strict=True):
                 pictures[id(state)] = (picture / 255).astype(np.float32)
         return [pictures[id(state)] for state in states], shared
