@@ -159,3 +159,11 @@ def test_laughter_and_purposes_are_no_part_of_the_picture(text: str, prompt: str
 def test_what_joins_a_clause_goes_with_it(text: str, prompt: str, size: tuple[int, int] | None):
     found = interpret(text, STYLES, (), SIZES)
     assert (found.prompt, found.width, found.height) == (prompt, *(size or (None, None)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a sign that says lol", "a poster of XD", "un cartel que dice jaja", "ein Schild mit der Aufschrift haha"],
+)
+def test_laughter_that_is_written_in_the_picture_stays(text: str):
+    assert interpret(text, STYLES).prompt == text

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
 from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import Pattern
 
+BESIDE: Final = 80
+"""The characters before laughter that are looked at to judge it."""
 SHORTEST: Final = 5
 """The fewest letters of a word that is corrected."""
 _WORD: Final = re.compile(r"[^\W\d_]+")
@@ -22,9 +26,17 @@ _NARROW: Final = {wide: wide - 0xFEE0 for wide in _WIDE}
 """Digits and letters of full width, as East Asian keyboards write them, and those of Latin scripts."""
 
 
-def normalised(text: str) -> str:
-    """Return a text without laughter, with narrow digits and letters, and with commas for slashes and dashes."""
-    return _BETWEEN.sub(", ", _LAUGHTER.sub("", text.translate(_NARROW)))
+def normalised(text: str, leading: Sequence[Pattern]) -> str:
+    """Return a text without laughter, with narrow digits and letters, and with commas for slashes and dashes.
+
+    What follows one of the patterns `leading` is of the subject, and stays: "a sign that says lol", "a poster of XD".
+    """
+
+    def without(match: re.Match[str]) -> str:
+        before = match.string[max(0, match.start() - BESIDE) : match.start()]
+        return match.group() if any(each.search(before) for each in leading) else ""
+
+    return _BETWEEN.sub(", ", _LAUGHTER.sub(without, text.translate(_NARROW)))
 
 
 def respelled(text: str, language: Language) -> str:

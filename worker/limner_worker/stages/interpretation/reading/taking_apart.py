@@ -80,7 +80,8 @@ def taken_apart(
     patterns = patterns_for(language)
     asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
     told = text if message else body(text, language)
-    plain = respelled(squeezed(in_one_line(normalised(told), patterns.without)), language)
+    narrow = normalised(told, (patterns.speech, patterns.article_last, patterns.dangling))
+    plain = respelled(squeezed(in_one_line(narrow, patterns.without)), language)
     found = ParsedRequest(plain, language, said=plain)
     if not message and _cut(found, patterns.single):  # before its words are taken for words of asking
         found.n, plain = 1, found.text
