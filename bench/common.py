@@ -23,7 +23,7 @@ from limner_client.local.embedded_valkey import free_port
 from limner_client.local.stack import Stack
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.settings import Settings
-from limner_worker.generators.base import Generator, ImageTask, Picture
+from limner_worker.generators.base import Generator, ImageTask, Picture, pictures_of
 
 RESULTS: Final = Path(__file__).parent / "results"
 OURS, THEIRS, LINE = "#c8553d", "#b8bfc6", "#6b7480"
@@ -155,4 +155,4 @@ def draw(generator: Generator, specs: Sequence[JobSpec]) -> list[Picture]:
     rows = list(zip(specs, states, strict=True))
     for step in range(max(spec.steps for spec in specs)):
         generator.step([state for spec, state in rows if spec.steps > step])
-    return generator.decode(states).pictures()
+    return pictures_of(generator.decode(states))

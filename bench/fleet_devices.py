@@ -66,6 +66,11 @@ class Job:
         """Remaining steps."""
         return self.left
 
+    @property
+    def width(self) -> int:
+        """Places of a batch."""
+        return 1
+
 
 @dataclass
 class Weights:

@@ -14,8 +14,8 @@ import click
 
 from bench.common import conclude
 from limner_shared.domain.catalogue import Catalogue
-from limner_worker.generators.base import locate
 from limner_worker.generators.builtin.known_names import KnownNames
+from limner_worker.generators.weight_files import locate
 from limner_worker.stages.interpretation.language.detection import NO_NAMES, language_of
 from limner_worker.stages.interpretation.language.files import FALLBACK
 

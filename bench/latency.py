@@ -18,7 +18,7 @@ from limner_client.client import Client
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings
-from limner_worker.generators.base import Generator
+from limner_worker.generators.base import Generator, pictures_of
 from limner_worker.generators.registry import load
 from limner_worker.stages.picture_files import encode_png
 
@@ -31,7 +31,7 @@ def direct(generator: Generator, spec: JobSpec) -> float:
     [state] = begin(generator, [spec])
     for _ in range(spec.steps):
         generator.step([state])
-    encode_png(generator.decode([state]).pictures()[0])
+    encode_png(pictures_of(generator.decode([state]))[0])
     return time.perf_counter() - started
 
 

@@ -84,6 +84,8 @@ class Ended:
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
         """Count them."""
+        for job in jobs:
+            job.finish()
         self.left -= len(jobs)
         if not self.left:
             self.done.set()

@@ -86,6 +86,7 @@ class Drawing(Ended):
     def generated(self, jobs: Any) -> None:
         """Note the memory, and submit as many requests as have ended."""
         for job in jobs:
+            job.finish()
             picture = job.rows[0].picture
             if picture is None or picture.shape != (SIZE, SIZE, 3):
                 raise AssertionError(f"{job.id} has no picture")

@@ -18,7 +18,8 @@ from bench.common import conclude, draw
 from bench.sentences import Scorer, chosen, pixels
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
-from limner_worker.generators.base import Picture, locate
+from limner_worker.generators.base import Picture
+from limner_worker.generators.weight_files import locate
 from limner_worker.stages.interpretation.presenting.image_recognition import EvaluatorRecognizer
 
 SEED: Final = 1000

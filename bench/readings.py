@@ -20,10 +20,10 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.scenes import Scene
 from limner_training.tasks.prompts import TASKS, TaskPrompt, prompts
-from limner_worker.generators.base import locate
 from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.builtin.scenes.reading import SceneReader
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
+from limner_worker.generators.weight_files import locate
 from limner_worker.languages import emoji
 from limner_worker.stages.interpretation.language.files import BY_CODE
 

@@ -21,9 +21,10 @@ from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.picture_classifier import PictureClassifier
 from limner_shared.settings import Settings
-from limner_worker.generators.base import Picture, locate
+from limner_worker.generators.base import Picture
 from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.registry import load
+from limner_worker.generators.weight_files import locate
 
 MODELS: Final = ("limner-flow", "limner-gan")
 THRESHOLD: Final = Settings().safety_threshold

@@ -23,9 +23,10 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings
-from limner_worker.generators.base import Picture, locate
+from limner_worker.generators.base import Picture
 from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.registry import load
+from limner_worker.generators.weight_files import locate
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.weights import load_module
 from limner_worker.stages.interpretation.presenting.image_recognition import TOWER

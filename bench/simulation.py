@@ -79,6 +79,11 @@ class Job:
         """Remaining steps."""
         return self.left
 
+    @property
+    def width(self) -> int:
+        """Places of a batch."""
+        return 1
+
 
 class Device(Protocol):
     """One device under a policy."""

@@ -16,7 +16,7 @@ from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
 from limner_web.pages import assets, model_pictures
-from limner_worker.generators.base import Generator, ImageTask, Picture
+from limner_worker.generators.base import Generator, ImageTask, Picture, pictures_of
 from limner_worker.generators.registry import load
 from limner_worker.networks.weights import SHIPPED
 from limner_worker.stages.interpretation.presenting.image_recognition import EvaluatorRecognizer
@@ -33,7 +33,7 @@ def drawn(model: Generator, card: ModelCard, prompt: str, style: str | None) -> 
     states = model.start([ImageTask(spec, spec.seed)])
     for _ in range(spec.steps):
         model.step(states)
-    return model.decode(states).pictures()[0]
+    return pictures_of(model.decode(states))[0]
 
 
 def wanted_of(card: ModelCard) -> Iterator[tuple[str, str | None, str, int]]:

@@ -97,6 +97,7 @@ class ClosedLoop:
         """See EngineListener."""
         now = time.perf_counter()
         for job in jobs:
+            job.finish()
             self.outcome.latencies.append(now - self._submitted[job.id])
             self.outcome.buckets[job.id] = job.rows[0].task.buckets
             self.outcome.places[job.id] = job.rows[0].task.places

@@ -18,7 +18,7 @@ from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobSpec, JobState
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
-from limner_worker.generators.base import ImageTask
+from limner_worker.generators.base import ImageTask, pictures_of
 from limner_worker.generators.null import Null, NullState
 from limner_worker.stages.picture_files import encode_png
 from limner_worker.stages.provenance import xmp
@@ -128,7 +128,7 @@ def _success_violations(
         found.append(f"{job.id}: {len(images)} images for {spec.n}")
     for image in images:
         seed = spec.image_seed(image.image_index)
-        alone = encode_png(model.decode([NullState(ImageTask(spec, seed))]).pictures()[0], xmp(spec, seed))
+        alone = encode_png(pictures_of(model.decode([NullState(ImageTask(spec, seed))]))[0], xmp(spec, seed))
         stored = blobs.get(image.sha256)
         if stored != alone and not (is_from(job, previous_pids) and _pixels(stored) == _pixels(alone)):
             found.append(f"{image.id}: not the bytes of the job run alone")

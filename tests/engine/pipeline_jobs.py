@@ -27,7 +27,7 @@ from limner_shared.errors import LimnerError
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
-from limner_worker.generators.base import ImageTask
+from limner_worker.generators.base import ImageTask, pictures_of
 from limner_worker.generators.model_cache import ModelCache
 
 SIGMAS = ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler", "UniPCMultistepScheduler"]
@@ -119,6 +119,8 @@ class Collector:
         return
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
+        for job in jobs:
+            job.finish()
         self._ended(len(jobs))
 
     def failed(self, job: JobRun, error: LimnerError) -> None:
@@ -303,7 +305,7 @@ def guided(pipe: Any, spec: JobSpec) -> dict[str, Any]:
 def finish(generator: Any, states: Sequence[Any]) -> list[np.ndarray]:
     while active := [state for state in states if not state.finished]:
         generator.step(active)
-    return generator.decode(states).pictures()
+    return pictures_of(generator.decode(states))
 
 
 def elsewhere(card: ModelCard, folder: Path) -> ModelCard:

@@ -18,7 +18,7 @@ from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
-from limner_worker.generators.base import Decoded, ImageTask, Picture
+from limner_worker.generators.base import Decoded, Drawn, ImageTask
 from limner_worker.generators.model_cache import ModelCache
 
 
@@ -28,6 +28,7 @@ class State:
     steps_done: int = 0
     error: Exception | None = None
     key: str = ""
+    rows: int = 1
     closed: bool = False
 
     @property
@@ -78,7 +79,11 @@ class Scripted:
             raise ValueError("cannot encode")
         if any(task.checkpoint == b"damaged" for task in tasks):
             raise ValueError("cannot be read")
-        states = [State(task, error=failed_replay(task)) for task in tasks]
+        wide = ["five wide" in task.spec.prompt for task in tasks]
+        states = [
+            State(task, error=failed_replay(task), rows=5 if each else 1)
+            for task, each in zip(tasks, wide, strict=True)
+        ]
         self.states += states
         return states
 
@@ -91,7 +96,7 @@ class Scripted:
             raise RuntimeError("cannot step: the tenant must not read this")
         if any(state.prompt == "breaks the device" for state in states):
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        self.batches.append(len(states))
+        self.batches.append(sum(state.rows for state in states))
         for state in states:
             state.steps_done += 1
             if state.prompt == "bad row":
@@ -105,7 +110,7 @@ class Scripted:
     def decode(self, states: Sequence[State]):
         if any(state.prompt == "not finite" for state in states):
             raise FloatingPointError("not finite")
-        pictures = [np.zeros((8, 8, 3), np.uint8) for _ in states]
+        pictures = [lambda: np.zeros((8, 8, 3), np.uint8) for _ in states]
         return AsyncDecode(self.decoded, states, pictures) if self.beside else Decoded(pictures)
 
 
@@ -114,13 +119,13 @@ class AsyncDecode:
 
     seconds = 0.1
 
-    def __init__(self, ready: threading.Event, states: Sequence[State], pictures: list[Picture]) -> None:
+    def __init__(self, ready: threading.Event, states: Sequence[State], pictures: list[Drawn]) -> None:
         self.ready, self.states, self.result = ready, states, pictures
 
     def done(self) -> bool:
         return self.ready.is_set()
 
-    def pictures(self) -> list[Picture]:
+    def drawn(self) -> list[Drawn]:
         assert self.ready.wait(10)
         if any(state.prompt == "bad decode" for state in self.states):
             raise RuntimeError("cannot decode")

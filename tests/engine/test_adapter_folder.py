@@ -24,10 +24,10 @@ from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
-from limner_worker.generators.base import sha256
 from limner_worker.generators.diffusers import loaded_adapters
 from limner_worker.generators.diffusers.weights.adapter_loading import load_file
 from limner_worker.generators.registry import load
+from limner_worker.generators.weight_files import sha256
 from limner_worker.stages.checkpoints import CheckpointStore
 from limner_worker.stages.deduplication import deduplication_keys
 from limner_worker.stages.picture_files import receipt_of

@@ -18,7 +18,7 @@ from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import RequestUnsupported
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_arguments import CallArguments
-from limner_worker.generators.diffusers.output_pictures import picture_of, to_picture
+from limner_worker.generators.diffusers.output_pictures import drawn, picture_of
 
 
 class Plain:
@@ -189,9 +189,9 @@ def test_a_request_cannot_choose_what_the_cards_arguments_fix():
 
 def test_a_picture_of_another_size_than_asked_for_fails():
     spec = card().resolve(JobRequest(prompt="a cat", width=64, height=32))
-    assert to_picture(np.zeros((32, 64, 3), np.float32), spec).shape == (32, 64, 3)
+    assert drawn(np.zeros((32, 64, 3), np.float32), spec)().shape == (32, 64, 3)
     with pytest.raises(RequestUnsupported, match="32×64 pixels instead of 64×32"):
-        to_picture(np.zeros((64, 32, 3), np.float32), spec)
+        drawn(np.zeros((64, 32, 3), np.float32), spec)
 
 
 class Editing:

@@ -17,11 +17,11 @@ from tests.parameters import long_except
 from limner_shared.domain.catalogue import load_card
 from limner_shared.settings import Settings
 from limner_worker.engine.job_run import JobRun
-from limner_worker.generators.base import sha256
 from limner_worker.generators.diffusers import suspended_run
 from limner_worker.generators.diffusers.calls import call_batching
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
 from limner_worker.generators.registry import load
+from limner_worker.generators.weight_files import sha256
 
 __all__ = ["folder"]
 

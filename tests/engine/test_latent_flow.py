@@ -11,7 +11,7 @@ import torch
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings
-from limner_worker.generators.base import ImageTask
+from limner_worker.generators.base import ImageTask, pictures_of
 from limner_worker.generators.builtin.latent_flow import FlowState, LatentFlow
 from limner_worker.generators.registry import load
 
@@ -33,7 +33,7 @@ def generate(flow: LatentFlow, specs: list[JobSpec]) -> list[np.ndarray]:
     while active:
         flow.step(active)
         active = [state for state in active if not state.finished]
-    return flow.decode(states).pictures()
+    return pictures_of(flow.decode(states))
 
 
 def test_the_same_request_gives_the_same_bytes(flow: LatentFlow, catalogue: Catalogue):
@@ -103,7 +103,7 @@ def test_a_step_or_a_decode_that_fails_in_a_later_call_changes_no_picture(
     network = flow.flow if part == "flow" else flow.autoencoder.decoder
     hook = network.register_forward_pre_hook(FailsOnce())
     with pytest.raises(RuntimeError, match="out of memory"):
-        _ = flow.step(states) if part == "flow" else flow.decode(states).pictures()
+        _ = flow.step(states) if part == "flow" else pictures_of(flow.decode(states))
     hook.remove()
     for state, (steps, latents, buckets) in zip(states, before, strict=True):
         assert (state.steps_done, state.task.buckets) == (steps, buckets)

@@ -118,7 +118,16 @@ def test_a_job_of_several_images_finishes_with_the_last_of_them(engine: Any, cat
     running.submit([several])
     heard.wait(1)
     assert len(several.rows) == 11
-    assert all(row.picture is not None for row in several.rows)
+    assert all(row.drawn is not None and row.picture is None for row in several.rows)  # others finish them
+
+
+def test_images_of_several_rows_share_a_batch_with_others_up_to_its_largest_size(engine: Any, catalogue: Catalogue):
+    running, generator, heard = engine
+    wide = [job(catalogue, f"wide {n}", "five wide", steps=3) for n in range(3)]
+    running.submit([*wide, *(job(catalogue, f"narrow {n}", steps=6) for n in range(3))])
+    assert set(heard.wait(6).values()) == {"generated"}
+    assert max(generator.batches) == 8
+    assert sum(generator.batches) == 3 * 5 * 3 + 3 * 6
 
 
 def test_out_of_memory_reduces_the_batch_size_until_later(engine: Any, catalogue: Catalogue):
@@ -244,8 +253,8 @@ def test_after_out_of_memory_a_decode_begins_only_once_the_one_before_has_ended(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         assert not in_progress, "two decodes are in progress"
         begun = decode(states)
-        fetch, in_progress[:] = begun.pictures, [begun]
-        begun.pictures = lambda: (in_progress.clear(), fetch())[1]
+        fetch, in_progress[:] = begun.drawn, [begun]
+        begun.drawn = lambda: (in_progress.clear(), fetch())[1]
         return begun
 
     generator.decode = of_two_at_most
@@ -294,7 +303,7 @@ def test_a_stopping_engine_checkpoints_decoded_images_of_unfinished_jobs_too(cat
     first, second = several.rows
     generator.states[0].steps_done = 8  # the images of a job need not be at the same step
     generator.gate.release(3)
-    eventually(lambda: first.picture is not None)
+    eventually(lambda: first.drawn is not None)
     threading.Timer(0.05, generator.gate.release, [1000]).start()
     generator.decoded.set()
     engine.stop()

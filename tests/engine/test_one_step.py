@@ -11,7 +11,7 @@ import torch
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings
-from limner_worker.generators.base import ImageTask
+from limner_worker.generators.base import ImageTask, pictures_of
 from limner_worker.generators.builtin.one_step import OneStep, OneStepState
 from limner_worker.generators.registry import load
 
@@ -32,7 +32,7 @@ def generate(model: OneStep, *specs: JobSpec) -> list[np.ndarray]:
     states = model.start([ImageTask(one, one.seed) for one in specs])
     model.step(states)
     assert all(state.finished and state.steps_done == 1 for state in states)
-    return model.decode(states).pictures()
+    return pictures_of(model.decode(states))
 
 
 def test_equal_requests_give_equal_bytes_and_other_seeds_or_prompts_different_ones(

@@ -11,7 +11,7 @@ from safetensors.torch import load as load_tensors
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.scenes import Colour, Scene, SceneObject
-from limner_worker.generators.base import ImageTask, Picture
+from limner_worker.generators.base import ImageTask, Picture, pictures_of
 from limner_worker.generators.builtin.flow_state import FlowState
 from limner_worker.generators.builtin.latent_flow import LatentFlow
 from limner_worker.generators.builtin.scenes.colouring import SHADES, recoloured, to_oklab
@@ -29,7 +29,7 @@ def finished(flow: LatentFlow, tasks: list[ImageTask]) -> list[Picture]:
     states = flow.start(tasks)
     while not states[0].finished:
         flow.step(states)
-    return flow.decode(states).pictures()
+    return pictures_of(flow.decode(states))
 
 
 def test_a_scene_alone_and_in_a_mixed_batch_has_the_same_bytes(flow: LatentFlow, catalogue: Catalogue) -> None:
@@ -90,7 +90,7 @@ def test_a_scene_continues_from_its_checkpoint_and_one_begun_as_a_whole_stays_wh
     assert not {"latents", "scene_latents"} & load_tensors(stored).keys()  # earlier releases start again
     while not state.finished:
         flow.step([state])
-    [straight] = flow.decode([state]).pictures()
+    [straight] = pictures_of(flow.decode([state]))
     assert np.array_equal(finished(flow, [task(catalogue, "a red dog and a cat", stored)])[0], straight)
     whole = task(catalogue, "a red dog and a cat")
     whole.spec = whole.spec.model_copy(update={"scenes": None})
@@ -129,7 +129,7 @@ def test_previews_and_pictures_of_a_scene_have_their_sizes(flow: LatentFlow, cat
     assert second is not None
     assert first.shape == second.shape == (64, 64, 3)
     flow.step(states)
-    assert flow.decode(states).pictures()[0].shape == (256, 256, 3)
+    assert pictures_of(flow.decode(states))[0].shape == (256, 256, 3)
 
 
 @pytest.mark.parametrize("colour", sorted(SHADES))

@@ -15,6 +15,7 @@ from tests.engine.pipeline_jobs import job_of, reference, run
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
+from limner_worker.generators.base import pictures_of
 from limner_worker.generators.registry import load
 
 REQUESTS: list[dict[str, Any]] = [
@@ -59,7 +60,7 @@ def test_a_batch_is_decoded_in_the_dtype_that_the_pipeline_casts_the_vae_to(tmp_
     while not states[0].finished:
         generator.step(states)
     assert {state.call.arguments["z"].dtype for state in states} == {torch.float32}
-    pictures = generator.decode(states).pictures()
+    pictures = pictures_of(generator.decode(states))
     assert max(states[0].task.buckets) == 4, "the four did not share a decode"
     assert generator.pipeline.vae.dtype is torch.float16
     for picture, job in zip(pictures, jobs, strict=True):

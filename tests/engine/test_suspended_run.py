@@ -15,7 +15,7 @@ from tests.engine.resuming import wrong_steps
 from tests.engine.tiny_builders import ARGUMENTS
 
 from limner_shared.settings import Settings
-from limner_worker.generators.base import ImageTask
+from limner_worker.generators.base import ImageTask, pictures_of
 from limner_worker.generators.diffusers.call_arguments import CallArguments
 from limner_worker.generators.diffusers.checkpoint import Checkpoint
 from limner_worker.generators.registry import load
@@ -113,9 +113,9 @@ def test_an_image_that_only_has_to_be_decoded_resumes_from_its_checkpoint(tmp_pa
         generator.step([state])
     second.checkpoint = state.checkpoint()
     assert second.checkpoint is not None
-    [expected] = generator.decode([state]).pictures()
+    [expected] = pictures_of(generator.decode([state]))
     [resumed] = generator.start([second])
     assert resumed.error is None
     assert resumed.finished
-    [found] = generator.decode([resumed]).pictures()
+    [found] = pictures_of(generator.decode([resumed]))
     assert np.array_equal(found, expected)

@@ -16,7 +16,7 @@ from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.recognitions import Recognition
 from limner_shared.domain.scenes import Scene, SceneObject
 from limner_shared.settings import Settings
-from limner_worker.generators.base import ImageTask
+from limner_worker.generators.base import ImageTask, pictures_of
 from limner_worker.generators.builtin.known_names import save_names
 from limner_worker.generators.builtin.scenes.colouring import recoloured
 from limner_worker.generators.builtin.scenes.cutouts import cut_out
@@ -38,7 +38,7 @@ def drawn(catalogue: Catalogue, prompt: str, style: str = "noto") -> np.ndarray:
     model = load(card, Settings(device="cpu"))
     states = model.start([ImageTask(spec, spec.seed)])
     model.step(states)
-    return model.decode(states).pictures()[0]
+    return pictures_of(model.decode(states))[0]
 
 
 class Recognizer(Judging):

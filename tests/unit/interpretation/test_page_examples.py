@@ -15,7 +15,7 @@ from limner_shared.settings import Settings
 from limner_web import small_talk
 from limner_web.pages import examples, model_pictures
 from limner_web.pages.languages import LANGUAGES, read_catalog
-from limner_worker.generators.base import ImageTask, Picture
+from limner_worker.generators.base import ImageTask, Picture, pictures_of
 from limner_worker.generators.builtin.conditioned import load_encoder
 from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.registry import load
@@ -45,7 +45,7 @@ def draw(catalogue: Catalogue):
         states = model.start([ImageTask(spec, spec.seed)])
         for _ in range(spec.steps):
             model.step(states)
-        return states[0].task, model.decode(states).pictures()[0]
+        return states[0].task, pictures_of(model.decode(states))[0]
 
     return draw
 

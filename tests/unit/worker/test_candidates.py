@@ -17,7 +17,8 @@ from limner_shared.domain.safety import TenantPolicy
 from limner_shared.domain.scenes import Scene, SceneObject
 from limner_shared.errors import CardError, InvalidRequest
 from limner_worker.engine.job_run import JobRun
-from limner_worker.generators.base import Picture, locate
+from limner_worker.generators.base import Picture
+from limner_worker.generators.weight_files import locate
 from limner_worker.stages.choosing import CandidateChoice, Likeness
 from limner_worker.stages.deduplication import deduplication_keys
 from limner_worker.stages.interpretation.presenting.presenter import recognizers_of

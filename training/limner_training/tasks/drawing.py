@@ -18,7 +18,7 @@ from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings
 from limner_training.tasks.prompts import TaskPrompt
-from limner_worker.generators.base import ImageTask
+from limner_worker.generators.base import ImageTask, pictures_of
 from limner_worker.generators.registry import load
 
 Pixels = NDArray[np.uint8]
@@ -71,7 +71,7 @@ class Artist:
         pictures = {
             id(state): picture
             for some in _by_key(states)
-            for state, picture in zip(some, self._generator.decode(some).pictures(), strict=True)
+            for state, picture in zip(some, pictures_of(self._generator.decode(some)), strict=True)
         }
         return [Drawn(pictures[id(state)], state.task) for state in states]
 

@@ -10,7 +10,7 @@ from limner_shared.db.ledger import AttemptKey, Claim
 from limner_shared.domain.inputs import INPUT_FIELDS
 from limner_shared.messaging.hints import Progress
 from limner_worker.engine.attempt_trace import AttemptTrace
-from limner_worker.generators.base import ImageTask, Picture, RowState
+from limner_worker.generators.base import Drawn, ImageTask, Picture, RowState
 
 
 @dataclass(eq=False, slots=True)
@@ -52,12 +52,18 @@ class JobRun:
         """Forget all other rows. Only after the engine's work: no batch holds them."""
         self.rows = rows
 
+    def finish(self) -> None:
+        """Finish the pictures that were drawn and are not finished. In one thread at a time, not the engine's."""
+        for row in self.rows:
+            if row.drawn is not None:
+                row.picture, row.drawn = row.drawn(), None
+
     def forget_pictures(self) -> None:
         """Drop all pictures, once the outcome is committed. A job and its rows refer to each other, so they would keep
         them until the garbage collector's next full pass, which follows hundreds of jobs.
         """
         for row in self.rows:
-            row.picture = row.task.image = row.task.mask = row.task.control_image = None
+            row.drawn = row.picture = row.task.image = row.task.mask = row.task.control_image = None
             row.task.reference_images = row.task.things = ()
         self.signed_inputs = {}
 
@@ -84,9 +90,13 @@ class Row:
     is finished."""
     state: RowState | Any = None
     """The generator's state between steps; None before the first step and after the decode."""
+    width: int = 1
+    """How many places of a batch it takes: the rows of its state."""
     steps_done: int = 0
     finished: bool = False
     """Whether all steps are done, so that the decode is next."""
+    drawn: Drawn | None = None
+    """Its picture as the device has drawn it, until that is finished."""
     picture: Picture | None = None
     checkpointed_at: float = 0.0
     """When the last checkpoint was taken, or the row was started, by the engine's clock."""

@@ -26,7 +26,7 @@ class EngineListener(Protocol):
         ...
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
-        """Every row of these jobs, all of one model, has its picture."""
+        """Every row of these jobs, all of one model, is drawn."""
         ...
 
     def failed(self, job: JobRun, error: LimnerError) -> None:

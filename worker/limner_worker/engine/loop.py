@@ -214,7 +214,7 @@ class Engine:
 
     def _regroup_row(self, row: Row, now: float) -> None:
         row.steps_done, row.finished = row.state.steps_done, row.state.finished
-        new = row.key is None
+        new, row.width = row.key is None, row.state.rows
         row.key = row.job.claim.spec.model, row.adapters, row.state.key, row.finished
         if new:
             self._scheduler.add(row, row.job.claim.lane)
@@ -245,22 +245,22 @@ class Engine:
             self._finish_decode(*self._decodes.popleft())
 
     def _finish_decode(self, batch: Sequence[Row], decoding: Decoding) -> None:
-        """Fetch the pictures and report the jobs that are complete. If that fails, decode again in halves."""
+        """Fetch what was drawn and report the jobs that are complete. If that fails, decode again in halves."""
         generator = self._generator_of(batch[0])
 
         def fetch(rows: Sequence[Row]) -> None:
             if len(rows) < len(batch):
                 forget_decode(rows)
             current = decoding if len(rows) == len(batch) else generator.decode([row.state for row in rows])
-            for row, picture in zip(rows, current.pictures(), strict=True):
-                row.picture = picture
+            for row, drawn in zip(rows, current.drawn(), strict=True):
+                row.drawn = drawn
             measuring.record_decode(rows, current.seconds)
             self._sizes.record_duration(rows, current.seconds)
 
         self._isolator.run(fetch, batch)
         self._release(batch)
         touched = {row.job.key: row.job for row in batch if not row.job.closed}
-        generated = [job for job in touched.values() if all(row.picture is not None for row in job.rows)]
+        generated = [job for job in touched.values() if all(row.drawn is not None for row in job.rows)]
         self._close(generated)
         if generated:
             self.listener.generated(generated)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from limner_worker.engine.batch_sizing import BatchSizer
 from limner_worker.engine.job_run import Row
-from limner_worker.engine.scheduler import Scheduler, Setups
+from limner_worker.engine.scheduler import Scheduler, Setups, total_width
 from limner_worker.generators.base import padded_size
 from limner_worker.generators.model_cache import ModelCache
 
@@ -36,10 +36,10 @@ class ModelSizes:
         return self._sizer.allowed_sizes(key, self._models.cards[model].buckets)
 
     def first_batch(self, rows: Sequence[Row]) -> int:
-        """Return how many of these rows of one key, fewer than a size that holds them, take the next step."""
+        """Return how many places of a batch these rows of one key, which fill no size, take in the next step."""
         if any(row.task.spec.reproducible for row in rows):  # they are padded to the largest size anyway
-            return len(rows)
-        return self._sizer.first_batch(rows[0].key, len(rows), self._buckets(rows))
+            return total_width(rows)
+        return self._sizer.first_batch(rows[0].key, total_width(rows), self._buckets(rows))
 
     def setup(self, key: Any) -> tuple[Hashable, Hashable]:
         """Return the model of a key, and the adapters that it must be set to."""
@@ -62,7 +62,7 @@ class ModelSizes:
             self._sizer.record_out_of_memory(rows[0].key, self._padded(rows))
 
     def _padded(self, rows: Sequence[Row]) -> int:
-        return padded_size([row.task for row in rows], self._buckets(rows))
+        return padded_size([row.task for row in rows], self._buckets(rows), total_width(rows))
 
     def _buckets(self, rows: Sequence[Row]) -> Sequence[int]:
         return self._models.get(rows[0].job.claim.spec.model).card.buckets

@@ -12,8 +12,8 @@ from limner_shared.recent_entries import keep_newest
 MAX_SKIPPED_TURNS: Final = 32
 """After being skipped in this many turns, a row goes first, whatever its lane."""
 TURNS_PER_STEP: Final = 2
-"""A row is due this many turns after its arrival for each of its steps. Short rows pass long ones, but only those that
-arrived within a bounded number of turns."""
+"""A row is due this many turns after its arrival for each of its steps and places. Short rows pass long ones, but only
+those that arrived within a bounded number of turns."""
 MAX_SERVED_KEYS: Final = 256
 """Keys whose last turn is kept; the one served longest ago is discarded first."""
 
@@ -31,8 +31,18 @@ class Schedulable(Protocol):
         """The number of steps still to do."""
         ...
 
+    @property
+    def width(self) -> int:
+        """How many places of a batch it takes."""
+        ...
+
 
 R = TypeVar("R", bound=Schedulable)
+
+
+def total_width(rows: Sequence[Schedulable]) -> int:
+    """Return how many places of a batch rows take together."""
+    return sum(row.width for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ class _Entry(Generic[R]):
     arrival: int
     row: R
     key: Hashable
+    width: int
     skipped: int = 0
 
     @property
@@ -66,10 +77,11 @@ class Scheduler(Generic[R]):
     of other lanes, which cost nothing there. So a backlog does not slow down a better lane, and a row that has started
     may pause between two steps.
 
-    Within a lane, the row that is due first goes first. The due turn is proportional to the row's length, so that all
-    rows are slowed down by the same factor: a short row passes a long one that arrived shortly before it, and each row
-    waits only for rows that arrive within a bounded number of turns after it. Rows of one batch may differ in all that
-    is not in their key: seed, steps done, steps to do, guidance.
+    Within a lane, the row that is due first goes first. The due turn is proportional to the row's work, its steps times
+    its places, so that all rows are slowed down by the same factor: a short row passes a long one that arrived shortly
+    before it, and each row waits only for rows that arrive within a bounded number of turns after it. Where the next
+    row is too wide for the places that are left, narrower ones that are due later take them. Rows of one batch may
+    differ in all that is not in their key: seed, steps done, steps to do, guidance.
 
     A model keeps its setup for a few turns, so that keys which need different ones do not change it at each step. This
     delays no row of a better lane.
@@ -79,10 +91,10 @@ class Scheduler(Generic[R]):
         self,
         buckets: Callable[[Hashable], Sequence[int]],
         setups: Setups | None = None,
-        unpadded: Callable[[Sequence[R]], int] = len,
+        unpadded: Callable[[Sequence[R]], int] = total_width,
     ) -> None:
-        """`buckets` returns, for a key, the batch sizes that a forward pass is padded to, and `unpadded` how many of
-        rows that do not fill one go first.
+        """`buckets` returns, for a key, the batch sizes that a forward pass is padded to, and `unpadded` how many
+        places of a batch rows that do not fill one may take.
         """
         self._buckets = buckets
         self._unpadded = unpadded
@@ -103,7 +115,8 @@ class Scheduler(Generic[R]):
 
     def add(self, row: R, lane: int) -> None:
         """Add a row with its lane."""
-        entry = _Entry(lane, self._turn + TURNS_PER_STEP * row.remaining, self._arrivals, row, row.key)
+        due = self._turn + TURNS_PER_STEP * row.remaining * row.width
+        entry = _Entry(lane, due, self._arrivals, row, row.key, row.width)
         self._arrivals += 1
         self._entries[id(row)] = entry
         self._join_group(entry)
@@ -139,7 +152,7 @@ class Scheduler(Generic[R]):
         self._turn += 1
         keep_newest(self._served, key, self._turn, MAX_SERVED_KEYS)
         entries = self._groups[key]
-        batch = entries[: self._batch_size(entries, sorted(self._buckets(key)))]
+        batch = _fitting(entries, self._places(entries, sorted(self._buckets(key))))
         for entry in self._entries.values():
             entry.skipped += 1
         for entry in batch:
@@ -174,11 +187,22 @@ class Scheduler(Generic[R]):
         if not group:
             del self._groups[entry.key]
 
-    def _batch_size(self, entries: Sequence[_Entry[R]], buckets: Sequence[int]) -> int:
-        """Return the size for entries in rank order: the best lane's rows, filled up to their bucket with other lanes,
-        or fewer if all of them leave a part of it to padding.
+    def _places(self, entries: Sequence[_Entry[R]], buckets: Sequence[int]) -> int:
+        """Return how many places entries in rank order may take: the best lane's rows, filled up to their bucket with
+        other lanes, or fewer if all of them leave a part of it to padding.
         """
-        lanes = [entry.rank[0] for entry in entries]
-        best = min(sum(lane == lanes[0] for lane in lanes), buckets[-1])
+        lane = entries[0].rank[0]
+        best = min(sum(entry.width for entry in entries if entry.rank[0] == lane), buckets[-1])
         bucket = next(bucket for bucket in buckets if bucket >= best)
-        return bucket if bucket <= len(lanes) else self._unpadded([entry.row for entry in entries])
+        filled = bucket <= sum(entry.width for entry in entries)
+        return bucket if filled else self._unpadded([entry.row for entry in entries])
+
+
+def _fitting(entries: Sequence[_Entry[R]], places: int) -> list[_Entry[R]]:
+    """Return the entries, in order, that fit into this many places; at least the first."""
+    chosen: list[_Entry[R]] = []
+    for entry in entries:
+        if not chosen or entry.width <= places:
+            chosen.append(entry)
+            places -= entry.width
+    return chosen

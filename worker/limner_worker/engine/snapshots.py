@@ -51,7 +51,7 @@ class Snapshots:
         """Before rows are decoded: keep the checkpoints of those whose jobs have further images to generate."""
         together = {id(row) for row in decoded}
         for row in decoded:
-            if any(other.picture is None and id(other) not in together for other in row.job.rows):
+            if any(other.drawn is None and id(other) not in together for other in row.job.rows):
                 checkpoint = _checkpoint(row)
                 buckets, places = [*row.task.buckets], [*row.task.places]
                 row.decoded_from = None if checkpoint is None else (checkpoint, buckets, places)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.scenes import Scene
-from limner_shared.errors import CardError
 
 T = TypeVar("T")
 Picture = NDArray[np.uint8]
 """[height, width, 3], RGB."""
+Drawn = Callable[[], Picture]
+"""A picture that the device has drawn. A call does what is left to do on the CPU: once, and in any thread."""
 
 
 @dataclass(eq=False, slots=True)
@@ -89,6 +86,11 @@ class RowState(Protocol):
         ...
 
     @property
+    def rows(self) -> int:
+        """How many rows of a batch the image takes: one, or one for each of several drawings; always the same."""
+        ...
+
+    @property
     def steps_done(self) -> int:
         """The number of steps done, out of `task.spec.steps`."""
         ...
@@ -116,11 +118,11 @@ class Decoding(Protocol):
     """A decode that the device may still be computing while it runs the next steps of other images."""
 
     def done(self) -> bool:
-        """Return whether `pictures` would return without waiting."""
+        """Return whether `drawn` would return without waiting."""
         ...
 
-    def pictures(self) -> list[Picture]:
-        """Wait for the pictures and return them. Called once."""
+    def drawn(self) -> list[Drawn]:
+        """Wait for the device, and return the pictures as it has drawn them. Called once."""
         ...
 
     @property
@@ -133,16 +135,21 @@ class Decoding(Protocol):
 class Decoded:
     """A `Decoding` that was complete from the start."""
 
-    result: list[Picture]
+    result: list[Drawn]
     seconds: float = 0.0
 
     def done(self) -> bool:
         """Always true."""
         return True
 
-    def pictures(self) -> list[Picture]:
+    def drawn(self) -> list[Drawn]:
         """Return the pictures."""
         return self.result
+
+
+def pictures_of(decoding: Decoding) -> list[Picture]:
+    """Wait for the pictures of a decode, and return them."""
+    return [finish() for finish in decoding.drawn()]
 
 
 class Generator(Protocol):
@@ -169,7 +176,7 @@ class Generator(Protocol):
     def decode(self, states: Sequence[Any]) -> Decoding:
         """Begin to decode finished states; they must not change until the pictures are there.
 
-        A picture that is not finite raises FloatingPointError, here or from `Decoding.pictures`.
+        A picture that is not finite raises FloatingPointError, here or from `Decoding.drawn`.
         """
         ...
 
@@ -231,64 +238,3 @@ def padding(tasks: Sequence[ImageTask], buckets: Sequence[int], rows: Sequence[i
         task.buckets.append(padded.size)
         if task.placed:
             task.places.append(offset)
-
-
-def locate(source: Source) -> Path:
-    """Return the local folder of a card's source. Raises CardError if it does not exist or the source is on a hub."""
-    if source.package is not None:
-        package, _, folder = source.package.partition(":")
-        spec = find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            raise CardError(f"The package {package!r}, which holds this model's weights, is not installed.")
-        path = Path(spec.submodule_search_locations[0]) / folder
-    elif source.folder is not None:
-        path = source.folder
-    else:
-        raise CardError(f"{source.hub!r} is on a hub, but this family reads local folders only.")
-    if not path.is_dir():
-        raise CardError(f"The model's folder {path} does not exist.")
-    return path
-
-
-def checked_hashes(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
-    """Return the SHA-256 in hex of each weights file in a folder and its subfolders.
-
-    Raises CardError for a file that is missing or differs from what the card expects.
-    """
-    found = weight_hashes(folder)
-    require_hashes(found, expected)
-    return found
-
-
-def weight_hashes(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 in hex of each weights file in a folder and its subfolders."""
-    return file_hashes(folder, "*.safetensors")
-
-
-def file_hashes(folder: Path, pattern: str) -> dict[str, str]:
-    """Return the SHA-256 in hex of each file of such a name in a folder and its subfolders, of which some may be links
-    to parts of another model.
-    """
-    # A search follows a link only at its beginning. One to a folder around this one would have all of it again.
-    parts = [part for part in sorted(folder.iterdir()) if part.is_dir() and not _surrounds(part, folder)]
-    files = [*folder.glob(pattern), *(file for part in parts for file in part.rglob(pattern))]
-    # A pipe or a device of that name would never end.
-    names = {file.relative_to(folder).as_posix(): file for file in files if file.is_file()}
-    return {name: sha256(names[name]) for name in sorted(names)}
-
-
-def _surrounds(part: Path, folder: Path) -> bool:
-    return folder.resolve().is_relative_to(part.resolve())
-
-
-def require_hashes(found: Mapping[str, str], expected: Mapping[str, str]) -> None:
-    """Raise CardError for a file that is missing or differs from what the card expects."""
-    for name, digest in expected.items():
-        if found.get(name) != digest.lower():
-            raise CardError(f"sha256: {name} has {found.get(name, 'no such file')}, but the card expects {digest}.")
-
-
-def sha256(file: Path) -> str:
-    """Return the SHA-256 of a file in hex."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from limner_shared.domain.cards import ModelCard
-from limner_worker.generators.base import Picture
+from limner_worker.generators.base import Drawn
 from limner_worker.generators.nested_tensors import owned
 
 T = TypeVar("T")
@@ -71,8 +71,8 @@ class Device:
         dtype = getattr(torch, card.dtype)
         return torch.autocast(self.torch.type, dtype, enabled=dtype is not torch.float32)
 
-    def decode_async(self, compute: Callable[[], T], then: Callable[[T], list[Picture]]) -> AsyncDecode[T]:
-        """Begin a decode: run `compute` now without waiting for the device, and `then` when the pictures are requested.
+    def decode_async(self, compute: Callable[[], T], then: Callable[[T], list[Drawn]]) -> AsyncDecode[T]:
+        """Begin a decode: run `compute` now without waiting for the device, and `then` once that is awaited.
 
         The inputs of `compute` must be synchronized beforehand, and the caller must keep them until then.
         """
@@ -96,7 +96,7 @@ class AsyncDecode(Generic[T]):
     """A decode in progress, as `base.Decoding`; without a stream it completes at once."""
 
     def __init__(
-        self, compute: Callable[[], T], then: Callable[[T], list[Picture]], stream: torch.cuda.Stream | None
+        self, compute: Callable[[], T], then: Callable[[T], list[Drawn]], stream: torch.cuda.Stream | None
     ) -> None:
         self._then = then
         self._stream = stream
@@ -114,19 +114,19 @@ class AsyncDecode(Generic[T]):
         self._took = time.perf_counter() - started
 
     def done(self) -> bool:
-        """Return whether `pictures` would return without waiting."""
+        """Return whether `drawn` would return without waiting."""
         return self._events is None or self._events[1].query()
 
-    def pictures(self) -> list[Picture]:
-        """Wait for the pictures and return them."""
+    def drawn(self) -> list[Drawn]:
+        """Wait for the device, and return the pictures as it has drawn them."""
         if self._events is not None:
             self._events[1].synchronize()
         with torch.inference_mode(), torch.cuda.stream(self._stream):
-            pictures = self._then(self._result)
+            drawn = self._then(self._result)
         if self._stream is not None:
             # A pipeline's own code may cast its VAE on this stream (SDXL), so later steps and encodes must wait for it.
             torch.cuda.default_stream(self._stream.device).wait_stream(self._stream)
-        return pictures
+        return drawn
 
     @property
     def seconds(self) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,11 @@ class NullState:
     def key(self) -> Hashable:
         """All images may share a batch."""
         return self.task.alone
+
+    @property
+    def rows(self) -> int:
+        """Each image is one row."""
+        return 1
 
     @property
     def finished(self) -> bool:
@@ -69,7 +75,7 @@ class Null:
     def decode(self, states: Sequence[NullState]) -> Decoded:
         """Return pictures of one colour each, as uint8 [height, width, 3]."""
         with padding([state.task for state in states], self.card.buckets):
-            return Decoded([_picture(state.task) for state in states])
+            return Decoded([partial(_picture, state.task) for state in states])
 
     def preview(self, state: NullState) -> Picture | None:
         """Return the final picture."""

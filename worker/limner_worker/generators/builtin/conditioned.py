@@ -14,12 +14,13 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.scenes import Scene
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
-from limner_worker.generators.base import ImageTask, locate
+from limner_worker.generators.base import ImageTask
 from limner_worker.generators.builtin.known_names import NAMES, KnownNames
 from limner_worker.generators.builtin.prompt_reading import PromptReader
 from limner_worker.generators.text_encoding.cached_encoder import CachedEncoder
 from limner_worker.generators.text_encoding.sentence_encoder import EncoderError, TextEncoder
 from limner_worker.generators.text_encoding.shared_cache import EncodedTextCache, SharedEncodedTextCache
+from limner_worker.generators.weight_files import locate
 from limner_worker.languages import emoji
 from limner_worker.networks.weights import WeightsError
 

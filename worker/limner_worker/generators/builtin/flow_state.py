@@ -50,17 +50,13 @@ class FlowState:
 
     @property
     def rows(self) -> int:
-        """How many rows of a batch it takes."""
+        """How many rows of a batch it takes: one for each of its drawings."""
         return len(self.conditionings)
 
     @property
     def key(self) -> Hashable:
-        """All images may share a batch, whatever their seed, steps, guidance, prompt or even size.
-
-        Images of several rows share it with those of equally many, so that the time of a step depends on the number of
-        images.
-        """
-        return self.task.alone if self.rows == 1 else (self.task.alone, self.rows)
+        """All images may share a batch, whatever their seed, steps, guidance, prompt, number of rows or even size."""
+        return self.task.alone
 
     @property
     def time(self) -> float:

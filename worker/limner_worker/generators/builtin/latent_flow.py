@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
@@ -12,12 +13,13 @@ from torch import Tensor
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
-from limner_worker.generators.base import ImageTask, Padding, Picture, checked_hashes, locate, padding
+from limner_worker.generators.base import ImageTask, Padding, Picture, padding
 from limner_worker.generators.builtin.conditioned import Conditioning, Encoder, codec_folder
 from limner_worker.generators.builtin.flow_state import FlowState, is_of_scene, packed, started
 from limner_worker.generators.builtin.pixels import sized, to_pixels
 from limner_worker.generators.builtin.scenes.drawing import COMPOSITION, alone, composed, resized
 from limner_worker.generators.device import AsyncDecode, Device, compilation, compiled
+from limner_worker.generators.weight_files import checked_hashes, locate
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import FlowTransformer
 from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
@@ -149,7 +151,7 @@ class LatentFlow:
             raise FloatingPointError("the latents are not finite")
         return self._device.decode_async(
             lambda: self._drawn(states),
-            lambda drawn: [_put_together(state, each) for state, each in zip(states, drawn, strict=True)],
+            lambda drawn: [partial(_finished, state.task, each) for state, each in zip(states, drawn, strict=True)],
         )
 
     def _drawn(self, states: Sequence[FlowState]) -> list[list[Tensor]]:
@@ -208,10 +210,11 @@ class LatentFlow:
         }
 
 
-def _put_together(state: FlowState, drawn: Sequence[Tensor]) -> Picture:
-    pictures = [each.numpy() for each in drawn]
-    if state.scene is None:
+def _finished(task: ImageTask, drawings: Sequence[Tensor]) -> Picture:
+    """Return an image's only drawing, or the picture of its scene."""
+    pictures = [each.numpy() for each in drawings]
+    if task.scene is None:
         return pictures[0]
-    found = composed(state.scene, pictures, state.task.seed, state.spec.width)
-    state.task.things = [alone(each) for each in found.cutouts]
+    found = composed(task.scene, pictures, task.seed, task.spec.width)
+    task.things = [alone(each) for each in found.cutouts]
     return found.picture

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
-from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
+from limner_worker.generators.base import ImageTask, Picture, padding
 from limner_worker.generators.builtin.conditioned import Conditioning, Encoder, codec_folder
 from limner_worker.generators.builtin.pixels import sized
 from limner_worker.generators.device import AsyncDecode, Device, compilation, compiled
+from limner_worker.generators.weight_files import checked_hashes, locate
 from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, load_module, weights_size
@@ -34,6 +35,11 @@ class OneStepState:
     def key(self) -> Hashable:
         """All images may share a batch."""
         return self.task.alone
+
+    @property
+    def rows(self) -> int:
+        """Each image is one row."""
+        return 1
 
     @property
     def steps_done(self) -> int:
@@ -109,7 +115,7 @@ class OneStep:
     @torch.inference_mode()
     def decode(self, states: Sequence[OneStepState]) -> AsyncDecode[list[Tensor]]:
         """Convert the pictures to pixels, upscaled if requested."""
-        return self._device.decode_async(lambda: self._pixels(states), lambda pixels: [each.numpy() for each in pixels])
+        return self._device.decode_async(lambda: self._pixels(states), lambda pixels: [each.numpy for each in pixels])
 
     def _pixels(self, states: Sequence[OneStepState]) -> list[Tensor]:
         drawn = [(state.small, state.task.spec.width) for state in states if state.small is not None]

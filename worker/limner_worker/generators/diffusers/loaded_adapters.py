@@ -12,10 +12,11 @@ from limner_shared.adapter_folder import adapter_file, adapters_in, shortened
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError, RequestUnsupported
 from limner_shared.telemetry import get_logger
-from limner_worker.generators.base import ImageTask, sha256
+from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.suspended_run import SuspendedRun
 from limner_worker.generators.diffusers.weights.adapter_loading import UsedAdapters, adapter_size, load_file, unload
 from limner_worker.generators.diffusers.weights.weight_files import check_weights
+from limner_worker.generators.weight_files import sha256
 
 log = get_logger(__name__)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from limner_shared import metrics
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import ModerationBlocked, RequestUnsupported
-from limner_worker.generators.base import Picture
+from limner_worker.generators.base import Drawn, Picture
 
 COLOUR_DIMENSIONS: Final = 3
 COLOURS: Final = (1, 3, 4)
@@ -62,8 +63,8 @@ def unjudged(pipelines: Iterable[Any]) -> Iterator[None]:
             own[CHECKER] = checker
 
 
-def to_picture(picture: NDArray[np.float32], spec: JobSpec) -> Picture:
-    """Return float [H, W, 3] in [0, 1] as uint8.
+def drawn(picture: NDArray[np.float32], spec: JobSpec) -> Drawn:
+    """Return float [H, W, 3] in [0, 1] as a picture of uint8 that is still to be finished.
 
     Raises FloatingPointError if it is not finite, and RequestUnsupported if it has another size than was asked for.
     """
@@ -72,4 +73,8 @@ def to_picture(picture: NDArray[np.float32], spec: JobSpec) -> Picture:
         raise RequestUnsupported(f"The model drew {width}×{height} pixels instead of {spec.width}×{spec.height}.")
     if not np.isfinite(picture).all():
         raise FloatingPointError("the picture is not finite")
+    return partial(_to_bytes, picture)
+
+
+def _to_bytes(picture: NDArray[np.float32]) -> Picture:
     return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)

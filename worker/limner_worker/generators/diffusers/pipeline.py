@@ -16,7 +16,7 @@ from torch import nn
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.telemetry import get_logger
-from limner_worker.generators.base import ImageTask, Padding, Picture, padding
+from limner_worker.generators.base import Drawn, ImageTask, Padding, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.generators.diffusers.calls.call_batching import CallKind, content_digest, kind_of
 from limner_worker.generators.diffusers.calls.call_joining import UnknownLayout, alike, join, split
@@ -26,7 +26,7 @@ from limner_worker.generators.diffusers.calls.text_outputs import TextOutputs
 from limner_worker.generators.diffusers.joint_steps import may_join, step_jointly
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
 from limner_worker.generators.diffusers.loaded_adapters import LoadedAdapters
-from limner_worker.generators.diffusers.output_pictures import picture_of, to_picture
+from limner_worker.generators.diffusers.output_pictures import drawn, picture_of
 from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline, scheduler_key
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, SharedModules
 from limner_worker.generators.diffusers.suspended_run import SuspendedRun, tap
@@ -161,15 +161,15 @@ class DiffusersPipeline:
         """Decode latents to pixels. Raises FloatingPointError if they are not finite, or the pipeline's error."""
         waiting = alike(self._undecoded(states))
         compute = partial(self._results, waiting) if waiting else list[Any]
-        return self._device.decode_async(compute, partial(self._pictures, states, waiting))
+        return self._device.decode_async(compute, partial(self._drawn, states, waiting))
 
-    def _pictures(self, states: Runs, waiting: Runs, results: Sequence[Any]) -> list[Picture]:
+    def _drawn(self, states: Runs, waiting: Runs, results: Sequence[Any]) -> list[Drawn]:
         """Resume the pipelines with their decoded latents until they end; some make a few more calls."""
         for image, result in zip(waiting, results, strict=True):
             image.resume(result)
         while left := self._undecoded(states):
             self._serve(alike(left))
-        return [to_picture(image.picture, image.task.spec) for image in states if image.picture is not None]
+        return [drawn(image.picture, image.task.spec) for image in states if image.picture is not None]
 
     @staticmethod
     def _undecoded(states: Sequence[SuspendedRun]) -> list[SuspendedRun]:

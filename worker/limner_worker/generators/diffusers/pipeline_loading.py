@@ -25,7 +25,7 @@ from limner_shared.domain.inputs import Task
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.unsupported import OWN, UnsupportedByModel
 from limner_shared.errors import CardError
-from limner_worker.generators.base import ImageTask, locate, require_hashes, weight_hashes
+from limner_worker.generators.base import ImageTask
 from limner_worker.generators.device import compilation
 from limner_worker.generators.diffusers.call_arguments import CallArguments
 from limner_worker.generators.diffusers.module_devices import remember_devices
@@ -50,6 +50,7 @@ from limner_worker.generators.diffusers.weights.loaded_parts import require_comp
 from limner_worker.generators.diffusers.weights.weight_files import check_files, convert, refuse_file
 from limner_worker.generators.diffusers.weights.weight_variants import files_read
 from limner_worker.generators.needed_pictures import needed
+from limner_worker.generators.weight_files import locate, require_hashes, weight_hashes
 
 TASKS: Final = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
 SchedulerKey = tuple[str, str | None]

@@ -14,11 +14,12 @@ from PIL import Image
 
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
-from limner_worker.generators.base import Picture, locate, weight_hashes
+from limner_worker.generators.base import Picture
 from limner_worker.generators.diffusers.weights.loaded_parts import require_complete
 from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_file
 from limner_worker.generators.nested_tensors import size_in_bytes
 from limner_worker.generators.text_encoding.cache import ByteCache
+from limner_worker.generators.weight_files import locate, weight_hashes
 
 ARGUMENT: Final = "ip_adapter_image"
 ENCODER: Final = "image_encoder"

@@ -24,7 +24,7 @@ from limner_shared.domain.inputs import Task
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
-from limner_worker.generators.base import ImageTask
+from limner_worker.generators.base import ImageTask, pictures_of
 from limner_worker.generators.diffusers.calls.call_batching import CallKind
 from limner_worker.generators.diffusers.calls.call_joining import alike
 from limner_worker.generators.diffusers.input_effects import InputEffects
@@ -214,7 +214,7 @@ def _batch(generator: DiffusersPipeline, tasks: Sequence[ImageTask]) -> tuple[li
         pictures: dict[int, Pixels] = {}
         while left := [state for state in states if id(state) not in pictures]:
             some = alike(left)[:most]
-            for state, picture in zip(some, generator.decode(some).pictures(), strict=True):
+            for state, picture in zip(some, pictures_of(generator.decode(some)), strict=True):
                 pictures[id(state)] = (picture / 255).astype(np.float32)
         return [pictures[id(state)] for state in states], shared
     finally:

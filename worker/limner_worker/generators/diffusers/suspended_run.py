@@ -86,7 +86,7 @@ class SuspendedRun:
         self._shared = shared
         self.changes = AS_LOADED
         """The changes of this image's code to the shared modules."""
-        self.task = task
+        self.task, self.rows = task, 1
         self.pending: Call | None = None
         self.kind: CallKind | None = None
         self.error: Exception | None = None

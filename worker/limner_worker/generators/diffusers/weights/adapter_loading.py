@@ -18,10 +18,10 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
-from limner_worker.generators.base import locate, sha256
 from limner_worker.generators.diffusers.weights.hub_files import adapter_files
 from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_file
 from limner_worker.generators.model_errors import AdapterMismatch, DamagedWeights
+from limner_worker.generators.weight_files import locate, sha256
 
 log = get_logger(__name__)
 

@@ -7,7 +7,7 @@ import json
 from typing import Final
 
 from limner_shared.domain.cards import ModelCard
-from limner_worker.generators.base import file_hashes, locate
+from limner_worker.generators.weight_files import file_hashes, locate
 
 PATTERNS: Final = ("*.json", "*.txt", "*.model", "*.jinja")
 

@@ -29,7 +29,6 @@ from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
-from limner_worker.generators.base import weight_hashes
 from limner_worker.generators.diffusers.weights.weight_variants import NO_VARIANT, remedy
 from limner_worker.generators.model_errors import (
     CacheFull,
@@ -40,6 +39,7 @@ from limner_worker.generators.model_errors import (
     NotOnHub,
     PickledWeights,
 )
+from limner_worker.generators.weight_files import weight_hashes
 
 log = get_logger(__name__)
 

@@ -11,7 +11,8 @@ from limner_shared.domain.recognitions import Recognition
 from limner_shared.domain.scenes import Scene
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
-from limner_worker.generators.base import Picture, locate
+from limner_worker.generators.base import Picture
+from limner_worker.generators.weight_files import locate
 from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError
 from limner_worker.stages.interpretation.presenting import presentation
 from limner_worker.stages.recognising import PictureEvaluator
