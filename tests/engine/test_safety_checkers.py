@@ -52,7 +52,7 @@ def test_the_other_pictures_of_the_batch_are_drawn(tmp_path: Path, monkeypatch: 
     jobs = [job_of(card, str(number), request) for number, request in enumerate(REQUESTS)]
     errors = run(generator, jobs)
     assert [type(error) for error in errors.values()] == [ModerationBlocked]
-    assert sum(job.rows[0].drawn is not None for job in jobs) == 1
+    assert sum(job.rows[0].picture is not None for job in jobs) == 1
 
 
 def test_a_card_may_leave_the_checker_out(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
 from typing import Final
 
@@ -49,9 +50,12 @@ class Lexicon:
         self._exact |= dict(names.in_language(words.code))
         self._exact |= {said: name for said, name in words.nouns.items() if name in names}
         self._nearest: dict[str, tuple[str, float]] = {}
+        self._kept_stem = lru_cache(KEPT)(self._word_stem)
         self._stems: dict[str, list[str]] = {}
         for said in self._exact:
             self._stems.setdefault(self._stem(said), []).append(said)
+        self._longest = max((len(said.split()) for said in self._exact), default=0)
+        """The most words of a noun."""
 
     def known(self, phrase: str) -> Noun | None:
         """Return the noun that is the whole phrase, in any form; None if it is not known."""
@@ -102,7 +106,7 @@ class Lexicon:
         """Yield the longest known nouns among words, from left to right, without overlaps."""
         at = 0
         while at < len(words):
-            for end in range(len(words), at, -1):
+            for end in range(min(len(words), at + self._longest), at, -1):
                 noun = self.known(" ".join(words[at:end]))
                 if noun is not None:
                     yield at, end, noun
@@ -137,9 +141,10 @@ class Lexicon:
     def _stem(self, phrase: str) -> str:
         if self._words.unspaced:
             return self._words.endings.sub("", phrase.replace(" ", "")) or phrase
-        return " ".join(self._word_stem(word) for word in plain(phrase).split())
+        return " ".join(map(self._kept_stem, phrase.split()))
 
     def _word_stem(self, word: str) -> str:
+        word = plain(word)
         while (ending := self._words.endings.search(word, STEM)) is not None and ending.group():
             word = word[: ending.start()]
         return re.sub(r"(.)\1$", r"\1", word) if len(word) > STEM else word

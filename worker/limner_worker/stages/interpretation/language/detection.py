@@ -68,7 +68,7 @@ def language_of(text: str, likely: Sequence[str] = (), named: Named = NO_NAMES) 
         return FALLBACK
     if not most and len(words) == 1:
         return None
-    ranked: dict[str, float] = dict(_identifier().rank(lower))
+    ranked: dict[str, float] = dict(load_identifier().rank(lower))
     return max(among, key=lambda code: MARK * marks[code] + math.log(max(ranked.get(code, 0.0), LEAST)))
 
 
@@ -89,8 +89,8 @@ def _marks(lower: str, words: Sequence[str], named: Named) -> dict[str, float]:
 
 
 @cache
-def _identifier() -> Any:
-    """Return the identifier, which is loaded once for the languages that it shares with us."""
+def load_identifier() -> Any:
+    """Return the identifier, which is loaded once, in half a second, for the languages that it shares with us."""
     identifier = cast("Any", LanguageIdentifier).from_model_file(MODEL_FILE, norm_probs=True)
     known = set(identifier.labels)
     identifier.set_languages([code for code in _SMALL_WORDS if code in known])

@@ -27,7 +27,7 @@ from limner_worker.languages import emoji
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.weights import load_module
 from limner_worker.stages.choosing import Likeness
-from limner_worker.stages.interpretation.language.detection import Named
+from limner_worker.stages.interpretation.language.detection import Named, load_identifier
 from limner_worker.stages.interpretation.presenting.known_drawings import DRAWINGS, KnownDrawings
 from limner_worker.stages.interpretation.presenting.presentation import language_for
 from limner_worker.stages.recognising import Look
@@ -93,10 +93,14 @@ class EvaluatorRecognizer:
     """The image tower with the names that it was trained with. For drawings of that kind. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
-        """Load the networks and names from a text encoder's folder. Raises WeightsError or EncoderError."""
+        """Load the networks and names from a text encoder's folder, and all else that the first picture would wait for.
+
+        Raises WeightsError or EncoderError.
+        """
         self._tower = load_module(ImageTower, folder / TOWER)
         self._encoder = TextEncoder(folder)
         self._names = KnownNames(folder)
+        self._reader = PromptReader(self._names, self._encoder.encode)
         self._lock = threading.Lock()
         self._kept_subject = lru_cache(KEPT_SUBJECTS)(self._subject)
         self._reduction = reduction(self._tower.concept.out_features)
@@ -105,6 +109,7 @@ class EvaluatorRecognizer:
         drawings = folder / DRAWINGS
         known = drawings.is_file()
         self._drawings = KnownDrawings(drawings, weights, len(self._names.names)) if known else None
+        load_identifier()
 
     @torch.inference_mode()
     def look(self, pictures: Sequence[Picture]) -> list[Look]:
@@ -151,10 +156,6 @@ class EvaluatorRecognizer:
         """Return what the model draws of a spec's prompt; it draws at most `most` rows at once."""
         with self._lock:
             return self._reader.read(spec, most)
-
-    @cached_property
-    def _reader(self) -> PromptReader:
-        return PromptReader(self._names, self._encoder.encode)
 
     def subject(self, spec: JobSpec) -> str | None:
         """Return the name that is drawn of a spec's whole prompt; None if it means nothing that the evaluator knows."""
