@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from tests.evaluators import Blind
 from tests.processes import eventually
 
@@ -28,7 +25,6 @@ from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
-from limner_worker.generators.base import Picture
 from limner_worker.stages import storing
 from limner_worker.stages.interpretation.presenting.presenter import Presenter
 from limner_worker.stages.picture_files import PictureEncoder
@@ -115,33 +111,6 @@ def test_pictures_that_cannot_be_embedded_are_stored_without_vectors(tmp_path: P
     [outcome] = storage.store(jobs(1))
     assert outcome.result is not None
     assert [image.embedding for image in outcome.result.images] == [None, None]
-
-
-def test_drawn_pictures_are_finished_where_they_are_stored(tmp_path: Path):
-    [(run, _)] = runs = jobs(1)
-    shades = [10, 20]
-    for row, shade in zip(run.rows, shades, strict=True):
-        row.drawn, row.picture = partial(np.full, (64, 64, 3), shade, np.uint8), None
-    blobs = Blobs(tmp_path.as_uri())
-    [outcome] = storage(blobs).store(runs)
-    assert outcome.result is not None
-    stored = [np.asarray(Image.open(io.BytesIO(blobs.get(each.sha256)))) for each in outcome.result.images]
-    assert [set(each.ravel()) for each in stored] == [{shade} for shade in shades]
-    assert [row.drawn for row in run.rows] == [None, None]
-
-
-@pytest.mark.parametrize(
-    ("raised", "expected"), [(ValueError("a bug"), "generation_failed"), (MemoryError(), "tried again")]
-)
-def test_a_job_whose_picture_cannot_be_finished_fails_alone(tmp_path: Path, raised: Exception, expected: str):
-    def finish() -> Picture:
-        raise raised
-
-    runs = jobs(3)
-    runs[1][0].rows[0].drawn = finish
-    outcomes = {each.job.id: each.result for each in storage(Blobs(tmp_path.as_uri())).store(runs)}
-    found = {job: "tried again" if each is None else each.error and each.error.code for job, each in outcomes.items()}
-    assert found == {"job-0": None, "job-1": expected, "job-2": None}
 
 
 def test_a_job_without_a_picture_fails_alone(tmp_path: Path):

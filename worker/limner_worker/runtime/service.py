@@ -41,6 +41,7 @@ from limner_worker.runtime.progress import ProgressReporter
 from limner_worker.runtime.watchdog import Watchdog, engine_limit
 from limner_worker.stages.checkpoints import CheckpointStore
 from limner_worker.stages.deduplication import Deduplicator
+from limner_worker.stages.finishing import Finishing
 from limner_worker.stages.interpretation.presenting.presenter import Presenter, recognizers_of
 from limner_worker.stages.interpretation.stage import InterpretationStage, chat_client_of, interpreter_of
 from limner_worker.stages.moderation import ModerationStage
@@ -66,8 +67,7 @@ class WorkerService:
         self._fingerprints, self._findings = models.fingerprints, models.findings
         self._blobs = Blobs(settings.resolved_blob_url, supervisor.working)
         self._held = held = HeldJobs()
-        self._end_lock = threading.Lock()
-        self._metrics_address = ""
+        self._end_lock, self._metrics_address = threading.Lock(), ""
         self._engine = Engine(models, self, supervisor, settings.checkpoint_seconds, engine_limit(settings))
         self._trials = ModelTrials(models.cards, admission.model_breakers, self._engine.submit)
         self._leases = Leases(settings, database, redis, held, supervisor, self._abort, self._report)
@@ -100,6 +100,7 @@ class WorkerService:
         self._publisher = Publisher(
             database, blobs, self._hints, supervisor, store_breaker, self._clean_up, delete, presenter, files
         )
+        self._finishing = Finishing(supervisor, self._publisher.publish, self._publisher.fail)
         is_working, generate, reuse = self._held.is_working, self._engine.submit, files.may_reuse
         self._deduplicator = Deduplicator(
             database, blobs, self._fingerprints, supervisor, is_working, generate, self._publish_duplicate, reuse
@@ -136,6 +137,7 @@ class WorkerService:
         self._deduplicator.stop()
         self._engine.stop()
         self._watchdog.stop()  # after the engine: a hanging step must not block the shutdown
+        self._finishing.close()
         self._publisher.close()
         self._checkpoints.close()
         self._hand_back(self._held.all())
@@ -160,11 +162,11 @@ class WorkerService:
             self._checkpoints.store(job, index, checkpoint)
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
-        """Pass the pictures to the publisher."""
+        """Finish the pictures, and pass them to the publisher."""
         if finished := [job for job in self._trials.end_trials(jobs) if self._held.finish(job)]:
             model = finished[0].claim.spec.model
             self._trials.job_succeeded(model)
-            self._publisher.publish(finished, self._fingerprints[model])
+            self._finishing.submit(finished, self._fingerprints[model])
 
     def failed(self, job: JobRun, error: LimnerError) -> None:
         """Pass the error to the publisher. While the model pauses or is tried, hand the job back instead."""

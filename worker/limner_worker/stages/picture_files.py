@@ -19,8 +19,6 @@ from limner_shared.domain.replay import CANDIDATES, DRAWN_AS, PLACES, SCENE, STY
 from limner_shared.domain.safety import SIGNED
 from limner_shared.errors import GenerationFailed, LimnerError, SigningFailed
 from limner_shared.settings import Settings
-from limner_shared.telemetry import get_logger
-from limner_worker.engine.failure_reasons import failure_reason
 from limner_worker.engine.job_run import JobRun, Row
 from limner_worker.generators.base import Picture
 from limner_worker.stages.choosing import CandidateChoice
@@ -28,8 +26,6 @@ from limner_worker.stages.interpretation.presenting.presentation import alt_text
 from limner_worker.stages.provenance import PNG_KEY, xmp
 from limner_worker.stages.recognising import PictureEvaluator, PictureReview
 from limner_worker.stages.safety import SafetyStage
-
-log = get_logger(__name__)
 
 
 class PictureEncoder:
@@ -70,10 +66,8 @@ class PictureEncoder:
     def encode(self, job: JobRun, fingerprint: Mapping[str, Any]) -> list[tuple[bytes, NewImage]]:
         """Return a job's pictures as PNG, each with its image record, which is true once the bytes are stored.
 
-        Raises GenerationFailed if one is missing or cannot be finished, ModerationBlocked, SafetyUnavailable or
-        SigningFailed.
+        Raises GenerationFailed if one is missing, ModerationBlocked, SafetyUnavailable or SigningFailed.
         """
-        _finish(job)
         if any(row.picture is None for row in job.rows):
             raise GenerationFailed
         self._choice.settle(job)
@@ -136,17 +130,6 @@ class PictureEncoder:
             if picture is not None
         ]
         return self._signer.created(png, task.spec.model, *sources)
-
-
-def _finish(job: JobRun) -> None:
-    """Finish the pictures. Raises the tenant's error for one that cannot be finished."""
-    try:
-        job.finish()
-    except MemoryError:  # of the host: the attempt counts as lost, and another one may find room
-        raise
-    except Exception as error:
-        log.exception("could not finish a picture", job=job.id)
-        raise failure_reason(error, job.claim.spec) from error
 
 
 def receipt_of(row: Row) -> dict[str, Any]:
