@@ -26,7 +26,7 @@ up: $(STAMP) ## Start the service with its web page on localhost; state is kept 
 	@LIMNER_DATA_DIR="$${LIMNER_DATA_DIR:-.limner}" exec $(BIN)/limner up
 
 test: $(STAMP) browser ## Run the tests, in about ten minutes; they start the servers they need
-	@exec $(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(ARGS)
+	@exec $(BIN)/python -m pytest -n 3 --dist loadfile -m "not long" $(ARGS)
 
 test-long: $(STAMP) browser ## Run the long tests: crashes, outages and other faults of real processes
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile -m long $(ARGS)
