@@ -163,3 +163,14 @@ def test_drawings_are_shared_among_things_up_to_the_limit() -> None:
 def test_an_earlier_spec_has_no_rule_for_scenes(catalogue: Catalogue) -> None:
     spec = task(catalogue, "two apples").spec
     assert JobSpec.model_validate(spec.model_dump(mode="json", exclude={"scenes"})).scenes is None
+
+
+def test_scenes_and_single_things_share_steps_and_decode_apart(flow: LatentFlow, catalogue: Catalogue) -> None:
+    small, scene = states = flow.start([task(catalogue, "rocket"), task(catalogue, "a dog and a cat")])
+    while not small.finished:
+        assert small.key == scene.key
+        flow.step(states)
+    assert small.key != scene.key
+    [large] = flow.start([task(catalogue, "rocket", width=256, steps=1)])
+    flow.step([large])
+    assert large.key == scene.key, "both have drawings of 256 pixels"

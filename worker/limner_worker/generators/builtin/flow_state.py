@@ -20,6 +20,8 @@ from limner_worker.generators.builtin.scenes.drawing import drawing_seed
 
 LATENT_SHAPE: Final = (16, 8, 8)
 LATENTS: Final = "latents"
+FULL_SIDE: Final = 256
+"""The side in pixels at which the drawings of a scene are cut out."""
 SCENE_ROWS: Final = "scene_rows"
 """The latents of a scene's drawings. Earlier releases find neither `latents` nor `scene_latents`, and start again."""
 SCENE: Final = "scene"
@@ -55,8 +57,17 @@ class FlowState:
 
     @property
     def key(self) -> Hashable:
-        """All images may share a batch, whatever their seed, steps, guidance, prompt, number of rows or even size."""
-        return self.task.alone
+        """All images may share a step, whatever their seed, steps, guidance, prompt, number of rows or even size.
+
+        A decode is of drawings of one size: larger ones take many times longer, which would tell the engine that
+        batches do not pay.
+        """
+        return self.task.alone, self.drawn_side if self.finished else None
+
+    @property
+    def drawn_side(self) -> int:
+        """The side in pixels of each of its drawings."""
+        return self.spec.width if self.scene is None else FULL_SIDE
 
     @property
     def time(self) -> float:

@@ -28,8 +28,6 @@ from limner_worker.networks.weights import WeightsError, load_module, weights_si
 
 INSTANT_PREVIEW_SHARE: Final = 0.35
 """Until this share of the steps a preview shows the instant model's picture, if any; the flow's is still a blur."""
-FULL_SIDE: Final = 256
-"""The side in pixels at which the drawings of a scene are cut out."""
 PREVIEW_SIDE: Final = 64
 CUT_SIDE: Final = 128
 """The size at which a preview's things are cut out: that takes a third of the time of a picture's size."""
@@ -168,10 +166,7 @@ class LatentFlow:
         decoded = self.autoencoder.decode(self.autoencoder.denormalise(padded)).clamp(-1, 1)
         small = iter(decoded[batch.place :])  # [3, 64, 64] each
         return [
-            [
-                self._device.to_host(sized(next(small), FULL_SIDE if state.scene else state.spec.width, self.upscaler))
-                for _ in range(state.rows)
-            ]
+            [self._device.to_host(sized(next(small), state.drawn_side, self.upscaler)) for _ in range(state.rows)]
             for state in group
         ]
 
