@@ -18,7 +18,8 @@ from limner_worker.stages.interpretation.reading.taking_apart import (
     subject_of,
     taken_apart,
 )
-from limner_worker.stages.interpretation.refining.refine import refined
+from limner_worker.stages.interpretation.refining.clauses import is_remark, one_by_one, without_remarks
+from limner_worker.stages.interpretation.refining.refine import accounted, refined
 
 READ: Final = 1500
 """The characters that are searched, with emoji in words; the rest is appended to the prompt. Bounds the time for any
@@ -94,11 +95,34 @@ def _one(
     if previous and not unread:
         short = len(spelled) <= LONGEST_ELSEWHERE
         others = [language for language in LANGUAGES if short and language not in languages]
-        for language in (*languages, *others):
+        for reads in (_accounted, _changed):
+            for language in languages:
+                if changed := reads(spelled, language, model, previous):
+                    return changed
+        for language in others:
             found = taken_apart(spelled, language, model, message=True)
-            if changed := refined(found, model.styles, previous, strict=language in others):
+            changed = accounted(found, model.styles, previous) or refined(found, model.styles, previous, strict=True)
+            if changed:
                 return changed
+        if is_remark(spelled, languages[0], previous):
+            return previous[-1]
+        spelled = without_remarks(spelled, languages[0], previous)
     return _new_subject(spelled, unread, taken_apart(spelled, languages[0], model, leaving=leaving), previous)
+
+
+def _accounted(text: str, language: Language, model: Model, previous: Sequence[Conditions]) -> Conditions | None:
+    """Return the last picture with the changes of a message whose words are all accounted for in a language."""
+    return accounted(taken_apart(text, language, model, message=True), model.styles, previous)
+
+
+def _changed(text: str, language: Language, model: Model, previous: Sequence[Conditions]) -> Conditions | None:
+    """Return the last picture with the changes of a message by the rules of a language; None if it changes nothing."""
+
+    def reads(part: str, pictures: Sequence[Conditions]) -> Conditions | None:
+        found = taken_apart(part, language, model, message=True)
+        return accounted(found, model.styles, pictures, adding=True) or refined(found, model.styles, pictures)
+
+    return one_by_one(text, language, previous, reads) or reads(text, previous)
 
 
 def _languages(own: str | None, codes: Sequence[str | None]) -> list[Language]:

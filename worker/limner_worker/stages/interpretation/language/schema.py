@@ -19,9 +19,9 @@ from pydantic import Field
 from limner_shared.domain.scenes import Colour
 from limner_worker.generators.builtin.scenes.words import Scenes
 from limner_worker.languages import Regex
+from limner_worker.stages.interpretation.language.change_tables import Changes, Ordinals
 from limner_worker.stages.interpretation.language.request_tables import (
     Address,
-    Patterns,
     Pictures,
     Requests,
     Seed,
@@ -78,67 +78,6 @@ class Connectives(Table):
     worn_before: Regex = ""
     """The same in scripts without spaces: a pattern before the thing, and an alternation after it."""
     worn_after: Regex = ""
-
-
-class Changes(Table):
-    """Patterns of a message that refines a picture; `chat`, `chat_degrees` and `undo` are alternations."""
-
-    chat: Regex = ""
-    """Messages that ask for nothing, such as thanks."""
-    chat_degrees: Regex = ""
-    polite: Patterns = ()
-    same: Patterns = ()
-    remove: Patterns = ()
-    less: Patterns = ()
-    replace: Patterns = ()
-    part: Patterns = ()
-    """A part of the picture, `part`, and its new quality, `how`."""
-    change: Patterns = ()
-    change_after: Patterns = ()
-    comparatives: Patterns = ()
-    also: Regex = ""
-    """What precedes another thing to add."""
-    placed: Patterns = ()
-    """A place or a time, which has no subject of its own and therefore refers to the picture before."""
-    again: Patterns = ()
-    more: Regex = ""
-    """With a number: other pictures like it, not the same ones again."""
-    count_alone: Patterns = ()
-    """A message that is only a number of pictures, as the group `n`."""
-    undo: Regex = ""
-    instead: Patterns = ()
-    """What the picture should show instead, as the group `what`."""
-    change_to: Patterns = ()
-    """A part of the picture, `part`, and what replaces it or its new colour, `how`."""
-    another: Patterns = ()
-    """Messages that as a whole ask for another picture like the last one."""
-    fillers: Patterns = ()
-    """Words that mean nothing on their own."""
-    wishes: Regex = ""
-    """Alternation of words by which a change is asked for, beside those of `Address` ("could it be", "would be nicer");
-    each a whole word, in scripts without spaces parts of what is written."""
-    worn: dict[str, Patterns] = Field(default_factory=dict)
-    """What a picture's subject is given, as the group `what`, by how a prompt says that it has it: "with {what}"."""
-
-
-class Ordinals(Table):
-    """Alternations that name earlier pictures, and either a `frame` with `{ordinal}` or the words around it."""
-
-    frame: Regex = ""
-    back_to: Regex = ""
-    the: Regex = ""
-    pictures: Regex = ""
-    liked: Regex = ""
-    """What may follow the name of a picture that is preferred to others ("the third is best")."""
-    first: Regex
-    second: Regex
-    third: Regex
-    fourth: Regex
-    last: Regex
-    left: Regex = ""
-    middle: Regex = ""
-    right: Regex = ""
-    """Places in a row of pictures."""
 
 
 class Phrases(Table):

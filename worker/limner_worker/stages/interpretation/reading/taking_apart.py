@@ -67,6 +67,8 @@ class ParsedRequest:
     seed: int | None = None
     said: str = ""
     """The whole text."""
+    sizes: tuple[tuple[int, int], ...] = ()
+    """The sizes that the model offers."""
 
 
 def taken_apart(
@@ -82,7 +84,7 @@ def taken_apart(
     told = text if message else body(text, language)
     narrow = normalised(told, (patterns.speech, patterns.article_last, patterns.dangling))
     plain = respelled(squeezed(in_one_line(narrow, patterns.without)), language)
-    found = ParsedRequest(plain, language, said=plain)
+    found = ParsedRequest(plain, language, said=plain, sizes=model.sizes)
     if not message and _cut(found, patterns.single):  # before its words are taken for words of asking
         found.n, plain = 1, found.text
     asked = plain if message or language.unspaced else without_address(plain, language)
@@ -104,7 +106,7 @@ def taken_apart(
         alone = patterns.bare_shapes[shape] if message else ()
         for _ in range(_SAID_TWICE):
             if (found.size is None or _has_shape(found.size, shape)) and _cut(found, (*words, *alone)):
-                found.size = found.size or _shaped(shape, model.sizes)
+                found.size = found.size or shaped(shape, model.sizes)
     found.whole = found.text
     _leave_out(found, patterns, leaving or _to_the_end)
     return found
@@ -245,7 +247,7 @@ def _has_shape(size: tuple[int, int], shape: str) -> bool:
     return {"square": 0, "wide": 1, "tall": -1}.get(shape) == wider
 
 
-def _shaped(shape: str, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+def shaped(shape: str, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
     """Return the size that a shape means; None if no size has that shape."""
     by_area = sorted(sizes, key=lambda size: size[0] * size[1])
     fitting = {

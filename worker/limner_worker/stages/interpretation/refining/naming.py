@@ -21,14 +21,14 @@ def named_picture(text: str, patterns: ChangePatterns, previous: Sequence[Condit
             if match := pattern.search(text):
                 rest = patterns.link.sub("", f"{text[: match.start()]} {text[match.end() :]}".strip(), count=1)
                 several = (previous[-1].n or 1) > 1 and not patterns.back_to.match(match.group().strip())
-                if several and (picked := _picked(name, previous[-1])) is not None:
-                    return picked, rest
+                if several and (one := picked(name, previous[-1])) is not None:
+                    return one, rest
                 place = PLACES.get(name, -1)
                 return previous[place if -len(previous) <= place < len(previous) else -1], rest
     return None, text
 
 
-def _picked(name: str, before: Conditions) -> Conditions | None:
+def picked(name: str, before: Conditions) -> Conditions | None:
     """Return the conditions of one of several pictures: picture k of seed s is picture 0 of seed s + k."""
     n = before.n or 1
     row = {"left": 0, "middle": n // 2, "right": n - 1}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from limner_shared.domain.conditions import MAX_TEXT, Conditions
@@ -13,7 +11,9 @@ from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import shortened, stripped, tidy
 from limner_worker.stages.interpretation.reading.taking_apart import MOST, ParsedRequest
-from limner_worker.stages.interpretation.refining.changes import ChangePatterns, changes_for
+from limner_worker.stages.interpretation.refining.adding import added
+from limner_worker.stages.interpretation.refining.change import Change
+from limner_worker.stages.interpretation.refining.changes import changes_for
 from limner_worker.stages.interpretation.refining.colours import colour_in, coloured, part_coloured
 from limner_worker.stages.interpretation.refining.giving import given
 from limner_worker.stages.interpretation.refining.messages import (
@@ -29,26 +29,9 @@ from limner_worker.stages.interpretation.refining.messages import (
     without_politeness,
 )
 from limner_worker.stages.interpretation.refining.naming import named_picture
-from limner_worker.stages.interpretation.refining.removing import forms, removed
+from limner_worker.stages.interpretation.refining.plain import plainly
+from limner_worker.stages.interpretation.refining.removing import removed
 from limner_worker.stages.interpretation.refining.wishes import asks, without_wishes
-
-
-@dataclass
-class _Change:
-    """The changes to the previous picture, as a message in one language asks for them."""
-
-    patterns: ChangePatterns
-    language: Language
-    before: Conditions
-    prompt: str
-    negative: list[str]
-    n: int | None
-    another: bool = False
-    """Whether another picture like it is wanted, with a new seed."""
-
-    def append(self, text: str, separator: str = ", ") -> None:
-        wide = "\u2e80" <= self.prompt[-1] < "\uac00"
-        self.prompt = f"{self.prompt}{'，' if wide else separator}{text}"
 
 
 def refined(
@@ -77,7 +60,7 @@ def refined(
         rest = rest if named is None else left
     before = previous[-1] if named is None else named
     n = found.n or (1 if named is not None or another else before.n)
-    change = _Change(patterns, found.language, before, before.prompt, list(found.negative), n, another)
+    change = Change(patterns, found.language, before, before.prompt, list(found.negative), n, another)
     if _changed_to(change, tidy(found.said)):  # "not a dog, but a cat" leaves nothing out
         change.negative = []
         return _concluded(change, found, named is not None)
@@ -87,7 +70,20 @@ def refined(
     return _concluded(change, found, named is not None)
 
 
-def _concluded(change: _Change, found: ParsedRequest, named: bool) -> Conditions:
+def accounted(
+    found: ParsedRequest, styles: Sequence[str], previous: Sequence[Conditions], *, adding: bool = False
+) -> Conditions | None:
+    """Return the previous or a named picture with the changes of a message of which every word is accounted for.
+
+    With `adding`, the message may also add a thing, of which any word is a part.
+    """
+    before = previous[-1]
+    change = Change(changes_for(found.language), found.language, before, before.prompt, [], before.n)
+    read = plainly(change, found, styles) or (adding and added(change, found, styles))
+    return _concluded(change, found, named=False) if read else None
+
+
+def _concluded(change: Change, found: ParsedRequest, named: bool) -> Conditions:
     before = change.before
     for each in change.negative:
         change.prompt = removed(change.prompt, each)
@@ -105,7 +101,7 @@ def _concluded(change: _Change, found: ParsedRequest, named: bool) -> Conditions
     )
 
 
-def _apply_message(change: _Change, rest: str, found: ParsedRequest, styles: Sequence[str]) -> bool:
+def _apply_message(change: Change, rest: str, found: ParsedRequest, styles: Sequence[str]) -> bool:
     """Apply the change that the text describes; return False if it describes none."""
     patterns = change.patterns
     rest, same = strip_first(patterns.same, rest)
@@ -130,7 +126,7 @@ def _apply_message(change: _Change, rest: str, found: ParsedRequest, styles: Seq
     return _apply(change, rest, found, styles) or same or again
 
 
-def _apply(change: _Change, rest: str, found: ParsedRequest, styles: Sequence[str]) -> bool:
+def _apply(change: Change, rest: str, found: ParsedRequest, styles: Sequence[str]) -> bool:
     """Apply the first kind of change that the text matches; return False if none does."""
     patterns = change.patterns
     if (count := _count(rest, change)) is not None:
@@ -150,7 +146,7 @@ def _apply(change: _Change, rest: str, found: ParsedRequest, styles: Sequence[st
     return _added(change, rest)
 
 
-def _also(change: _Change, text: str) -> bool:
+def _also(change: Change, text: str) -> bool:
     """Add something, as in "and a dog?"."""
     match = change.patterns.also.search(text)
     if match is None or not tidy(match["what"]):
@@ -159,7 +155,7 @@ def _also(change: _Change, text: str) -> bool:
     return True
 
 
-def _added(change: _Change, rest: str) -> bool:
+def _added(change: Change, rest: str) -> bool:
     patterns = change.patterns
     if match := patterns.adding.match(rest):
         again = patterns.adding.search(change.prompt)
@@ -182,7 +178,7 @@ def _added(change: _Change, rest: str) -> bool:
     return True
 
 
-def _recoloured(change: _Change, rest: str) -> bool:
+def _recoloured(change: Change, rest: str) -> bool:
     """Apply a colour ("make it blue", "a bit bluer", "もっと青く"), alone or followed by another change."""
     patterns = change.patterns
     left = _without_old_colour(strip_first(patterns.change_after, strip_first(patterns.change, rest)[0])[0], change)
@@ -200,7 +196,7 @@ def _recoloured(change: _Change, rest: str) -> bool:
     return True
 
 
-def _without_old_colour(text: str, change: _Change) -> str:
+def _without_old_colour(text: str, change: Change) -> str:
     """Return a text of two colours, of which the prompt has the first, without this: "could the red kite be blue?"."""
     found, old = colour_in(text, change.language), colour_in(change.prompt, change.language)
     if found is None or old is None or old[1] != found[1]:
@@ -209,7 +205,7 @@ def _without_old_colour(text: str, change: _Change) -> str:
     return text if colour_in(shorter, change.language) is None else shorter
 
 
-def _wished(change: _Change, before: str, after: str, colour: tuple[Language, Colour]) -> bool:
+def _wished(change: Change, before: str, after: str, colour: tuple[Language, Colour]) -> bool:
     """Apply a colour among words of asking, to the picture's subject or to a part that the prompt names.
 
     "Kannst du ihn blau machen?", "could the hat be purple?" An article before the colour begins another subject.
@@ -221,22 +217,20 @@ def _wished(change: _Change, before: str, after: str, colour: tuple[Language, Co
     if not parts:
         change.prompt = coloured(change.prompt, *colour)
         return True
-    alone = "" if language.unspaced else r"(?<!\w)"
-    at = re.search(f"{alone}{forms(parts[0], language)}", change.prompt, re.IGNORECASE)
+    at = change.find(parts[0])
     if len(parts) > 1 or at is None or not (asks(before, language) or asks(after, language)):
         return False
     change.prompt = part_coloured(change.prompt, at.group(), *colour)
     return True
 
 
-def _changed_to(change: _Change, rest: str) -> bool:
+def _changed_to(change: Change, rest: str) -> bool:
     """Replace a part that the prompt names ("change the frog to a toad"), or give it another colour."""
     match = first_match(change.patterns.change_to, rest)
     if match is None:
         return False
     part, how = name_of(match["part"], change.patterns), tidy(match["how"])
-    alone = "" if change.language.unspaced else r"(?<!\w)"
-    at = re.search(f"{alone}{forms(part, change.language)}", change.prompt, re.IGNORECASE)
+    at = change.find(part)
     if at is None or not how:
         return False
     colour = colour_in(how, change.language)
@@ -245,19 +239,11 @@ def _changed_to(change: _Change, rest: str) -> bool:
         paint = coloured if swapped else partial(part_coloured, part=at.group())
         change.prompt = paint(change.prompt, language=colour[0], colour=colour[1])
     else:
-        change.prompt = _replaced(change, at, nominative(how, change.language))
+        change.replace(at, nominative(how, change.language))
     return True
 
 
-def _replaced(change: _Change, part: re.Match[str], how: str) -> str:
-    """Return the prompt with something else in place of a part, together with the part's own article and adjectives."""
-    left, right = change.prompt[: part.start()], change.prompt[part.end() :]
-    if change.patterns.indefinite.match(how):
-        left = re.sub(rf"{change.patterns.article.pattern}(?:[^\W\d]+\s+){{0,2}}$", "", left, flags=re.IGNORECASE)
-    return f"{left}{how}{right}"
-
-
-def _part(change: _Change, rest: str) -> bool:
+def _part(change: Change, rest: str) -> bool:
     match = first_match(change.patterns.part, rest)
     if match is None:
         return False
@@ -272,7 +258,7 @@ def _part(change: _Change, rest: str) -> bool:
     return True
 
 
-def _count(text: str, change: _Change) -> int | None:
+def _count(text: str, change: Change) -> int | None:
     match = first_match(change.patterns.count_alone, text.strip(" ,"))
     value = None if match is None else number_in(match["n"], change.language)
     return min(MOST, value) if value else None

@@ -1,0 +1,70 @@
+"""A thing that a message adds to a picture, in any words: "there should be a tree too". No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from limner_worker.stages.interpretation.language.texts import tidy
+from limner_worker.stages.interpretation.reading.taking_apart import ParsedRequest
+from limner_worker.stages.interpretation.refining.change import Change
+from limner_worker.stages.interpretation.refining.lexemes import LONGEST, MARK, NEW, Lexeme, lexed
+from limner_worker.stages.interpretation.refining.messages import first_match, nominative, without_politeness
+
+_SAID = ("frame", "opinions", "meant", "rather", "added", "within", MARK)
+
+
+def added(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
+    """Add the thing of a message that misses one or asks for one too; return False if it does not.
+
+    A thing that the subject is given, or that has a definite article, is read elsewhere.
+    """
+    text = found.said.strip()
+    if len(text) > LONGEST or found.negative or found.style is not None or _is_given(text, change):
+        return False
+    words = lexed(text, change.language, change.prompt, styles)
+    some = [each for each in words if each.has("added")]
+    last = max((at for at, each in enumerate(words) if NEW in each.kinds), default=-1)
+    if not some or last < 0 or any(each.has("away", "contrast") and not each.has(*_SAID) for each in words):
+        return False
+    first = _beginning(words, change)
+    if first is None:
+        return False
+    thing = _between(text, words, first, last, change)
+    if not thing or change.find(thing) is not None:
+        return False
+    change.append(nominative(thing, change.language))
+    return True
+
+
+def _is_given(text: str, change: Change) -> bool:
+    patterns = change.patterns
+    return first_match([pattern for _, pattern in patterns.worn], without_politeness(text, patterns)) is not None
+
+
+def _beginning(words: Sequence[Lexeme], change: Change) -> int | None:
+    """Return the index of the first word of what is added: its article or number, else its first word.
+
+    Before it are only words that say nothing of their own, and none that begins a place.
+    """
+    kinds = {NEW, "colour"} if change.language.unspaced else {NEW, "colour", "article", "number"}
+    first = next((at for at, each in enumerate(words) if not each.kinds.isdisjoint(kinds)), None)
+    if first is None or not all(each.has(*_SAID) for each in words[:first]):
+        return None
+    if first and words[first - 1].has("place", "definite") and not words[first - 1].has("added"):
+        return None
+    bare = not words[first].has("article", "number")
+    return None if bare and change.articles and not (first and words[first - 1].has("added")) else first
+
+
+def _between(text: str, words: Sequence[Lexeme], first: int, last: int, change: Change) -> str:
+    """Return what is added, without words of asking and adding around it."""
+    if change.language.unspaced:
+        first -= first > 0 and words[first - 1].has("within")
+        some = words[first : last + 1]
+        ends = [*(each.start for each in some[1:]), some[-1].end]
+        parts = (text[each.start : end] for each, end in zip(some, ends, strict=True) if not each.has("added"))
+        return tidy("".join(parts))
+    end = len(words)
+    while end - 1 > last and words[end - 1].has("added", "asking", MARK):
+        end -= 1
+    return tidy(text[words[first].start : words[end - 1].end])

@@ -1,0 +1,49 @@
+"""The change that a message makes to an earlier picture, while it is read. No I/O."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from limner_shared.domain.conditions import Conditions
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.refining.changes import ChangePatterns
+from limner_worker.stages.interpretation.refining.removing import forms
+
+
+@dataclass
+class Change:
+    """The changes to the previous picture, as a message in one language asks for them."""
+
+    patterns: ChangePatterns
+    language: Language
+    before: Conditions
+    prompt: str
+    negative: list[str]
+    n: int | None
+    another: bool = False
+    """Whether another picture like it is wanted, with a new seed."""
+
+    @property
+    def articles(self) -> bool:
+        """Whether a new thing has an article in this language."""
+        return bool(self.language.connectives.indefinite) and not self.language.unspaced
+
+    def append(self, text: str, separator: str = ", ") -> None:
+        """Add something at the end of the prompt."""
+        wide = "\u2e80" <= self.prompt[-1] < "\uac00"
+        self.prompt = f"{self.prompt}{'，' if wide else separator}{text}"
+
+    def find(self, name: str) -> re.Match[str] | None:
+        """Return where the prompt has a name, as a whole word where words are separated."""
+        if not name.strip():
+            return None
+        alone = "" if self.language.unspaced else r"(?<!\w)"
+        return re.search(f"{alone}{forms(name, self.language)}", self.prompt, re.IGNORECASE)
+
+    def replace(self, part: re.Match[str], how: str) -> None:
+        """Put something else in the place of a part, together with the part's own article and adjectives."""
+        left, right = self.prompt[: part.start()], self.prompt[part.end() :]
+        if self.patterns.indefinite.match(how):
+            left = re.sub(rf"{self.patterns.article.pattern}(?:[^\W\d]+\s+){{0,2}}$", "", left, flags=re.IGNORECASE)
+        self.prompt = f"{left}{how}{right}"
