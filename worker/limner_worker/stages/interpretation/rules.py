@@ -11,13 +11,8 @@ from limner_worker.stages.interpretation.language.detection import language_of
 from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, LANGUAGES
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import tidy
-from limner_worker.stages.interpretation.reading.taking_apart import (
-    LeavesOut,
-    Model,
-    ParsedRequest,
-    subject_of,
-    taken_apart,
-)
+from limner_worker.stages.interpretation.reading.parsed import LeavesOut, Model, ParsedRequest
+from limner_worker.stages.interpretation.reading.taking_apart import subject_of, taken_apart
 from limner_worker.stages.interpretation.refining.clauses import is_remark, one_by_one, without_remarks
 from limner_worker.stages.interpretation.refining.refine import accounted, refined
 
@@ -95,7 +90,7 @@ def _one(
     if previous and not unread:
         short = len(spelled) <= LONGEST_ELSEWHERE
         others = [language for language in LANGUAGES if short and language not in languages]
-        for reads in (_accounted, _changed):
+        for reads in (_accounted, _one_by_one, _changed):
             for language in languages:
                 if changed := reads(spelled, language, model, previous):
                     return changed
@@ -115,14 +110,19 @@ def _accounted(text: str, language: Language, model: Model, previous: Sequence[C
     return accounted(taken_apart(text, language, model, message=True), model.styles, previous)
 
 
-def _changed(text: str, language: Language, model: Model, previous: Sequence[Conditions]) -> Conditions | None:
-    """Return the last picture with the changes of a message by the rules of a language; None if it changes nothing."""
+def _one_by_one(text: str, language: Language, model: Model, previous: Sequence[Conditions]) -> Conditions | None:
+    """Return the last picture with the changes of each clause of a message; None if a clause changes nothing."""
 
     def reads(part: str, pictures: Sequence[Conditions]) -> Conditions | None:
-        found = taken_apart(part, language, model, message=True)
-        return accounted(found, model.styles, pictures, adding=True) or refined(found, model.styles, pictures)
+        return _changed(part, language, model, pictures)
 
-    return one_by_one(text, language, previous, reads) or reads(text, previous)
+    return one_by_one(text, language, previous, reads)
+
+
+def _changed(text: str, language: Language, model: Model, previous: Sequence[Conditions]) -> Conditions | None:
+    """Return the last picture with the changes of a message by the rules of a language; None if it changes nothing."""
+    found = taken_apart(text, language, model, message=True)
+    return accounted(found, model.styles, previous, adding=True) or refined(found, model.styles, previous)
 
 
 def _languages(own: str | None, codes: Sequence[str | None]) -> list[Language]:

@@ -18,8 +18,26 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
+class Keys(Table):
+    """Alternations of the keys of a form, up to a colon; those of English are known everywhere."""
+
+    subject: Regex = ""
+    style: Regex = ""
+    size: Regex = ""
+    number: Regex = ""
+    without: Regex = ""
+
+
 class Requests(Table):
     """Patterns of a request for a picture."""
+
+    keys: Keys = Keys()
+    denying: Regex = ""
+    """Words that a hashtag has before what is left out ("#nopeople")."""
+    stories: Regex = ""
+    """Pattern of a story at the beginning, which tells why a picture is asked for, up to the request."""
+    corrections: Regex = ""
+    """Alternation of what takes back the thing before it ("a cat, no wait, a dog")."""
 
     lead_ins: Patterns = ()
     """How a request begins ("please draw me"); removed repeatedly."""
@@ -171,6 +189,8 @@ class Style(Table):
     in_: Regex = Field(default="", alias="in")
     the: Regex = ""
     word: Regex = ""
+    sought: Regex = ""
+    """What introduces a style in a clause of its own ("the look I am after is")."""
     made: Regex = ""
     """Words of how a picture is made, before the name of a style ("rendered in 3d")."""
     of: Regex = ""

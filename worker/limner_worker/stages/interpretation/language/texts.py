@@ -59,7 +59,7 @@ def stripped(text: str, patterns: Iterable[Pattern]) -> tuple[str, bool]:
 
 def tidy(text: str) -> str:
     """Return the text without the leftovers of removals, such as loose commas and empty brackets; "" without a word."""
-    plain = re.sub(r"[(\[]\s*[)\]]", "", " ".join(text.split()))
+    plain = re.sub(r"[(\[（][\s,;/、，]*[)\]）]", "", " ".join(text.split()))
     plain = re.sub(r"\s+([,.;:!?])", r"\1", plain)
     plain = re.sub(r"([,;，、])(\s*[,;，、])+", r"\1", plain)
     plain = plain.strip(_LOOSE)

@@ -73,6 +73,8 @@ class RequestPatterns:
     titled: Pattern
     """A word for a title, and the title as far as it goes, at the end of a text."""
     speech: Pattern
+    first: tuple[Pattern, ...]
+    """What stands before a request: a thing that is taken back ("a cat, no wait, a dog"), and why it is asked for."""
     lists: Pattern
     determiners: Pattern
     indefinite: Pattern
@@ -93,7 +95,6 @@ def patterns_for(language: Language) -> RequestPatterns:
     requests = language.requests
     polite = tuple(rf"{source}\s*{_STOPS}" for source in thanks(language))
     and_ = any_(language.connectives.and_)
-    adding = "|".join(map(re.escape, language.additions)) or "(?!)"
     return RequestPatterns(
         lead_ins=_beginning(beginnings(language)),
         tails=compiled((*polite, *(rf"{source}\s*{_STOPS}" for source in requests.tails))),
@@ -104,7 +105,7 @@ def patterns_for(language: Language) -> RequestPatterns:
         counted=compiled(_filled(source, language) for source in (*_counted(language), *requests.counted)),
         described=expression(_filled(_described(language), language)),
         singulars=_singulars(language),
-        seed=compiled(_seed(language, adding)),
+        seed=compiled(_seed(language, _adding(language))),
         size=compiled(size(language)),
         single=compiled(_filled(source, language) for source in requests.single),
         without=compiled(_filled(source, language) for source in (excluded(language), *_stressed(language))),
@@ -118,16 +119,21 @@ def patterns_for(language: Language) -> RequestPatterns:
         joined_last=expression(rf"(?:[,、，]|{_whole(and_, language)})\W*$"),
         joined_first=expression(rf"^\W*(?:{and_})\s"),
         speech=expression(rf"(?<!\w)({any_(requests.speech)})\W*$"),
+        first=compiled((_corrected(language), rf"^\s*(?:{any_(requests.stories)})")),
         lists=expression(separators(language)),
         determiners=expression(rf"^({any_(language.connectives.determiners)})(?:(?<=['’])|(?!\w))\s*"),
         indefinite=expression(rf"({any_(language.connectives.indefinite)})"),
         article=expression(rf"(?<!\w)(?:{any_(language.connectives.indefinite)})(?!\w)"),
         article_last=expression(rf"(?<!\w)(?:{any_(language.connectives.indefinite)})$"),
-        joined_twice=compiled([rf"(?<!\w)({any_(language.connectives.and_)}) (?P<last>({adding})(?!\w))"])[0],
+        joined_twice=expression(rf"(?<!\w)({and_}) (?P<last>({_adding(language)})(?!\w))"),
         dangling=expression(dangling(language)),
         shapes={shape: compiled(shape_named(shape, language)) for shape in SHAPES},
         bare_shapes={shape: compiled([rf"^(?:{getattr(language.shapes, shape)})[.!]?$"]) for shape in SHAPES},
     )
+
+
+def _adding(language: Language) -> str:
+    return "|".join(map(re.escape, language.additions)) or any_("")
 
 
 def _beginning(patterns: Iterable[str]) -> tuple[Pattern, ...]:
@@ -139,6 +145,17 @@ def _whole(source: str, language: Language, *, ended: bool = False) -> str:
     if language.unspaced:
         return f"(?:{source})"
     return rf"(?<!\w)(?:{source})" + (r"(?!\w)" if ended else "")
+
+
+def _corrected(language: Language) -> str:
+    """Return a pattern of a thing at the beginning, and of words that take it back before another thing."""
+    small = language.connectives
+    taken_back = any_(language.requests.corrections)
+    if language.unspaced:
+        return rf"^[^,.;:!?，。、]{{1,30}}[,.;!?…，。、]+\s*(?:{taken_back})[\s,.;:!…，。、]*(?=\S)"
+    things = "|".join(filter(None, (small.indefinite, small.articles, language.pictures.quantities)))
+    another = rf"(?=(?:{things}|{number_pattern(language)})(?!\w))" if small.indefinite else r"(?=\S)"
+    return rf"^[^,.;:!?]{{1,60}}[,.;!?…–—-]+\s*(?:{taken_back})(?![^\W\d])[\s,.;:!…–—-]*{another}"
 
 
 def _stressed(language: Language) -> Iterable[str]:

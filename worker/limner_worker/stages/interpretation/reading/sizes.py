@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, NOTHING, words
@@ -77,6 +78,32 @@ def shape_named(name: str, language: Language) -> tuple[str, ...]:
         framed = each.shapes.frame.replace("{shape}", words_)
         found += [source.replace("{end}", END) for source in (framed, *each.shapes.more.get(name, ()))]
         agreeing = rf"(?:{words_})(?:{each.shapes.endings})"
-        found.append(rf"(?<={_MARK})\s*{agreeing}{asked_after(each)}\s*[)）]?{END}|^{agreeing}\s*[,:，、：]")
+        small = any_("|".join(filter(None, (each.connectives.and_, each.connectives.links))))
+        inside = "" if each.unspaced else rf"(?:(?:{any_(each.style.in_)})\s+)?"
+        end = END if each.unspaced else rf"(?:{END}|(?=\s+(?:{small})\s))"
+        found.append(rf"(?<={_MARK})\s*{inside}{agreeing}{asked_after(each)}\s*[)）]?{end}|^{agreeing}\s*[,:，、：]")
         found.append(rf"(?<!\w)(?:{any_(each.shapes.keys)})\s*[:=：]?\s*{agreeing}{END}")
-    return (*found, rf"(?<![\d:])(?:{_RATIOS[name]})(?![\d:])") if name in _RATIOS else tuple(found)
+    if name not in _RATIOS:
+        return tuple(found)
+    keys = "|".join(filter(None, (each.shapes.keys for each in dict.fromkeys((language, BY_CODE[FALLBACK])))))
+    ratio = rf"(?<![\d:])(?:{_RATIOS[name]})(?![\d:])"
+    return (*found, rf"(?<!\w)(?:{keys or NOTHING})\s*[:=：]?\s*{ratio}", ratio)
+
+
+def has_shape(size: tuple[int, int], shape: str) -> bool:
+    """Return whether a size in pixels has a shape that is said too: "256x384, upright"."""
+    wider = (size[0] > size[1]) - (size[0] < size[1])
+    return {"square": 0, "wide": 1, "tall": -1}.get(shape) == wider
+
+
+def shaped(shape: str, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """Return the size that a shape means; None if no size has that shape."""
+    by_area = sorted(sizes, key=lambda size: size[0] * size[1])
+    fitting = {
+        "small": by_area[:1],
+        "large": by_area[-1:],
+        "square": [size for size in sizes if size[0] == size[1]],
+        "wide": [size for size in sizes if size[0] > size[1]],
+        "tall": [size for size in sizes if size[0] < size[1]],
+    }[shape]
+    return fitting[0] if fitting else None

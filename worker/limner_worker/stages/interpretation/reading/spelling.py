@@ -21,13 +21,14 @@ _LAUGHTER: Final = re.compile(
     r"|xd+|a?(?:ha){2,}|(?:ха){2,}|w{4,}|哈{2,}|[:;]-?[)D(P]+|\^_?\^|<3|\({2,}|\){2,})(?=\s*(?:[,.!?~]|$))",
     re.IGNORECASE,
 )
+_CALLED: Final = re.compile(r"^\s*@\w{1,30}[\s,:，：]+(?=\S)")
 _WIDE: Final = (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))
-_NARROW: Final = {wide: wide - 0xFEE0 for wide in _WIDE}
+_NARROW: Final = {wide: wide - 0xFEE0 for wide in _WIDE} | {0xFF08: 0x28, 0xFF09: 0x29}
 """Digits and letters of full width, as East Asian keyboards write them, and those of Latin scripts."""
 
 
 def normalised(text: str, leading: Sequence[Pattern]) -> str:
-    """Return a text without laughter, with narrow digits and letters, and with commas for slashes and dashes.
+    """Return a text without laughter and "@name", with narrow digits and letters, and commas for slashes and dashes.
 
     What follows one of the patterns `leading` is of the subject, and stays: "a sign that says lol", "a poster of XD".
     """
@@ -36,7 +37,8 @@ def normalised(text: str, leading: Sequence[Pattern]) -> str:
         before = match.string[max(0, match.start() - BESIDE) : match.start()]
         return match.group() if any(each.search(before) for each in leading) else ""
 
-    return _BETWEEN.sub(", ", _LAUGHTER.sub(without, text.translate(_NARROW)))
+    called = _CALLED.sub("", text.translate(_NARROW))
+    return _BETWEEN.sub(", ", _LAUGHTER.sub(without, called))
 
 
 def respelled(text: str, language: Language) -> str:

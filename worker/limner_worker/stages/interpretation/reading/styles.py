@@ -52,7 +52,7 @@ def _style_patterns(style: str, language: Language) -> tuple[tuple[Pattern, Patt
     own = [each.replace("{style}", rf"(?:{name}|3-?d)" if style == "3d" else name) for each in _made_so(language)] + own
     coded = [rf"(?<![\w-]){plain}[.!]?$"] if _CODED.search(style) else []
     made = _made(both) + (rf"(?:{asked(language)})?" if language.size.asked else "")
-    sources = (keyed, *own, *filled, *coded)
+    sources = (*_sought(name, both), keyed, *own, *filled, *coded)
     return tuple(zip(compiled(sources), compiled(f"{made}(?:{source})" for source in sources), strict=True))
 
 
@@ -61,6 +61,19 @@ def things_before(style: str, language: Language) -> Pattern:
     """Return a pattern of a thing at the end of a text, which the name of a style describes: "gafas 3d"."""
     named = language.styles.get(style)
     return expression(rf"(?<!\w)(?:{any_(named.things_before if named else '')})\s*$")
+
+
+def _sought(name: str, both: tuple[Language, ...]) -> tuple[str, ...]:
+    """Return how a clause says which style is wanted: "the look I am after is flat"."""
+    quoted = rf"['\"“«]?{name}['\"”»]?"
+
+    def sought(each: Language) -> str:
+        start = "" if each.unspaced else r"(?<!\w)"
+        particles = f"(?:{each.style.particles})?" if each.style.particles else ""
+        introduced = rf"(?:[,;.?!、。，？！]\s*)?{start}(?:{each.style.sought})\s*[:：]?\s*"
+        return rf"{introduced}{quoted}{asked_after(each)}{particles}{clause_end(each)}"
+
+    return tuple(sought(each) for each in both if each.style.sought)
 
 
 def _made(both: tuple[Language, ...]) -> str:

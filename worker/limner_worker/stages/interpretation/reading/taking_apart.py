@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -13,15 +12,16 @@ from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, joined, shortened, squeezed, tidy
 from limner_worker.stages.interpretation.reading.address import without_address
 from limner_worker.stages.interpretation.reading.fixed_names import BESIDE, is_named
+from limner_worker.stages.interpretation.reading.forms import Form, form_of, number_of, things_of, without_tags
 from limner_worker.stages.interpretation.reading.lines import in_one_line
 from limner_worker.stages.interpretation.reading.orders import body
+from limner_worker.stages.interpretation.reading.parsed import MOST, LeavesOut, Model, ParsedRequest
 from limner_worker.stages.interpretation.reading.patterns import RequestPatterns, patterns_for
+from limner_worker.stages.interpretation.reading.sizes import has_shape, shaped
 from limner_worker.stages.interpretation.reading.spelling import normalised, respelled
 from limner_worker.stages.interpretation.reading.styles import style_patterns, things_before
 
 MAX_SIDE: Final = 65536
-MOST: Final = 1000
-"""The most pictures that conditions may ask for."""
 ROUNDS: Final = 8
 """The most phrases of asking that are removed one after another."""
 MOST_LEFT_OUT: Final = 16
@@ -31,44 +31,11 @@ MOST_REPEATED: Final = 128
 _SAID_TWICE: Final = 2
 """A shape may be said twice: "upright, for my phone's wallpaper"."""
 _ENDS: Final = (".", ",", ";", "。", "，", "、")
+_BRACKETS: Final = re.compile(r"[(（]([^()（）]{1,40})[)）]")
 _MARKS: Final = " .,;。，、"
 _QUOTES: Final = re.compile(
     r"\"[^\"]{0,200}\"|“[^”]{0,200}”|«[^»]{0,200}»|„[^“]{0,200}“|「[^」]{0,200}」|『[^』]{0,200}』|《[^》]{0,200}》|‘[^’]{0,200}’"
 )
-
-
-LeavesOut = Callable[[str, int], int]
-"""How many characters of words of leaving out, whose thing begins at a place, do leave something out.
-
-The others say what to draw.
-"""
-
-
-@dataclass(frozen=True)
-class Model:
-    """What a model offers: the names of its styles, and its sizes."""
-
-    styles: tuple[str, ...]
-    sizes: tuple[tuple[int, int], ...]
-
-
-@dataclass
-class ParsedRequest:
-    """The conditions found in a text, and the rest of the text."""
-
-    text: str
-    language: Language
-    whole: str = ""
-    """The text with what it leaves out."""
-    negative: list[str] = field(default_factory=list[str])
-    style: str | None = None
-    size: tuple[int, int] | None = None
-    n: int | None = None
-    seed: int | None = None
-    said: str = ""
-    """The whole text."""
-    sizes: tuple[tuple[int, int], ...] = ()
-    """The sizes that the model offers."""
 
 
 def taken_apart(
@@ -81,35 +48,82 @@ def taken_apart(
     """
     patterns = patterns_for(language)
     asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
-    told = text if message else body(text, language)
-    narrow = normalised(told, (patterns.speech, patterns.article_last, patterns.dangling))
-    plain = respelled(squeezed(in_one_line(narrow, patterns.without)), language)
-    found = ParsedRequest(plain, language, said=plain, sizes=model.sizes)
+    form = None if message else form_of(text, language)
+    found = _prepared(text if form is None else form.subject, language, patterns, message=message)
+    found.sizes = model.sizes
+    if form is not None:
+        _fill(found, form, model, patterns)
     if not message and _cut(found, patterns.single):  # before its words are taken for words of asking
-        found.n, plain = 1, found.text
+        found.n = 1
+    plain = found.text
     asked = plain if message or language.unspaced else without_address(plain, language)
     found.text = _peeled(asked, asking, patterns.speech)
     if match := _cut(found, patterns.seed):
         seed = int(match["seed"])
         found.seed = seed if seed < 2**32 else None
-    if match := _cut(found, patterns.size):
-        width = int(match["w"])
-        size = width, int(match.groupdict().get("h") or width)
-        found.size = size if min(size) >= 1 and max(size) <= MAX_SIDE else None
+    if found.size is None and (match := _cut(found, patterns.size)):
+        found.size = _sized(match)
     for style in sorted(model.styles, key=len, reverse=True):
         if found.style is None and _cut(
             found, style_patterns(found.text, style, language), partial(_is_style, found, style)
         ):
             found.style = style
     _count(found, patterns)
-    for shape, words in patterns.shapes.items():
-        alone = patterns.bare_shapes[shape] if message else ()
-        for _ in range(_SAID_TWICE):
-            if (found.size is None or _has_shape(found.size, shape)) and _cut(found, (*words, *alone)):
-                found.size = found.size or shaped(shape, model.sizes)
+    _shape(found, patterns, message=message)
     found.whole = found.text
     _leave_out(found, patterns, leaving or _to_the_end)
     return found
+
+
+def _prepared(text: str, language: Language, patterns: RequestPatterns, *, message: bool) -> ParsedRequest:
+    """Return a text as it is read: in one line, spelled, and without what it tells or takes back at first."""
+    told = text if message else without_tags(body(text, language), language)
+    narrow = normalised(told, (patterns.speech, patterns.article_last, patterns.dangling))
+    lined = in_one_line(narrow, patterns.without)
+    listed = _BRACKETS.sub(r", \1, ", lined) if language.unspaced and not message else lined
+    plain = respelled(squeezed(listed), language)
+    found = ParsedRequest(plain, language, said=plain)
+    for first in () if message else patterns.first:
+        found.text = first.sub("", found.text, count=1)
+    return found
+
+
+def _sized(match: re.Match[str]) -> tuple[int, int] | None:
+    width = int(match["w"])
+    size = width, int(match.groupdict().get("h") or width)
+    return size if min(size) >= 1 and max(size) <= MAX_SIDE else None
+
+
+def _shape(found: ParsedRequest, patterns: RequestPatterns, *, message: bool) -> None:
+    """Take words of a shape out of the text."""
+    for shape, words in patterns.shapes.items():
+        alone = patterns.bare_shapes[shape] if message else ()
+        for _ in range(_SAID_TWICE):
+            if (found.size is None or has_shape(found.size, shape)) and _cut(found, (*words, *alone)):
+                found.size = found.size or shaped(shape, found.sizes)
+
+
+def _fill(found: ParsedRequest, form: Form, model: Model, patterns: RequestPatterns) -> None:
+    """Note what a form says by its keys; a style that the model does not have stays in the text."""
+    values = form.values
+    if numbers := [number for each in values.get("number", ()) if (number := number_of(each, found.language))]:
+        found.n = min(MOST, numbers[0])
+    for each in values.get("without", ()):
+        found.negative += things_of(each, patterns.lists, patterns.determiners)
+    for each in values.get("style", ()):
+        said = ParsedRequest(f"x, {each}", found.language)
+        style = next((style for style in model.styles if _named(said, style)), None)
+        found.style, found.text = (style, found.text) if style else (found.style, f"{found.text}, {each}")
+    for each in values.get("size", ()):
+        said = ParsedRequest(f"x, {each}", found.language)
+        if match := _cut(said, patterns.size):
+            found.size = _sized(match)
+        shape = next((shape for shape, words in patterns.shapes.items() if _cut(said, words)), None)
+        found.size = found.size or (shaped(shape, model.sizes) if shape else None)
+
+
+def _named(said: ParsedRequest, style: str) -> bool:
+    return _cut(said, style_patterns(said.text, style, said.language)) is not None
 
 
 def subject_of(found: ParsedRequest) -> str:
@@ -140,7 +154,9 @@ def _count(found: ParsedRequest, patterns: RequestPatterns) -> None:
         alone = not of and (patterns.dangling.search(before) or patterns.indefinite.fullmatch(match["n"]))
         return number_in(match["n"], found.language) is not None and not alone
 
-    if found.n is not None or _cut(found, patterns.single):
+    if found.n is not None:
+        return
+    if _cut(found, patterns.single):
         found.n = 1
         return
     match = _cut(found, patterns.counted, counts)
@@ -241,25 +257,6 @@ def _is_style(found: ParsedRequest, style: str, match: re.Match[str]) -> bool:
     return not (bare and things_before(style, found.language).search(found.text[: match.start()]))
 
 
-def _has_shape(size: tuple[int, int], shape: str) -> bool:
-    """Return whether a size in pixels has a shape that is said too: "256x384, upright"."""
-    wider = (size[0] > size[1]) - (size[0] < size[1])
-    return {"square": 0, "wide": 1, "tall": -1}.get(shape) == wider
-
-
-def shaped(shape: str, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """Return the size that a shape means; None if no size has that shape."""
-    by_area = sorted(sizes, key=lambda size: size[0] * size[1])
-    fitting = {
-        "small": by_area[:1],
-        "large": by_area[-1:],
-        "square": [size for size in sizes if size[0] == size[1]],
-        "wide": [size for size in sizes if size[0] > size[1]],
-        "tall": [size for size in sizes if size[0] < size[1]],
-    }[shape]
-    return fitting[0] if fitting else None
-
-
 def _always(_: re.Match[str]) -> bool:
     return True
 
@@ -285,8 +282,10 @@ def _cut(
     for pattern in patterns:
         for match in pattern.finditer(found.text):
             if match.group().strip() and accepted(match):
-                rest = found.text[match.start() + length(match) :].lstrip(" -")
+                after = found.text[match.start() + length(match) :]
+                rest = after.lstrip(" -")
                 left = f"{found.text[: match.start()].rstrip()}{match.groupdict().get('kept') or ''}"
-                found.text = joined(left, rest.lstrip(_MARKS) if left.endswith(_ENDS) else rest)
+                apart = " " if after != rest and left != found.text[: match.start()] else ""  # two words stay two
+                found.text = joined(f"{left}{apart}", rest.lstrip(_MARKS) if left.endswith(_ENDS) else rest)
                 return match
     return None

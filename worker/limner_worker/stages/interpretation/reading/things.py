@@ -27,7 +27,7 @@ def any_(alternation: str) -> str:
 def things(language: Language) -> str:
     """Return a pattern of one thing or a list of things to leave out, up to a word that begins something else."""
     if language.unspaced:
-        return rf"[^\s、。,，．.？?！!]{{1,{_MAX_THING}}}?"
+        return rf"[^\s、。,，．.？?！!()（）；;]{{1,{_MAX_THING}}}?"
     ends = rf"(?:{any_(language.connectives.thing_ends)})(?!\w)"
     word = rf"(?!{ends}|(?:{any_(language.connectives.lists)})\s)[^\W\d_][\w'’-]{{0,{LONGEST_WORD}}}"
     thing = rf"{word}(?:\s{word}){{0,{_MAX_WORDS - 1}}}"

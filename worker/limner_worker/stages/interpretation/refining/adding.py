@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from limner_worker.stages.interpretation.language.texts import tidy
-from limner_worker.stages.interpretation.reading.taking_apart import ParsedRequest
+from limner_worker.stages.interpretation.language.texts import shortened, tidy
+from limner_worker.stages.interpretation.reading.parsed import ParsedRequest
+from limner_worker.stages.interpretation.reading.patterns import patterns_for
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.lexemes import LONGEST, MARK, NEW, Lexeme, lexed
 from limner_worker.stages.interpretation.refining.messages import first_match, nominative, without_politeness
 
-_SAID = ("frame", "opinions", "meant", "rather", "added", "within", MARK)
+_SAID: Final = ("frame", "opinions", "meant", "rather", "added", "within", MARK)
 
 
 def added(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
@@ -18,13 +20,17 @@ def added(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
 
     A thing that the subject is given, or that has a definite article, is read elsewhere.
     """
-    text = found.said.strip()
+    text = shortened(found.said.strip(" .!?。！？"), patterns_for(change.language).polite_tails)
     if len(text) > LONGEST or found.negative or found.style is not None or _is_given(text, change):
         return False
     words = lexed(text, change.language, change.prompt, styles)
     some = [each for each in words if each.has("added")]
     last = max((at for at, each in enumerate(words) if NEW in each.kinds), default=-1)
-    if not some or last < 0 or any(each.has("away", "contrast") and not each.has(*_SAID) for each in words):
+    if (
+        not (some or change.patterns.also.match(text))
+        or last < 0
+        or any(each.has("away", "contrast") and not each.has(*_SAID) for each in words)
+    ):
         return False
     first = _beginning(words, change)
     if first is None:
@@ -50,7 +56,7 @@ def _beginning(words: Sequence[Lexeme], change: Change) -> int | None:
     first = next((at for at, each in enumerate(words) if not each.kinds.isdisjoint(kinds)), None)
     if first is None or not all(each.has(*_SAID) for each in words[:first]):
         return None
-    if first and words[first - 1].has("place", "definite") and not words[first - 1].has("added"):
+    if first and words[first - 1].has("place", "definite") and not words[first - 1].has("added", "within"):
         return None
     bare = not words[first].has("article", "number")
     return None if bare and change.articles and not (first and words[first - 1].has("added")) else first

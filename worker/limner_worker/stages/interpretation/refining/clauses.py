@@ -15,7 +15,7 @@ from limner_worker.stages.interpretation.language.texts import Pattern, tidy
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.changes import changes_for
 from limner_worker.stages.interpretation.refining.lexemes import LONGEST
-from limner_worker.stages.interpretation.refining.plain import is_coloured_only, is_opinion
+from limner_worker.stages.interpretation.refining.plain import is_coloured_only, is_opinion, only_denies
 
 MOST: Final = 4
 """The most clauses that are read one by one."""
@@ -31,7 +31,8 @@ def one_by_one(text: str, language: Language, previous: Sequence[Conditions], re
     if len(text) > LONGEST:
         return None
     before = _unchanged(language, previous)
-    parts = [part for part in parts_of(text, language) if not is_opinion(part, before)]
+    said = [part for part in parts_of(text, language) if not is_opinion(part, before)]
+    parts = [part for part in said if not only_denies(part, before)] or said  # "I don't like the hat, take it away"
     if not 1 <= len(parts) <= MOST or tidy(parts[0]) == tidy(text):
         return None
     if sum(is_coloured_only(part, before) for part in parts) > 1:  # "red, white and blue"
@@ -47,7 +48,8 @@ def one_by_one(text: str, language: Language, previous: Sequence[Conditions], re
 
 def is_remark(text: str, language: Language, previous: Sequence[Conditions]) -> bool:
     """Return whether a message of some words only says what someone thinks of a picture."""
-    return len(text.split()) > 1 and is_opinion(text, _unchanged(language, previous))
+    some = len(text.split()) > 1 or language.unspaced
+    return some and is_opinion(text, _unchanged(language, previous))
 
 
 def without_remarks(text: str, language: Language, previous: Sequence[Conditions]) -> str:

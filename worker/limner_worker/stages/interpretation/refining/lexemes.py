@@ -31,6 +31,7 @@ _LETTERS: Final = re.compile(r"[^\W_]+")
 _RUN: Final = re.compile(r"[ァ-ヺー]+|[a-z0-9]+|\w", re.IGNORECASE)
 _SIZED: Final = r"\d{2,5}\s?[x×]\s?\d{2,5}|\d{1,2}:\d{1,2}(?!\d)"
 _PIECES: Final = re.compile(r"\\.|\[(?:\\.|[^\]])*\]|.", re.DOTALL)
+_PARTICLES: Final = "はがをにでのもとへやかねよなてた"
 _KANA: Final = re.compile(r"[\u3041-\u3096]")
 _OBJECT: Final = ("을", "를")
 _SURE: Final = (*_OBJECT, "은", "는", "도", "만", "로", "으로", "에서", "라고")
@@ -67,7 +68,12 @@ def lexed(text: str, language: Language, prompt: str, styles: Sequence[str]) -> 
             at += 1
             continue
         some = _next_part(text, at, kinds, language, prompt) if language.unspaced and not hangul else None
-        if some and some.end == at + 1 and _KANA.match(text[at]) and (not found or found[-1].has(MARK)):
+        if (
+            some
+            and some.end == at + 1
+            and _KANA.match(text[at])
+            and (not found or found[-1].has(MARK) or text[at] not in _PARTICLES)
+        ):
             some = Lexeme(at, some.end, frozenset({NEW}))  # no particle begins a clause
         found += [some] if some else _next_word(text, at, kinds, language, prompt)
         at = found[-1].end

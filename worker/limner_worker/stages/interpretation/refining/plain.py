@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from limner_shared.domain.scenes import Colour
@@ -16,82 +15,25 @@ from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK
 from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.texts import tidy
-from limner_worker.stages.interpretation.reading.taking_apart import MOST, ParsedRequest, shaped
+from limner_worker.stages.interpretation.reading.parsed import MOST, ParsedRequest
+from limner_worker.stages.interpretation.reading.sizes import shaped
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.changes import PLACES, ROW
 from limner_worker.stages.interpretation.refining.colours import colour_in, coloured, part_coloured
 from limner_worker.stages.interpretation.refining.lexemes import LONGEST, MARK, NEW, SHAPES, Lexeme, lexed
+from limner_worker.stages.interpretation.refining.message import SAID, SIZES, Message
 from limner_worker.stages.interpretation.refining.messages import nominative
 from limner_worker.stages.interpretation.refining.naming import picked
 
-_SAID: Final = frozenset({"frame", "opinions", "meant", "rather", "pick", MARK, "article", "within"})
-"""Words that say nothing of their own."""
 _NAMES: Final = (*PLACES, *ROW)
-_SIZES: Final = (*SHAPES, "sized")
+_ENDED: Final = re.compile(r"[.!?;。！？；]")
 _TIMES: Final = re.compile(r"^[x×]\s?|(?<=\d)\s?[x×]$", re.IGNORECASE)
 _ENGLISH: Final = expression(rf"(?<!\w)(?:{BY_CODE[FALLBACK].connectives.indefinite})\s$")
 """An English article, which may be another word in the language of a message."""
 _THINGS: Final = ("orange", "pink", "purple", "brown")
 """Colours whose words are names of things too ("a rose", "un café")."""
-_BESIDE: Final = 2
-"""The most words between an article and what is new."""
 _LONGEST_NEW: Final = 3
 """The most words of a thing in a language without articles."""
-
-
-@dataclass(frozen=True)
-class _Message:
-    """A message taken apart."""
-
-    text: str
-    words: Sequence[Lexeme]
-    change: Change
-    styles: Sequence[str]
-
-    def some(self, *kinds: str) -> list[Lexeme]:
-        return [each for each in self.words if each.has(*kinds)]
-
-    def only(self, *kinds: str) -> bool:
-        """Return whether all words have one of these roles, or say nothing of their own, or how it is drawn."""
-        said = (*_SAID, *kinds, *self.styles, *_SIZES)
-        return all(each.has(*said) for each in self.words)
-
-    def runs(self, *kinds: str) -> list[tuple[int, int]]:
-        """Return where content stands, of words that have one of some roles; what the prompt has as one is one."""
-        found: list[tuple[int, int]] = []
-        last: Lexeme | None = None
-        for each in self.words:
-            if each.has(NEW, *kinds):
-                joined = bool(found) and (last is not None or self.named(found[-1][0], each.end))
-                start = found.pop()[0] if joined else each.start
-                found.append((start, each.end))
-            last = each if each.has(NEW, *kinds) else None
-        return [run for run in found if any(NEW in each.kinds for each in self.words if run[0] <= each.start < run[1])]
-
-    def named(self, start: int, end: int) -> bool:
-        return self.name(start, end) is not None
-
-    def name(self, start: int, end: int) -> str | None:
-        """Return these words if the prompt has them, or them without an ending of the plural or the genitive."""
-        words = self.text[start:end]
-        ends = ("",) if self.change.language.unspaced else ("", "s", "es", "n", "e")
-        some = (words.removesuffix(each) for each in ends if words.endswith(each))
-        return next((each for each in some if self.change.find(each) is not None), None)
-
-    def with_article(self, start: int) -> int:
-        """Return where a thing begins with its article, if one stands before it.
-
-        In scripts without spaces, small words directly before it may be parts of its name.
-        """
-        before = [each for each in self.words if each.end <= start]
-        if self.change.language.unspaced:
-            return before[-1].start if before and before[-1].end == start and before[-1].has("within") else start
-        for each in reversed(before[-_BESIDE - 1 :]):
-            if each.has("article"):
-                return each.start
-            if not each.has("frame", "colour", "opinions") or each.has(MARK):
-                break
-        return start
 
 
 def plainly(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
@@ -99,10 +41,10 @@ def plainly(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool
     text = found.said.strip()
     if len(text) > LONGEST:
         return False
-    message = _Message(text, lexed(text, change.language, change.prompt, styles), change, tuple(styles))
+    message = Message(text, lexed(text, change.language, change.prompt, styles), change, tuple(styles))
     if not message.words or not _drawn(message, found):
         return False
-    readings: tuple[Callable[[_Message], bool], ...] = (
+    readings: tuple[Callable[[Message], bool], ...] = (
         _coloured, _removed, _replaced, _picked, _retried, _counted, _rather,
     )  # fmt: skip
     read = any(reading(message) for reading in readings) or _only_drawn(message)
@@ -112,10 +54,19 @@ def plainly(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool
 
 
 def is_opinion(text: str, change: Change) -> bool:
-    """Return whether a text only says what someone thinks of a picture, and asks for nothing."""
+    """Return whether a text only says what someone thinks of a picture or its subject, and asks for nothing."""
+    message = Message(text, lexed(text, change.language, change.prompt, ()), change, ())
+    runs = message.runs()
+    if not message.some("opinions") or (runs and message.some("away")) or not all(message.named(*run) for run in runs):
+        return False
+    return all(each.has("opinions", "frame", "meant", MARK, NEW) for each in message.words)
+
+
+def only_denies(text: str, change: Change) -> bool:
+    """Return whether a text denies or takes away what it does not name: "take it away"."""
     words = lexed(text, change.language, change.prompt, ())
-    message = _Message(text, words, change, ())
-    return bool(message.some("opinions")) and all(each.has("opinions", "frame", "meant", MARK) for each in words)
+    denied = any(each.has("away") for each in words)
+    return denied and all(each.has("away", "frame", "opinions", "meant", MARK) for each in words)
 
 
 def is_coloured_only(text: str, change: Change) -> bool:
@@ -124,22 +75,22 @@ def is_coloured_only(text: str, change: Change) -> bool:
     return any(each.has("colour") for each in words) and not any(NEW in each.kinds for each in words)
 
 
-def _drawn(message: _Message, found: ParsedRequest) -> bool:
+def _drawn(message: Message, found: ParsedRequest) -> bool:
     """Return whether a shape and a style are conditions that the text was found to have, if it has content too."""
     if not message.some(NEW):
         return True
     styled = found.style is not None or not message.some(*message.styles)
-    return styled and (found.size is not None or not message.some(*_SIZES))
+    return styled and (found.size is not None or not message.some(*SIZES))
 
 
-def _only_drawn(message: _Message) -> bool:
+def _only_drawn(message: Message) -> bool:
     """Read a message that only says how it is drawn ("change the style to flat", "carrée s'il te plaît")."""
-    if not message.some(*_SIZES, *message.styles) or not message.only("contrast", "retried", "added"):
+    if not message.some(*SIZES, *message.styles) or not message.only("contrast", "retried", "added"):
         return False
     return not any(each.has("retried") and not each.has("asking") for each in message.words)
 
 
-def _note(message: _Message, found: ParsedRequest) -> None:
+def _note(message: Message, found: ParsedRequest) -> None:
     """Note the style and the shape that the words name, where the text was not found to have them."""
     if found.style is None:
         found.style = next((style for style in message.styles if message.some(style)), None)
@@ -147,7 +98,7 @@ def _note(message: _Message, found: ParsedRequest) -> None:
         found.size = next((shaped(shape, found.sizes) for shape in SHAPES if message.some(shape)), None)
 
 
-def _removed(message: _Message) -> bool:
+def _removed(message: Message) -> bool:
     """Read that a thing goes which the prompt has: "I didn't ask for a hat", "hat off please"."""
     runs = message.runs("colour")
     if not message.some("away") or message.some("spared") or not runs:
@@ -156,11 +107,21 @@ def _removed(message: _Message) -> bool:
         return False
     if any(each.has("colour") and not _inside(each, runs) for each in message.words):
         return False
-    message.change.negative += [message.name(*run) or "" for run in runs]
+    names = [message.name(*run) or "" for run in runs]
+    if _ENDED.search(message.text, runs[0][1], runs[-1][0]) or any(_is_subject(message.change, name) for name in names):
+        return False
+    message.change.negative += names
     return True
 
 
-def _replaced(message: _Message) -> bool:
+def _is_subject(change: Change, name: str) -> bool:
+    """Return whether the prompt begins with a thing, which cannot go."""
+    at = change.find(name)
+    before = "" if at is None else change.prompt[: at.start()]
+    return not change.language.unspaced and not change.patterns.article.sub("", before).strip()
+
+
+def _replaced(message: Message) -> bool:
     """Read that one thing takes another's place: "I meant a monkey, not a parrot"."""
     change, runs = message.change, message.runs("colour")
     if change.language.cases:  # two things side by side, of which the case tells the roles
@@ -185,14 +146,14 @@ def _replaced(message: _Message) -> bool:
     return True
 
 
-def _is_bare(message: _Message, old: tuple[int, int], new: int) -> bool:
+def _is_bare(message: Message, old: tuple[int, int], new: int) -> bool:
     """Return whether neither of two things has an article: "monkey, not parrot"."""
     before = [each for each in message.words if each.end <= old[0] or each.end <= new]
     beside = [each for each in before if each.has("article", "definite")]
     return not beside and " " not in message.text[new:].split(",")[0].strip()
 
 
-def _apart(message: _Message, run: tuple[int, int]) -> list[tuple[int, int]]:
+def _apart(message: Message, run: tuple[int, int]) -> list[tuple[int, int]]:
     """Return the part of some words that the prompt has, and the rest of them; the words if it has all or none."""
     words = [each for each in message.words if run[0] <= each.start < run[1]]
     if message.named(*run) or len(words) == 1:
@@ -204,7 +165,7 @@ def _apart(message: _Message, run: tuple[int, int]) -> list[tuple[int, int]]:
     return [run]
 
 
-def _contrasted(message: _Message, old: tuple[int, int], new: tuple[int, int]) -> bool:
+def _contrasted(message: Message, old: tuple[int, int], new: tuple[int, int]) -> bool:
     """Return whether words put something new in the place of the old: at least a denial, and a mark between them."""
     if any(each.has("contrast", "meant") and not each.has("article") for each in message.words):
         return True
@@ -216,7 +177,7 @@ def _inside(word: Lexeme, runs: Sequence[tuple[int, int]]) -> bool:
     return any(start <= word.start < end for start, end in runs)
 
 
-def _coloured(message: _Message) -> bool:
+def _coloured(message: Message) -> bool:
     """Read a colour for the picture's subject or for a part of it: "I asked for blue", "change the hat to blue"."""
     change = message.change
     found = [colour_in(message.text[each.start : each.end], change.language) for each in message.some("colour")]
@@ -240,7 +201,7 @@ def _coloured(message: _Message) -> bool:
     return True
 
 
-def _refers(message: _Message, run: tuple[int, int] | None, colour: Colour) -> bool:
+def _refers(message: Message, run: tuple[int, int] | None, colour: Colour) -> bool:
     """Return whether a colour, or a coloured thing, is the prompt's: "a blue cat" and "a rose" are other subjects."""
     first = message.some("colour")[0].start
     first = first if run is None else min(first, run[0])
@@ -251,7 +212,7 @@ def _refers(message: _Message, run: tuple[int, int] | None, colour: Colour) -> b
     return message.some("meant", "contrast", "rather") != [] if new else bool(others)
 
 
-def _picked(message: _Message) -> bool:
+def _picked(message: Message) -> bool:
     """Read the name of one of several pictures: "number three is the best"."""
     change = message.change
     named = {name for name in _NAMES if message.some(name)}
@@ -269,10 +230,10 @@ def _picked(message: _Message) -> bool:
     return True
 
 
-def _retried(message: _Message) -> bool:
+def _retried(message: Message) -> bool:
     """Read that other pictures like it are wanted: "do you have any others?", "three more"."""
     change = message.change
-    drawn = ("asking",) if message.some(*_SIZES, *message.styles) else ()
+    drawn = ("asking",) if message.some(*SIZES, *message.styles) else ()
     again = [each for each in message.some("retried") if not each.has("opinions", *drawn)]
     if not again or message.some(NEW, "colour", "contrast") or not message.only("retried", "number", "away", "added"):
         return False
@@ -280,7 +241,7 @@ def _retried(message: _Message) -> bool:
     return True
 
 
-def _counted(message: _Message) -> bool:
+def _counted(message: Message) -> bool:
     """Read a number of pictures: "can I have five?"."""
     value = _number(message)
     if value is None or value < len(("one", "two")) or not message.only("number", "added"):
@@ -289,7 +250,7 @@ def _counted(message: _Message) -> bool:
     return True
 
 
-def _number(message: _Message) -> int | None:
+def _number(message: Message) -> int | None:
     """Return the number of pictures that the words name; articles are none."""
     numbers = [each for each in message.some("number") if not each.has("article")]
     if len(numbers) != 1:
@@ -298,7 +259,7 @@ def _number(message: _Message) -> int | None:
     return min(MOST, value) if value else None
 
 
-def _rather(message: _Message) -> bool:
+def _rather(message: Message) -> bool:
     """Read another subject that someone prefers: "I'd rather have a dog"."""
     change, runs = message.change, message.runs("colour")
     first = message.words[0]
@@ -308,7 +269,7 @@ def _rather(message: _Message) -> bool:
         return False
     start = message.with_article(runs[0][0])
     before = [each for each in message.words if each.end <= start]
-    if not any(each.has("rather") for each in before) or not all(each.has(*_SAID, "contrast") for each in before):
+    if not any(each.has("rather") for each in before) or not all(each.has(*SAID, "contrast") for each in before):
         return False
     words = message.text[start:].split()
     if first.start >= start or (start == runs[0][0] and (change.articles or len(words) > _LONGEST_NEW)):

@@ -10,7 +10,7 @@ from limner_shared.domain.scenes import Colour
 from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import shortened, stripped, tidy
-from limner_worker.stages.interpretation.reading.taking_apart import MOST, ParsedRequest
+from limner_worker.stages.interpretation.reading.parsed import MOST, ParsedRequest
 from limner_worker.stages.interpretation.refining.adding import added
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.changes import changes_for
@@ -48,7 +48,7 @@ def refined(
         if found.n is None and found.style is None and found.size is None and not found.negative:
             return previous[-1]
         text = ""  # "nice! two more"
-    if patterns.undo.fullmatch(text):
+    if patterns.undo.fullmatch(text) or patterns.undo.fullmatch(found.said.strip(" .!?。！？")):
         return previous[-2] if len(previous) > 1 else previous[-1]
     rest = without_politeness(text, patterns)
     another = any(pattern.fullmatch(rest) for pattern in patterns.another)

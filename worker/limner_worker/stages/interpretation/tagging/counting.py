@@ -7,7 +7,7 @@ from typing import Final
 from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language.number_words import number_in, number_pattern
 from limner_worker.stages.interpretation.language.schema import Language
-from limner_worker.stages.interpretation.reading.taking_apart import MOST
+from limner_worker.stages.interpretation.reading.parsed import MOST
 from limner_worker.stages.interpretation.reading.things import any_
 from limner_worker.stages.interpretation.tagging.asking_words import Tagged, mean_of, units_of
 from limner_worker.stages.interpretation.tagging.leaving_out import runs

@@ -1,0 +1,86 @@
+"""Descriptions that are forms, have hashtags, tell a story first, or take back what they said, in eleven languages."""
+
+from __future__ import annotations
+
+import pytest
+
+from limner_shared.domain.conditions import Conditions
+from limner_worker.stages.interpretation.rules import interpret
+
+STYLES = ("3d", "noto", "noto-v1", "flat")
+SIZES = ((256, 256), (64, 64), (384, 256), (256, 384))
+SQUARE, WIDE, TALL = (256, 256), (384, 256), (256, 384)
+
+
+def read(text: str) -> Conditions:
+    return interpret(text, STYLES, (), SIZES)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("Subject: a walrus\nStyle: 3D\nAspect ratio: 3:2\nNumber: three\nAvoid: text", "a walrus"),
+        ("Motiv: ein Walross\nStil: 3D\nFormat: Querformat\nAnzahl: drei\nOhne: text", "ein Walross"),
+        ("Sujet : un morse\nStyle : 3D\nFormat : paysage\nNombre : trois\nÀ éviter : text", "un morse"),
+        ("Tema: una morsa\nEstilo: 3D\nFormato: horizontal\nNúmero: tres\nEvitar: text", "una morsa"),
+        ("Soggetto: un tricheco\nStile: 3D\nFormato: orizzontale\nNumero: tre\nSenza: text", "un tricheco"),
+        ("Assunto: uma morsa; Estilo: 3D; Proporção: 16:9; Quantidade: 3; Sem: text", "uma morsa"),
+        ("Onderwerp: een walrus\nStijl: 3D\nFormaat: liggend\nAantal: drie\nZonder: text", "een walrus"),
+        ("Сюжет: морж\nСтиль: 3D\nФормат: горизонтальный\nКоличество: три\nБез: text", "морж"),
+        ("主题：海象\n风格：3D\n比例：16:9\n数量：三\n排除：text", "海象"),
+        ("題材：セイウチ\nスタイル：3D\n形式：横長\n枚数：三\n除外：text", "セイウチ"),
+        ("주제: 바다코끼리\n스타일: 3D\n비율: 16:9\n수량: 세 장\n제외: text", "바다코끼리"),
+    ],
+)
+def test_a_form_says_all_by_its_keys(text: str, prompt: str):
+    found = read(text)
+    assert (found.prompt, found.style, found.n, found.negative_prompt) == (prompt, "3d", 3, "text")
+    assert (found.width, found.height) == WIDE
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "style", "size", "negative"),
+    [
+        ("a pirate ship #flat #landscape #nopeople", "a pirate ship", "flat", WIDE, "people"),
+        ("ein Koala #3d #quadratisch", "ein Koala", "3d", SQUARE, ""),
+        ("a turtle with a crown (square, 3d)", "a turtle with a crown", "3d", SQUARE, ""),
+        ("クジラ（船なし）フラットスタイルで", "クジラ", "flat", (None, None), "船"),
+        ("an otter? the look i'm after is flat", "an otter", "flat", (None, None), ""),
+        ("ein Bär, der Stil, den ich suche, ist flach", "ein Bär", "flat", (None, None), ""),
+        ("una nutria, el estilo que busco es noto-v1", "una nutria", "noto-v1", (None, None), ""),
+        ("une sirène à la verticale et sans poissons", "une sirène", None, TALL, "poissons"),
+        ("una ciotola di limoni, in verticale e senza cucchiaio", "una ciotola di limoni", None, TALL, "cucchiaio"),
+        ("タコ 図書館 3D 人物なし", "タコ 図書館", "3d", (None, None), "人物"),
+    ],
+)
+def test_conditions_stand_in_tags_brackets_and_clauses(
+    text: str, prompt: str, style: str | None, size: tuple[int | None, int | None], negative: str
+):
+    found = read(text)
+    assert (found.prompt, found.style, (found.width, found.height)) == (prompt, style, size)
+    assert found.negative_prompt == negative
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("@limner a snail on a mushroom please", "a snail on a mushroom"),
+        ("hey bot, a robot watering plants", "a robot watering plants"),
+        ("a cat, no wait, a dog on a sofa", "a dog on a sofa"),
+        ("eine Katze, nein warte, ein Hund", "ein Hund"),
+        ("un gatto, no aspetta, un cane", "un cane"),
+        ("一只猫，不对，一只狗", "一只狗"),
+        ("My daughter turns five and loves unicorns, so could you make a unicorn for her?", "a unicorn"),
+        ("Ma fille fête ses cinq ans et adore les licornes, pourrais-tu dessiner une licorne ?", "une licorne"),
+        ("Minha filha faz cinco anos e adora unicórnios, você poderia desenhar um unicórnio?", "um unicórnio"),
+        ("我女儿五岁生日，特别喜欢独角兽，能不能画一只独角兽？", "一只独角兽"),
+        ("Not sure if you can do this, but I'd love a penguin", "a penguin"),
+        ("ob du mir wohl einen Igel machen könntest?", "einen Igel"),
+        ("а реально получить рисунок выдры?", "выдры"),
+        ("a cat, no collar", "a cat"),
+        ("Um castelo numa colina, não quero bandeiras", "Um castelo numa colina"),
+        ("I want a dog, could you make it a big one", "a dog, could you make it a big one"),
+    ],
+)
+def test_what_is_told_before_or_taken_back_is_not_drawn(text: str, prompt: str):
+    assert read(text).prompt == prompt
