@@ -154,7 +154,7 @@ def _corrected(language: Language) -> str:
     if language.unspaced:
         return rf"^[^,.;:!?，。、]{{1,30}}[,.;!?…，。、]+\s*(?:{taken_back})[\s,.;:!…，。、]*(?=\S)"
     things = "|".join(filter(None, (small.indefinite, small.articles, language.pictures.quantities)))
-    another = rf"(?=(?:{things}|{number_pattern(language)})(?!\w))" if small.indefinite else r"(?=\S)"
+    another = rf"(?=(?:{things})(?!\w))" if small.indefinite else r"(?=\S)"
     return rf"^[^,.;:!?]{{1,60}}[,.;!?…–—-]+\s*(?:{taken_back})(?![^\W\d])[\s,.;:!…–—-]*{another}"
 
 
