@@ -136,6 +136,7 @@ def test_how_it_is_drawn_changes_nothing_else(message: str, style: str | None, s
         "red, white and blue flags",
         "a hat and a scarf",
         "I can't see the hat",
+        "don't remove the hat",
         "the parrot should not hold a flag",
         "a rose",
     ],

@@ -79,6 +79,12 @@ def test_conditions_stand_in_tags_brackets_and_clauses(
         ("а реально получить рисунок выдры?", "выдры"),
         ("a cat, no collar", "a cat"),
         ("Um castelo numa colina, não quero bandeiras", "Um castelo numa colina"),
+        ("a man saying no, wait, a train is coming", "a man saying no, wait, a train is coming"),
+        (
+            "mon chat sur le canapé, s'il te plaît avec un coussin",
+            "mon chat sur le canapé, s'il te plaît avec un coussin",
+        ),
+        ("猫（黑色）坐在椅子上", "猫(黑色)坐在椅子上"),
         ("I want a dog, could you make it a big one", "a dog, could you make it a big one"),
     ],
 )

@@ -19,7 +19,7 @@ _BETWEEN: Final = r"(?:^|[\n,;/|，；、。.]\s*|\s[–—-]\s)\s*"
 _SHORT: Final = re.compile(r"[,;.\n/|，；。]")
 """What ends a value that is no list and no sentence."""
 _LIST: Final = re.compile(r"[;\n|；。]|\.(?:\s|$)")
-_TAG: Final = re.compile(r"(?<![\w&])#(?=[^\W\d_]|3d)(\w+)", re.IGNORECASE)
+_TAG: Final = re.compile(r"(?<![\w&])#(?=[^\W\d_]|3d)(\w+)(?=\s*(?:[#,.;!]|$))", re.IGNORECASE)
 _FEW: Final = 2
 """The fewest keys of a form that names no subject."""
 

@@ -151,11 +151,12 @@ def _corrected(language: Language) -> str:
     """Return a pattern of a thing at the beginning, and of words that take it back before another thing."""
     small = language.connectives
     taken_back = any_(language.requests.corrections)
+    unsaid = rf"^(?![^,.;:!?，。、]*(?:{any_(language.requests.speech)}))"  # "a man saying no, wait, a train"
     if language.unspaced:
-        return rf"^[^,.;:!?，。、]{{1,30}}[,.;!?…，。、]+\s*(?:{taken_back})[\s,.;:!…，。、]*(?=\S)"
+        return rf"{unsaid}[^,.;:!?，。、]{{1,30}}[,.;!?…，。、]+\s*(?:{taken_back})[\s,.;:!…，。、]+(?=\S)"
     things = "|".join(filter(None, (small.indefinite, small.articles, language.pictures.quantities)))
     another = rf"(?=(?:{things})(?!\w))" if small.indefinite else r"(?=\S)"
-    return rf"^[^,.;:!?]{{1,60}}[,.;!?…–—-]+\s*(?:{taken_back})(?![^\W\d])[\s,.;:!…–—-]*{another}"
+    return rf"{unsaid}[^,.;:!?]{{1,60}}[,.;!?…–—-]+\s*(?:{taken_back})(?![^\W\d])[\s,.;:!…–—-]*{another}"
 
 
 def _stressed(language: Language) -> Iterable[str]:

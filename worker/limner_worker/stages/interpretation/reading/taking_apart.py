@@ -80,12 +80,18 @@ def _prepared(text: str, language: Language, patterns: RequestPatterns, *, messa
     told = text if message else without_tags(body(text, language), language)
     narrow = normalised(told, (patterns.speech, patterns.article_last, patterns.dangling))
     lined = in_one_line(narrow, patterns.without)
-    listed = _BRACKETS.sub(r", \1, ", lined) if language.unspaced and not message else lined
-    plain = respelled(squeezed(listed), language)
+    if language.unspaced and not message:
+        lined = _BRACKETS.sub(partial(_unbracketed, patterns), lined)
+    plain = respelled(squeezed(lined), language)
     found = ParsedRequest(plain, language, said=plain)
     for first in () if message else patterns.first:
         found.text = first.sub("", found.text, count=1)
     return found
+
+
+def _unbracketed(patterns: RequestPatterns, match: re.Match[str]) -> str:
+    """Return what stands in brackets between commas, if it leaves something out."""
+    return f", {match[1]}, " if any(each.search(match[1]) for each in patterns.without) else match.group()
 
 
 def _sized(match: re.Match[str]) -> tuple[int, int] | None:

@@ -22,7 +22,7 @@ from limner_worker.stages.interpretation.refining.changes import PLACES, ROW
 from limner_worker.stages.interpretation.refining.colours import colour_in, coloured, part_coloured
 from limner_worker.stages.interpretation.refining.lexemes import LONGEST, MARK, NEW, SHAPES, Lexeme, lexed
 from limner_worker.stages.interpretation.refining.message import SAID, SIZES, Message
-from limner_worker.stages.interpretation.refining.messages import nominative
+from limner_worker.stages.interpretation.refining.messages import first_match, nominative
 from limner_worker.stages.interpretation.refining.naming import picked
 
 _NAMES: Final = (*PLACES, *ROW)
@@ -101,7 +101,7 @@ def _note(message: Message, found: ParsedRequest) -> None:
 def _removed(message: Message) -> bool:
     """Read that a thing goes which the prompt has: "I didn't ask for a hat", "hat off please"."""
     runs = message.runs("colour")
-    if not message.some("away") or message.some("spared") or not runs:
+    if not message.some("away") or message.some("spared") or not runs or _is_kept(message):
         return False
     if not message.only("away", "added", "colour", NEW) or not all(message.named(*run) for run in runs):
         return False
@@ -112,6 +112,18 @@ def _removed(message: Message) -> bool:
         return False
     message.change.negative += names
     return True
+
+
+def _is_kept(message: Message) -> bool:
+    """Return whether words that take a thing away are denied themselves: "don't remove the hat"."""
+    words = message.words
+    for at, word in enumerate(words[1:], 1):
+        denied = any(each.has("away") for each in words[max(0, at - 2) : at] if not each.has(MARK, NEW))
+        marked = any(each.has(MARK) for each in words[max(0, at - 2) : at])
+        removes = word.has("away") and first_match(message.change.patterns.remove, message.text[word.start :])
+        if denied and removes and not marked:
+            return True
+    return False
 
 
 def _is_subject(change: Change, name: str) -> bool:
