@@ -18,6 +18,7 @@ from limner_worker.generators.builtin.scenes.reading import SceneReader
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
 from limner_worker.languages import expression
 from limner_worker.stages.interpretation import rules
+from limner_worker.stages.interpretation.language.files import BY_CODE
 from limner_worker.stages.interpretation.reading.taking_apart import MOST_LEFT_OUT, ParsedRequest, taken_apart
 from limner_worker.stages.interpretation.rules import READ_BEFORE, interpret
 
@@ -70,9 +71,10 @@ def test_only_the_newest_messages_of_a_long_conversation_are_read(monkeypatch: p
     assert any(text.startswith("19: ") for text in read)
 
 
-def test_descriptions_in_every_language_are_read_at_once_when_repeated():
-    rows = [json.loads(line) for line in REQUESTS.read_text("utf-8").splitlines()][::12]
-    for row in rows:
+@pytest.mark.parametrize("language", BY_CODE)
+def test_descriptions_are_read_at_once_when_repeated(language: str):
+    rows = [json.loads(line) for line in REQUESTS.read_text("utf-8").splitlines()]
+    for row in [row for row in rows if row["language"] == language][::12]:
         assert interpret(f"{row['text']} " * 30 + "!", STYLES, (), SIZES).prompt
 
 
