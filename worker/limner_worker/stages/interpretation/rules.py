@@ -12,6 +12,7 @@ from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import tidy
 from limner_worker.stages.interpretation.reading.parsed import LeavesOut, Model, ParsedRequest
+from limner_worker.stages.interpretation.reading.spelling import without_laughter
 from limner_worker.stages.interpretation.reading.taking_apart import subject_of, taken_apart
 from limner_worker.stages.interpretation.refining.clauses import is_remark, one_by_one, without_remarks
 from limner_worker.stages.interpretation.refining.refine import accounted, refined
@@ -88,6 +89,7 @@ def _one(
     unread = words[len(spelled) :] + plain[len(beginning) :]
     languages = _languages(own or language_of(spelled), codes)
     if previous and not unread:
+        spelled = without_laughter(spelled) or spelled
         short = len(spelled) <= LONGEST_ELSEWHERE
         others = [language for language in LANGUAGES if short and language not in languages]
         for reads in (_accounted, _one_by_one, _changed):

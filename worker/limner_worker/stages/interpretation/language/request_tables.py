@@ -128,6 +128,8 @@ class Pictures(Table):
     after: Regex = ""
     """Adjectives after the noun, such as `before`."""
     of: Regex = ""
+    of_joined: Regex = ""
+    """The same without the apostrophe, before an article ("dun dragon")."""
     in_: Regex = Field(default="", alias="in")
     """Words before a number of versions ("in four versions")."""
     times: Regex = ""

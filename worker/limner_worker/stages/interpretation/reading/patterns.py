@@ -14,7 +14,7 @@ from functools import cache
 from typing import Final
 
 from limner_worker.languages import expression
-from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, LANGUAGES, words
+from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, LANGUAGES, NOTHING, words
 from limner_worker.stages.interpretation.language.number_words import number_pattern
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, compiled
@@ -180,7 +180,10 @@ def _filled(source: str, language: Language) -> str:
 
 
 def _of(language: Language) -> str:
-    return rf"\s*(?P<of>(?<!\w)(?:{any_(language.pictures.of)})(?:(?<=['’])|(?!\w)|(?<=\s)(?=\w))|:)"
+    return (
+        rf"\s*(?P<of>(?<!\w)(?:{any_(language.pictures.of)})(?:(?<=['’])|(?!\w)|(?<=\s)(?=\w))"
+        rf"|(?<!\w)(?:{any_(language.pictures.of_joined)})|:)"
+    )
 
 
 def _picture_of(language: Language) -> tuple[str, ...]:
@@ -188,7 +191,8 @@ def _picture_of(language: Language) -> tuple[str, ...]:
         return ()
     articles = rf"(?:(?:{any_(language.connectives.indefinite)}|{any_(language.connectives.articles)})\s*)?"
     many = rf"(?:(?:{any_(language.pictures.quantities)})\s+)?"
-    return (rf"{articles}{many}{picture_nouns(language)}(?:{_of(language)}|(?=\s*,))",)
+    final = rf"(?:\s+(?:{any_(language.address.final)})(?!\w)){{0,2}}"
+    return (rf"{articles}{many}{picture_nouns(language)}{final}(?:{_of(language)}|(?=\s*,))",)
 
 
 def _counted(language: Language) -> tuple[str, ...]:
@@ -201,8 +205,9 @@ def _counted(language: Language) -> tuple[str, ...]:
     count = rf"{range_}(?P<n>{{number}})(?:\s+(?:{any_(pictures.of)})\s*|\s+|-)"
     nouns = picture_nouns(language)
     inside = rf"(?:(?<!\w)(?:{any_(pictures.in_)})\s+)?"
+    polite = "|".join(thanks(language)) or NOTHING
     return (
-        rf"{sets}{count}{nouns}(?:\s+(?:{any_(language.address.final)})(?!\w))?{_of(language)}",
+        rf"{sets}{count}{nouns}(?:\s+(?:{any_(language.address.final)})(?!\w)){{0,2}}(?:{polite})?{_of(language)}",
         rf"{inside}{sets}{count}{nouns}{END}",
         rf"(?<!\w)(?:{any_(pictures.nouns)})\s*[:=]\s*(?P<n>{{number}}){END}",
         rf"(?:(?<=^)|[,;:.!?(])\s*(?P<n>{{number}})\s*(?:{any_(pictures.times)})(?!\w)\)?{END}",

@@ -12,6 +12,8 @@ from limner_worker.stages.interpretation.reading.things import END, any_
 
 SHAPES: Final = ("small", "large", "square", "wide", "tall")
 _MARK: Final = "[,;(，、；（.!?。！？/|—–-]"
+_DESCRIBING: Final = "".join(map(chr, range(0xAC04, 0xD7A4, 28)))
+"""The syllables of Korean with the ending of a word that describes the next one."""
 _RATIOS: Final = {"square": "1:1", "wide": "16:9|3:2|4:3|21:9|16:10", "tall": "9:16|2:3|3:4|9:21|10:16"}
 
 
@@ -82,6 +84,8 @@ def shape_named(name: str, language: Language) -> tuple[str, ...]:
         inside = "" if each.unspaced else rf"(?:(?:{any_(each.style.in_)})\s+)?"
         end = END if each.unspaced else rf"(?:{END}|(?=\s+(?:{small})\s))"
         found.append(rf"(?<={_MARK})\s*{inside}{agreeing}{asked_after(each)}\s*[)）]?{end}|^{agreeing}\s*[,:，、：]")
+        if each.unspaced:  # "金魚鉢 正方形", but "赤い 正方形"
+            found.append(rf"(?<=\w)(?<![いなの的의{_DESCRIBING}])(?<!色)\s+{agreeing}{asked_after(each)}{END}")
         found.append(rf"(?<!\w)(?:{any_(each.shapes.keys)})\s*[:=：]?\s*{agreeing}{END}")
     if name not in _RATIOS:
         return tuple(found)

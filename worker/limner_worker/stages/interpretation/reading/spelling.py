@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
+from limner_worker.languages import expression
+from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern
 
@@ -21,7 +23,16 @@ _LAUGHTER: Final = re.compile(
     r"|xd+|a?(?:ha){2,}|(?:ха){2,}|w{4,}|哈{2,}|[:;]-?[)D(P]+|\^_?\^|<3|\({2,}|\){2,})(?=\s*(?:[,.!?~]|$))",
     re.IGNORECASE,
 )
+_LAUGHED: Final = re.compile(
+    r"(?:^|(?<=[\s,.!~]))(?:a?(?:ha){2,}h?|(?:he){2,}|a?(?:ja){2,}|k{3,}|(?:rs){2,}|lol+|lmao|rofl|mdr+|ptdr+|xd+"
+    r"|а?(?:ха){2,}|哈{2,}|[wｗ]{3,})(?!\w)|哈{2,}|[ㅋㅎㅠㅜ]{2,}|(?<=[\u3041-\u30ff\u4e00-\u9fff])"
+    r"(?:[wｗ]{2,}|[(（]?笑[)）]?)(?=\s|[、。!！]|$)",
+    re.IGNORECASE,
+)
 _CALLED: Final = re.compile(r"^\s*@\w{1,30}[\s,:，：]+(?=\S)")
+_STRETCHED: Final = re.compile(r"^(?P<start>[^\W\d_]{1,12}?)(?P<last>[^\W\d_])(?P=last){1,12}(?!\w)")
+_WAVED: Final = re.compile(r"(?<=\w)[~\uff5e\u301c]+(?=\s)")
+"""A wave after a greeting: "안녕하세요~ "."""
 _WIDE: Final = (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))
 _NARROW: Final = {wide: wide - 0xFEE0 for wide in _WIDE} | {0xFF08: 0x28, 0xFF09: 0x29}
 """Digits and letters of full width, as East Asian keyboards write them, and those of Latin scripts."""
@@ -37,8 +48,14 @@ def normalised(text: str, leading: Sequence[Pattern]) -> str:
         before = match.string[max(0, match.start() - BESIDE) : match.start()]
         return match.group() if any(each.search(before) for each in leading) else ""
 
+    text = _WAVED.sub(",", text)
     called = _CALLED.sub("", text.translate(_NARROW))
     return _BETWEEN.sub(", ", _LAUGHTER.sub(without, called))
+
+
+def without_laughter(text: str) -> str:
+    """Return a message without laughter, which ends a clause where it is not at the beginning."""
+    return _LAUGHED.sub(", ", text).lstrip(" ,.!~") if _LAUGHED.search(text) else text
 
 
 def respelled(text: str, language: Language) -> str:
@@ -57,7 +74,15 @@ def respelled(text: str, language: Language) -> str:
         near = [each for each in words if each[0] == word[0] and _is_near(word, each)]
         return near[0] if len(near) == 1 else match.group()
 
+    text = _STRETCHED.sub(partial(_greeting, language), text)
     return _WORD.sub(corrected, text) if words else text
+
+
+def _greeting(language: Language, match: re.Match[str]) -> str:
+    """Return a greeting without the letters that stretch it: "holaa, "."""
+    plain = match["start"] + match["last"]
+    greeting = expression(language.address.greetings or NOTHING).fullmatch(plain)
+    return match.group() if greeting is None else plain
 
 
 @cache

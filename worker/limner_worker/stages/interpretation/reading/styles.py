@@ -6,13 +6,15 @@ Each language has its own words; the names of styles may be English in any langu
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
 from limner_worker.languages import expression
-from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, words
+from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, NOTHING, words
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, compiled
+from limner_worker.stages.interpretation.reading.asking import thanks
 from limner_worker.stages.interpretation.reading.sizes import asked, asked_after, clause_end
 from limner_worker.stages.interpretation.reading.things import END, any_, picture_nouns
 
@@ -54,6 +56,23 @@ def _style_patterns(style: str, language: Language) -> tuple[tuple[Pattern, Patt
     made = _made(both) + (rf"(?:{asked(language)})?" if language.size.asked else "")
     sources = (*_sought(name, both), keyed, *own, *filled, *coded)
     return tuple(zip(compiled(sources), compiled(f"{made}(?:{source})" for source in sources), strict=True))
+
+
+@cache
+def _own_clause(styles: tuple[str, ...], language: Language) -> Pattern:
+    """Return a pattern of a mark that ends a sentence before one that only names a style, perhaps with thanks."""
+    both = tuple(dict.fromkeys((language, BY_CODE[FALLBACK])))
+    names = [re.escape(style).replace(r"\-", "[- ]") for style in styles]
+    names += [each.styles[style].names for each in both for style in styles if style in each.styles]
+    named = "|".join(filter(None, names)) or NOTHING
+    polite = "|".join(thanks(language))
+    sentence = rf"(?P<style>{_inside(both)}(?:{named})(?!\w))"
+    return expression(rf"\s*[?!？！]+\s*{sentence}(?:{polite})?[\s.!]*$")
+
+
+def in_one_sentence(text: str, styles: Sequence[str], language: Language) -> str:
+    """Return a text in which a sentence that only names a style is a part of the one before: "a cat? in 3d thanks"."""
+    return text if language.unspaced else _own_clause(tuple(styles), language).sub(r", \g<style>", text, count=1)
 
 
 @cache

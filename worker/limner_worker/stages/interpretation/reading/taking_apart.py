@@ -19,7 +19,7 @@ from limner_worker.stages.interpretation.reading.parsed import MOST, LeavesOut, 
 from limner_worker.stages.interpretation.reading.patterns import RequestPatterns, patterns_for
 from limner_worker.stages.interpretation.reading.sizes import has_shape, shaped
 from limner_worker.stages.interpretation.reading.spelling import normalised, respelled
-from limner_worker.stages.interpretation.reading.styles import style_patterns, things_before
+from limner_worker.stages.interpretation.reading.styles import in_one_sentence, style_patterns, things_before
 
 MAX_SIDE: Final = 65536
 ROUNDS: Final = 8
@@ -55,7 +55,7 @@ def taken_apart(
         _fill(found, form, model, patterns)
     if not message and _cut(found, patterns.single):  # before its words are taken for words of asking
         found.n = 1
-    plain = found.text
+    plain = found.text if message else in_one_sentence(found.text, model.styles, language)
     asked = plain if message or language.unspaced else without_address(plain, language)
     found.text = _peeled(asked, asking, patterns.speech)
     if match := _cut(found, patterns.seed):

@@ -7,7 +7,7 @@ from typing import Final
 
 from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language.detection import by_script, language_of
-from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, LANGUAGES
+from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, LANGUAGES, NOTHING
 from limner_worker.stages.interpretation.language.schema import Colour, Language
 from limner_worker.stages.interpretation.language.texts import WIDE, Pattern
 
@@ -104,7 +104,10 @@ def _replacing(there: ColourMatch, colour: Colour, prompt: str) -> str:
     if old.lower() in language.attributive.values():
         return language.attributive.get(word, word)
     before = prompt[: match.start()].split()
-    return _agreeing(language, word, before[:1]) if language.colour_after else word
+    small = language.connectives
+    article = expression(rf"(?:{small.indefinite or NOTHING}|{small.articles or NOTHING})")
+    articles = [each for each in before if article.fullmatch(each)]  # "un oso con una bufanda verde"
+    return _agreeing(language, word, articles[-1:] or before[:1]) if language.colour_after else word
 
 
 def _declined(old: str, base: str, word: str, language: Language) -> str | None:

@@ -53,7 +53,7 @@ class Message:
     def name(self, start: int, end: int) -> str | None:
         """Return these words if the prompt has them, or them without an ending of the plural or the genitive."""
         words = self.text[start:end]
-        ends = ("",) if self.change.language.unspaced else ("", "s", "es", "n", "e")
+        ends = ("",) if self.change.language.unspaced else ("", "s", "es", "n", "en", "e")
         some = (words.removesuffix(each) for each in ends if words.endswith(each))
         return next((each for each in some if self.change.find(each) is not None), None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 from limner_worker.languages import expression
@@ -24,8 +24,26 @@ def removed(prompt: str, thing: str) -> str:
     language = language_or_fallback(prompt)
     before, after = _around(language)
     if language.unspaced:
+        joined = _joined(name, squeezed(prompt), language)
+        if joined is not None:
+            return tidy(joined) or prompt
         return tidy(expression(rf"{before}{re.escape(name)}{after}").sub("", squeezed(prompt))) or prompt
-    return tidy(expression(rf"{before}{forms(name, language)}(?!\w)").sub("", squeezed(prompt))) or prompt
+    kept = partial(_kept, language)
+    left = expression(rf"{before}{forms(name, language)}(?!\w){_more(language)}").sub(kept, squeezed(prompt))
+    for wrong, right in language.connectives.before_sounds.items():
+        left = expression(wrong).sub(right, left)
+    return tidy(left) or prompt
+
+
+def _joined(name: str, prompt: str, language: Language) -> str | None:
+    """Return a prompt in a script without spaces without one of two things that a particle joins; None if none does."""
+    joins = language.connectives.and_ or NOTHING
+    first = expression(rf"{re.escape(name)}(?:{joins})\s?(?=\w)")
+    last = expression(rf"(?<=\w)(?:{joins})\s?{re.escape(name)}(?!\w*(?:{joins}))")
+    for pattern in (first, last):
+        if pattern.search(prompt):
+            return pattern.sub("", prompt, count=1)
+    return None
 
 
 def forms(name: str, language: Language) -> str:
@@ -35,10 +53,29 @@ def forms(name: str, language: Language) -> str:
     return r"\s+".join(rf"{re.escape(word[: max(STEM, len(word) - 2)])}\w{{0,3}}" for word in name.split())
 
 
+def _kept(language: Language, match: re.Match[str]) -> str:
+    """Return what introduced the first of several things, of which the others stay: "with a hat and a scarf"."""
+    introduced, more = match["introduced"], match["more"]
+    joins = language.connectives.and_ or NOTHING
+    if not more or not introduced or re.fullmatch(joins, introduced, re.IGNORECASE):
+        return more or ""
+    return f" {introduced} "
+
+
+@cache
+def _more(language: Language) -> str:
+    """Return a pattern of what joins a further thing of a list; it has an article where the language has them."""
+    small = language.connectives
+    joins = small.and_ or NOTHING
+    thing = rf"(?=(?:{small.indefinite}|{small.articles or NOTHING})(?!\w))" if small.indefinite else r"(?=\w)"
+    listed = rf",\s+{thing}(?=[^,.;]{{1,40}},?\s(?:{joins})\s)"
+    return rf"(?P<more>\s+(?:{joins})\s+{thing}|{listed})?"
+
+
 @cache
 def _around(language: Language) -> tuple[str, str]:
     small = language.connectives
     if language.unspaced:
         return small.worn_before, rf"(?:{small.worn_after})?" if small.worn_after else ""
-    introduced = rf"[\s,]*(?:(?<!\w)(?:{small.accompaniments or NOTHING})\s+)?"
+    introduced = rf"[\s,]*(?:(?<!\w)(?P<introduced>{small.accompaniments or NOTHING})\s+)?"
     return rf"{introduced}(?:(?<!\w)(?:{small.articles or NOTHING})\s+)?", ""
