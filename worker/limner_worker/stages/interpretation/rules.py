@@ -89,7 +89,9 @@ def _one(
     unread = words[len(spelled) :] + plain[len(beginning) :]
     languages = _languages(own or language_of(spelled), codes)
     if previous and not unread:
-        spelled = without_laughter(spelled) or spelled
+        spelled = without_laughter(spelled)
+        if not spelled:  # a message that only laughs
+            return previous[-1]
         short = len(spelled) <= LONGEST_ELSEWHERE
         others = [language for language in LANGUAGES if short and language not in languages]
         for reads in (_accounted, _one_by_one, _changed):

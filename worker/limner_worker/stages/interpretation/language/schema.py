@@ -75,11 +75,11 @@ class Connectives(Table):
     """Articles that are removed from a prompt together with a thing."""
     accompaniments: Regex = ""
     """Words that are removed from a prompt together with the thing that they introduce."""
-    before_sounds: dict[str, str] = Field(default_factory=dict)
-    """By pattern of such a word before another thing, its form there."""
     worn_before: Regex = ""
     """The same in scripts without spaces: a pattern before the thing, and an alternation after it."""
     worn_after: Regex = ""
+    before_sounds: dict[str, str] = Field(default_factory=dict)
+    """By pattern of one of `accompaniments` and the sounds of another thing after it, its form there."""
 
 
 class Phrases(Table):

@@ -30,8 +30,6 @@ def removed(prompt: str, thing: str) -> str:
         return tidy(expression(rf"{before}{re.escape(name)}{after}").sub("", squeezed(prompt))) or prompt
     kept = partial(_kept, language)
     left = expression(rf"{before}{forms(name, language)}(?!\w){_more(language)}").sub(kept, squeezed(prompt))
-    for wrong, right in language.connectives.before_sounds.items():
-        left = expression(wrong).sub(right, left)
     return tidy(left) or prompt
 
 
@@ -59,17 +57,28 @@ def _kept(language: Language, match: re.Match[str]) -> str:
     joins = language.connectives.and_ or NOTHING
     if not more or not introduced or re.fullmatch(joins, introduced, re.IGNORECASE):
         return more or ""
+    said = f"{introduced} {match.string[match.end() :]}"
+    for wrong, right in language.connectives.before_sounds.items():
+        if expression(wrong).match(said):
+            return f" {right} "
     return f" {introduced} "
 
 
 @cache
 def _more(language: Language) -> str:
-    """Return a pattern of what joins a further thing of a list; it has an article where the language has them."""
+    """Return a pattern of what joins a further thing of a list, and none that has another case, or things of its own.
+
+    It has an article where the language has them, or is a word alone: "with a hat and sunglasses".
+    """
     small = language.connectives
-    joins = small.and_ or NOTHING
-    thing = rf"(?=(?:{small.indefinite}|{small.articles or NOTHING})(?!\w))" if small.indefinite else r"(?=\w)"
-    listed = rf",\s+{thing}(?=[^,.;]{{1,40}},?\s(?:{joins})\s)"
-    return rf"(?P<more>\s+(?:{joins})\s+{thing}|{listed})?"
+    joins, withs = small.and_ or NOTHING, language.scenes.accompaniments or NOTHING
+    cases = "|".join(dict.fromkeys(language.dative.values()))
+    articles = cases or f"{small.indefinite or NOTHING}|{small.articles or NOTHING}"
+    alone = r"\w+(?=\s*(?:[,.;!?]|$))"
+    thing = rf"(?:(?:{articles})(?!\w)|{alone})" if small.indefinite else r"\w"
+    whole = rf"(?={thing})(?![^,.;]{{1,60}}\s(?:{withs})\s)"
+    listed = rf",\s+(?=(?:{articles})\s[^,.;]{{1,40}},?\s(?:{joins})\s)"
+    return rf"(?P<more>\s+(?:{joins})\s+{whole}|{listed})?"
 
 
 @cache
