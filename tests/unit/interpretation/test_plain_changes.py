@@ -41,6 +41,8 @@ def changed(before: str, message: str, pictures: int = 1) -> Conditions:
         ("ein grüner Drache", "lieber in lila bitte", "ein lila Drache", ""),
         ("un drago verde su una roccia", "lo preferirei viola", "un drago viola su una roccia", ""),
         ("岩石上的绿色龙", "换成紫色的吧", "岩石上的紫色龙", ""),
+        ("a sign", "make it say haha", "a sign, say haha", ""),
+        ("a dog", "haha", "a dog", ""),
         ("ein Elefant mit Hut", "Kannst du statt des Elefanten ein Nilpferd nehmen?", "ein Nilpferd mit Hut", ""),
         ("un elefante su un monte", "puoi mettere un orso al posto dell'elefante?", "un orso su un monte", ""),
         ("un orso con una sciarpa verde", "la sciarpa falla viola", "un orso con una sciarpa viola", ""),

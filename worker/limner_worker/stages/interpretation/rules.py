@@ -12,6 +12,7 @@ from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import tidy
 from limner_worker.stages.interpretation.reading.parsed import LeavesOut, Model, ParsedRequest
+from limner_worker.stages.interpretation.reading.patterns import patterns_for
 from limner_worker.stages.interpretation.reading.spelling import without_laughter
 from limner_worker.stages.interpretation.reading.taking_apart import subject_of, taken_apart
 from limner_worker.stages.interpretation.refining.clauses import is_remark, one_by_one, without_remarks
@@ -89,7 +90,7 @@ def _one(
     unread = words[len(spelled) :] + plain[len(beginning) :]
     languages = _languages(own or language_of(spelled), codes)
     if previous and not unread:
-        spelled = without_laughter(spelled)
+        spelled = without_laughter(spelled, patterns_for(languages[0]).speech)
         if not spelled:  # a message that only laughs
             return previous[-1]
         short = len(spelled) <= LONGEST_ELSEWHERE

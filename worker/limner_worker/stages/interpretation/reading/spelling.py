@@ -53,9 +53,17 @@ def normalised(text: str, leading: Sequence[Pattern]) -> str:
     return _BETWEEN.sub(", ", _LAUGHTER.sub(without, called))
 
 
-def without_laughter(text: str) -> str:
-    """Return a message without laughter, which ends a clause where it is not at the beginning."""
-    return _LAUGHED.sub(", ", text).lstrip(" ,.!~") if _LAUGHED.search(text) else text
+def without_laughter(text: str, said: Pattern) -> str:
+    """Return a message without laughter, which ends a clause where it is not at the beginning.
+
+    What follows words that `said` matches at their end is what someone says, and stays: "make it say haha".
+    """
+
+    def without(match: re.Match[str]) -> str:
+        before = match.string[max(0, match.start() - BESIDE) : match.start()]
+        return match.group() if said.search(before) else ", "
+
+    return _LAUGHED.sub(without, text).lstrip(" ,.!~") if _LAUGHED.search(text) else text
 
 
 def respelled(text: str, language: Language) -> str:
