@@ -3,18 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from limner_shared.domain.conditions import Conditions, Turn
-from limner_worker.stages.interpretation.rules import interpret
-
-STYLES = ("3d", "noto", "noto-v1", "flat")
-SIZES = ((256, 256), (64, 64), (384, 256), (256, 384))
-SEED = 7
-
-
-def changed(before: str, message: str, pictures: int = 1) -> Conditions:
-    picture = Conditions(prompt=before, n=pictures, seed=SEED)
-    return interpret(message, STYLES, (Turn(text=before, conditions=picture),), SIZES)
+from tests.unit.interpretation.follow_ups import SEED, changed
 
 
 @pytest.mark.parametrize(

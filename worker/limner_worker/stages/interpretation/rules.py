@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from limner_shared.domain.conditions import Conditions, Turn, cut
@@ -90,44 +91,55 @@ def _one(
     unread = words[len(spelled) :] + plain[len(beginning) :]
     languages = _languages(own or language_of(spelled), codes)
     if previous and not unread:
-        spelled = without_laughter(spelled, patterns_for(languages[0]).speech)
+        spelled = without_laughter(spelled, [patterns_for(languages[0]).speech])
         if not spelled:  # a message that only laughs
             return previous[-1]
-        short = len(spelled) <= LONGEST_ELSEWHERE
-        others = [language for language in LANGUAGES if short and language not in languages]
-        for reads in (_accounted, _one_by_one, _changed):
-            for language in languages:
-                if changed := reads(spelled, language, model, previous):
-                    return changed
-        for language in others:
-            found = taken_apart(spelled, language, model, message=True)
-            changed = accounted(found, model.styles, previous) or refined(found, model.styles, previous, strict=True)
-            if changed:
-                return changed
+        if changed := _changed(spelled, languages, model, previous):
+            return changed
         if is_remark(spelled, languages[0], previous):
             return previous[-1]
         spelled = without_remarks(spelled, languages[0], previous)
     return _new_subject(spelled, unread, taken_apart(spelled, languages[0], model, leaving=leaving), previous)
 
 
-def _accounted(text: str, language: Language, model: Model, previous: Sequence[Conditions]) -> Conditions | None:
-    """Return the last picture with the changes of a message whose words are all accounted for in a language."""
-    return accounted(taken_apart(text, language, model, message=True), model.styles, previous)
+def _changed(
+    text: str, languages: Sequence[Language], model: Model, previous: Sequence[Conditions]
+) -> Conditions | None:
+    """Return the last picture with the changes of a message; None if it changes nothing.
+
+    By the likely languages, a message of which every word is accounted for goes before its clauses, and these before
+    the patterns of whole messages. A short one may be in any other language, if it is read strictly.
+    """
+    short = len(text) <= LONGEST_ELSEWHERE
+    others = (language for language in LANGUAGES if short and language not in languages)
+    read = [taken_apart(text, language, model, message=True) for language in languages]
+    ways = (
+        (accounted(found, model.styles, previous) for found in read),
+        (_one_by_one(text, language, model, previous) for language in languages),
+        (_by_patterns(found, model, previous) for found in read),
+        (_strictly(text, language, model, previous) for language in others),
+    )
+    return next(filter(None, chain.from_iterable(ways)), None)
 
 
 def _one_by_one(text: str, language: Language, model: Model, previous: Sequence[Conditions]) -> Conditions | None:
     """Return the last picture with the changes of each clause of a message; None if a clause changes nothing."""
 
     def reads(part: str, pictures: Sequence[Conditions]) -> Conditions | None:
-        return _changed(part, language, model, pictures)
+        return _by_patterns(taken_apart(part, language, model, message=True), model, pictures)
 
     return one_by_one(text, language, previous, reads)
 
 
-def _changed(text: str, language: Language, model: Model, previous: Sequence[Conditions]) -> Conditions | None:
-    """Return the last picture with the changes of a message by the rules of a language; None if it changes nothing."""
-    found = taken_apart(text, language, model, message=True)
+def _by_patterns(found: ParsedRequest, model: Model, previous: Sequence[Conditions]) -> Conditions | None:
+    """Return the last picture with the changes of a text in a likely language; None if it changes nothing."""
     return accounted(found, model.styles, previous, adding=True) or refined(found, model.styles, previous)
+
+
+def _strictly(text: str, language: Language, model: Model, previous: Sequence[Conditions]) -> Conditions | None:
+    """Return the last picture with the changes of a text in an unlikely language; None if it changes nothing."""
+    found = taken_apart(text, language, model, message=True)
+    return accounted(found, model.styles, previous) or refined(found, model.styles, previous, strict=True)
 
 
 def _languages(own: str | None, codes: Sequence[str | None]) -> list[Language]:

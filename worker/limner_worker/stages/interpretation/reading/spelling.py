@@ -18,17 +18,21 @@ SHORTEST: Final = 5
 """The fewest letters of a word that is corrected."""
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _BETWEEN: Final = re.compile(r"(?<=\S)[ \t]+(?:[/|•·—–]|--)[ \t]+(?=\S)")
+_HAHA: Final = (
+    "a?(?:ha){2,}h?|(?:he){2,}|a?(?:ja){2,}|k{3,}|(?:rs){2,}|lol+|lmao|rofl|mdr+|ptdr+|xd+|а?(?:ха){2,}|哈{2,}"
+)
 _LAUGHTER: Final = re.compile(
-    r"[ㅋㅎㅠㅜ]{2,}|[\s,]*(?<!\w)(?:lol|lmao|rofl|(?:ha){2,}h?|(?:he){2,}|(?:hi){2,}|(?:ja){2,}|k{3,}|(?:rs){2,}|mdr|ptdr"
-    r"|xd+|a?(?:ha){2,}|(?:ха){2,}|w{4,}|哈{2,}|[:;]-?[)D(P]+|\^_?\^|<3|\({2,}|\){2,})(?=\s*(?:[,.!?~]|$))",
+    rf"[ㅋㅎㅠㅜ]{{2,}}|[\s,]*(?<!\w)(?:{_HAHA}|(?:hi){{2,}}|w{{4,}}|[:;]-?[)D(P]+|\^_?\^|<3|\({{2,}}|\){{2,}})"
+    r"(?=\s*(?:[,.!?~]|$))",
     re.IGNORECASE,
 )
+"""Laughter and smileys that end a clause of a description."""
 _LAUGHED: Final = re.compile(
-    r"(?:^|(?<=[\s,.!~]))(?:a?(?:ha){2,}h?|(?:he){2,}|a?(?:ja){2,}|k{3,}|(?:rs){2,}|lol+|lmao|rofl|mdr+|ptdr+|xd+"
-    r"|а?(?:ха){2,}|哈{2,}|[wｗ]{3,})(?!\w)|哈{2,}|[ㅋㅎㅠㅜ]{2,}|(?<=[\u3041-\u30ff\u4e00-\u9fff])"
-    r"(?:[wｗ]{2,}|[(（]?笑[)）]?)(?=\s|[、。!！]|$)",
+    rf"(?:^|(?<=[\s,.!~]))(?:{_HAHA}|[wｗ]{{3,}})(?!\w)|哈{{2,}}|[ㅋㅎㅠㅜ]{{2,}}"
+    r"|(?<=[\u3041-\u30ff\u4e00-\u9fff])(?:[wｗ]{2,}|[(（]?笑[)）]?)(?=\s|[、。!！]|$)",
     re.IGNORECASE,
 )
+"""Laughter anywhere in a message about a picture."""
 _CALLED: Final = re.compile(r"^\s*@\w{1,30}[\s,:，：]+(?=\S)")
 _STRETCHED: Final = re.compile(r"^(?P<start>[^\W\d_]{1,12}?)(?P<last>[^\W\d_])(?P=last){1,12}(?!\w)")
 _WAVED: Final = re.compile(r"(?<=\w)[~\uff5e\u301c]+(?=\s)")
@@ -43,27 +47,26 @@ def normalised(text: str, leading: Sequence[Pattern]) -> str:
 
     What follows one of the patterns `leading` is of the subject, and stays: "a sign that says lol", "a poster of XD".
     """
-
-    def without(match: re.Match[str]) -> str:
-        before = match.string[max(0, match.start() - BESIDE) : match.start()]
-        return match.group() if any(each.search(before) for each in leading) else ""
-
-    text = _WAVED.sub(",", text)
-    called = _CALLED.sub("", text.translate(_NARROW))
-    return _BETWEEN.sub(", ", _LAUGHTER.sub(without, called))
+    called = _CALLED.sub("", _WAVED.sub(",", text).translate(_NARROW))
+    return _BETWEEN.sub(", ", _without(_LAUGHTER, called, leading, ""))
 
 
-def without_laughter(text: str, said: Pattern) -> str:
+def without_laughter(text: str, leading: Sequence[Pattern]) -> str:
     """Return a message without laughter, which ends a clause where it is not at the beginning.
 
-    What follows words that `said` matches at their end is what someone says, and stays: "make it say haha".
+    What follows one of the patterns `leading` stays: "make it say haha".
     """
+    return _without(_LAUGHED, text, leading, ", ").lstrip(" ,.!~") if _LAUGHED.search(text) else text
 
-    def without(match: re.Match[str]) -> str:
+
+def _without(laughter: Pattern, text: str, leading: Sequence[Pattern], instead: str) -> str:
+    """Return a text with something else instead of laughter, but for that which follows a pattern of `leading`."""
+
+    def replaced(match: re.Match[str]) -> str:
         before = match.string[max(0, match.start() - BESIDE) : match.start()]
-        return match.group() if said.search(before) else ", "
+        return match.group() if any(each.search(before) for each in leading) else instead
 
-    return _LAUGHED.sub(without, text).lstrip(" ,.!~") if _LAUGHED.search(text) else text
+    return laughter.sub(replaced, text)
 
 
 def respelled(text: str, language: Language) -> str:
