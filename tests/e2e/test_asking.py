@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, Request, Route, expect
+from playwright.sync_api import Locator, Page, Response, Route, expect
 
 from limner_client.client import Client
 from tests.e2e.states import PHONE
@@ -47,15 +47,15 @@ def describe(page: Page, text: str) -> Locator:
 
 
 def submitted(page: Page) -> dict[str, Any]:
-    """Press Draw; returns the request that the page sends."""
+    """Press Draw; returns the request that the page sends. The new job has its tile, so the other tiles have moved."""
 
-    def is_job(request: Request) -> bool:
-        return request.method == "POST" and request.url.endswith("/api/v1/jobs")
+    def is_job(response: Response) -> bool:
+        return response.request.method == "POST" and response.url.endswith("/api/v1/jobs")
 
-    with page.expect_request(is_job) as sent:
+    with page.expect_response(is_job) as answered:
         page.get_by_role("button", name="Draw", exact=True).click()
-    expect(page.locator(".tile").first).to_have_attribute("data-state", re.compile("queued|running|succeeded"))
-    return json.loads(sent.value.post_data or "")
+    expect(page.locator(f"#{answered.value.json()['id']}")).to_be_visible()
+    return json.loads(answered.value.request.post_data or "")
 
 
 def test_the_prompt_suggests_names_that_the_model_knows(service: int, open_page: OpenPage) -> None:
