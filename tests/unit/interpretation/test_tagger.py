@@ -64,6 +64,9 @@ def interpreted(texts: Sequence[str], tagger: TagsWords | None, history: tuple[T
         ("여우가 소파에서 <라면을 먹고>", "ko", "여우가 소파에서 라면을 먹고"),
         ("狐がソファーで<寿司を食べていて夜>", "ja", "狐がソファーで寿司を食べていて夜"),
         ("有沙发<\uff0c有>狐狸", "zh", "有沙发\uff0c有狐狸"),
+        ("<In the old harbour,> a fox mends nets", "en", "In the old harbour, a fox mends nets"),
+        ("<Dans le vieux port,> un renard", "fr", "Dans le vieux port, un renard"),
+        ("<Ich hätte gern> einen Fuchs, der <läuft>", "de", "einen Fuchs, der läuft"),
     ],
 )
 def test_runs_of_asking_are_taken_away(text: str, code: str, rest: str) -> None:

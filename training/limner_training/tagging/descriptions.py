@@ -215,7 +215,7 @@ class Writer:
 
     def _shown(self) -> str:
         """Return what a picture shows: a subject as people write it, a scene, or one of parts, with an article."""
-        kind = self._choose.choices(["whole", "scene", "parts"], [3, 1, 6])[0]
+        kind = self._choose.choices(["whole", "scene", "parts"], [3, 2, 6])[0]
         if kind == "parts":
             shown = self._article() + self._subject()
         else:

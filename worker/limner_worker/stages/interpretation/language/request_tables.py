@@ -65,8 +65,7 @@ class Requests(Table):
     without: Patterns = ()
     """What to leave out, as the group `what`, which may be a list; a group `kept` before it is of the subject."""
     asked: Regex = ""
-    """Stems of which words of asking have one, where no mark divides them from what is drawn: in languages whose words
-    have no spaces between, or endings."""
+    """Stems of further words of asking, of which a run of words must have one to be taken for asking by the tagger."""
     emphasis: Regex = ""
     """Words before those that leave something out ("absolutely no")."""
     emphasis_after: Regex = ""
@@ -139,6 +138,8 @@ class Pictures(Table):
     of_them: Regex = ""
     ranges: Regex = ""
     """What stands between two numbers of which either will do ("two or three pictures")."""
+    placed: Regex = ""
+    """What follows a number of pictures that are in the picture themselves ("three photos lying on a desk")."""
     counted_as: Regex = ""
     """Keys of a number, as an order names it ("qty=3"); those of English are known everywhere."""
 

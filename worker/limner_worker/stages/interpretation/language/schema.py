@@ -71,6 +71,8 @@ class Connectives(Table):
     """Indefinite articles."""
     determiners: Regex = ""
     """Words before the name of a thing to leave out that do not belong to it."""
+    sole: Regex = ""
+    """Words after those for "no" and "a" that stress them: "not a single car"."""
     articles: Regex = ""
     """Articles that are removed from a prompt together with a thing."""
     accompaniments: Regex = ""

@@ -106,6 +106,16 @@ def _words_of(language: Language) -> _Words | None:
     )
 
 
+def may_ask(text: str, language: Language) -> bool:
+    """Return whether a text has a word of asking, or one for who asks and who is asked."""
+    words = _words_of(language)
+    if words is not None:
+        kinds = (words.asking, words.persons, words.thanks, words.greetings, words.final, words.pictures)
+        if any(kind.fullmatch(word) for word in _split(text.lower()) for kind in kinds):
+            return True
+    return expression(any_(language.requests.asked)).search(text) is not None
+
+
 def without_address(text: str, language: Language) -> str:
     """Return a text without what only addresses the service; the text itself if nothing else would remain."""
     words = _words_of(language)

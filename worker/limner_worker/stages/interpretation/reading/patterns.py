@@ -34,6 +34,15 @@ from limner_worker.stages.interpretation.reading.things import (
 GRAMMAR: Final = frozenset(word for language in LANGUAGES for word in language.grammar.split())
 """Words without content; prompts that share only these share nothing."""
 _STOPS: Final = r"[.!?。！？]*\s*$"
+_UNWANTED: Final = (
+    "text|words?|letter(?:s|ing)|writing|captions?|people|persons?|humans?|watermarks?|logos?|borders?|frames?"
+)
+_IN_ENGLISH: Final = (
+    rf"[\s,;.!、。，]*(?:\b(?:but|please)\s+){{0,2}}+(?<!\w)no\s+"
+    rf"(?P<what>(?:{_UNWANTED})(?:(?:,|\s(?:or|and))\s+(?:no\s)?(?:{_UNWANTED}))*+)"
+    r"(?:\s+(?:please|pls|plz|thanks|thx))?(?=\s*(?:[,.;!?、。，]|$))"
+)
+"""What people leave out in English words in a text of any language, after a mark or at the end."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,8 @@ class RequestPatterns:
     described: Pattern
     """A number of pictures that are described further: "four watercolor paintings"."""
     singulars: tuple[tuple[Pattern, str], ...]
+    placed: Pattern
+    """What follows pictures that are in the picture themselves."""
     single: tuple[Pattern, ...]
     """No more than one picture."""
     seed: tuple[Pattern, ...]
@@ -92,36 +103,36 @@ class RequestPatterns:
 @cache
 def patterns_for(language: Language) -> RequestPatterns:
     """Return the patterns of a language, which are compiled once."""
-    requests = language.requests
     polite = tuple(rf"{source}\s*{_STOPS}" for source in thanks(language))
     and_ = any_(language.connectives.and_)
     return RequestPatterns(
         lead_ins=_beginning(beginnings(language)),
-        tails=compiled((*polite, *(rf"{source}\s*{_STOPS}" for source in requests.tails))),
+        tails=compiled((*polite, *(rf"{source}\s*{_STOPS}" for source in language.requests.tails))),
         polite_tails=compiled(polite),
-        asides=compiled(requests.asides),
-        picture_of=_beginning((*requests.picture_of, *_picture_of(language))),
-        pictures_after=compiled(requests.pictures_after),
-        counted=compiled(_filled(source, language) for source in (*_counted(language), *requests.counted)),
+        asides=compiled(language.requests.asides),
+        picture_of=_beginning((*language.requests.picture_of, *_picture_of(language))),
+        pictures_after=compiled(language.requests.pictures_after),
+        counted=compiled(_filled(source, language) for source in (*_counted(language), *language.requests.counted)),
         described=expression(_filled(_described(language), language)),
         singulars=_singulars(language),
+        placed=expression(rf"(?:{any_(language.pictures.placed)})"),
         seed=compiled(_seed(language, _adding(language))),
         size=compiled(size(language)),
-        single=compiled(_filled(source, language) for source in requests.single),
-        without=compiled(_filled(source, language) for source in (excluded(language), *_stressed(language))),
-        stressed=expression(rf"\s+(?:{any_(requests.emphasis_after)})$"),
+        single=compiled(_filled(source, language) for source in language.requests.single),
+        without=compiled(_filled(source, language) for source in _leaving_out(language)),
+        stressed=expression(rf"\s+(?:{any_(language.requests.emphasis_after)})$"),
         doubled=expression(_whole(any_(language.connectives.doubled), language)),
         idle=expression(rf"(?:{any_(language.connectives.idle)})(?:\s\S{{1,20}}){{0,2}}"),
         another=expression(rf"(?:\s(?:{and_})|,(?:\s(?:{and_}))?)\s+(?={_beginning_another(language)})"),
         fixed=expression(_whole(any_(language.connectives.fixed), language, ended=True)),
-        titled=expression(_whole(any_(requests.titled), language) + r"[^,.;:!?]*$"),
+        titled=expression(_whole(any_(language.requests.titled), language) + r"[^,.;:!?]*$"),
         joins=expression(rf"{_whole(and_, language, ended=True)}|(?<!\w)(?:{any_(language.connectives.lists)})(?!\w)"),
         joined_last=expression(rf"(?:[,、，]|{_whole(and_, language)})\W*$"),
         joined_first=expression(rf"^\W*(?:{and_})\s"),
-        speech=expression(rf"(?<!\w)({any_(requests.speech)})\W*$"),
-        first=compiled((_corrected(language), rf"^\s*(?:{any_(requests.stories)})")),
+        speech=expression(rf"(?<!\w)({any_(language.requests.speech)})\W*$"),
+        first=compiled((_corrected(language), rf"^\s*(?:{any_(language.requests.stories)})")),
         lists=expression(separators(language)),
-        determiners=expression(rf"^({any_(language.connectives.determiners)})(?:(?<=['’])|(?!\w))\s*"),
+        determiners=expression(_determined(language)),
         indefinite=expression(rf"({any_(language.connectives.indefinite)})"),
         article=expression(rf"(?<!\w)(?:{any_(language.connectives.indefinite)})(?!\w)"),
         article_last=expression(rf"(?<!\w)(?:{any_(language.connectives.indefinite)})$"),
@@ -159,12 +170,19 @@ def _corrected(language: Language) -> str:
     return rf"{unsaid}[^,.;:!?]{{1,60}}[,.;!?…–—-]+\s*(?:{taken_back})(?![^\W\d])[\s,.;:!…–—-]*{another}"
 
 
-def _stressed(language: Language) -> Iterable[str]:
+def _determined(language: Language) -> str:
+    """Return a pattern of what stands before a thing to leave out: "the", "a single", "single" after "no"."""
+    small = language.connectives
+    return rf"^(?:({any_(small.determiners)})(?:(?<=['’])|(?!\w))\s*)?(?:(?:{any_(small.sole)})\s+(?=\S))?"
+
+
+def _leaving_out(language: Language) -> Iterable[str]:
     """Return the patterns of leaving out, with what stresses them: "absolutely no"."""
     words_ = any_(language.requests.emphasis)
     before = rf"[\s,、，。]*(?:{words_})\s*" if language.unspaced else rf"[\s,;.!]*(?<!\w)(?:{words_})[\s,]*"
     after = rf"(?:\s(?:{any_(language.requests.emphasis_after)})(?!\w))?" if not language.unspaced else ""
-    return (rf"(?:{before})?(?:{source}){after}" for source in language.requests.without)
+    stressed = (rf"(?:{before})?(?:{source}){after}" for source in language.requests.without)
+    return excluded(language), *stressed, _IN_ENGLISH
 
 
 def _beginning_another(language: Language) -> str:

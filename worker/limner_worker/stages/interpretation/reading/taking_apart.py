@@ -158,7 +158,8 @@ def _count(found: ParsedRequest, patterns: RequestPatterns) -> None:
         before = f" {_beside(found.text, match)}"
         of = bool(match.groupdict().get("of"))
         alone = not of and (patterns.dangling.search(before) or patterns.indefinite.fullmatch(match["n"]))
-        return number_in(match["n"], found.language) is not None and not alone
+        shown = alone or patterns.placed.match(found.text, match.end())
+        return number_in(match["n"], found.language) is not None and not shown
 
     if found.n is not None:
         return

@@ -14,6 +14,7 @@ from limner_shared.domain.conditions import Conditions
 from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import HANGUL, Pattern
+from limner_worker.stages.interpretation.reading.address import may_ask
 from limner_worker.stages.interpretation.reading.things import any_
 
 LEAST: Final = 1e-3
@@ -61,7 +62,7 @@ def without_asking(tagged: Tagged, language: Language, away: Sequence[tuple[int,
     tagged = _marked(tagged, language, away)
     units = units_of(tagged.text, language)
     words = [tagged.text[start:end] for start, end in units]
-    dropped = _sure(tagged, units, language)
+    dropped = _sure(tagged, units, language, away)
     if not unspaced:
         dropped = _closed(dropped, words)
     spans: list[tuple[int, int]] = []
@@ -149,10 +150,13 @@ def _runs(asking: Sequence[float]) -> list[bool]:
     return found[::-1]
 
 
-def _sure(tagged: Tagged, units: Sequence[tuple[int, int]], language: Language) -> list[bool]:
+def _sure(
+    tagged: Tagged, units: Sequence[tuple[int, int]], language: Language, away: Sequence[tuple[int, int]]
+) -> list[bool]:
     """Return for each unit whether it is of a run of asking.
 
-    One that follows what is kept, without a mark between, must certainly ask, and by words that the rules know for it.
+    A run has a word that the rules know for asking, or one to take `away`. One that follows what is kept, without a
+    mark between, must certainly ask.
     """
     asking = [mean_of(tagged.text, tagged.asking, span) for span in units]
     unspaced = _is_unspaced(tagged.text, language)
@@ -161,16 +165,20 @@ def _sure(tagged: Tagged, units: Sequence[tuple[int, int]], language: Language) 
         run = [at for at, _ in some]
         start, end = units[run[0]][0], units[run[-1]][1]
         marked = run[0] == 0 or _BREAK.search(tagged.text[units[run[0] - 1][1] - 1 : start + 1]) is not None
-        asks = sum(asking[at] for at in run) / len(run) > CERTAIN and _may_ask(tagged.text[start:end], language)
+        asks = marked or sum(asking[at] for at in run) / len(run) > CERTAIN
+        asks = asks and (_may_ask(tagged.text[start:end], language) or _overlaps((start, end), away))
         joins = unspaced and run[0] > 0 and len(run) <= _LONGEST_JOINER and run[-1] < len(units) - 1
-        found += [drop and (marked or asks) and not joins] * len(run)
+        found += [drop and asks and not joins] * len(run)
     return found
 
 
+def _overlaps(span: tuple[int, int], others: Sequence[tuple[int, int]]) -> bool:
+    return any(start < span[1] and span[0] < end for start, end in others)
+
+
 def _may_ask(words: str, language: Language) -> bool:
-    """Return whether words have a stem of asking, if the language has such stems."""
-    stems = language.requests.asked
-    return not stems or expression(stems).search(words) is not None
+    """Return whether words have a stem of asking; marks alone may be dropped."""
+    return not _WORD.search(words) or may_ask(words, language)
 
 
 def _closed(dropped: Sequence[bool], words: Sequence[str]) -> list[bool]:
