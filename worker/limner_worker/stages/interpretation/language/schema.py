@@ -78,6 +78,10 @@ class Connectives(Table):
     worn_before: Regex = ""
     """The same in scripts without spaces: a pattern before the thing, and an alternation after it."""
     worn_after: Regex = ""
+    qualities: Regex = ""
+    """Adjectives that go together with the thing that they describe, besides colours and numbers."""
+    complements: Regex = ""
+    """What goes with a thing after it: what it is made of, and where it is worn ("of straw", "on its head")."""
     before_sounds: dict[str, str] = Field(default_factory=dict)
     """By pattern of one of `accompaniments` and the sounds of another thing after it, its form there."""
 
