@@ -258,7 +258,7 @@ def _counted(message: Message) -> bool:
     value = _number(message)
     if value is None or value < len(("one", "two")) or not message.only("number", "added"):
         return False
-    message.change.n = value
+    message.change.n, message.change.another = value, bool(message.change.patterns.more.search(message.text))
     return True
 
 

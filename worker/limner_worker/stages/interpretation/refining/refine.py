@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from limner_shared.domain.conditions import MAX_TEXT, Conditions
@@ -79,8 +80,17 @@ def accounted(
     """
     before = previous[-1]
     change = Change(changes_for(found.language), found.language, before, before.prompt, [], before.n)
-    read = plainly(change, found, styles) or (adding and added(change, found, styles))
+    read = plainly(change, found, styles)
+    read = read or (adding and (added(change, found, styles) or _beside_left_out(change, found, styles)))
     return _concluded(change, found, named=False) if read else None
+
+
+def _beside_left_out(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
+    """Apply what a message says beside what it leaves out: "three variations without gulls"."""
+    if not found.negative or not tidy(found.text):
+        return False
+    change.negative = list(found.negative)
+    return plainly(change, replace(found, said=tidy(found.text)), styles)
 
 
 def _concluded(change: Change, found: ParsedRequest, named: bool) -> Conditions:
@@ -89,7 +99,8 @@ def _concluded(change: Change, found: ParsedRequest, named: bool) -> Conditions:
         change.prompt = removed(change.prompt, each)
     negative = [part for part in before.negative_prompt.split(", ") if part] + change.negative
     size = found.size or (before.width, before.height)
-    kept = None if change.another and not named else before.seed
+    more = change.another or (found.n is not None and bool(change.patterns.more.search(found.said)))
+    kept = None if more and not named else before.seed
     return Conditions(
         prompt=change.prompt[:MAX_TEXT],
         negative_prompt=", ".join(dict.fromkeys(negative))[:MAX_TEXT],
@@ -114,7 +125,7 @@ def _apply_message(change: Change, rest: str, found: ParsedRequest, styles: Sequ
     known = filler or telling or familiar(rest, change.before) or _count(rest, change) is not None
     if again and rest and not known:
         return False  # "another dog"
-    change.another = again or (found.n is not None and bool(patterns.more.search(found.said)))
+    change.another = again
     if again and found.n is None:
         change.n = 1
     if not rest.strip() or filler:
