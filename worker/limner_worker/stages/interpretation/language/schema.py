@@ -64,6 +64,8 @@ class Connectives(Table):
     """Words that cannot be among things to leave out, because those have another case: another thing begins there."""
     links: Regex = ""
     """Words that join a refinement to the one before."""
+    clause_ends: str = ""
+    """Ends of words after which another clause begins where no mark says so, separated by spaces."""
     and_: Regex = Field(default="", alias="and")
     lists: Regex = ""
     """Words that join things in a list ("and", "or"); in scripts without spaces, a pattern of what separates them."""

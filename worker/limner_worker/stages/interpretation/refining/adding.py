@@ -59,7 +59,8 @@ def _beginning(words: Sequence[Lexeme], change: Change) -> int | None:
     if first and words[first - 1].has("place", "definite") and not words[first - 1].has("added", "within"):
         return None
     bare = not words[first].has("article", "number")
-    return None if bare and change.articles and not (first and words[first - 1].has("added")) else first
+    adding = bool(first) and words[first - 1].has("added") and not words[first - 1].has("place")  # "bij nacht"
+    return None if bare and change.articles and not adding else first
 
 
 def _between(text: str, words: Sequence[Lexeme], first: int, last: int, change: Change) -> str:

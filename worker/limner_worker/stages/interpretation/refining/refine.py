@@ -30,7 +30,8 @@ from limner_worker.stages.interpretation.refining.messages import (
     without_politeness,
 )
 from limner_worker.stages.interpretation.refining.naming import named_picture
-from limner_worker.stages.interpretation.refining.plain import plainly
+from limner_worker.stages.interpretation.refining.plain import THINGS, plainly
+from limner_worker.stages.interpretation.refining.remarks import without_asking
 from limner_worker.stages.interpretation.refining.removing import removed
 from limner_worker.stages.interpretation.refining.wishes import asks, without_wishes
 
@@ -90,7 +91,10 @@ def _beside_left_out(change: Change, found: ParsedRequest, styles: Sequence[str]
     if not found.negative or not tidy(found.text):
         return False
     change.negative = list(found.negative)
-    return plainly(change, replace(found, said=tidy(found.text)), styles)
+    rest = replace(found, said=tidy(found.text))
+    read = plainly(change, rest, styles)
+    change.n, found.style, found.size = found.n or change.n, rest.style, rest.size
+    return read
 
 
 def _concluded(change: Change, found: ParsedRequest, named: bool) -> Conditions:
@@ -240,13 +244,14 @@ def _changed_to(change: Change, rest: str) -> bool:
     match = first_match(change.patterns.change_to, rest)
     if match is None:
         return False
-    part, how = name_of(match["part"], change.patterns), tidy(match["how"])
+    part, how = name_of(match["part"], change.patterns), without_asking(tidy(match["how"]), change)
     at = change.find(part)
     if at is None or not how:
         return False
     colour = colour_in(how, change.language)
-    if colour is not None and is_filler(how.replace(colour[2].group(), " "), change.patterns):
-        swapped = colour_in(part, change.language) is not None
+    swapped = colour_in(part, change.language) is not None
+    thing = colour is not None and colour[1] in THINGS and not swapped and match.start("how") < match.start("part")
+    if colour is not None and not thing and is_filler(how.replace(colour[2].group(), " "), change.patterns):
         paint = coloured if swapped else partial(part_coloured, part=at.group())
         change.prompt = paint(change.prompt, language=colour[0], colour=colour[1])
     else:
