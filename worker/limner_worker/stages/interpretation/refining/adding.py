@@ -25,6 +25,9 @@ def added(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
         return False
     words = lexed(text, change.language, change.prompt, styles)
     some = [each for each in words if each.has("added")]
+    place = change.patterns.scenery.search(text)
+    if place is not None and not any(NEW in each.kinds for each in words if each.end <= place.start()):
+        return False  # "put it on a beach"
     last = max((at for at, each in enumerate(words) if NEW in each.kinds), default=-1)
     if (
         not (some or change.patterns.also.match(text))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from limner_shared.domain.conditions import Conditions
 from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import joined
 from limner_worker.stages.interpretation.refining.changes import ChangePatterns
 from limner_worker.stages.interpretation.refining.removing import forms
 
@@ -33,6 +34,14 @@ class Change:
         """Add something at the end of the prompt."""
         wide = "\u2e80" <= self.prompt[-1] < "\uac00"
         self.prompt = f"{self.prompt}{'，' if wide else separator}{text}"
+
+    def place(self, text: str) -> None:
+        """Add a place at the end, instead of another one: a boy in a park is on a beach afterwards, and not on both."""
+        old = self.patterns.scenery.search(self.prompt)
+        if old is None or not old.start() or not self.patterns.scenery.fullmatch(text):
+            self.append(text, " ")
+        else:
+            self.prompt = joined(self.prompt[: old.start()].rstrip(" ,"), text)
 
     def find(self, name: str) -> re.Match[str] | None:
         """Return where the prompt has a name, as a whole word where words are separated."""

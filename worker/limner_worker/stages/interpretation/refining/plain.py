@@ -267,6 +267,9 @@ def _rather(message: Message) -> bool:
         return False
     start = message.with_article(runs[0][0])
     before = [each for each in message.words if each.end <= start]
+    place = message.change.patterns.scenery.search(message.text)
+    if place is not None and place.start() < start:  # "better on a beach"
+        return False
     if not any(each.has("rather") for each in before) or not all(each.has(*SAID, "contrast") for each in before):
         return False
     words = message.text[start:].split()

@@ -172,13 +172,16 @@ def _also(change: Change, text: str) -> bool:
 
 def _added(change: Change, rest: str) -> bool:
     patterns = change.patterns
+    if patterns.scenery.fullmatch(place := without_asking(tidy(rest), change)):  # "rather on a beach"
+        change.place(place)
+        return True
     if match := patterns.adding.match(rest):
         again = patterns.adding.search(change.prompt)
         more = change.language.additions[match[1].lower()]
         change.append(tidy(f"{more}{rest[match.end() :]}" if again else rest), " ")
         return True
     if any(pattern.search(rest) for pattern in patterns.placed):
-        change.append(tidy(rest), " ")
+        change.place(tidy(rest))
         return True
     if any(pattern.search(rest) for pattern in patterns.comparatives):
         change.append(tidy(rest))
@@ -188,8 +191,10 @@ def _added(change: Change, rest: str) -> bool:
     if not (first or last):
         return False
     if tidy(left) and not is_filler(left, patterns):
-        place = any(pattern.search(left) for pattern in patterns.placed)
-        change.append(nominative(tidy(left), change.language), " " if place else ", ")
+        if any(pattern.search(left) for pattern in patterns.placed):
+            change.place(nominative(tidy(left), change.language))
+        else:
+            change.append(nominative(tidy(left), change.language))
     return True
 
 
