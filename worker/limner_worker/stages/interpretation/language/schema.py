@@ -80,6 +80,8 @@ class Connectives(Table):
     worn_before: Regex = ""
     """The same in scripts without spaces: a pattern before the thing, and an alternation after it."""
     worn_after: Regex = ""
+    gendered: bool = True
+    """Whether adjectives agree with the gender of their noun, which the article tells."""
     scenery: Regex = ""
     """Nouns of places where all that a picture shows may be ("beach"), of which it has one."""
     scenery_before: Regex = ""

@@ -80,7 +80,7 @@ def _more(language: Language) -> str:
     joins, withs = small.and_ or NOTHING, language.scenes.accompaniments or NOTHING
     cases = "|".join(dict.fromkeys(language.dative.values()))
     articles = cases or f"{small.indefinite or NOTHING}|{small.articles or NOTHING}"
-    alone = rf"(?:(?:{_qualities(language)})\s+){{0,2}}\w+(?=\s*(?:[,.;!?]|$))"
+    alone = rf"(?:(?:{qualities(language)})\s+){{0,2}}\w+(?=\s*(?:[,.;!?]|$))"
     thing = rf"(?:(?:{articles})(?!\w)|{alone})" if small.indefinite else r"\w"
     whole = rf"(?={thing})(?![^,.;]{{1,60}}\s(?:{withs})\s)"
     first = rf"(?:{articles})\s" if small.indefinite else ""
@@ -100,7 +100,7 @@ def _around(language: Language) -> tuple[str, str]:
     another = rf"(?:(?!(?:{_small(language)})(?!\w))[^\W\d_]+\s+)?"
     before = rf"{introduced}{article}{_described(language)}(?(article){another}|(?(introduced){another}))"
     joins = small.and_ or NOTHING
-    said = rf"\s+(?:{_qualities(language)})(?!\w)"
+    said = rf"\s+(?:{qualities(language)})(?!\w)"
     described = rf"(?:{said}(?:,?\s+(?:{joins}){said})?){{0,3}}" if language.colour_after else ""
     return before, rf"{described}(?:\s+(?:{small.complements or NOTHING})(?!\w)){{0,2}}"
 
@@ -109,11 +109,12 @@ def _around(language: Language) -> tuple[str, str]:
 def _described(language: Language) -> str:
     """Return a pattern of what describes a thing before its name: a number, colours, and known adjectives."""
     if language.unspaced:
-        return rf"(?:{language.measure or NOTHING})?(?:(?:{_qualities(language)})\s?){{0,3}}"
-    return rf"(?:(?<!\w)(?:{_qualities(language)}|{number_pattern(language)})(?!\w),?\s+){{0,4}}"
+        return rf"(?:{language.measure or NOTHING})?(?:(?:{qualities(language)})\s?){{0,3}}"
+    return rf"(?:(?<!\w)(?:{qualities(language)}|{number_pattern(language)})(?!\w),?\s+){{0,4}}"
 
 
-def _qualities(language: Language) -> str:
+def qualities(language: Language) -> str:
+    """Return an alternation of known adjectives and colours."""
     return "|".join((language.connectives.qualities or NOTHING, *language.colours.values()))
 
 
