@@ -87,6 +87,29 @@ def test_another_picture_is_asked_for_in_any_words(before: str, message: str, n:
 
 
 @pytest.mark.parametrize(
+    ("before", "message", "prompt", "negative", "n"),
+    [
+        ("a red car", "make it blue, three versions please", "a blue car", "", 3),
+        ("a cat with a hat", "three variations without the hat", "a cat", "hat", 3),
+        ("ein Haus am See", "fünf Varianten davon im Hochformat und ohne Boote", "ein Haus am See", "Boote", 5),
+        ("eine Katze mit Hut", "drei Versionen davon ohne Hut", "eine Katze", "Hut", 3),
+        ("un phare sur une île", "trois variantes en vertical et sans mouettes", "un phare sur une île", "mouettes", 3),
+        ("un faro junto al mar", "tres versiones en vertical y sin gaviotas", "un faro junto al mar", "gaviotas", 3),
+        ("un faro sul mare", "tre varianti in verticale e senza gabbiani", "un faro sul mare", "gabbiani", 3),
+        ("um farol na costa", "três versões na vertical e sem gaivotas", "um farol na costa", "gaivotas", 3),
+        ("een vuurtoren", "drie varianten staand en zonder meeuwen", "een vuurtoren", "meeuwen", 3),
+        ("маяк на скале", "сделай четыре версии горизонтально и без людей", "маяк на скале", "людей", 4),
+        ("海边的灯塔", "竖版的三个版本，不要海鸥", "海边的灯塔", "海鸥", 3),
+        ("海辺の灯台", "縦長で3パターン、カモメはなしで", "海辺の灯台", "カモメ", 3),
+        ("바닷가의 등대", "세로로 세 가지 버전, 갈매기는 빼고", "바닷가의 등대", "갈매기", 3),
+    ],
+)
+def test_versions_beside_another_change_are_new_pictures(before: str, message: str, prompt: str, negative: str, n: int):
+    found = changed(before, message)
+    assert (found.prompt, found.negative_prompt, found.n, found.seed) == (prompt, negative, n, None)
+
+
+@pytest.mark.parametrize(
     ("before", "message", "place"),
     [
         ("a fox", "number 3 is the best", 2),

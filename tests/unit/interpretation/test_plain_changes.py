@@ -45,6 +45,7 @@ from tests.unit.interpretation.follow_ups import SEED, changed
         ("ろうそくと本のあるテーブル", "ろうそくを消して", "本のあるテーブル", "ろうそく"),
         ("戴着帽子和围巾的猫", "去掉围巾", "戴着帽子的猫", "围巾"),
         ("모자와 목도리를 한 고양이", "모자 빼줘", "목도리를 한 고양이", "모자"),
+        ("언덕 위의 성", "낮으로 해줘", "언덕 위의 성, 낮", ""),
     ],
 )
 def test_a_part_goes_or_changes(before: str, message: str, prompt: str, negative: str):

@@ -18,6 +18,9 @@ DENIALS: Final = "🚫⛔❌✖🈲"
 POLITE: Final = frozenset("🙏😊🙂😀😃😄😁👍👋🥺😍🥰😉✨🤗😅👏💕")
 """Emoji that, after words, express politeness and not content."""
 
+FEELINGS: Final = "😂🤣😆😎🤩😻😹🙌👌💯🎉❤💖💙💜🧡💛💚🖤😭😢😕😐🤔🙄😬😱🤯"
+"""Emoji that, in a message about a picture, say how someone feels about it."""
+
 
 @cache
 def names() -> dict[str, str]:
@@ -45,6 +48,12 @@ def _denied() -> re.Pattern[str]:
 def removed(text: str) -> str:
     """Return the text without emoji: the words that tell its language."""
     return _tidy(_pattern().sub(" ", _plain(text)))
+
+
+def unfelt(text: str) -> str:
+    """Return the text without emoji that say how someone feels, if it has words too."""
+    plain = _tidy(re.sub(rf"[{''.join(POLITE)}{FEELINGS}][{TONES}]?", " ", _plain(text)))
+    return plain if any(character.isalnum() for character in plain) else text
 
 
 def spelled(text: str, without: str = "without {without}") -> str:

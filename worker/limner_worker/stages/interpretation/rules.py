@@ -91,11 +91,15 @@ def _one(
     unread = words[len(spelled) :] + plain[len(beginning) :]
     languages = _languages(own or language_of(spelled), codes)
     if previous and not unread:
-        spelled = without_laughter(spelled, [patterns_for(languages[0]).speech])
+        quoting = [patterns_for(languages[0]).speech]
+        spelled = without_laughter(spelled, quoting)
         if not spelled:  # a message that only laughs
             return previous[-1]
-        if changed := _changed(spelled, languages, model, previous):
-            return changed
+        unfelt = emoji.unfelt(beginning)
+        others = [] if unfelt == beginning else [without_laughter(emoji.spelled(unfelt), quoting)]
+        for said in filter(None, (spelled, *others)):
+            if changed := _changed(said, languages, model, previous):
+                return changed
         if is_remark(spelled, languages[0], previous):
             return previous[-1]
         spelled = without_remarks(spelled, languages[0], previous)

@@ -64,6 +64,8 @@ class Connectives(Table):
     """Words that cannot be among things to leave out, because those have another case: another thing begins there."""
     links: Regex = ""
     """Words that join a refinement to the one before."""
+    clause_ends: str = ""
+    """Ends of words after which another clause begins where no mark says so, separated by spaces."""
     and_: Regex = Field(default="", alias="and")
     lists: Regex = ""
     """Words that join things in a list ("and", "or"); in scripts without spaces, a pattern of what separates them."""
@@ -80,6 +82,16 @@ class Connectives(Table):
     worn_before: Regex = ""
     """The same in scripts without spaces: a pattern before the thing, and an alternation after it."""
     worn_after: Regex = ""
+    gendered: bool = True
+    """Whether adjectives agree with the gender of their noun, which the article tells."""
+    scenery: Regex = ""
+    """Nouns of places where all that a picture shows may be ("beach"), of which it has one."""
+    scenery_before: Regex = ""
+    """What stands before them: prepositions with articles."""
+    qualities: Regex = ""
+    """Adjectives that go together with the thing that they describe, besides colours and numbers."""
+    complements: Regex = ""
+    """What goes with a thing after it: what it is made of, and where it is worn ("of straw", "on its head")."""
     before_sounds: dict[str, str] = Field(default_factory=dict)
     """By pattern of one of `accompaniments` and the sounds of another thing after it, its form there."""
 

@@ -25,6 +25,9 @@ def added(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
         return False
     words = lexed(text, change.language, change.prompt, styles)
     some = [each for each in words if each.has("added")]
+    place = change.patterns.scenery.search(text)
+    if place is not None and not any(NEW in each.kinds for each in words if each.end <= place.start()):
+        return False  # "put it on a beach"
     last = max((at for at, each in enumerate(words) if NEW in each.kinds), default=-1)
     if (
         not (some or change.patterns.also.match(text))
@@ -59,7 +62,8 @@ def _beginning(words: Sequence[Lexeme], change: Change) -> int | None:
     if first and words[first - 1].has("place", "definite") and not words[first - 1].has("added", "within"):
         return None
     bare = not words[first].has("article", "number")
-    return None if bare and change.articles and not (first and words[first - 1].has("added")) else first
+    adding = bool(first) and words[first - 1].has("added") and not words[first - 1].has("place")  # "bij nacht"
+    return None if bare and change.articles and not adding else first
 
 
 def _between(text: str, words: Sequence[Lexeme], first: int, last: int, change: Change) -> str:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from limner_shared.domain.conditions import Conditions
 from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import joined
 from limner_worker.stages.interpretation.refining.changes import ChangePatterns
-from limner_worker.stages.interpretation.refining.removing import forms
+from limner_worker.stages.interpretation.refining.removing import forms, qualities
+
+SHORT: Final = 3
+"""The fewest letters of a name that other letters may follow in a prompt."""
 
 
 @dataclass
@@ -34,16 +39,42 @@ class Change:
         wide = "\u2e80" <= self.prompt[-1] < "\uac00"
         self.prompt = f"{self.prompt}{'，' if wide else separator}{text}"
 
+    def place(self, text: str) -> None:
+        """Add a place at the end, instead of another one: a boy in a park is on a beach afterwards, and not on both."""
+        old = self.patterns.scenery.search(self.prompt)
+        if old is None or not old.start() or not self.patterns.scenery.fullmatch(text):
+            self.append(text, " ")
+        else:
+            self.prompt = joined(self.prompt[: old.start()].rstrip(" ,"), text)
+
     def find(self, name: str) -> re.Match[str] | None:
         """Return where the prompt has a name, as a whole word where words are separated."""
         if not name.strip():
             return None
-        alone = "" if self.language.unspaced else r"(?<!\w)"
-        return re.search(f"{alone}{forms(name, self.language)}", self.prompt, re.IGNORECASE)
+        if self.language.unspaced:
+            return re.search(forms(name, self.language), self.prompt, re.IGNORECASE)
+        end = r"(?!\w)" if len(name) < SHORT else ""  # "Ei" is no part of "eine"
+        return re.search(rf"(?<!\w){forms(name, self.language)}{end}", self.prompt, re.IGNORECASE)
 
     def replace(self, part: re.Match[str], how: str) -> None:
-        """Put something else in the place of a part, together with the part's own article and adjectives."""
+        """Put something else in the place of a part, together with the part's own article and adjectives.
+
+        What has no adjectives of its own keeps the known ones, if the article tells that it has the same form.
+        """
         left, right = self.prompt[: part.start()], self.prompt[part.end() :]
         if self.patterns.indefinite.match(how):
+            kept, how = self._described(left, how)
             left = re.sub(rf"{self.patterns.article.pattern}(?:[^\W\d]+\s+){{0,2}}$", "", left, flags=re.IGNORECASE)
+            how = f"{kept}{how}"
         self.prompt = f"{left}{how}{right}"
+
+    def _described(self, left: str, how: str) -> tuple[str, str]:
+        """Return the article and adjectives at the end of a text that a new thing keeps, and the rest of the thing."""
+        known = rf"(?<!\w)(?:{qualities(self.language)})(?!\w)"
+        small = self.language.connectives
+        old = re.search(rf"(?<!\w)(?P<article>{small.indefinite})\s+(?:{known}\s+){{1,2}}$", left, re.IGNORECASE)
+        article, _, thing = how.partition(" ")
+        if old is None or re.search(known, how, re.IGNORECASE):
+            return "", how
+        same = not self.language.connectives.gendered or old["article"].lower() == article.lower()
+        return (old.group(), thing) if same else ("", how)

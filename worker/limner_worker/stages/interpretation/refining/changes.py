@@ -52,6 +52,8 @@ class ChangePatterns:
     """How a prompt says that its subject has a thing, and a message that gives it this."""
     before_place: Pattern
     """A word before a place, at which a prompt goes on after its subject."""
+    scenery: Pattern
+    """A place where all that a picture shows is ("in a park"), at the end of a text."""
     adding: Pattern
     indefinite: Pattern
     article_last: Pattern
@@ -92,6 +94,7 @@ def changes_for(language: Language) -> ChangePatterns:
         fillers=compiled((*said.fillers, r"[，,。.!！?？、;；:\s]+")),
         worn=tuple((form, pattern) for form, sources in said.worn.items() for pattern in compiled(sources)),
         before_place=_one(rf"\s(?:{_any(small.places)})\s"),
+        scenery=_one(_scenery(language)),
         adding=_one(rf"(?<!\w)({_any(adding)})(?!\w)"),
         indefinite=_one(rf"(?:{_any(small.indefinite)}) \w"),
         article_last=_one(rf"(?<!\w)(?:{_any(small.indefinite)})\s*$"),
@@ -101,6 +104,14 @@ def changes_for(language: Language) -> ChangePatterns:
         back_to=_one(rf"^(?:{_any(language.ordinals.back_to)})(?!\w)"),
         names={name: compiled(_names(name, language)) for name in (*PLACES, *ROW)},
     )
+
+
+def _scenery(language: Language) -> str:
+    small = language.connectives
+    if language.unspaced:
+        return rf"(?:{_any(small.scenery_before)})(?:{_any(small.scenery)})$"
+    described = rf"(?:(?:{_any(small.qualities)})\s+){{0,2}}(?:[^\W\d_]+\s+)?"
+    return rf"(?<!\w)(?:{_any(small.scenery_before)}){described}(?:{_any(small.scenery)})$"
 
 
 def _any(alternation: str) -> str:

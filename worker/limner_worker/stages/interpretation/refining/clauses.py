@@ -15,7 +15,7 @@ from limner_worker.stages.interpretation.language.texts import Pattern, tidy
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.changes import changes_for
 from limner_worker.stages.interpretation.refining.lexemes import LONGEST
-from limner_worker.stages.interpretation.refining.plain import is_coloured_only, is_opinion, only_denies
+from limner_worker.stages.interpretation.refining.remarks import is_coloured_only, is_opinion, only_asks, only_denies
 
 MOST: Final = 4
 """The most clauses that are read one by one."""
@@ -26,12 +26,12 @@ Reads = Callable[[str, Sequence[Conditions]], Conditions | None]
 def one_by_one(text: str, language: Language, previous: Sequence[Conditions], reads: Reads) -> Conditions | None:
     """Return the last picture with the changes of all clauses of a message; None if a clause is no change.
 
-    Clauses that only say what someone thinks of the picture change nothing.
+    Clauses that only say what someone thinks of the picture, or only ask, change nothing.
     """
     if len(text) > LONGEST:
         return None
     before = _unchanged(language, previous)
-    said = [part for part in parts_of(text, language) if not is_opinion(part, before)]
+    said = [part for part in parts_of(text, language) if not (is_opinion(part, before) or only_asks(part, before))]
     parts = [part for part in said if not only_denies(part, before)] or said  # "I don't like the hat, take it away"
     if not 1 <= len(parts) <= MOST or tidy(parts[0]) == tidy(text):
         return None
@@ -75,4 +75,5 @@ def _joints(language: Language) -> Pattern:
     small = language.connectives
     links = "|".join(filter(None, (small.links, small.and_))) or NOTHING
     words = NOTHING if language.unspaced else rf",?\s+(?:{links})(?:\s+(?:{links}))?\s+"
-    return expression(rf"[.!?…]+(?:\s+|$)|[,;:]\s+|[，。！？；、]|\s[–—-]\s|{words}", re.IGNORECASE)
+    ends = "".join(rf"|(?<={re.escape(end)})\s+" for end in small.clause_ends.split())
+    return expression(rf"[.!?…]+(?:\s+|$)|[,;:]\s+|[，。！？；、]|\s[–—-]\s|{words}{ends}", re.IGNORECASE)

@@ -18,10 +18,13 @@ def given(message: str, prompt: str, language: Language) -> str | None:
     A thing beside others ("a cat, a hat") would stand beside the subject.
     """
     patterns = changes_for(language)
+    place = patterns.scenery.search(message)
     for form, pattern in patterns.worn:
         match = pattern.search(message)
         what = "" if match is None else _with_article(tidy(match["what"]), language)
         if match is None or not what or _is_colour(what, language):
+            continue
+        if place is not None and place.start() < match.start("what"):  # "put it in a garden"
             continue
         who = match.groupdict().get("who")
         at = re.search(forms(who, language), prompt, re.IGNORECASE) if who else None

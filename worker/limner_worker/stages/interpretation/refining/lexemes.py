@@ -31,6 +31,7 @@ _LETTERS: Final = re.compile(r"[^\W_]+")
 _RUN: Final = re.compile(r"[ァ-ヺー]+|[a-z0-9]+|\w", re.IGNORECASE)
 _SIZED: Final = r"\d{2,5}\s?[x×]\s?\d{2,5}|\d{1,2}:\d{1,2}(?!\d)"
 _PIECES: Final = re.compile(r"\\.|\[(?:\\.|[^\]])*\]|.", re.DOTALL)
+_COUNTERS: Final = "张|張|幅|枚|つ|個|回|次|遍|장|개|번|가지|パターン|種類|x|×"
 _PARTICLES: Final = "はがをにでのもとへやかねよなてた"
 _KANA: Final = re.compile(r"[\u3041-\u3096]")
 _OBJECT: Final = ("을", "를")
@@ -138,7 +139,7 @@ def _count(language: Language) -> str:
     number = number_pattern(language)
     if not language.unspaced:
         return rf"{number}(?:\s?[x×])?|[x×]\s?\d{{1,3}}"
-    return rf"(?<=[图号案#])\d|{number} ?(?:张|張|幅|枚|つ|個|回|次|遍|장|개|번|x|×)(?!\s?째|目)|[x×]\s?\d{{1,3}}"
+    return rf"(?<=[图号案#])\d|{number} ?(?:{_COUNTERS})(?!\s?째|目)|[x×]\s?\d{{1,3}}"
 
 
 def _shape(language: Language, name: str) -> str:

@@ -30,7 +30,7 @@ _ENDED: Final = re.compile(r"[.!?;。！？；]")
 _TIMES: Final = re.compile(r"^[x×]\s?|(?<=\d)\s?[x×]$", re.IGNORECASE)
 _ENGLISH: Final = expression(rf"(?<!\w)(?:{BY_CODE[FALLBACK].connectives.indefinite})\s$")
 """An English article, which may be another word in the language of a message."""
-_THINGS: Final = ("orange", "pink", "purple", "brown")
+THINGS: Final = ("orange", "pink", "purple", "brown")
 """Colours whose words are names of things too ("a rose", "un café")."""
 _LONGEST_NEW: Final = 3
 """The most words of a thing in a language without articles."""
@@ -51,28 +51,6 @@ def plainly(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool
     if read:
         _note(message, found)
     return read
-
-
-def is_opinion(text: str, change: Change) -> bool:
-    """Return whether a text only says what someone thinks of a picture or its subject, and asks for nothing."""
-    message = Message(text, lexed(text, change.language, change.prompt, ()), change, ())
-    runs = message.runs()
-    if not message.some("opinions") or (runs and message.some("away")) or not all(message.named(*run) for run in runs):
-        return False
-    return all(each.has("opinions", "frame", "meant", MARK, NEW) for each in message.words)
-
-
-def only_denies(text: str, change: Change) -> bool:
-    """Return whether a text denies or takes away what it does not name: "take it away"."""
-    words = lexed(text, change.language, change.prompt, ())
-    denied = any(each.has("away") for each in words)
-    return denied and all(each.has("away", "frame", "opinions", "meant", MARK) for each in words)
-
-
-def is_coloured_only(text: str, change: Change) -> bool:
-    """Return whether a text names a colour and nothing that has it."""
-    words = lexed(text, change.language, change.prompt, ())
-    return any(each.has("colour") for each in words) and not any(NEW in each.kinds for each in words)
 
 
 def _drawn(message: Message, found: ParsedRequest) -> bool:
@@ -148,7 +126,7 @@ def _replaced(message: Message) -> bool:
     if start < old[0][0] < end or not _contrasted(message, old[0], (start, end)):
         return False
     first = message.with_article(start)
-    if first == start and (len(new) > 1 or (change.articles and not _is_bare(message, old[0], start))):
+    if first == start and (len(new) > 1 or (change.articles and not _is_bare(message, old[0], (start, end)))):
         return False
     at = change.find(message.name(*old[0]) or "")
     how = nominative(tidy(message.text[first:end]), change.language)
@@ -158,11 +136,11 @@ def _replaced(message: Message) -> bool:
     return True
 
 
-def _is_bare(message: Message, old: tuple[int, int], new: int) -> bool:
-    """Return whether neither of two things has an article: "monkey, not parrot"."""
-    before = [each for each in message.words if each.end <= old[0] or each.end <= new]
+def _is_bare(message: Message, old: tuple[int, int], new: tuple[int, int]) -> bool:
+    """Return whether neither of two things has an article, and the new one is a word: "monkey, not parrot"."""
+    before = [each for each in message.words if each.end <= old[0] or each.end <= new[0]]
     beside = [each for each in before if each.has("article", "definite")]
-    return not beside and " " not in message.text[new:].split(",")[0].strip()
+    return not beside and " " not in message.text[new[0] : new[1]]
 
 
 def _apart(message: Message, run: tuple[int, int]) -> list[tuple[int, int]]:
@@ -203,7 +181,7 @@ def _coloured(message: Message) -> bool:
         return False
     if message.some("away") and there is not None and there[1] == colours[0][1]:
         return False
-    if not _refers(message, runs[0] if runs else None, colours[0][1]):
+    if not _refers(message, runs[0] if runs else None, colours[0][1]) or _is_thing(message, runs, colours[0][1]):
         return False
     if runs:
         part = change.find(message.name(*runs[0]) or "")
@@ -219,9 +197,17 @@ def _refers(message: Message, run: tuple[int, int] | None, colour: Colour) -> bo
     first = first if run is None else min(first, run[0])
     new = message.with_article(first) < first
     if run is None:
-        return colour not in _THINGS or not (new or _ENGLISH.search(message.text[:first]))
+        return colour not in THINGS or not (new or _ENGLISH.search(message.text[:first]))
     others = [each for each in message.words if not each.has("colour", NEW, MARK, "article")]
     return message.some("meant", "contrast", "rather") != [] if new else bool(others)
+
+
+def _is_thing(message: Message, runs: Sequence[tuple[int, int]], colour: Colour) -> bool:
+    """Return whether a colour's word names what takes the place of something: "rosas en vez de tulipanes"."""
+    if colour not in THINGS or not runs or colour_in(message.text[slice(*runs[0])], message.change.language):
+        return False
+    end = message.some("colour")[0].end
+    return any(end <= each.start < runs[0][0] for each in message.some("contrast"))
 
 
 def _picked(message: Message) -> bool:
@@ -258,7 +244,7 @@ def _counted(message: Message) -> bool:
     value = _number(message)
     if value is None or value < len(("one", "two")) or not message.only("number", "added"):
         return False
-    message.change.n = value
+    message.change.n, message.change.another = value, bool(message.change.patterns.more.search(message.text))
     return True
 
 
@@ -281,6 +267,9 @@ def _rather(message: Message) -> bool:
         return False
     start = message.with_article(runs[0][0])
     before = [each for each in message.words if each.end <= start]
+    place = message.change.patterns.scenery.search(message.text)
+    if place is not None and place.start() < start:  # "better on a beach"
+        return False
     if not any(each.has("rather") for each in before) or not all(each.has(*SAID, "contrast") for each in before):
         return False
     words = message.text[start:].split()

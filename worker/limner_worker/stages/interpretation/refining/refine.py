@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from limner_shared.domain.conditions import MAX_TEXT, Conditions
@@ -29,7 +30,8 @@ from limner_worker.stages.interpretation.refining.messages import (
     without_politeness,
 )
 from limner_worker.stages.interpretation.refining.naming import named_picture
-from limner_worker.stages.interpretation.refining.plain import plainly
+from limner_worker.stages.interpretation.refining.plain import THINGS, plainly
+from limner_worker.stages.interpretation.refining.remarks import without_asking
 from limner_worker.stages.interpretation.refining.removing import removed
 from limner_worker.stages.interpretation.refining.wishes import asks, without_wishes
 
@@ -79,8 +81,20 @@ def accounted(
     """
     before = previous[-1]
     change = Change(changes_for(found.language), found.language, before, before.prompt, [], before.n)
-    read = plainly(change, found, styles) or (adding and added(change, found, styles))
+    read = plainly(change, found, styles)
+    read = read or (adding and (added(change, found, styles) or _beside_left_out(change, found, styles)))
     return _concluded(change, found, named=False) if read else None
+
+
+def _beside_left_out(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
+    """Apply what a message says beside what it leaves out: "three variations without gulls"."""
+    if not found.negative or not tidy(found.text):
+        return False
+    change.negative = list(found.negative)
+    rest = replace(found, said=tidy(found.text))
+    read = plainly(change, rest, styles)
+    change.n, found.style, found.size = found.n or change.n, rest.style, rest.size
+    return read
 
 
 def _concluded(change: Change, found: ParsedRequest, named: bool) -> Conditions:
@@ -89,7 +103,8 @@ def _concluded(change: Change, found: ParsedRequest, named: bool) -> Conditions:
         change.prompt = removed(change.prompt, each)
     negative = [part for part in before.negative_prompt.split(", ") if part] + change.negative
     size = found.size or (before.width, before.height)
-    kept = None if change.another and not named else before.seed
+    more = change.another or (found.n is not None and bool(change.patterns.more.search(found.said)))
+    kept = None if more and not named else before.seed
     return Conditions(
         prompt=change.prompt[:MAX_TEXT],
         negative_prompt=", ".join(dict.fromkeys(negative))[:MAX_TEXT],
@@ -114,7 +129,7 @@ def _apply_message(change: Change, rest: str, found: ParsedRequest, styles: Sequ
     known = filler or telling or familiar(rest, change.before) or _count(rest, change) is not None
     if again and rest and not known:
         return False  # "another dog"
-    change.another = again or (found.n is not None and bool(patterns.more.search(found.said)))
+    change.another = again
     if again and found.n is None:
         change.n = 1
     if not rest.strip() or filler:
@@ -157,13 +172,16 @@ def _also(change: Change, text: str) -> bool:
 
 def _added(change: Change, rest: str) -> bool:
     patterns = change.patterns
+    if patterns.scenery.fullmatch(place := without_asking(tidy(rest), change)):  # "rather on a beach"
+        change.place(place)
+        return True
     if match := patterns.adding.match(rest):
         again = patterns.adding.search(change.prompt)
         more = change.language.additions[match[1].lower()]
         change.append(tidy(f"{more}{rest[match.end() :]}" if again else rest), " ")
         return True
     if any(pattern.search(rest) for pattern in patterns.placed):
-        change.append(tidy(rest), " ")
+        change.place(tidy(rest))
         return True
     if any(pattern.search(rest) for pattern in patterns.comparatives):
         change.append(tidy(rest))
@@ -173,8 +191,10 @@ def _added(change: Change, rest: str) -> bool:
     if not (first or last):
         return False
     if tidy(left) and not is_filler(left, patterns):
-        place = any(pattern.search(left) for pattern in patterns.placed)
-        change.append(nominative(tidy(left), change.language), " " if place else ", ")
+        if any(pattern.search(left) for pattern in patterns.placed):
+            change.place(nominative(tidy(left), change.language))
+        else:
+            change.append(nominative(tidy(left), change.language))
     return True
 
 
@@ -229,13 +249,14 @@ def _changed_to(change: Change, rest: str) -> bool:
     match = first_match(change.patterns.change_to, rest)
     if match is None:
         return False
-    part, how = name_of(match["part"], change.patterns), tidy(match["how"])
+    part, how = name_of(match["part"], change.patterns), without_asking(tidy(match["how"]), change)
     at = change.find(part)
     if at is None or not how:
         return False
     colour = colour_in(how, change.language)
-    if colour is not None and is_filler(how.replace(colour[2].group(), " "), change.patterns):
-        swapped = colour_in(part, change.language) is not None
+    swapped = colour_in(part, change.language) is not None
+    thing = colour is not None and colour[1] in THINGS and not swapped and match.start("how") < match.start("part")
+    if colour is not None and not thing and is_filler(how.replace(colour[2].group(), " "), change.patterns):
         paint = coloured if swapped else partial(part_coloured, part=at.group())
         change.prompt = paint(change.prompt, language=colour[0], colour=colour[1])
     else:

@@ -9,6 +9,7 @@ from typing import Final
 from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language.detection import language_or_fallback
 from limner_worker.stages.interpretation.language.files import NOTHING
+from limner_worker.stages.interpretation.language.number_words import number_pattern
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import WIDE, squeezed, tidy
 
@@ -29,15 +30,18 @@ def removed(prompt: str, thing: str) -> str:
             return tidy(joined) or prompt
         return tidy(expression(rf"{before}{re.escape(name)}{after}").sub("", squeezed(prompt))) or prompt
     kept = partial(_kept, language)
-    left = expression(rf"{before}{forms(name, language)}(?!\w){_more(language)}").sub(kept, squeezed(prompt))
+    left = expression(rf"{before}(?<!\w){forms(name, language)}(?!\w){after}{_more(language)}").sub(
+        kept, squeezed(prompt)
+    )
     return tidy(left) or prompt
 
 
 def _joined(name: str, prompt: str, language: Language) -> str | None:
     """Return a prompt in a script without spaces without one of two things that a particle joins; None if none does."""
     joins = language.connectives.and_ or NOTHING
-    first = expression(rf"{re.escape(name)}(?:{joins})\s?(?=\w)")
-    last = expression(rf"(?<=\w)(?:{joins})\s?{re.escape(name)}(?!\w*(?:{joins}))")
+    thing = rf"{_described(language)}{re.escape(name)}"
+    first = expression(rf"{thing}(?:{joins})\s?(?=\w)")
+    last = expression(rf"(?<=\w)(?:{joins})\s?{thing}(?!\w*(?:{joins}))")
     for pattern in (first, last):
         if pattern.search(prompt):
             return pattern.sub("", prompt, count=1)
@@ -45,15 +49,17 @@ def _joined(name: str, prompt: str, language: Language) -> str | None:
 
 
 def forms(name: str, language: Language) -> str:
-    """Return a pattern of a name, with other endings where the language's nouns have cases."""
+    """Return a pattern of a name, with other endings where the language's nouns have cases, or a dative."""
     if not language.cases or name[0] >= WIDE:
-        return re.escape(name)
+        return re.escape(name) + ("n?" if language.dative else "")  # "mit zwei Hunden"
     return r"\s+".join(rf"{re.escape(word[: max(STEM, len(word) - 2)])}\w{{0,3}}" for word in name.split())
 
 
 def _kept(language: Language, match: re.Match[str]) -> str:
     """Return what introduced the first of several things, of which the others stay: "with a hat and a scarf"."""
     introduced, more = match["introduced"], match["more"]
+    if not match.start():
+        return ""
     joins = language.connectives.and_ or NOTHING
     if not more or not introduced or re.fullmatch(joins, introduced, re.IGNORECASE):
         return more or ""
@@ -74,17 +80,49 @@ def _more(language: Language) -> str:
     joins, withs = small.and_ or NOTHING, language.scenes.accompaniments or NOTHING
     cases = "|".join(dict.fromkeys(language.dative.values()))
     articles = cases or f"{small.indefinite or NOTHING}|{small.articles or NOTHING}"
-    alone = r"\w+(?=\s*(?:[,.;!?]|$))"
+    alone = rf"(?:(?:{qualities(language)})\s+){{0,2}}\w+(?=\s*(?:[,.;!?]|$))"
     thing = rf"(?:(?:{articles})(?!\w)|{alone})" if small.indefinite else r"\w"
     whole = rf"(?={thing})(?![^,.;]{{1,60}}\s(?:{withs})\s)"
-    listed = rf",\s+(?=(?:{articles})\s[^,.;]{{1,40}},?\s(?:{joins})\s)"
+    first = rf"(?:{articles})\s" if small.indefinite else ""
+    listed = rf",\s+(?={first}[^,.;]{{1,40}},?\s(?:{joins})\s)"
     return rf"(?P<more>\s+(?:{joins})\s+{whole}|{listed})?"
 
 
 @cache
 def _around(language: Language) -> tuple[str, str]:
+    """Return patterns of what goes before and after the name of a thing: what introduces and what describes it."""
     small = language.connectives
     if language.unspaced:
-        return small.worn_before, rf"(?:{small.worn_after})?" if small.worn_after else ""
+        after = rf"(?:{small.worn_after})?" if small.worn_after else ""
+        return f"{small.worn_before}{_described(language)}", after
     introduced = rf"[\s,]*(?:(?<!\w)(?P<introduced>{small.accompaniments or NOTHING})\s+)?"
-    return rf"{introduced}(?:(?<!\w)(?:{small.articles or NOTHING})\s+)?", ""
+    article = rf"(?:(?<!\w)(?P<article>{small.articles or NOTHING})\s+)?"
+    another = rf"(?:(?!(?:{_small(language)})(?!\w))[^\W\d_]+\s+)?"
+    before = rf"{introduced}{article}{_described(language)}(?(article){another}|(?(introduced){another}))"
+    joins = small.and_ or NOTHING
+    said = rf"\s+(?:{qualities(language)})(?!\w)"
+    described = rf"(?:{said}(?:,?\s+(?:{joins}){said})?){{0,3}}" if language.colour_after else ""
+    return before, rf"{described}(?:\s+(?:{small.complements or NOTHING})(?!\w)){{0,2}}"
+
+
+@cache
+def _described(language: Language) -> str:
+    """Return a pattern of what describes a thing before its name: a number, colours, and known adjectives."""
+    if language.unspaced:
+        return rf"(?:{language.measure or NOTHING})?(?:(?:{qualities(language)})\s?){{0,3}}"
+    return rf"(?:(?<!\w)(?:{qualities(language)}|{number_pattern(language)})(?!\w),?\s+){{0,4}}"
+
+
+def qualities(language: Language) -> str:
+    """Return an alternation of known adjectives and colours."""
+    return "|".join((language.connectives.qualities or NOTHING, *language.colours.values()))
+
+
+def _small(language: Language) -> str:
+    """Return an alternation of words that are no adjectives."""
+    small = language.connectives
+    some = (
+        small.articles, small.accompaniments, small.and_, small.lists, small.places, small.links, small.thing_ends,
+        small.dangling, small.determiners,
+    )  # fmt: skip
+    return "|".join(filter(None, some))

@@ -1,0 +1,117 @@
+"""A thing that goes takes what describes it along: its adjectives, its number, and where it is worn."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.interpretation.follow_ups import SEED, changed
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt", "negative"),
+    [
+        ("a wizard with a pointy hat feeding an owl", "lose the hat", "a wizard feeding an owl", "hat"),
+        ("a rabbit with very long ears in a field", "remove the ears", "a rabbit in a field", "ears"),
+        ("a dog with a red woolly scarf and a ball", "the scarf can go", "a dog with a ball", "scarf"),
+        ("a table, a green lamp and a book", "remove the lamp", "a table and a book", "lamp"),
+        ("a cat with a hat on its head on a roof", "no hat", "a cat on a roof", "hat"),
+        ("a cat and dogs playing ball", "remove the ball", "a cat and dogs playing", "ball"),
+        ("a cat with two kittens on a mat", "remove the kittens", "a cat on a mat", "kittens"),
+        ("ein Cowboy mit einem großen Hut auf einem Lama", "der Hut kann weg", "ein Cowboy auf einem Lama", "Hut"),
+        ("eine Katze mit langem rotem Schal", "ohne den Schal", "eine Katze", "Schal"),
+        (
+            "ein Ritter mit glänzendem Schwert vor einer Burg",
+            "das Schwert soll weg",
+            "ein Ritter vor einer Burg",
+            "Schwert",
+        ),
+        ("ein Bär mit einem Hut auf dem Kopf im Wald", "den Hut weg", "ein Bär im Wald", "Hut"),
+        ("un cowboy avec un grand chapeau sur un lama", "enlève le chapeau", "un cowboy sur un lama", "chapeau"),
+        ("un cowboy avec un chapeau noir sur un lama", "enlève le chapeau", "un cowboy sur un lama", "chapeau"),
+        ("un chat avec une écharpe rayée dans la neige", "sans écharpe", "un chat dans la neige", "écharpe"),
+        ("un ours avec un chapeau de paille", "vire le chapeau", "un ours", "chapeau"),
+        (
+            "un vaquero con un sombrero grande en un caballo",
+            "quita el sombrero",
+            "un vaquero en un caballo",
+            "sombrero",
+        ),
+        ("un oso con una bufanda roja y larga", "sin bufanda", "un oso", "bufanda"),
+        ("un gato con un sombrero de paja en la playa", "quita el sombrero", "un gato en la playa", "sombrero"),
+        (
+            "un gato con un sombrero durmiendo en la playa",
+            "quita el sombrero",
+            "un gato durmiendo en la playa",
+            "sombrero",
+        ),
+        ("un gato con un collar de noche", "quita el collar", "un gato de noche", "collar"),
+        ("un pirata con un pappagallo verde su una nave", "togli il pappagallo", "un pirata su una nave", "pappagallo"),
+        (
+            "una bambina con un grande palloncino rosso nel parco",
+            "togli il palloncino",
+            "una bambina nel parco",
+            "palloncino",
+        ),
+        ("um menino com um chapéu grande na praia", "tira o chapéu", "um menino na praia", "chapéu"),
+        ("uma bruxa com uma vassoura velha no telhado", "sem vassoura", "uma bruxa no telhado", "vassoura"),
+        (
+            "een sneeuwpop met een hoge hoed en een rode sjaal",
+            "de hoed mag weg",
+            "een sneeuwpop met een rode sjaal",
+            "hoed",
+        ),
+        ("een ridder met een lange pluim bij een vuur", "haal de pluim weg", "een ridder bij een vuur", "pluim"),
+        ("кот в большой шляпе на крыше", "убери шляпу", "кот на крыше", "шляпу"),
+        ("девочка с большим красным шаром в парке", "убери шар", "девочка в парке", "шар"),
+        ("снеговик с длинным шарфом и метлой", "убери шарф", "снеговик с метлой", "шарф"),
+        ("一只戴着大帽子的猫", "去掉帽子", "一只猫", "帽子"),
+        ("一个戴着一顶红色帽子的老人", "不要帽子", "一个老人", "帽子"),
+        ("大きな帽子をかぶった猫", "帽子はなしで", "猫", "帽子"),
+        ("長くて赤いマフラーをした雪だるま", "マフラー取って", "雪だるま", "マフラー"),
+        ("큰 모자를 쓴 고양이", "모자는 빼줘", "고양이", "모자"),
+        ("길고 빨간 목도리를 두른 눈사람", "목도리 빼줘", "눈사람", "목도리"),
+        ("a king with a golden crown and a red cape", "remove the crown", "a king with a red cape", "crown"),
+        ("a king with a golden crown and red cape", "remove the crown", "a king with red cape", "crown"),
+        (
+            "a bear with a small wooden boat, a red flag and a dog",
+            "remove the flag",
+            "a bear with a small wooden boat and a dog",
+            "flag",
+        ),
+        ("an old man with two big dogs in a park", "no dogs", "an old man in a park", "dogs"),
+        ("ein alter Mann mit zwei großen Hunden im Park", "ohne Hunde", "ein alter Mann im Park", "Hunde"),
+        (
+            "une fille avec un chapeau rouge et une écharpe bleue",
+            "enlève le chapeau",
+            "une fille avec une écharpe bleue",
+            "chapeau",
+        ),
+        (
+            "une fille avec un chapeau rouge et une écharpe bleue",
+            "enlève l'écharpe",
+            "une fille avec un chapeau rouge",
+            "écharpe",
+        ),
+        ("un chat et un chien blanc sur un tapis", "sans le chien", "un chat sur un tapis", "chien"),
+        ("un gato negro y un perro blanco en un parque", "quita el perro", "un gato negro en un parque", "perro"),
+        ("una chica con un sombrero rojo y una bufanda", "quita el sombrero", "una chica con una bufanda", "sombrero"),
+        (
+            "une table avec une grande lampe, une tasse et un livre",
+            "enlève la lampe",
+            "une table avec une tasse et un livre",
+            "lampe",
+        ),
+        ("老人和一只大狗在公园里", "去掉狗", "老人在公园里", "狗"),
+        ("一只戴着红色帽子和蓝色围巾的猫", "去掉帽子", "一只戴着蓝色围巾的猫", "帽子"),
+        ("一只戴着红色帽子和蓝色围巾的猫", "去掉围巾", "一只戴着红色帽子的猫", "围巾"),
+        ("赤い帽子をかぶった白い猫", "帽子はいらない", "白い猫", "帽子"),
+        ("猫と大きな犬", "犬はいらない", "猫", "犬"),
+        ("빨간 모자를 쓴 하얀 고양이", "모자 빼줘", "하얀 고양이", "모자"),
+        ("고양이와 큰 개", "개 빼줘", "고양이", "개"),
+        ("белый кот и чёрная собака на траве", "убери собаку", "белый кот на траве", "собаку"),
+        ("стол с большой лампой, чашкой и книгой", "убери лампу", "стол с чашкой и книгой", "лампу"),
+        ("a man and a woman", "remove the man", "a woman", "man"),
+    ],
+)
+def test_what_describes_a_thing_goes_with_it(before: str, message: str, prompt: str, negative: str):
+    found = changed(before, message)
+    assert (found.prompt, found.negative_prompt, found.seed) == (prompt, negative, SEED)

@@ -1,0 +1,46 @@
+"""Clauses that change nothing: what someone thinks of a picture, and what only asks. No I/O."""
+
+from __future__ import annotations
+
+from limner_worker.stages.interpretation.refining.change import Change
+from limner_worker.stages.interpretation.refining.lexemes import MARK, NEW, lexed
+from limner_worker.stages.interpretation.refining.message import Message
+
+
+def is_opinion(text: str, change: Change) -> bool:
+    """Return whether a text only says what someone thinks of a picture or its subject, and asks for nothing."""
+    message = Message(text, lexed(text, change.language, change.prompt, ()), change, ())
+    runs = message.runs()
+    if not message.some("opinions") or (runs and message.some("away")) or not all(message.named(*run) for run in runs):
+        return False
+    return all(each.has("opinions", "frame", "meant", MARK, NEW) for each in message.words)
+
+
+def only_asks(text: str, change: Change) -> bool:
+    """Return whether a text asks, and does not say what for: "would that be possible?"."""
+    words = lexed(text, change.language, change.prompt, ())
+    asking = any(each.has("asking") for each in words)
+    return asking and all(each.kinds <= {"asking", "frame", "opinions", "meant", MARK} for each in words)
+
+
+def without_asking(text: str, change: Change) -> str:
+    """Return a thing without words of asking and preferring before it: "please better roses"."""
+    words = lexed(text, change.language, change.prompt, ())
+    if change.language.unspaced or not words:
+        return text
+    kept = (each for each in words if not each.has("asking", "rather") or each.has("article", "number", "colour"))
+    first = next(kept, words[0])
+    return text[first.start :]
+
+
+def only_denies(text: str, change: Change) -> bool:
+    """Return whether a text denies or takes away what it does not name: "take it away"."""
+    words = lexed(text, change.language, change.prompt, ())
+    denied = any(each.has("away") for each in words)
+    return denied and all(each.has("away", "frame", "opinions", "meant", MARK) for each in words)
+
+
+def is_coloured_only(text: str, change: Change) -> bool:
+    """Return whether a text names a colour and nothing that has it."""
+    words = lexed(text, change.language, change.prompt, ())
+    return any(each.has("colour") for each in words) and not any(NEW in each.kinds for each in words)
