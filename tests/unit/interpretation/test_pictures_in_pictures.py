@@ -38,6 +38,11 @@ def test_pictures_that_hang_or_lie_somewhere_are_drawn(text: str) -> None:
         ("three photos of a fridge", "photo of a fridge", 3),
         ("两幅冰箱的画", "冰箱", 2),
         ("冷蔵庫の写真を三枚", "冷蔵庫の写真", 3),
+        ("two drafts of a fridge", "a fridge", 2),
+        ("due bozze di un frigo", "un frigo", 2),
+        ("twee ontwerpen van een koelkast", "een koelkast", 2),
+        ("j'en voudrais cinq : un frigo", "un frigo", 5),
+        ("빨간 냉장고를 다섯 가지로", "빨간 냉장고", 5),
     ],
 )
 def test_a_number_of_pictures_of_a_thing_is_asked_for(text: str, prompt: str, n: int) -> None:

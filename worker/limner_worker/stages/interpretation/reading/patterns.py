@@ -232,6 +232,7 @@ def _counted(language: Language) -> tuple[str, ...]:
         *ordered_numbers(language),
         rf"(?<!\w)(?P<n>{{number}})\s+(?:{any_(pictures.of_them)}){END}",
         r"[,;/(]\s*(?P<n>{number})\)?[\s,;.!]{0,3}$",
+        r"^(?!\d)(?P<n>{number})\s*:\s+",
     )
 
 
