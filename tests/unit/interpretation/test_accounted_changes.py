@@ -52,6 +52,7 @@ from tests.unit.interpretation.follow_ups import SEED, changed
         ("een rode auto", "doe er nog een boom bij", "een rode auto, een boom", ""),
         ("красная машина", "не хватает дерева", "красная машина, дерева", ""),
         ("一辆红色的汽车", "能加一棵树吗？", "一辆红色的汽车，一棵树", ""),
+        ("一辆红色的汽车", "加一棵小树", "一辆红色的汽车，一棵小树", ""),
         ("赤い車", "木が足りない", "赤い車，木", ""),
         ("빨간 자동차", "나무도 넣어줘", "빨간 자동차, 나무", ""),
         ("a cat with a hat", "I'd rather have a dog", "a dog", ""),

@@ -110,8 +110,52 @@ from tests.unit.interpretation.follow_ups import SEED, changed
         ("белый кот и чёрная собака на траве", "убери собаку", "белый кот на траве", "собаку"),
         ("стол с большой лампой, чашкой и книгой", "убери лампу", "стол с чашкой и книгой", "лампу"),
         ("a man and a woman", "remove the man", "a woman", "man"),
+        ("a boy holding a big red balloon in a park", "remove the balloon", "a boy in a park", "balloon"),
+        ("a man and a woman holding two balloons", "no balloons", "a man and a woman", "balloons"),
+        ("a girl holding a flag and a balloon", "no flag", "a girl holding a balloon", "flag"),
+        ("une fille tenant un ballon rouge dans un parc", "enlève le ballon", "une fille dans un parc", "ballon"),
+        ("un niño sosteniendo un globo", "quita el globo", "un niño", "globo"),
+        ("una bambina che tiene un palloncino rosso", "togli il palloncino", "una bambina", "palloncino"),
+        ("um menino segurando um balão na praia", "tira o balão", "um menino na praia", "balão"),
+        ("девочка, держащая красный шар, в парке", "убери шар", "девочка, в парке", "шар"),
     ],
 )
 def test_what_describes_a_thing_goes_with_it(before: str, message: str, prompt: str, negative: str):
     found = changed(before, message)
     assert (found.prompt, found.negative_prompt, found.seed) == (prompt, negative, SEED)
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt", "negative"),
+    [
+        ("een winkel", "ik zie mensen, kunnen die eruit?", "een winkel", "mensen"),
+        ("a shop", "I see people in it, can they go?", "a shop", "people"),
+        ("a shop", "there are people in the picture, remove them", "a shop", "people"),
+        ("a castle", "I keep seeing birds. Take them out please, and make it blue", "a blue castle", "birds"),
+        ("eine Burg", "ich sehe da ständig Vögel, können die weg?", "eine Burg", "Vögel"),
+        ("eine Burg", "da sind Menschen drauf, nimm die bitte weg", "eine Burg", "Menschen"),
+        ("un château", "je vois des oiseaux, tu peux les enlever ?", "un château", "oiseaux"),
+        ("un castillo", "hay pájaros, ¿puedes quitarlos?", "un castillo", "pájaros"),
+        ("un castello", "ci sono uccelli, puoi toglierli?", "un castello", "uccelli"),
+        ("um castelo", "tem pássaros, pode tirar?", "um castelo", "pássaros"),
+        ("een kasteel", "er staan steeds vogels op, haal die weg", "een kasteel", "vogels"),
+        ("замок", "там птицы, убери их", "замок", "птицы"),
+        ("城堡", "里面有鸟，去掉吧", "城堡", "鸟"),
+        ("城", "鳥がいます、消してください", "城", "鳥"),
+        ("een hond", "er staan twee katten op, haal ze weg", "een hond", "katten"),
+        (
+            "een winkel",
+            "hm, ik zie steeds honden, kunnen die eruit? zet er een kat bij",
+            "een winkel, een kat",
+            "honden",
+        ),
+    ],
+)
+def test_what_someone_sees_and_does_not_want_goes(before: str, message: str, prompt: str, negative: str):
+    found = changed(before, message)
+    assert (found.prompt, found.negative_prompt, found.seed) == (prompt, negative, SEED)
+
+
+@pytest.mark.parametrize("message", ["I see a dog, it's nice", "there are people in it"])
+def test_what_someone_sees_stays_if_nobody_wants_it_away(message: str):
+    assert changed("a shop", message).negative_prompt == ""

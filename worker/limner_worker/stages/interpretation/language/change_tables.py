@@ -25,6 +25,8 @@ class Words(Table):
     """Words that deny a thing, or that take it away."""
     spared: Regex = ""
     """Words with which a denied thing stays ("I cannot see the hat")."""
+    seen: Regex = ""
+    """Words of what someone sees in a picture ("there are", "I keep seeing")."""
     added: Regex = ""
     """Words that add a thing, or miss it."""
     retried: Regex = ""

@@ -79,6 +79,8 @@ class Connectives(Table):
     """Articles that are removed from a prompt together with a thing."""
     accompaniments: Regex = ""
     """Words that are removed from a prompt together with the thing that they introduce."""
+    holding: Regex = ""
+    """Verbs that are removed with the thing after them, too ("holding")."""
     worn_before: Regex = ""
     """The same in scripts without spaces: a pattern before the thing, and an alternation after it."""
     worn_after: Regex = ""

@@ -69,7 +69,8 @@ def _beginning(words: Sequence[Lexeme], change: Change) -> int | None:
 def _between(text: str, words: Sequence[Lexeme], first: int, last: int, change: Change) -> str:
     """Return what is added, without words of asking and adding around it."""
     if change.language.unspaced:
-        first -= first > 0 and words[first - 1].has("within")
+        while first and words[first - 1].has("within") and words[first - 1].end == words[first].start:
+            first -= 1
         some = words[first : last + 1]
         ends = [*(each.start for each in some[1:]), some[-1].end]
         parts = (text[each.start : end] for each, end in zip(some, ends, strict=True) if not each.has("added"))

@@ -15,7 +15,14 @@ from limner_worker.stages.interpretation.language.texts import Pattern, tidy
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.changes import changes_for
 from limner_worker.stages.interpretation.refining.lexemes import LONGEST
-from limner_worker.stages.interpretation.refining.remarks import is_coloured_only, is_opinion, only_asks, only_denies
+from limner_worker.stages.interpretation.refining.remarks import (
+    denies,
+    is_coloured_only,
+    is_opinion,
+    only_asks,
+    only_denies,
+    seen,
+)
 
 MOST: Final = 4
 """The most clauses that are read one by one."""
@@ -32,7 +39,10 @@ def one_by_one(text: str, language: Language, previous: Sequence[Conditions], re
         return None
     before = _unchanged(language, previous)
     said = [part for part in parts_of(text, language) if not (is_opinion(part, before) or only_asks(part, before))]
-    parts = [part for part in said if not only_denies(part, before)] or said  # "I don't like the hat, take it away"
+    said = _dismissed(said, before)
+    parts = [part for part in said if not only_denies(part, before)]
+    if not any(denies(part, before) for part in parts):  # but "I don't like the hat, take it away"
+        parts = said
     if not 1 <= len(parts) <= MOST or tidy(parts[0]) == tidy(text):
         return None
     if sum(is_coloured_only(part, before) for part in parts) > 1:  # "red, white and blue"
@@ -44,6 +54,19 @@ def one_by_one(text: str, language: Language, previous: Sequence[Conditions], re
             return None
         changed = [now]
     return changed[-1]
+
+
+def _dismissed(parts: Sequence[str], before: Change) -> list[str]:
+    """Return clauses in which a denial names the thing that the clause before says to be there.
+
+    "I see people in it. Can they go?"
+    """
+    without = before.language.phrases.without.replace(": ", " ")
+    found: list[str] = []
+    for part in parts:
+        thing = seen(found[-1], before) if found and only_denies(part, before) else None
+        found = [*found[:-1], without.replace("{without}", thing)] if thing else [*found, part]
+    return found
 
 
 def is_remark(text: str, language: Language, previous: Sequence[Conditions]) -> bool:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+from limner_worker.languages import expression
+from limner_worker.stages.interpretation.language.files import NOTHING
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import Pattern, tidy
 from limner_worker.stages.interpretation.refining.change import Change
-from limner_worker.stages.interpretation.refining.lexemes import MARK, NEW, lexed
+from limner_worker.stages.interpretation.refining.lexemes import MARK, NEW, lexed, longest_first
 from limner_worker.stages.interpretation.refining.message import Message
 
 
@@ -33,6 +39,11 @@ def without_asking(text: str, change: Change) -> str:
     return text[first.start :]
 
 
+def denies(text: str, change: Change) -> bool:
+    """Return whether a text denies a thing or takes one away."""
+    return any(each.has("away") for each in lexed(text, change.language, change.prompt, ()))
+
+
 def only_denies(text: str, change: Change) -> bool:
     """Return whether a text denies or takes away what it does not name: "take it away"."""
     words = lexed(text, change.language, change.prompt, ())
@@ -44,3 +55,19 @@ def is_coloured_only(text: str, change: Change) -> bool:
     """Return whether a text names a colour and nothing that has it."""
     words = lexed(text, change.language, change.prompt, ())
     return any(each.has("colour") for each in words) and not any(NEW in each.kinds for each in words)
+
+
+def seen(text: str, change: Change) -> str | None:
+    """Return the thing that a text only says to be in a picture: "I keep seeing people in it"."""
+    rest = _seen(change.language).sub(" ", text)
+    message = Message(rest, lexed(rest, change.language, change.prompt, ()), change, ())
+    runs = message.runs("colour")
+    if rest == text or len(runs) != 1 or not message.only("spared", "added", "retried", "number", NEW):
+        return None
+    return tidy(rest[slice(*runs[0])]) or None
+
+
+@cache
+def _seen(language: Language) -> Pattern:
+    words = longest_first(language.changes.words.seen) or NOTHING
+    return expression(words if language.unspaced else rf"(?<!\w)(?:{words})(?!\w)")

@@ -95,7 +95,8 @@ def _around(language: Language) -> tuple[str, str]:
     if language.unspaced:
         after = rf"(?:{small.worn_after})?" if small.worn_after else ""
         return f"{small.worn_before}{_described(language)}", after
-    introduced = rf"[\s,]*(?:(?<!\w)(?P<introduced>{small.accompaniments or NOTHING})\s+)?"
+    words = f"{small.accompaniments or NOTHING}|{small.holding or NOTHING}"
+    introduced = rf"[\s,]*(?:(?<!\w)(?P<introduced>{words})\s+)?"
     article = rf"(?:(?<!\w)(?P<article>{small.articles or NOTHING})\s+)?"
     another = rf"(?:(?!(?:{_small(language)})(?!\w))[^\W\d_]+\s+)?"
     before = rf"{introduced}{article}{_described(language)}(?(article){another}|(?(introduced){another}))"
