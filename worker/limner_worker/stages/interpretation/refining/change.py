@@ -47,6 +47,11 @@ class Change:
         else:
             self.prompt = joined(self.prompt[: old.start()].rstrip(" ,"), text)
 
+    def placed_at(self, part: re.Match[str]) -> bool:
+        """Return whether a part of the prompt is of the place where all of it is."""
+        old = self.patterns.scenery.search(self.prompt)
+        return old is not None and 0 < old.start() <= part.start()
+
     def find(self, name: str) -> re.Match[str] | None:
         """Return where the prompt has a name, as a whole word where words are separated."""
         if not name.strip():

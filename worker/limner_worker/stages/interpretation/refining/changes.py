@@ -53,6 +53,7 @@ class ChangePatterns:
     before_place: Pattern
     """A word before a place, at which a prompt goes on after its subject."""
     scenery: Pattern
+    times: Pattern
     """A place where all that a picture shows is ("in a park"), at the end of a text."""
     adding: Pattern
     indefinite: Pattern
@@ -95,6 +96,7 @@ def changes_for(language: Language) -> ChangePatterns:
         worn=tuple((form, pattern) for form, sources in said.worn.items() for pattern in compiled(sources)),
         before_place=_one(rf"\s(?:{_any(small.places)})\s"),
         scenery=_one(_scenery(language)),
+        times=_one(rf"(?<!\w)(?:{_any(small.times)})(?!\w)" if not language.unspaced else _any(small.times)),
         adding=_one(rf"(?<!\w)({_any(adding)})(?!\w)"),
         indefinite=_one(rf"(?:{_any(small.indefinite)}) \w"),
         article_last=_one(rf"(?<!\w)(?:{_any(small.indefinite)})\s*$"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from limner_shared.domain.conditions import MAX_TEXT, Conditions
 from limner_shared.domain.scenes import Colour
@@ -33,7 +35,11 @@ from limner_worker.stages.interpretation.refining.naming import named_picture
 from limner_worker.stages.interpretation.refining.plain import THINGS, plainly
 from limner_worker.stages.interpretation.refining.remarks import without_asking
 from limner_worker.stages.interpretation.refining.removing import removed
+from limner_worker.stages.interpretation.refining.times import names_time, timed
 from limner_worker.stages.interpretation.refining.wishes import asks, without_wishes
+
+_MARKS: Final = re.compile(r"[.!?,;。！？，、；]")
+"""What ends a clause: what takes the place of a thing has none."""
 
 
 def refined(
@@ -81,7 +87,7 @@ def accounted(
     """
     before = previous[-1]
     change = Change(changes_for(found.language), found.language, before, before.prompt, [], before.n)
-    read = plainly(change, found, styles)
+    read = timed(change, found, styles) or (not names_time(change, found) and plainly(change, found, styles))
     read = read or (adding and (added(change, found, styles) or _beside_left_out(change, found, styles)))
     return _concluded(change, found, named=False) if read else None
 
@@ -136,7 +142,7 @@ def _apply_message(change: Change, rest: str, found: ParsedRequest, styles: Sequ
         asked = found.style or found.size or found.n or found.negative or found.seed is not None
         return bool(same or again or asked)
     if (prompt := given(rest, change.prompt, change.language)) is not None:
-        change.prompt = prompt
+        change.prompt, change.another = prompt, False
         return True
     return _apply(change, rest, found, styles) or same or again
 
@@ -252,6 +258,12 @@ def _changed_to(change: Change, rest: str) -> bool:
     part, how = name_of(match["part"], change.patterns), without_asking(tidy(match["how"]), change)
     at = change.find(part)
     if at is None or not how:
+        return False
+    place = change.patterns.scenery.search(how)
+    if place is not None and change.placed_at(at):  # "put it on a beach instead of in the park"
+        change.place(place.group())
+        return True
+    if _MARKS.search(how):
         return False
     colour = colour_in(how, change.language)
     swapped = colour_in(part, change.language) is not None
