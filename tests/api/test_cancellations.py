@@ -194,3 +194,9 @@ def test_of_orders_that_have_ended_the_newest_are_kept(
     assert found == [404, 200, 200, 200], "the last two, and the one that was given now"
     with database.read() as session:
         assert len(session.scalars(select(Cancellation)).all()) == 3
+
+
+def test_whether_it_is_in_the_background_is_a_truth_value_of_json(client: ApiClient) -> None:
+    for value in (0, "true", None):
+        refused = client.post("/api/v1/jobs/cancel", json={"in_background": value})
+        assert refused.status_code == 422, value

@@ -3,4 +3,63 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.interpretation.follow_ups import after
+from tests.unit.interpretation.follow_ups import SEED, changed
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        ("a horse by a fence", "could you do it at dusk?", "a horse by a fence at dusk"),
+        ("a horse by a fence", "hmm nice, but can we have it at night?", "a horse by a fence at night"),
+        ("ein Pferd am Zaun", "kannst du das bei Regen machen?", "ein Pferd am Zaun bei Regen"),
+        ("un cheval près d'une haie", "tu peux le faire de nuit ?", "un cheval près d'une haie de nuit"),
+        ("un caballo junto a una valla", "¿puede ser de noche?", "un caballo junto a una valla de noche"),
+        ("um cavalo no campo", "queria de noite", "um cavalo no campo de noite"),
+        ("un cavallo nel prato", "lo vorrei di notte", "un cavallo nel prato di notte"),
+        ("een paard bij een hek", "maar dan 's nachts", "een paard bij een hek 's nachts"),
+        ("лошадь за забором", "можно ночью?", "лошадь за забором ночью"),
+        ("草原上的马", "不过想要傍晚的", "草原上的马\uff0c傍晚"),
+        ("草原の馬", "これを夜にしてもらえますか", "草原の馬\uff0c夜"),
+        ("들판의 말", "이걸 밤으로 해줄래요?", "들판의 말, 밤"),
+    ],
+)
+def test_a_time_is_added_whatever_asks_for_it(before: str, message: str, prompt: str) -> None:
+    found = changed(before, message)
+    assert (found.prompt, found.seed) == (prompt, SEED)
+
+
+def test_a_time_goes_to_the_picture_that_a_message_picks() -> None:
+    found = changed("um cavalo no campo", "a segunda, mas de noite", 2)
+    assert (found.prompt, found.seed, found.n) == ("um cavalo no campo de noite", SEED + 1, 1)
+
+
+def test_a_time_that_a_picture_has_is_not_added_again() -> None:
+    assert changed("a horse at night", "can we have it at night?").prompt == "a horse at night"
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        ("a horse on a beach", "put it in a garden instead of the beach", "a horse in a garden"),
+        ("un cavallo sulla spiaggia", "Grazie! Mettilo in un bosco al posto della spiaggia", "un cavallo in un bosco"),
+    ],
+)
+def test_a_place_takes_the_place_of_another(before: str, message: str, prompt: str) -> None:
+    assert changed(before, message).prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        ("a horse next to a well", "remove the well", "a horse"),
+        ("ein Pferd neben einem Brunnen", "der Brunnen muss weg", "ein Pferd"),
+        ("un caballo junto a un pozo", "quita el pozo", "un caballo"),
+    ],
+)
+def test_what_stands_beside_goes_with_what_says_so(before: str, message: str, prompt: str) -> None:
+    assert changed(before, message).prompt == prompt
+
+
+def test_something_more_to_wear_is_of_the_same_picture() -> None:
+    found = changed("ein Pferd im Wald", "Setz ihm noch einen Hut auf")
+    assert (found.prompt, found.seed) == ("ein Pferd mit Hut im Wald", SEED)

@@ -30,6 +30,7 @@ class WaitingRequest(BaseModel):
     priority: Priority | None = Field(default=None, description="Only those of this priority class.")
     in_background: bool = Field(
         default=False,
+        strict=True,
         description="Whether the service cancels those beyond the first 1000 too: within seconds to minutes. "
         "`GET /cancellations` shows its progress, and `POST /cancellations/{id}/stop` stops it.",
     )

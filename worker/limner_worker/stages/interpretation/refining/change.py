@@ -47,10 +47,13 @@ class Change:
         else:
             self.prompt = joined(self.prompt[: old.start()].rstrip(" ,"), text)
 
-    def placed_at(self, part: re.Match[str]) -> bool:
-        """Return whether a part of the prompt is of the place where all of it is."""
-        old = self.patterns.scenery.search(self.prompt)
-        return old is not None and 0 < old.start() <= part.start()
+    def moves(self, part: re.Match[str], text: str) -> bool:
+        """Put the place that a text ends with instead of the old one, if the part is of this; return whether it is."""
+        old, new = self.patterns.scenery.search(self.prompt), self.patterns.scenery.search(text)
+        if old is None or new is None or not 0 < old.start() <= part.start():
+            return False
+        self.place(new.group())
+        return True
 
     def find(self, name: str) -> re.Match[str] | None:
         """Return where the prompt has a name, as a whole word where words are separated."""

@@ -132,7 +132,8 @@ def _replaced(message: Message) -> bool:
     how = nominative(tidy(message.text[first:end]), change.language)
     if at is None or not how:
         return False
-    change.replace(at, how)
+    if not change.moves(at, message.text[:end]):
+        change.replace(at, how)
     return True
 
 

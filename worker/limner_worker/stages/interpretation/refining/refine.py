@@ -259,9 +259,7 @@ def _changed_to(change: Change, rest: str) -> bool:
     at = change.find(part)
     if at is None or not how:
         return False
-    place = change.patterns.scenery.search(how)
-    if place is not None and change.placed_at(at):  # "put it on a beach instead of in the park"
-        change.place(place.group())
+    if change.moves(at, how):  # "put it on a beach instead of in the park"
         return True
     if _MARKS.search(how):
         return False
