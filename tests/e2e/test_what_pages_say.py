@@ -144,6 +144,25 @@ def test_a_picture_that_does_not_show_all_of_its_prompt_says_so(service: int, op
         expect(page.get_by_role("textbox", name="Prompt")).to_have_value(prompt)
 
 
+def test_a_picture_whose_prompt_was_read_in_part_says_how_much(service: int, open_page: OpenPage):
+    draw(service, "red apple")
+    page = open_page()
+
+    def cut(route: Route) -> None:
+        """Answer as for a model whose text encoder reads seven characters."""
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace('"read_chars":null', '"read_chars":7'))
+
+    page.route("**/jobs?*", cut)
+    page.reload()
+    mark = page.locator(".tile[data-state=succeeded]").first.locator(".short")
+    expect(mark).to_have_text("Not all of it")
+    mark.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("listitem").first).to_have_text("Only the first 7 characters of the prompt were read.")
+    expect(dialog).not_to_contain_text("Other words")
+
+
 def test_a_picture_that_the_evaluator_does_not_recognise_is_marked_and_what_may_work_better_is_offered(
     service: int, open_page: OpenPage
 ):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, cast
+from urllib.parse import unquote
 
 import pytest
 from huggingface_hub import constants, hf_api
@@ -80,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002 - the base class's name
 
     def answer(self) -> None:
-        hub, path = self.hub, self.path.partition("?")[0]
+        hub, path = self.hub, unquote(self.path.partition("?")[0])
         api = f"/api/models/{REPOSITORY}"
         if hub.status is not None:
             self.reply(hub.status, b"{}")

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 from tests.engine import model_hub, pipelines
 from tests.engine.model_hub import REPOSITORY, REVISION, Hub
 
@@ -234,6 +236,34 @@ def test_an_adapter_comes_from_a_hub(saved: Path, tmp_path: Path, monkeypatch: p
     with model_hub.serving(tmp_path / "lora") as hub:
         model_hub.use(hub.endpoint, tmp_path / "cache", monkeypatch)
         assert [file.name for file in adapter_files(SOURCE).iterdir()] == ["pytorch_lora_weights.safetensors"]
+
+
+def test_only_the_file_of_an_adapter_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "loras").mkdir()
+    for name in ("pytorch_lora_weights", "step [500]"):
+        save_file({"unet.lora_A.weight": torch.zeros(1)}, tmp_path / "loras" / f"{name}.safetensors")
+    with model_hub.serving(tmp_path / "loras") as hub:
+        model_hub.use(hub.endpoint, tmp_path / "cache", monkeypatch)
+        for _ in range(2):
+            assert [file.name for file in adapter_files(SOURCE).iterdir()] == ["pytorch_lora_weights.safetensors"]
+        assert hub.sent == {"pytorch_lora_weights.safetensors": 1}
+
+
+def test_a_repository_of_several_adapters_is_refused_before_any_of_them_is_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loras").mkdir()
+    for name in ("ink", "oil"):
+        save_file({"unet.lora_A.weight": torch.zeros(1)}, tmp_path / "loras" / f"{name}.safetensors")
+    with model_hub.serving(tmp_path / "loras") as hub:
+        model_hub.use(hub.endpoint, tmp_path / "cache", monkeypatch)
+        for _ in range(2):
+            with pytest.raises(CardError, match=r"someone/tiny holds ink\.safetensors, oil\.safetensors"):
+                adapter_files(SOURCE)
+        assert not hub.sent
+        (tmp_path / "loras" / "oil.safetensors").unlink()
+        (tmp_path / "loras" / "ink.safetensors").rename(tmp_path / "loras" / "ink [2].safetensors")
+        assert [file.name for file in adapter_files(SOURCE).iterdir()] == ["ink [2].safetensors"]
 
 
 @pytest.mark.long

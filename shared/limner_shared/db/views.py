@@ -19,7 +19,7 @@ from limner_shared.domain.image_views import SimilarImageView
 from limner_shared.domain.jobs import JobSpec, JobState, Priority
 from limner_shared.domain.labels import FAVOURITE
 from limner_shared.domain.recognitions import Recognition
-from limner_shared.domain.replay import DRAWN_AS, RECOGNITION, SCENE, STYLE
+from limner_shared.domain.replay import DRAWN_AS, READ_CHARS, RECOGNITION, SCENE, STYLE
 from limner_shared.domain.safety import SAFETY
 from limner_shared.domain.scenes import Scene
 from limner_shared.domain.views import BulkView, DuplicatesView, ErrorView, ImageView, JobView, SkippedView
@@ -107,6 +107,7 @@ def _image_view(row: Image, labels: Sequence[str], style: str | None) -> ImageVi
         seed=row.seed,
         style=row.receipt.get(STYLE, style),
         drawn_as=row.receipt.get(DRAWN_AS),
+        read_chars=row.receipt.get(READ_CHARS),
         scene=Scene.read(row.receipt.get(SCENE)),
         recognition=Recognition.read(row.receipt.get(RECOGNITION)),
         media_type=row.media_type,

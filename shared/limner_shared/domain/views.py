@@ -31,6 +31,9 @@ class ImageView(BaseModel):
     seed: int
     style: str | None = Field(default=None, description="The style that it was drawn in.")
     drawn_as: str | None = Field(default=None, description="The known name that was drawn in place of the prompt.")
+    read_chars: int | None = Field(
+        default=None, description="How many characters of the prompt the model's text encoders read, if not all."
+    )
     scene: Scene | None = Field(default=None, description="Its parts, if it was not drawn as a whole.")
     recognition: Recognition | None = Field(
         default=None, description="What the evaluator says of it; null if it was not asked."

@@ -156,6 +156,15 @@ def test_a_server_gets_what_was_omitted_and_what_could_not_be(catalogue: Catalog
     assert "could not be left out: hat" in facts
 
 
+def test_a_prompt_that_was_read_in_part_is_said_to_be(catalogue: Catalogue):
+    _, spec = catalogue.resolve(JobRequest(prompt="eine rote Katze auf dem Sofa"))
+    shown = presentation.Shown(read_chars=17)
+    assert "Nur die ersten 17 Zeichen des Textes wurden verwendet." in presentation.by_rules(spec, shown, "de")
+    with fake_llm(lambda _: {"content": "A cat."}) as server:
+        presentation.by_server(ChatClient(server.url, "m"), spec, shown)
+    assert "limits: Only the first 17 characters" in server.asked[0]["messages"][1]["content"]
+
+
 def test_a_long_prompt_is_quoted_in_part_so_that_the_presentation_is_complete(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(prompt="a cat " * 80))
     told = presentation.by_rules(spec, presentation.Shown(drawn_as="cat"))

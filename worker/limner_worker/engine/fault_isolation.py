@@ -74,12 +74,8 @@ class FaultIsolator:
         error = self._attempt(action, rows)
         if error is None:
             return
-        if device_faults.is_out_of_memory(error):
-            device_faults.release_cached_memory()
+        if self.note_out_of_memory(error, rows):
             self._sizes.record_out_of_memory(rows)
-            metrics.OUT_OF_MEMORY.inc(model=rows[0].job.claim.spec.model)
-            jobs = job_ids({row.job.id for row in rows})
-            log.warning("out of memory", rows=len(rows), model=rows[0].job.claim.spec.model, jobs=jobs)
         if len(rows) == 1:
             self._on_row_failed(rows[0], error)
             return
@@ -88,6 +84,17 @@ class FaultIsolator:
             if before_retry is not None:
                 before_retry()
             self.run(action, [row for row in half if not row.job.closed], before_retry)
+
+    @staticmethod
+    def note_out_of_memory(error: Exception, rows: Sequence[Row]) -> bool:
+        """Return whether rows ran out of memory; if so, free what can be, and say it."""
+        if not device_faults.is_out_of_memory(error):
+            return False
+        device_faults.release_cached_memory()
+        metrics.OUT_OF_MEMORY.inc(model=rows[0].job.claim.spec.model)
+        jobs = job_ids({row.job.id for row in rows})
+        log.warning("out of memory", rows=len(rows), model=rows[0].job.claim.spec.model, jobs=jobs)
+        return True
 
     def _attempt(self, action: Action, rows: Sequence[Row]) -> Exception | None:
         """Return what the action raised, without its traceback, which would keep a failed call's tensors alive."""

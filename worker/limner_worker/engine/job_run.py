@@ -107,6 +107,10 @@ class Row:
     """The number of calls that it took part in when its decode began."""
     previewed_at: float = 0.0
     """When the last preview was taken, by the engine's clock."""
+    most_others: int | None = None
+    """Beside how many other images it may be started; None while it has not run out of memory."""
+    resumes: ImageTask | None = None
+    """Its task with the checkpoint that it is started from; None without one, and once it is started."""
 
     @property
     def remaining(self) -> int:
@@ -124,10 +128,25 @@ class Row:
         if state is not None:
             state.close()
 
+    def follow_state(self) -> bool:
+        """Take over what the state says of itself; return whether it is a new one."""
+        is_new = self.key is None
+        self.steps_done, self.finished, self.width = self.state.steps_done, self.state.finished, self.state.rows
+        self.key = self.job.claim.spec.model, self.adapters, self.state.key, self.finished
+        self.resumes = None
+        return is_new
+
+    def put_back(self) -> None:
+        """Become as it was before it was started, with the checkpoint that it was started from."""
+        resumes = self.resumes
+        self.restart()
+        self.task = resumes or self.task
+        self.key, self.steps_done, self.finished, self.decoded_from = None, 0, False, None
+
     def restart(self) -> None:
         """Discard an earlier attempt's checkpoint that cannot be read: the image starts from its first step."""
         given = {field: getattr(self.task, field) for field in (*INPUT_FIELDS, "reference_images")}
-        self.task = replace(_task(self.job.claim, self.index), **given)
+        self.task, self.resumes = replace(_task(self.job.claim, self.index), **given), None
 
 
 def note_calls(rows: Sequence[Row]) -> None:

@@ -7,16 +7,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from queue import Empty, SimpleQueue
 
 from limner_shared.db.ledger import AttemptKey
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_worker.engine import measuring
+from limner_worker.engine.commands import Commands
 from limner_worker.engine.failure_reasons import failure_reason
 from limner_worker.engine.fault_isolation import LOGGED_CHARS, FaultIsolator
 from limner_worker.engine.job_run import JobRun, Row, forget_decode, note_calls
 from limner_worker.engine.listener import EngineListener
+from limner_worker.engine.memory_waits import MemoryWaits
 from limner_worker.engine.model_sizes import ModelSizes
 from limner_worker.engine.pending_models import PendingModels
 from limner_worker.engine.snapshots import Snapshots
@@ -50,12 +51,13 @@ class Engine:
         self.listener = listener
         self._supervisor = supervisor
         self._pending = PendingModels()
+        self._waits = MemoryWaits()
         self._limit_seconds = limit_seconds
         self._sizes = ModelSizes(models)
         self._scheduler = self._sizes.scheduler()
         self._snapshots = Snapshots(listener, self._generator_of, checkpoint_seconds)
         self._isolator = FaultIsolator(self._sizes, self._fail_row, supervisor.working)
-        self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._commands = Commands(supervisor)
         self._jobs: dict[AttemptKey, JobRun] = {}
         self._decodes: deque[tuple[Sequence[Row], Decoding]] = deque()
         """Decodes in progress, in the order of their start."""
@@ -68,16 +70,16 @@ class Engine:
 
     def submit(self, jobs: Sequence[JobRun]) -> None:
         """Accept jobs. As many as fill a batch are started together, so that their texts are encoded in batches."""
-        self._commands.put(lambda: self._admit(jobs))
+        self._commands.give(lambda: self._admit(jobs))
 
     def abort(self, jobs: Collection[JobRun]) -> None:
         """Stop work on these jobs before the next step, without a report to the listener."""
-        self._commands.put(lambda: self._close(jobs))
+        self._commands.give(lambda: self._close(jobs))
 
     def suspend(self, jobs: Collection[JobRun]) -> None:
         """Stop work on these jobs before the next step, and return when their checkpoints are reported."""
         done = threading.Event()
-        self._commands.put(lambda: self._suspend(jobs, done.set))
+        self._commands.give(lambda: self._suspend(jobs, done.set))
         done.wait()
 
     def stuck_attempts(self, seconds: float) -> set[AttemptKey] | None:
@@ -92,14 +94,13 @@ class Engine:
     def stop(self) -> None:
         """End the thread after the step in progress; unfinished jobs are suspended."""
         self._stopping.set()
-        self._commands.put(lambda: None)
+        self._commands.give(lambda: None)
         if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            idle = not len(self._scheduler) and not len(self._pending) and not self._decodes
-            self._run_commands(wait=idle)
+            self._commands.run(wait=not any(map(len, (self._scheduler, self._pending, self._waits, self._decodes))))
             if not self._stopping.is_set():
                 self._run_turn()
         self._suspend(list(self._jobs.values()))
@@ -117,18 +118,6 @@ class Engine:
         else:
             self._finish_decodes(wait=True)
 
-    def _run_commands(self, *, wait: bool) -> None:
-        if wait:
-            self._supervisor.idle()
-        try:
-            command = self._commands.get(block=wait)
-            self._supervisor.working()
-            command()
-            while True:
-                self._commands.get_nowait()()
-        except Empty:
-            return
-
     # --- start ---
 
     def _admit(self, jobs: Sequence[JobRun]) -> None:
@@ -144,8 +133,10 @@ class Engine:
                 self.listener.unavailable([job], "this worker does not serve the model")
 
     def _start_pending(self) -> None:
-        """Start the jobs whose models are loaded or can be loaded now, the longest waiting model first."""
-        for model in self._pending.startable(time.monotonic()):
+        """Start an image that waited for memory, then the jobs of loaded models, the longest waiting first."""
+        if self._waits and (waiting := self._waits.take(self._in_work())) is not None:
+            self._start_rows(waiting.job.claim.spec.model, [waiting])
+        for model in () if self._waits.are_long() else self._pending.startable(time.monotonic()):
             self._supervisor.working()
             try:
                 loaded = self._models.ensure_loaded(model, self._busy_models())
@@ -157,11 +148,14 @@ class Engine:
                 continue
             if loaded:
                 most = max(self._models.cards[model].buckets)  # a step of others goes on before the next ones start
-                rows = [row for job in self._pending.take_some(model, most, time.monotonic()) for row in job.rows]
-                with measuring.encoding(model, rows):
-                    self._isolator.run(partial(start, self._models.get(model)), rows)
-                self._update_rows(rows)
-                self._models.recount(model, self._busy_models())
+                jobs = self._pending.take_some(model, most, time.monotonic())
+                self._start_rows(model, [row for job in jobs for row in job.rows])
+
+    def _start_rows(self, model: str, rows: Sequence[Row]) -> None:
+        with measuring.encoding(model, rows):
+            self._isolator.run(partial(start, self._models.get(model)), rows)
+        self._update_rows(rows)
+        self._models.recount(model, self._busy_models())
 
     def _reject(self, jobs: Sequence[JobRun], reason: str) -> None:
         remaining = [job for job in jobs if not job.closed]
@@ -171,7 +165,10 @@ class Engine:
 
     def _busy_models(self) -> set[str]:
         decoding = (row for rows, _ in self._decodes for row in rows)
-        return {row.job.claim.spec.model for row in (*self._scheduler, *decoding)}
+        return {row.job.claim.spec.model for row in (*self._scheduler, *decoding, *self._waits)}
+
+    def _in_work(self) -> list[Row]:
+        return [row for job in self._jobs.values() for row in job.rows if row.state is not None]
 
     # --- step ---
 
@@ -192,31 +189,27 @@ class Engine:
 
     def _update_rows(self, rows: Sequence[Row]) -> None:
         """After a call: fail the rows with an error, and regroup the others by their new keys."""
-        now = time.monotonic()
-        for row in rows:
-            if row.job.closed:
-                continue
-            with self._isolator.watching([row]):
-                error = self._update_row(row, now)
+        updated = [(row, self._update_row(row)) for row in rows if not row.job.closed and row.state is not None]
+        in_work = self._in_work() if any(error for _, error in updated) else []
+        for row, error in updated:
             if error is not None:
-                self._fail_row(row, error)
+                self._isolator.note_out_of_memory(error, [row])
+                self._fail_row(row, error, in_work)
         self._scheduler.regroup(rows)
 
-    def _update_row(self, row: Row, now: float) -> Exception | None:
+    def _update_row(self, row: Row) -> Exception | None:
         """Return why the row fails; None if it goes on."""
-        try:
-            error = row.state.error
-            if error is None:
-                self._regroup_row(row, now)
-        except Exception as unexpected:  # noqa: BLE001 - a pipeline's state may raise anything when it is read
-            return unexpected
-        return error
+        with self._isolator.watching([row]):
+            try:
+                error = row.state.error
+                if error is None:
+                    self._regroup_row(row, time.monotonic())
+            except Exception as unexpected:  # noqa: BLE001 - a pipeline's state may raise anything when it is read
+                return unexpected
+            return error
 
     def _regroup_row(self, row: Row, now: float) -> None:
-        row.steps_done, row.finished = row.state.steps_done, row.state.finished
-        new, row.width = row.key is None, row.state.rows
-        row.key = row.job.claim.spec.model, row.adapters, row.state.key, row.finished
-        if new:
+        if row.follow_state():
             self._scheduler.add(row, row.job.claim.lane)
         else:
             self._snapshots.preview_if_due(row, now)
@@ -267,11 +260,17 @@ class Engine:
 
     # --- end of a job ---
 
-    def _fail_row(self, row: Row, error: Exception) -> None:
+    def _fail_row(self, row: Row, error: Exception, in_work: Sequence[Row] = ()) -> None:
+        """Fail a row's job, or put the row back if it ran out of memory beside others: by default those in work now."""
+        if row.job.closed:
+            return
+        if device_faults.is_out_of_memory(error) and self._waits.accept(row, in_work or self._in_work()):
+            self._scheduler.remove([row])
+            self._release([row])
+            return
         log.warning("generation failed", job=row.job.id, error=repr(error)[:LOGGED_CHARS])
-        if not row.job.closed:
-            self._close([row.job])
-            self.listener.failed(row.job, failure_reason(error, row.task.spec))
+        self._close([row.job])
+        self.listener.failed(row.job, failure_reason(error, row.task.spec))
 
     def _suspend(self, jobs: Collection[JobRun], done: Callable[[], None] = lambda: None) -> None:
         self._finish_decodes(wait=True)
@@ -288,6 +287,7 @@ class Engine:
         for job in jobs:
             job.closed = True
             self._scheduler.remove(job.rows)
+            self._waits.remove(job.rows)
             self._jobs.pop(job.key, None)
             self._release([row for row in job.rows if id(row) not in decoding])
 

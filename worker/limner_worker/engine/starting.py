@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.job_run import Row
@@ -29,6 +30,10 @@ def start(generator: Generator, rows: Sequence[Row]) -> None:
 
 
 def _start(generator: Generator, rows: Sequence[Row]) -> None:
+    for row in rows:
+        copies = {"buckets": [*row.task.buckets], "places": [*row.task.places]}
+        may_resume = row.task.checkpoint is not None and row.task.replay is None  # whose sizes the start may consume
+        row.resumes = replace(row.task, **copies) if may_resume else None
     for row, state in zip(rows, generator.start([row.task for row in rows]), strict=True):
         row.state = state
         row.task.checkpoint = None  # the state holds it now

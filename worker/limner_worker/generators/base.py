@@ -53,6 +53,8 @@ class ImageTask:
     """The `adapter_files` that the checkpoint was drawn with."""
     drawn_as: str | None = None
     """The known name that a built-in model draws in place of a longer prompt; set by `Generator.start`."""
+    read_chars: int | None = None
+    """How many characters of its prompt the model's text encoders read, if not all; set by `Generator.start`."""
     scene: Scene | None = None
     """What a built-in model puts the picture together from; set by `Generator.start`."""
     things: Sequence[Picture] = ()

@@ -15,7 +15,7 @@ from limner_shared import metrics
 from limner_shared.c2pa_signing import Ingredient, PictureSigner
 from limner_shared.db.ledger import Claim, NewImage
 from limner_shared.domain.inputs import reference_field
-from limner_shared.domain.replay import CANDIDATES, DRAWN_AS, PLACES, SCENE, STYLE, run_lengths
+from limner_shared.domain.replay import CANDIDATES, DRAWN_AS, PLACES, READ_CHARS, SCENE, STYLE, run_lengths
 from limner_shared.domain.safety import SIGNED
 from limner_shared.errors import GenerationFailed, LimnerError, SigningFailed
 from limner_shared.settings import Settings
@@ -141,6 +141,8 @@ def receipt_of(row: Row) -> dict[str, Any]:
         receipt[STYLE] = row.task.style
     if row.task.drawn_as is not None:
         receipt[DRAWN_AS] = row.task.drawn_as
+    if row.task.read_chars is not None:
+        receipt[READ_CHARS] = row.task.read_chars
     if row.task.scene is not None:
         receipt[SCENE] = row.task.scene.recorded()
     if row.task.spec.candidates > 1:

@@ -17,7 +17,7 @@ from limner_shared.db.engine import DATABASE_AWAY, Database, describe
 from limner_shared.db.ledger import Change, NewImage, Result
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.recognitions import Recognition
-from limner_shared.domain.replay import DRAWN_AS, RECOGNITION, SCENE
+from limner_shared.domain.replay import DRAWN_AS, READ_CHARS, RECOGNITION, SCENE
 from limner_shared.domain.scenes import Scene
 from limner_shared.errors import LimnerError
 from limner_shared.messaging.hints import Hints
@@ -63,10 +63,9 @@ class ResultPresenter(Protocol):
         drawn_as: str | None,
         scene: Scene | None,
         recognitions: Sequence[Recognition | None],
+        read_chars: int | None,
     ) -> str | None:
-        """Return the presentation, or None. `drawn_as` is what the pictures show in place of the prompt, `scene` what
-        they were put together from, `recognitions` what the evaluator says of each of them.
-        """
+        """Return the presentation, or None. All but `recognitions` are of the first picture's receipt."""
         ...
 
 
@@ -190,9 +189,9 @@ class Publisher:
         try:
             receipts = [image.receipt for image in outcome.result.images]
             seen = [Recognition.read(each.get(RECOGNITION)) for each in receipts]
-            shown = receipts[0].get(DRAWN_AS), Scene.read(receipts[0].get(SCENE)), seen
+            drawn_as, scene, read_chars = map(receipts[0].get, (DRAWN_AS, SCENE, READ_CHARS))
             with log_context(job=outcome.job.id):
-                presentation = self._present(outcome.job.claim.spec, *shown)
+                presentation = self._present(outcome.job.claim.spec, drawn_as, Scene.read(scene), seen, read_chars)
         except Exception:  # the picture is valid without a presentation
             log.exception("could not present a picture", job=outcome.job.id)
             return outcome

@@ -41,7 +41,7 @@ from limner_worker.generators.diffusers.picture_arguments import check_pictures,
 from limner_worker.generators.diffusers.pipeline_checks import check, explain, refused_steps, schedulers
 from limner_worker.generators.diffusers.reference_pictures import load_references, remember_encodings
 from limner_worker.generators.diffusers.refined_pipeline import refined
-from limner_worker.generators.diffusers.text_lengths import limit_texts
+from limner_worker.generators.diffusers.text_lengths import ReadTexts, limit_texts
 from limner_worker.generators.diffusers.weighted_prompts import check_weights, weigh
 from limner_worker.generators.diffusers.weights.adapter_loading import load_adapters
 from limner_worker.generators.diffusers.weights.configuration import configuration_hash
@@ -72,6 +72,8 @@ class LoadedPipeline:
     """Pipelines by task."""
     calls: Mapping[Task, CallArguments]
     """What the call of each pipeline takes, by task."""
+    texts: Mapping[Task, ReadTexts]
+    """What the text encoders of each pipeline read, by task."""
     schedulers: Mapping[SchedulerKey, Any]
     """The schedulers that a request may choose.
 
@@ -101,6 +103,9 @@ class LoadedPipeline:
             kinds: dict[str | None, Any] = {None: pipeline.scheduler.__class__, **schedulers(pipeline, card)}
             pipelines: dict[Task, Any] = {task: _variant(pipeline, task, card) for task in card.tasks}
             calls: dict[Task, CallArguments] = {task: CallArguments.of(each, card) for task, each in pipelines.items()}
+            texts: dict[Task, ReadTexts] = {
+                task: ReadTexts(each, calls[task].fixed) for task, each in pipelines.items()
+            }
             for each in pipelines.values():
                 each.set_progress_bar_config(disable=True)
                 if reference:
@@ -119,7 +124,7 @@ class LoadedPipeline:
             for name, kind in kinds.items()
         }
         configuration = configuration_hash(card)
-        return cls(card, pipeline, pipelines, calls, prepared, weights, adapters, reference, configuration)
+        return cls(card, pipeline, pipelines, calls, texts, prepared, weights, adapters, reference, configuration)
 
     @property
     def casts_its_vae(self) -> bool:
@@ -171,6 +176,7 @@ class LoadedPipeline:
         own = own_pipeline(self.pipelines[task.spec.task], scheduler)
         call.guide(own, task.spec)
         weigh(self.card, task.spec, own, arguments)
+        task.read_chars = self.texts[task.spec.task].read_chars(arguments["prompt"])
         if encodes_unseeded(own.__class__):
             vars(own)["vae"] = SeededVae(own.vae, arguments["generator"])
         return own, scheduler, arguments

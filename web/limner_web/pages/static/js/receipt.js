@@ -14,7 +14,7 @@ const NAMES = {
   safety: t("Safety"), shared_with: t("Taken from job"), c2pa: t("Signed"),
 };
 const ORDER = Object.keys(NAMES);
-const SETTINGS = ["seed", "style", "recognition"]; // which stand above the receipt
+const SETTINGS = ["seed", "style", "recognition", "read_chars"]; // which stand above the receipt
 
 const row = (name, value) => (value === null || value === undefined || value === "" ? [] : [el("dt", {}, name), el("dd", {}, value)]);
 

@@ -1,7 +1,7 @@
 // What a picture does not show of its prompt, as the worker recorded it: nothing is guessed here.
 import { tell } from "./dialog.js";
 import { el } from "./dom.js";
-import { t } from "./i18n.js";
+import { number, t } from "./i18n.js";
 import { drawnAs } from "./words.js";
 
 const FEW = 3; // names in one sentence
@@ -28,6 +28,7 @@ function unclear(images) {
 }
 
 function notShown(image) {
+  if (image.read_chars) return [t("Only the first %(n)s characters of the prompt were read.", { n: number(image.read_chars) })];
   if (image.scene) return ofScene(image.scene);
   const thing = drawnAs({ images: [image] });
   return thing ? [asName(thing)] : [];
@@ -41,8 +42,11 @@ export const expected = ({ scene, drawn_as: thing }) => (scene ? ofScene(scene) 
 
 export const shortLabel = (isPart) => (isPart ? t("Not all of it") : t("Nearest match"));
 
+// Whether its text was too long: other words do not help.
+const isCut = (job) => job.images.some((image) => image.read_chars);
+
 // Whether something is missing, not only shown as something near.
-const isPartial = (job) => job.images.some(({ scene }) => scene?.left_out.length);
+const isPartial = (job) => isCut(job) || job.images.some(({ scene }) => scene?.left_out.length);
 const isOther = (job) => job.images.some((image) => notShown(image).length);
 
 export const labelOf = (job) => (isOther(job) ? shortLabel(isPartial(job)) : t("Hard to recognise"));
@@ -64,5 +68,5 @@ export function tellShortcomings(job, { text, run }) {
   const title = isPartial(job) ? t("This model could not draw all of it") : isOther(job) ? t("Drawn as near as the model can") : t("This model may not draw this well");
   const dialog = tell(title, el("ul", { className: "stack" }, missing.map((each) => el("li", {}, each))),
     better.length > 0 && el("div", { className: "stack", role: "group", ariaLabel: offered }, el("p", {}, offered), el("div", { className: "chips" }, better)),
-    el("p", { className: "quiet" }, t("Other words for it may be known. "), modelsLink(job)), el("div", { className: "buttons" }, el("button", { type: "button", className: "btn primary", onclick: () => close(job) }, text)));
+    !isCut(job) && el("p", { className: "quiet" }, t("Other words for it may be known. "), modelsLink(job)), el("div", { className: "buttons" }, el("button", { type: "button", className: "btn primary", onclick: () => close(job) }, text)));
 }

@@ -16,16 +16,14 @@ from torch import Tensor, nn
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
-from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.diffusers.weights.hub_files import adapter_files
-from limner_worker.generators.diffusers.weights.weight_files import check_files, refuse_file
+from limner_worker.generators.diffusers.weights.weight_files import SUFFIX, adapter_weights, check_files, refuse_file
 from limner_worker.generators.model_errors import AdapterMismatch, DamagedWeights
 from limner_worker.generators.weight_files import locate, sha256
 
 log = get_logger(__name__)
 
-USUAL_NAME: Final = "pytorch_lora_weights.safetensors"
 MARKS: Final = (".lora_A.", ".lora_down.", ".lora.down.", "_lora.down.")
 """What the names of a layer's first matrix have in common, in the formats that diffusers reads."""
 
@@ -108,7 +106,8 @@ def load_adapter(pipeline: Any, name: str, source: Source) -> str:
         refuse_file(source.folder, "name one that holds this file alone, or put it into adapter_folder")
     folder = locate(source) if source.hub is None else adapter_files(source)
     check_files(folder)
-    file = _weights(folder)
+    names = [each.relative_to(folder).as_posix() for each in folder.rglob(f"*{SUFFIX}")]
+    file = folder / adapter_weights(names, str(folder))
     load_file(pipeline, name, file, name)
     return sha256(file)
 
@@ -149,15 +148,6 @@ def unload(pipeline: Any, known_as: str) -> None:
     """Remove an adapter, as far as it was loaded, by the name by which the pipeline knows it."""
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # about one that was in use: it is idle
         pipeline.delete_adapters([known_as])
-
-
-def _weights(folder: Path) -> Path:
-    files = sorted(folder.rglob("*.safetensors"))
-    usual = [file for file in files if file.name == USUAL_NAME]
-    if len(usual or files) != 1:
-        found = ", ".join(file.name for file in files) or "no safetensors"
-        raise CardError(f"an adapter's folder must hold one file of weights, but {folder} holds {found}")
-    return (usual or files)[0]
 
 
 def _layers(pipeline: Any, adapter: str) -> int:

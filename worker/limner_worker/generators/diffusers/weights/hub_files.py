@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import glob
 import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -29,6 +31,7 @@ from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
+from limner_worker.generators.diffusers.weights.weight_files import SUFFIX, adapter_weights
 from limner_worker.generators.diffusers.weights.weight_variants import NO_VARIANT, remedy
 from limner_worker.generators.model_errors import (
     CacheFull,
@@ -76,14 +79,27 @@ def pipeline_files(source: Source) -> tuple[Path, dict[str, str]]:
 
 
 def adapter_files(source: Source) -> Path:
-    """Return the folder of a LoRA adapter's weights. Raises CardError."""
+    """Return the folder of a LoRA adapter's weights, of which no other file is downloaded. Raises CardError."""
 
     def fetch(cached: bool) -> str:
+        names = _names(source, cached)
+        # A cache of an earlier release of huggingface_hub has no list of the repository's files.
+        wanted = "*" + SUFFIX if names is None else glob.escape(adapter_weights(names, str(source.hub)))
         return cast("Any", huggingface_hub).snapshot_download(
-            str(source.hub), revision=source.revision, allow_patterns=["*.safetensors"], local_files_only=cached
+            str(source.hub), revision=source.revision, allow_patterns=[wanted], local_files_only=cached
         )
 
     return _verified(source, fetch)[0]
+
+
+def _names(source: Source, cached: bool) -> list[str] | None:
+    """Return the names of a repository's files; None if only the cache may be asked, and does not know them."""
+    hub: Any = huggingface_hub
+    try:
+        list_files = hub.get_cached_repo_tree if cached else partial(hub.list_repo_tree, recursive=True)
+        return [entry.path for entry in list_files(str(source.hub), revision=source.revision)]
+    except CachedRepoTreeNotFoundError:
+        return None
 
 
 def fetch_files(card: ModelCard) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, cast
 
 from safetensors import SafetensorError, safe_open
@@ -17,6 +17,8 @@ CONFIGS: Final = ("config.json", "scheduler_config.json")
 COUNTED: Final = re.compile("layers|blocks|timesteps")
 """What the names of numbers contain that say how often a part of a model is made."""
 LARGEST_COUNT: Final = 100_000
+SUFFIX: Final = ".safetensors"
+USUAL_NAME: Final = "pytorch_lora_weights.safetensors"
 PICKLES: Final = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pth"})
 
 
@@ -38,11 +40,24 @@ def convert(file: Path) -> str:
 ADVICE: Final = "Convert the weights to safetensors, with diffusers: save_pretrained(folder, safe_serialization=True)."
 
 
+def adapter_weights(names: Iterable[str], place: str) -> str:
+    """Return which of the files in a place, by their paths, has the weights of an adapter. Raises CardError."""
+    files = sorted(name for name in names if name.endswith(SUFFIX))
+    usual = [name for name in files if PurePosixPath(name).name == USUAL_NAME]
+    if len(usual or files) != 1:
+        found = ", ".join(files) or "no safetensors"
+        raise CardError(
+            f"an adapter's folder must hold one file of weights, but {place} holds {found}: copy the file that is "
+            "meant into a folder of its own, or into adapter_folder"
+        )
+    return (usual or files)[0]
+
+
 def check_files(folder: Path) -> None:
     """Raise PickledWeights or DamagedWeights if a part of a pipeline or an adapter cannot be read or must not be."""
     for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
         files = sorted(path for path in place.iterdir() if path.is_file())
-        safe = [file for file in files if file.suffix == ".safetensors"]
+        safe = [file for file in files if file.suffix == SUFFIX]
         pickled = [file.relative_to(folder).as_posix() for file in files if file.suffix in PICKLES]
         if pickled and not safe:
             raise PickledWeights(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Final
 
+from limner_shared.domain.conditions import Beyond
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.recognitions import Recognition, nearer_prompts, unclear_words
 from limner_shared.domain.scenes import Scene
@@ -42,6 +43,8 @@ class Shown:
     """What they were put together from."""
     recognitions: Sequence[Recognition] = ()
     """What the evaluator says of them, where it was asked."""
+    read_chars: int | None = None
+    """How many characters of the prompt the model read, if not all."""
 
 
 AS_ASKED: Final = Shown()
@@ -132,7 +135,7 @@ def by_rules(spec: JobSpec, shown: Shown = AS_ASKED, language: str | None = None
     if spec.dropped_negative:
         told.append(phrases.kept.format(without=_quoted(spec.dropped_negative)))
     told += _doubts(shown.recognitions, phrases)
-    told += _cuts(spec, phrases)
+    told += _cuts(spec, shown, phrases)
     return reduce(joined, told)[:MAX_CHARS]
 
 
@@ -151,7 +154,7 @@ def by_server(server: ChatClient, spec: JobSpec, shown: Shown = AS_ASKED) -> str
     )
     facts["what it looks more like, to an evaluator"] = ", ".join(_alike(shown.recognitions))
     facts["prompts that may work better"] = ", ".join(nearer_prompts(shown.recognitions))
-    facts["limits"] = " ".join(_cuts(spec, BY_CODE[FALLBACK].phrases))
+    facts["limits"] = " ".join(_cuts(spec, shown, BY_CODE[FALLBACK].phrases))
     told = "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
     told += f"\npictures: {spec.n}"
     text = server.say([{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": told}])
@@ -200,18 +203,15 @@ def _alike(recognitions: Sequence[Recognition]) -> Sequence[str]:
     return recognitions[0].looks_like if len(recognitions) == 1 else ()
 
 
-def _cuts(spec: JobSpec, phrases: Phrases) -> list[str]:
+def _cuts(spec: JobSpec, shown: Shown, phrases: Phrases) -> list[str]:
     """Return sentences about what was asked for beyond the model's limits."""
-    asked = spec.beyond
-    if asked is None:
-        return []
-    told: list[str] = []
+    asked, told = spec.beyond or Beyond(), list[str]()
     if asked.n is not None:
         told.append(phrases.fewer.format(asked=asked.n, n=spec.n))
     if asked.size is not None:
         told.append(phrases.other_size.format(asked=_size(asked.size), size=_size((spec.width, spec.height))))
-    if asked.chars is not None:
-        told.append(phrases.shorter.format(n=len(spec.prompt)))
+    if asked.chars is not None or shown.read_chars is not None:
+        told.append(phrases.shorter.format(n=shown.read_chars or len(spec.prompt)))
     return told
 
 

@@ -79,18 +79,19 @@ class Presenter:
         drawn_as: str | None = None,
         scene: Scene | None = None,
         recognitions: Sequence[Recognition | None] = (),
+        read_chars: int | None = None,
     ) -> str | None:
         """Return a few sentences for a described job; None for a plain prompt. Never raises.
 
         `drawn_as` is the name that was drawn in place of the whole prompt, `scene` what the pictures were put together
-        from, `recognitions` what the evaluator says of each of them.
+        from, `recognitions` what the evaluator says of each of them, `read_chars` how much of the prompt was read.
         """
         if spec.description is None:
             return None
         language = language_of_answer(spec, self._recognizers.get(spec.model))
         named = None if drawn_as is None else self._translated(spec, drawn_as, language)
         told = None if scene is None else self._in_language(spec, scene, language)
-        shown = presentation.Shown(named, told, tuple(each for each in recognitions if each is not None))
+        shown = presentation.Shown(named, told, tuple(each for each in recognitions if each is not None), read_chars)
         if self._server is not None:
             try:
                 return presentation.by_server(self._server, spec, shown)
