@@ -15,6 +15,8 @@ from limner_worker.stages.interpretation.language.texts import WIDE, squeezed, t
 
 STEM: Final = 3
 """The fewest letters that are left of a word whose ending may differ."""
+LONG: Final = 7
+"""The fewest letters of a word with endings of four letters."""
 
 
 def removed(prompt: str, thing: str) -> str:
@@ -52,7 +54,12 @@ def forms(name: str, language: Language) -> str:
     """Return a pattern of a name, with other endings where the language's nouns have cases, or a dative."""
     if not language.cases or name[0] >= WIDE:
         return re.escape(name) + ("n?" if language.dative else "")  # "mit zwei Hunden"
-    return r"\s+".join(rf"{re.escape(word[: max(STEM, len(word) - 2)])}\w{{0,3}}" for word in name.split())
+    return r"\s+".join(map(_declined, name.split()))
+
+
+def _declined(word: str) -> str:
+    """Return a pattern of the forms of a word; those of a long one may differ in four letters ("морковок")."""
+    return rf"{re.escape(word[: max(STEM, len(word) - 2)])}\w{{0,{3 if len(word) < LONG else 4}}}"
 
 
 def _kept(language: Language, match: re.Match[str]) -> str:
@@ -96,7 +103,8 @@ def _around(language: Language) -> tuple[str, str]:
         after = rf"(?:{small.worn_after})?" if small.worn_after else ""
         return f"{small.worn_before}{_described(language)}", after
     words = f"{small.accompaniments or NOTHING}|{small.holding or NOTHING}"
-    introduced = rf"[\s,]*(?:(?<!\w)(?P<introduced>{words})\s+)?"
+    joined = rf"(?:(?:{small.and_ or NOTHING})\s+)?"  # "in a hat and with an umbrella"
+    introduced = rf"[\s,]*(?:(?<!\w){joined}(?P<introduced>{words})\s+)?"
     article = rf"(?:(?<!\w)(?P<article>{small.articles or NOTHING})\s+)?"
     another = rf"(?:(?!(?:{_small(language)})(?!\w))[^\W\d_]+\s+)?"
     before = rf"{introduced}{article}{_described(language)}(?(article){another}|(?(introduced){another}))"
