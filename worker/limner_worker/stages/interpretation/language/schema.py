@@ -77,6 +77,8 @@ class Connectives(Table):
     """Articles that are removed from a prompt together with a thing."""
     accompaniments: Regex = ""
     """Words that are removed from a prompt together with the thing that they introduce."""
+    beside: Regex = ""
+    """Prepositions that are removed with the thing after them ("next to")."""
     holding: Regex = ""
     """Verbs that are removed with the thing after them, too ("holding")."""
     worn_before: Regex = ""

@@ -102,10 +102,11 @@ def _around(language: Language) -> tuple[str, str]:
     if language.unspaced:
         after = rf"(?:{small.worn_after})?" if small.worn_after else ""
         return f"{small.worn_before}{_described(language)}", after
-    words = f"{small.accompaniments or NOTHING}|{small.holding or NOTHING}"
+    words = "|".join(filter(None, (small.beside, small.accompaniments, small.holding)))
+    apart = r"(?:\s+|(?<=['\u2019]))"  # "à côté d'un arbre"
     joined = rf"(?:(?:{small.and_ or NOTHING})\s+)?"  # "in a hat and with an umbrella"
-    introduced = rf"[\s,]*(?:(?<!\w){joined}(?P<introduced>{words})\s+)?"
-    article = rf"(?:(?<!\w)(?P<article>{small.articles or NOTHING})\s+)?"
+    introduced = rf"[\s,]*(?:(?<!\w){joined}(?P<introduced>{words}){apart})?"
+    article = rf"(?:(?<!\w)(?P<article>{small.articles or NOTHING}){apart})?"
     another = rf"(?:(?!(?:{_small(language)})(?!\w))[^\W\d_]+\s+)?"
     before = rf"{introduced}{article}{_described(language)}(?(article){another}|(?(introduced){another}))"
     joins = small.and_ or NOTHING
@@ -132,6 +133,6 @@ def _small(language: Language) -> str:
     small = language.connectives
     some = (
         small.articles, small.accompaniments, small.and_, small.lists, small.places, small.links, small.thing_ends,
-        small.dangling, small.determiners,
+        small.dangling, small.determiners, small.beside, small.holding,
     )  # fmt: skip
     return "|".join(filter(None, some))
