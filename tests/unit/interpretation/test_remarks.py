@@ -128,5 +128,26 @@ def test_remarks_beside_a_shape_say_nothing(before: str, message: str, size: tup
     assert (found.prompt, (found.width, found.height), found.n) == (before, size, n)
 
 
+@pytest.mark.parametrize(
+    ("before", "message", "n"),
+    [
+        ("a tower", "whoa superb! three more", 3),
+        ("ein Turm", "boah krass! noch zwei davon", 2),
+        ("une tour", "oh là là, sublime, encore trois", 3),
+        ("una torre", "¡qué pasada! otras dos", 2),
+        ("una torre", "mamma mia che meraviglia, altre due", 2),
+        ("uma torre", "nossa, sensacional! manda mais três", 3),
+        ("een toren", "jeetje, wat mooi! nog drie", 3),
+        ("башня", "ничего себе! ещё три варианта", 3),
+        ("一座塔", "哇塞，再来三张", 3),
+        ("塔", "うわあ、いい感じ！あと3枚", 3),
+        ("탑", "우와! 세 장 더", 3),
+    ],
+)
+def test_exclamations_say_nothing(before: str, message: str, n: int):
+    found = changed(before, message)
+    assert (found.prompt, found.n, found.seed) == (before, n, None)
+
+
 def test_an_emoji_that_is_a_thing_stays():
     assert changed("a snowman", "make it a \N{DOG FACE}").prompt == "a dog face"

@@ -15,6 +15,8 @@ from limner_worker.stages.interpretation.language.texts import WIDE, squeezed, t
 
 STEM: Final = 3
 """The fewest letters that are left of a word whose ending may differ."""
+LONG: Final = 7
+"""The fewest letters of a word with endings of four letters."""
 
 
 def removed(prompt: str, thing: str) -> str:
@@ -52,7 +54,12 @@ def forms(name: str, language: Language) -> str:
     """Return a pattern of a name, with other endings where the language's nouns have cases, or a dative."""
     if not language.cases or name[0] >= WIDE:
         return re.escape(name) + ("n?" if language.dative else "")  # "mit zwei Hunden"
-    return r"\s+".join(rf"{re.escape(word[: max(STEM, len(word) - 2)])}\w{{0,3}}" for word in name.split())
+    return r"\s+".join(map(_declined, name.split()))
+
+
+def _declined(word: str) -> str:
+    """Return a pattern of the forms of a word; those of a long one may differ in four letters ("морковок")."""
+    return rf"{re.escape(word[: max(STEM, len(word) - 2)])}\w{{0,{3 if len(word) < LONG else 4}}}"
 
 
 def _kept(language: Language, match: re.Match[str]) -> str:
@@ -95,9 +102,11 @@ def _around(language: Language) -> tuple[str, str]:
     if language.unspaced:
         after = rf"(?:{small.worn_after})?" if small.worn_after else ""
         return f"{small.worn_before}{_described(language)}", after
-    words = f"{small.accompaniments or NOTHING}|{small.holding or NOTHING}"
-    introduced = rf"[\s,]*(?:(?<!\w)(?P<introduced>{words})\s+)?"
-    article = rf"(?:(?<!\w)(?P<article>{small.articles or NOTHING})\s+)?"
+    words = "|".join(filter(None, (small.beside, small.accompaniments, small.holding)))
+    apart = r"(?:\s+|(?<=['\u2019]))"  # "à côté d'un arbre"
+    joined = rf"(?:(?:{small.and_ or NOTHING})\s+)?"  # "in a hat and with an umbrella"
+    introduced = rf"[\s,]*(?:(?<!\w){joined}(?P<introduced>{words}){apart})?"
+    article = rf"(?:(?<!\w)(?P<article>{small.articles or NOTHING}){apart})?"
     another = rf"(?:(?!(?:{_small(language)})(?!\w))[^\W\d_]+\s+)?"
     before = rf"{introduced}{article}{_described(language)}(?(article){another}|(?(introduced){another}))"
     joins = small.and_ or NOTHING
@@ -124,6 +133,6 @@ def _small(language: Language) -> str:
     small = language.connectives
     some = (
         small.articles, small.accompaniments, small.and_, small.lists, small.places, small.links, small.thing_ends,
-        small.dangling, small.determiners,
+        small.dangling, small.determiners, small.beside, small.holding,
     )  # fmt: skip
     return "|".join(filter(None, some))
