@@ -249,7 +249,9 @@ class SlowPresenter:
     def asks(self, spec: object) -> bool:
         return getattr(spec, "description", None) is not None
 
-    def __call__(self, spec: object, drawn_as: object, scene: object, recognitions: object) -> str | None:
+    def __call__(
+        self, spec: object, drawn_as: object, scene: object, recognitions: object, read_chars: object
+    ) -> str | None:
         return "Your cat." if self.asks(spec) and self.go.wait(30) else None
 
 

@@ -26,6 +26,8 @@ from tests.unit.interpretation.follow_ups import SEED, changed
         ("一只狐狸在森林里", "把它放在沙滩上", "一只狐狸在沙滩上"),
         ("一只狐狸在森林里", "在雪地里", "一只狐狸在森林里，在雪地里"),
         ("een ridder bij een kampvuur", "in de sneeuw", "een ridder bij een kampvuur in de sneeuw"),
+        ("ein Igel im Wald", "und jetzt das Ganze am Strand", "ein Igel am Strand"),
+        ("a hedgehog in a forest", "and now the whole thing on a beach", "a hedgehog on a beach"),
         ("um gato no jardim", "bota ele na cozinha", "um gato na cozinha"),
         ("a cat", "give it a boat on a lake", "a cat with a boat on a lake"),
         ("a cat", "I'd rather have a dog in a park", "a dog in a park"),

@@ -63,3 +63,36 @@ def test_what_stands_beside_goes_with_what_says_so(before: str, message: str, pr
 def test_something_more_to_wear_is_of_the_same_picture() -> None:
     found = changed("ein Pferd im Wald", "Setz ihm noch einen Hut auf")
     assert (found.prompt, found.seed) == ("ein Pferd mit Hut im Wald", SEED)
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        ("ein Hafen im Sommer", "und wie sähe das Ganze im Winter aus?", "ein Hafen im Winter"),
+        ("a harbour at night", "and how would it look at dawn?", "a harbour at dawn"),
+        ("le port de nuit", "et en hiver, ça donnerait quoi ?", "le port en hiver"),
+        ("il porto all'alba", "e al tramonto come sarebbe?", "il porto al tramonto"),
+    ],
+)
+def test_another_time_takes_the_place_of_the_old_one(before: str, message: str, prompt: str) -> None:
+    assert changed(before, message).prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        ("a harbour", "thanks! now something totally different: a goat on a bicycle", "a goat on a bicycle"),
+        ("ein Hafen", "Danke! \U0001f44d Nächstes Bild: eine Ziege auf einem Fahrrad", "eine Ziege auf einem Fahrrad"),
+        ("een haven", "oké iets heel anders nu, een geit op een fiets", "een geit op een fiets"),
+        ("un porto", "Grazie! Adesso mi serve un'altra immagine: una capra in bici", "una capra in bici"),
+        ("港口", "谢谢啦。换个主题\uff0c画一只骑车的山羊", "一只骑车的山羊"),
+    ],
+)
+def test_something_different_is_another_subject(before: str, message: str, prompt: str) -> None:
+    found = changed(before, message)
+    assert (found.prompt, found.seed) == (prompt, None)
+
+
+def test_an_emoji_beside_a_change_is_not_drawn() -> None:
+    found = changed("ein Igel mit einem Regenschirm", "süß \U0001f994 aber der Regenschirm muss weg")
+    assert (found.prompt, found.negative_prompt) == ("ein Igel", "Regenschirm")

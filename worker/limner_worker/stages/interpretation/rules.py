@@ -16,6 +16,7 @@ from limner_worker.stages.interpretation.reading.parsed import LeavesOut, Model,
 from limner_worker.stages.interpretation.reading.patterns import patterns_for
 from limner_worker.stages.interpretation.reading.spelling import without_laughter
 from limner_worker.stages.interpretation.reading.taking_apart import subject_of, taken_apart
+from limner_worker.stages.interpretation.refining.changes import changes_for
 from limner_worker.stages.interpretation.refining.clauses import is_remark, one_by_one, without_remarks
 from limner_worker.stages.interpretation.refining.refine import accounted, refined
 
@@ -91,19 +92,31 @@ def _one(
     unread = words[len(spelled) :] + plain[len(beginning) :]
     languages = _languages(own or language_of(spelled), codes)
     if previous and not unread:
-        quoting = [patterns_for(languages[0]).speech]
-        spelled = without_laughter(spelled, quoting)
-        if not spelled:  # a message that only laughs
-            return previous[-1]
-        unfelt = emoji.unfelt(beginning)
-        others = [] if unfelt == beginning else [without_laughter(emoji.spelled(unfelt), quoting)]
-        for said in filter(None, (spelled, *others)):
-            if changed := _changed(said, languages, model, previous):
-                return changed
-        if is_remark(spelled, languages[0], previous):
-            return previous[-1]
-        spelled = without_remarks(spelled, languages[0], previous)
+        spelled = without_laughter(spelled, [patterns_for(languages[0]).speech])
+        if begun := changes_for(languages[0]).otherwise.match(spelled):
+            spelled = spelled[begun.end() :]
+        elif (changed := _continued(spelled, beginning, languages, model, previous)) is not None:
+            return changed
+        else:
+            spelled = without_remarks(spelled, languages[0], previous)
     return _new_subject(spelled, unread, taken_apart(spelled, languages[0], model, leaving=leaving), previous)
+
+
+def _continued(
+    spelled: str, written: str, languages: Sequence[Language], model: Model, previous: Sequence[Conditions]
+) -> Conditions | None:
+    """Return the last picture, changed by a message or as it is; None if the message is about another one.
+
+    Emoji may be words, tell what someone feels, or only repeat what the words say.
+    """
+    if not spelled:  # a message that only laughs
+        return previous[-1]
+    quoting = [patterns_for(languages[0]).speech]
+    others = (emoji.spelled(emoji.unfelt(written)), emoji.removed(written))
+    for said in filter(None, dict.fromkeys((spelled, *(without_laughter(each, quoting) for each in others)))):
+        if changed := _changed(said, languages, model, previous):
+            return changed
+    return previous[-1] if is_remark(spelled, languages[0], previous) else None
 
 
 def _changed(

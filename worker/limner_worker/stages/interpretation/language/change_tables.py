@@ -50,6 +50,8 @@ class Words(Table):
 class Changes(Table):
     """Patterns of a message that refines a picture; `chat`, `chat_degrees` and `undo` are alternations."""
 
+    otherwise: Regex = ""
+    """Words before a request for another picture ("now something totally different"), up to a mark."""
     chat: Regex = ""
     """Messages that ask for nothing, such as thanks."""
     chat_degrees: Regex = ""

@@ -54,6 +54,8 @@ class ChangePatterns:
     """A word before a place, at which a prompt goes on after its subject."""
     scenery: Pattern
     times: Pattern
+    otherwise: Pattern
+    """What stands before a request for another picture."""
     """A place where all that a picture shows is ("in a park"), at the end of a text."""
     adding: Pattern
     indefinite: Pattern
@@ -96,7 +98,8 @@ def changes_for(language: Language) -> ChangePatterns:
         worn=tuple((form, pattern) for form, sources in said.worn.items() for pattern in compiled(sources)),
         before_place=_one(rf"\s(?:{_any(small.places)})\s"),
         scenery=_one(_scenery(language)),
-        times=_one(rf"(?<!\w)(?:{_any(small.times)})(?!\w)" if not language.unspaced else _any(small.times)),
+        times=_one(_whole(small.times, language)),
+        otherwise=_one(_otherwise(said.otherwise)),
         adding=_one(rf"(?<!\w)({_any(adding)})(?!\w)"),
         indefinite=_one(rf"(?:{_any(small.indefinite)}) \w"),
         article_last=_one(rf"(?<!\w)(?:{_any(small.indefinite)})\s*$"),
@@ -114,6 +117,15 @@ def _scenery(language: Language) -> str:
         return rf"(?:{_any(small.scenery_before)})(?:{_any(small.scenery)})$"
     described = rf"(?:(?:{_any(small.qualities)})\s+){{0,2}}(?:[^\W\d_]+\s+)?"
     return rf"(?<!\w)(?:{_any(small.scenery_before)}){described}(?:{_any(small.scenery)})$"
+
+
+def _whole(words: str, language: Language) -> str:
+    return _any(words) if language.unspaced else rf"(?<!\w)(?:{_any(words)})(?!\w)"
+
+
+def _otherwise(words: str) -> str:
+    """Return a pattern of what begins a request for another picture, after praise or thanks, up to a mark."""
+    return rf"^(?:[^:;]{{0,60}}[\s.!?,，。！？～]+|)(?:{_any(words)})\s*[:,.!，。：、！–-]+\s*(?=\S)"
 
 
 def _any(alternation: str) -> str:

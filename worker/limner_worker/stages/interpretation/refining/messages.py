@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from limner_shared.domain.conditions import Conditions
+from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, stripped, tidy
+from limner_worker.stages.interpretation.reading.parsed import MOST
+from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.changes import ChangePatterns
 from limner_worker.stages.interpretation.refining.wishes import without_wishes
 
@@ -29,6 +32,13 @@ def bare_style(text: str, styles: Sequence[str], patterns: ChangePatterns) -> st
     """Return the style that a text only names, perhaps with words of changing."""
     left, _ = stripped(strip_first(patterns.change, text)[0], patterns.fillers)
     return next((style for style in styles if " ".join(left.split()).lower() == style.lower()), None)
+
+
+def count_alone(text: str, change: Change) -> int | None:
+    """Return the number of pictures that a text consists of; None if it is no such text."""
+    match = first_match(change.patterns.count_alone, text.strip(" ,"))
+    value = None if match is None else number_in(match["n"], change.language)
+    return min(MOST, value) if value else None
 
 
 def name_of(text: str, patterns: ChangePatterns) -> str:

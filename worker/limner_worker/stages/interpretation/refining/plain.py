@@ -49,7 +49,7 @@ def plainly(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool
     )  # fmt: skip
     read = any(reading(message) for reading in readings) or _only_drawn(message)
     if read:
-        _note(message, found)
+        note(message, found)
     return read
 
 
@@ -68,7 +68,7 @@ def _only_drawn(message: Message) -> bool:
     return not any(each.has("retried") and not each.has("asking") for each in message.words)
 
 
-def _note(message: Message, found: ParsedRequest) -> None:
+def note(message: Message, found: ParsedRequest) -> None:
     """Note the style and the shape that the words name, where the text was not found to have them."""
     if found.style is None:
         found.style = next((style for style in message.styles if message.some(style)), None)
@@ -123,7 +123,7 @@ def _replaced(message: Message) -> bool:
     if any(each.has("colour") and not _inside(each, runs) for each in message.words):
         return False
     start, end = new[0][0], new[-1][1]
-    if start < old[0][0] < end or not _contrasted(message, old[0], (start, end)):
+    if start < old[0][0] < end or _is_place(message, new) or not _contrasted(message, old[0], (start, end)):
         return False
     first = message.with_article(start)
     if first == start and (len(new) > 1 or (change.articles and not _is_bare(message, old[0], (start, end)))):
@@ -135,6 +135,12 @@ def _replaced(message: Message) -> bool:
     if not change.moves(at, message.text[:end]):
         change.replace(at, how)
     return True
+
+
+def _is_place(message: Message, new: Sequence[tuple[int, int]]) -> bool:
+    """Return whether what is new is a place, where all that a picture shows may be."""
+    place = message.change.patterns.scenery.search(message.text[: new[-1][1]])
+    return place is not None and place.start() <= new[0][0]
 
 
 def _is_bare(message: Message, old: tuple[int, int], new: tuple[int, int]) -> bool:
@@ -182,6 +188,8 @@ def _coloured(message: Message) -> bool:
         return False
     if message.some("away") and there is not None and there[1] == colours[0][1]:
         return False
+    if runs and _is_taken_away(message, runs[0]):
+        return False
     if not _refers(message, runs[0] if runs else None, colours[0][1]) or _is_thing(message, runs, colours[0][1]):
         return False
     if runs:
@@ -201,6 +209,16 @@ def _refers(message: Message, run: tuple[int, int] | None, colour: Colour) -> bo
         return colour not in THINGS or not (new or _ENGLISH.search(message.text[:first]))
     others = [each for each in message.words if not each.has("colour", NEW, MARK, "article")]
     return message.some("meant", "contrast", "rather") != [] if new else bool(others)
+
+
+def _is_taken_away(message: Message, run: tuple[int, int]) -> bool:
+    """Return whether a thing goes in a clause before the one that has a colour: "lose the hat, and make it blue"."""
+    colours = message.some("colour")
+    if len(colours) > 1:  # "no red hat, a blue one"
+        return False
+    marks = [each.start for each in message.some(MARK) if run[1] <= each.start < colours[0].start]
+    end = marks[0] if marks else colours[0].start if message.change.language.unspaced else 0
+    return any(each.start < end and not each.has("opinions") for each in message.some("away"))
 
 
 def _is_thing(message: Message, runs: Sequence[tuple[int, int]], colour: Colour) -> bool:

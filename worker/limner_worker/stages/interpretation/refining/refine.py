@@ -10,10 +10,9 @@ from typing import Final
 
 from limner_shared.domain.conditions import MAX_TEXT, Conditions
 from limner_shared.domain.scenes import Colour
-from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import shortened, stripped, tidy
-from limner_worker.stages.interpretation.reading.parsed import MOST, ParsedRequest
+from limner_worker.stages.interpretation.reading.parsed import ParsedRequest
 from limner_worker.stages.interpretation.refining.adding import added
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.changes import changes_for
@@ -21,6 +20,7 @@ from limner_worker.stages.interpretation.refining.colours import colour_in, colo
 from limner_worker.stages.interpretation.refining.giving import given
 from limner_worker.stages.interpretation.refining.messages import (
     bare_style,
+    count_alone,
     familiar,
     first_match,
     is_filler,
@@ -33,7 +33,7 @@ from limner_worker.stages.interpretation.refining.messages import (
 )
 from limner_worker.stages.interpretation.refining.naming import named_picture
 from limner_worker.stages.interpretation.refining.plain import THINGS, plainly
-from limner_worker.stages.interpretation.refining.remarks import without_asking
+from limner_worker.stages.interpretation.refining.remarks import says_nothing, without_asking
 from limner_worker.stages.interpretation.refining.removing import removed
 from limner_worker.stages.interpretation.refining.times import names_time, timed
 from limner_worker.stages.interpretation.refining.wishes import asks, without_wishes
@@ -132,7 +132,7 @@ def _apply_message(change: Change, rest: str, found: ParsedRequest, styles: Sequ
         rest = patterns.link.sub("", shortened(rest, patterns.polite), count=1).strip()
     telling = tells(rest, patterns)
     filler = is_filler(rest, patterns) or (not telling and only_asks(rest, patterns, change.language))
-    known = filler or telling or familiar(rest, change.before) or _count(rest, change) is not None
+    known = filler or telling or familiar(rest, change.before) or count_alone(rest, change) is not None
     if again and rest and not known:
         return False  # "another dog"
     change.another = again
@@ -150,7 +150,7 @@ def _apply_message(change: Change, rest: str, found: ParsedRequest, styles: Sequ
 def _apply(change: Change, rest: str, found: ParsedRequest, styles: Sequence[str]) -> bool:
     """Apply the first kind of change that the text matches; return False if none does."""
     patterns = change.patterns
-    if (count := _count(rest, change)) is not None:
+    if (count := count_alone(rest, change)) is not None:
         change.n, change.another = count, change.another or bool(patterns.more.search(found.said))
         return True
     if match := first_match(patterns.remove, rest) or first_match(patterns.less, rest):
@@ -169,6 +169,8 @@ def _apply(change: Change, rest: str, found: ParsedRequest, styles: Sequence[str
 
 def _also(change: Change, text: str) -> bool:
     """Add something, as in "and a dog?"."""
+    if _moved(change, tidy(text)):
+        return True
     match = change.patterns.also.search(text)
     if match is None or not tidy(match["what"]):
         return False
@@ -176,10 +178,18 @@ def _also(change: Change, text: str) -> bool:
     return True
 
 
+def _moved(change: Change, text: str) -> bool:
+    """Put the whole picture in another place, as in "and now the whole thing on a beach"."""
+    place = change.patterns.scenery.search(text)
+    if place is None or not says_nothing(text[: place.start()], change):
+        return False
+    change.place(place.group())
+    return True
+
+
 def _added(change: Change, rest: str) -> bool:
     patterns = change.patterns
-    if patterns.scenery.fullmatch(place := without_asking(tidy(rest), change)):  # "rather on a beach"
-        change.place(place)
+    if _moved(change, tidy(rest)):
         return True
     if match := patterns.adding.match(rest):
         again = patterns.adding.search(change.prompt)
@@ -287,9 +297,3 @@ def _part(change: Change, rest: str) -> bool:
         return True
     change.prompt = part_coloured(change.prompt, part, colour[0], colour[1])
     return True
-
-
-def _count(text: str, change: Change) -> int | None:
-    match = first_match(change.patterns.count_alone, text.strip(" ,"))
-    value = None if match is None else number_in(match["n"], change.language)
-    return min(MOST, value) if value else None

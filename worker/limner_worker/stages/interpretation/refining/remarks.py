@@ -29,6 +29,12 @@ def only_asks(text: str, change: Change) -> bool:
     return asking and all(each.kinds <= {"asking", "frame", "opinions", "meant", MARK} for each in words)
 
 
+def says_nothing(text: str, change: Change) -> bool:
+    """Return whether a text has no content, and denies and adds nothing: "and now rather the whole thing"."""
+    kinds = ("frame", "asking", "rather", "opinions", MARK)
+    return all(each.has(*kinds) and not each.has("away", "article") for each in lexed(text, change.language, "", ()))
+
+
 def without_asking(text: str, change: Change) -> str:
     """Return a thing without words of asking and preferring before it: "please better roses"."""
     words = lexed(text, change.language, change.prompt, ())

@@ -10,6 +10,7 @@ from limner_worker.stages.interpretation.reading.parsed import ParsedRequest
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.lexemes import LONGEST, lexed
 from limner_worker.stages.interpretation.refining.message import Message
+from limner_worker.stages.interpretation.refining.plain import note
 
 _PARTICLES: Final = ("으로", "로", "에", "이", "의")
 """Korean particles at the end of a time."""
@@ -33,8 +34,11 @@ def timed(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
     )
     if not message.only("contrast", "retried", "added", "place"):
         return False
-    time = match.group().strip()
-    if change.find(time) is None:
+    note(message, found)
+    time, old = match.group().strip(), change.patterns.times.search(change.prompt)
+    if old is not None:
+        change.prompt = f"{change.prompt[: old.start()]}{time}{change.prompt[old.end() :]}"
+    else:
         change.append(time, ", " if change.language.unspaced or change.language.code == "ko" else " ")
     return True
 
