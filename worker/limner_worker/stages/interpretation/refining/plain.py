@@ -132,8 +132,7 @@ def _replaced(message: Message) -> bool:
     how = nominative(tidy(message.text[first:end]), change.language)
     if at is None or not how:
         return False
-    if not change.moves(at, message.text[:end]):
-        change.replace(at, how)
+    change.replace(at, how)
     return True
 
 
