@@ -64,6 +64,8 @@ class Requests(Table):
     """A number of pictures, as the group `n`, where `Pictures` does not fit."""
     without: Patterns = ()
     """What to leave out, as the group `what`, which may be a list; a group `kept` before it is of the subject."""
+    unwanted: Regex = ""
+    """Of English: things that people leave out in English words in texts of other languages ("no text")."""
     asked: Regex = ""
     """Stems of further words of asking, of which a run of words must have one to be taken for asking by the tagger."""
     emphasis: Regex = ""

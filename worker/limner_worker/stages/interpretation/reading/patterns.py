@@ -34,12 +34,10 @@ from limner_worker.stages.interpretation.reading.things import (
 GRAMMAR: Final = frozenset(word for language in LANGUAGES for word in language.grammar.split())
 """Words without content; prompts that share only these share nothing."""
 _STOPS: Final = r"[.!?。！？]*\s*$"
-_UNWANTED: Final = (
-    "text|words?|letter(?:s|ing)|writing|captions?|people|persons?|humans?|watermarks?|logos?|borders?|frames?"
-)
+_UNWANTED: Final = rf"(?:{any_(BY_CODE[FALLBACK].requests.unwanted)})"
 _IN_ENGLISH: Final = (
     rf"[\s,;.!、。，]*(?:\b(?:but|please)\s+){{0,2}}+(?<!\w)no\s+"
-    rf"(?P<what>(?:{_UNWANTED})(?:(?:,|\s(?:or|and))\s+(?:no\s)?(?:{_UNWANTED}))*+)"
+    rf"(?P<what>{_UNWANTED}(?:(?:,|\s(?:or|and))\s+(?:no\s)?{_UNWANTED})*+)"
     r"(?:\s+(?:please|pls|plz|thanks|thx))?(?=\s*(?:[,.;!?、。，]|$))"
 )
 """What people leave out in English words in a text of any language, after a mark or at the end."""

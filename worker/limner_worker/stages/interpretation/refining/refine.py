@@ -35,7 +35,7 @@ from limner_worker.stages.interpretation.refining.naming import named_picture
 from limner_worker.stages.interpretation.refining.plain import THINGS, plainly
 from limner_worker.stages.interpretation.refining.remarks import says_nothing, without_asking
 from limner_worker.stages.interpretation.refining.removing import removed
-from limner_worker.stages.interpretation.refining.times import names_time, timed
+from limner_worker.stages.interpretation.refining.times import timed
 from limner_worker.stages.interpretation.refining.wishes import asks, without_wishes
 
 _MARKS: Final = re.compile(r"[.!?,;。！？，、；]")
@@ -87,7 +87,7 @@ def accounted(
     """
     before = previous[-1]
     change = Change(changes_for(found.language), found.language, before, before.prompt, [], before.n)
-    read = timed(change, found, styles) or (not names_time(change, found) and plainly(change, found, styles))
+    read = timed(change, found, styles) or plainly(change, found, styles)
     read = read or (adding and (added(change, found, styles) or _beside_left_out(change, found, styles)))
     return _concluded(change, found, named=False) if read else None
 

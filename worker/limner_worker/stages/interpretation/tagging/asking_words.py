@@ -165,10 +165,10 @@ def _sure(
         run = [at for at, _ in some]
         start, end = units[run[0]][0], units[run[-1]][1]
         marked = run[0] == 0 or _BREAK.search(tagged.text[units[run[0] - 1][1] - 1 : start + 1]) is not None
-        asks = marked or sum(asking[at] for at in run) / len(run) > CERTAIN
-        asks = asks and (_may_ask(tagged.text[start:end], language) or _overlaps((start, end), away))
         joins = unspaced and run[0] > 0 and len(run) <= _LONGEST_JOINER and run[-1] < len(units) - 1
-        found += [drop and asks and not joins] * len(run)
+        sure = drop and not joins and (marked or sum(asking[at] for at in run) / len(run) > CERTAIN)
+        asks = sure and (_may_ask(tagged.text[start:end], language) or _overlaps((start, end), away))
+        found += [asks] * len(run)
     return found
 
 
