@@ -20,7 +20,7 @@ from limner_training.data import DataError, cache_folder, prepare
 from limner_training.known_drawings import write_drawings
 from limner_training.loop import CheckpointError
 from limner_training.runner import set_up
-from limner_training.tagging.training import TaggerOptions, train_tagger
+from limner_training.tagging.training import DESCRIPTIONS, FOLLOW_UPS, TaggerOptions, train_tagger
 from limner_training.tasks import running, selection, vocabulary
 from limner_training.tasks.prompts import NAME
 from limner_training.tasks.vocabulary import NOUNS
@@ -39,6 +39,7 @@ DEFAULTS: Final[dict[str, tuple[float, int, float]]] = {
     "gan-relativistic": (25.0, 64, 4e-4),
     "upscaler": (11.0, 8, 2e-3),
 }
+TAGGERS: Final = {"descriptions": DESCRIPTIONS, "follow-ups": FOLLOW_UPS}
 COMPARED: Final = frozenset(("gan-log", "gan-relativistic"))
 """Stages that ship nothing, which `limner train all` leaves out."""
 TRAINERS: Final[dict[str, Callable[[stages.Options], None]]] = {
@@ -115,19 +116,22 @@ _stage("upscaler", "Train the 4x upscaler on original and on reconstructed drawi
 
 
 @train.command("tagger")
-@click.option("--each", default=3000, show_default=True, help="Synthetic descriptions of each language.")
+@click.option("--of", "texts", type=click.Choice([*TAGGERS]), default="descriptions", show_default=True, help="Texts.")
+@click.option("--each", default=3000, show_default=True, help="Synthetic texts of each language.")
 @click.option("--epochs", default=5, show_default=True, help="Times that each is read.")
 @click.option("--threads", default=1, show_default=True, help="CPU threads; another number rounds differently.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the descriptions and batches.")
-@click.option("--batch", default=64, show_default=True, help="Batch size in descriptions.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the texts and batches.")
+@click.option("--batch", default=64, show_default=True, help="Batch size in texts.")
 @click.option("--rate", default=2e-3, show_default=True, help="Peak learning rate.")
 @click.option("--continue", "continued", is_flag=True, help="Start from the weights of the last run.")
 @_explained
-def tagger(each: int, epochs: int, threads: int, seed: int, batch: int, rate: float, *, continued: bool) -> None:
-    """Train the tagger that finds words of asking in descriptions, on synthetic ones in eleven languages."""
+def tagger(
+    texts: str, each: int, epochs: int, threads: int, seed: int, batch: int, rate: float, *, continued: bool
+) -> None:
+    """Train the tagger of words in descriptions, or that in messages about a picture, on synthetic ones."""
     set_up(threads, seed)
     options = TaggerOptions(cache_folder(), each, epochs, batch, rate, seed, continued)
-    train_tagger(options, click.echo)
+    train_tagger(TAGGERS[texts], options, click.echo)
 
 
 @train.command("nouns")

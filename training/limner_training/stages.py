@@ -32,7 +32,7 @@ from limner_worker.networks.word_tagger import WordTagger
 
 Network = TypeVar("Network", bound=nn.Module)
 SHIPPED: Final[dict[str, dict[str, type[nn.Module]]]] = {
-    "limner-text": {"head": TextHead, "tower": ImageTower, "tagger": WordTagger},
+    "limner-text": {"head": TextHead, "tower": ImageTower, "tagger": WordTagger, "follow-ups": WordTagger},
     "limner-vae": {"autoencoder": Autoencoder, "upscaler": Upscaler},
     "limner-flow": {"flow": FlowTransformer},
     "limner-gan": {"gan": GanGenerator},

@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.interpret import FIELDS, GOAL_CLEAN, GOAL_F1, GOAL_SUBJECT, MENDED, PARTS, SCORED, SIZES, UNSEEN, by_language
+from bench.interpret import (
+    FIELDS,
+    FOUND,
+    GOAL_CLEAN,
+    GOAL_F1,
+    GOAL_SUBJECT,
+    MENDED,
+    PARTS,
+    SCORED,
+    SIZES,
+    UNSEEN,
+    by_language,
+)
 
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_worker.stages.interpretation.language.files import LANGUAGES
@@ -46,7 +58,7 @@ def test_there_are_thirty_descriptions_in_each_language():
 
 @pytest.mark.parametrize(
     "row",
-    [row for part in PARTS if part not in UNSEEN for row in rows_of("followups.jsonl", part)],
+    [row for part in PARTS if part not in (*UNSEEN, *FOUND) for row in rows_of("followups.jsonl", part)],
     ids=lambda row: row["message"],
 )
 def test_a_follow_up_changes_what_it_names(row: Any):
@@ -110,3 +122,18 @@ def test_what_was_read_wrongly_before(text: str, prompt: str, asked: dict[str, A
     found = interpret(text, STYLES, (), SIZES)
     assert found.prompt == prompt
     assert {name: getattr(found, name) for name in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "size"),
+    [
+        ("we run a coffee shop and need a wide banner: a steaming cup", "a steaming cup", (384, 256)),
+        ("Notre boulangerie cherche une bannière en flat design : des baguettes", "des baguettes", (384, 256)),
+        ("somos uma barbearia e queremos um cartaz vertical com uma tesoura", "uma tesoura", (256, 384)),
+        ("小さなパン屋です。横長のバナーをお願いします。食パン", "食パン", (384, 256)),
+        ("a banner with a lion", "a banner with a lion", None),
+    ],
+)
+def test_what_a_picture_is_needed_for_is_not_drawn(text: str, prompt: str, size: tuple[int, int] | None):
+    found = interpret(text, STYLES, (), SIZES)
+    assert (found.prompt, found.width and (found.width, found.height)) == (prompt, size)

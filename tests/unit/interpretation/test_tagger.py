@@ -148,18 +148,20 @@ def test_a_run_may_go_on_from_the_weights_of_the_last(tmp_path: Path, monkeypatc
     monkeypatch.setattr(training, "JUDGED", 1)
     monkeypatch.setattr(training, "BY_CODE", {"en": BY_CODE["en"]})
     once = training.TaggerOptions(tmp_path, each=1, epochs=1, batch=8, rate=1e-3, seed=0)
-    training.train_tagger(once, print)
-    first = load_file(tmp_path / training.WEIGHTS)
-    training.train_tagger(once._replace(rate=0, continued=True), print)
-    assert all(torch.equal(first[name], tensor) for name, tensor in load_file(tmp_path / training.WEIGHTS).items())
-    training.train_tagger(once._replace(rate=0, seed=1), print)
-    assert not torch.equal(first["decide.weight"], load_file(tmp_path / training.WEIGHTS)["decide.weight"])
+    training.train_tagger(training.DESCRIPTIONS, once, print)
+    first = load_file(tmp_path / training.DESCRIPTIONS.weights)
+    training.train_tagger(training.DESCRIPTIONS, once._replace(rate=0, continued=True), print)
+    assert all(
+        torch.equal(first[name], tensor) for name, tensor in load_file(tmp_path / training.DESCRIPTIONS.weights).items()
+    )
+    training.train_tagger(training.DESCRIPTIONS, once._replace(rate=0, seed=1), print)
+    assert not torch.equal(first["decide.weight"], load_file(tmp_path / training.DESCRIPTIONS.weights)["decide.weight"])
 
 
 def test_there_are_weights_to_go_on_from(tmp_path: Path) -> None:
     options = training.TaggerOptions(tmp_path, each=1, epochs=1, batch=8, rate=1e-3, seed=0, continued=True)
     with pytest.raises(WeightsError):
-        training.train_tagger(options, print)
+        training.train_tagger(training.DESCRIPTIONS, options, print)
 
 
 def test_the_tagger_is_loaded_for_the_first_description_and_without_its_files_no_word_asks(tmp_path: Path):

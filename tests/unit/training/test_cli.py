@@ -62,7 +62,8 @@ def test_the_stages_train_and_export_all_weights(cache: Path, tmp_path: Path, mo
         assert "saved at step 1" in output
     assert "saved at step 2" in run("upscaler", "--minutes", "0.0001", "--batch", "2", "--threads", "1")
     monkeypatch.setattr(tagger_training, "JUDGED", 1)
-    assert "epoch 1" in run("tagger", "--each", "1", "--epochs", "1")
+    for texts in ("descriptions", "follow-ups"):
+        assert "epoch 1" in run("tagger", "--of", texts, "--each", "1", "--epochs", "1")
     weights = tmp_path / "weights"
     assert "limner-vae/autoencoder: 7.6 MB" in run("export", "--to", str(weights))
 

@@ -61,16 +61,20 @@ class Writer:
         """Return a new description."""
         bare = self._chance(0.3)
         found = self._plain() if bare else self._asked()
-        self._spoil(found)
+        self.spoil(found)
         return found
 
     def _chance(self, share: float) -> bool:
         return self._choose.random() < share
 
+    def aside(self) -> str:
+        """Return words that ask for nothing: a greeting, a reason, or thanks."""
+        return self._one(self._choose.choice(("openers", "contexts", "contexts", "tails")))
+
     def _one(self, kind: str) -> str:
         """Return a phrase, with a person and a thing in the places that it has for them."""
         phrase = self._phrase(kind)
-        return phrase.replace("{y}", self._noun()) if "{y}" in phrase else phrase
+        return phrase.replace("{y}", self.noun()) if "{y}" in phrase else phrase
 
     def _phrase(self, kind: str) -> str:
         """Return a phrase, with a person, or a name, in the place that it has for one."""
@@ -85,7 +89,7 @@ class Writer:
         return found
 
     def _plain(self) -> Described:
-        found = self._new(self._shown() if self._chance(0.7) else self._one("plain"))
+        found = self._new(self.shown() if self._chance(0.7) else self._one("plain"))
         return self._with_conditions(self._lacking() if self._chance(0.2) else found, 0.2)
 
     def _asked(self) -> Described:
@@ -117,7 +121,7 @@ class Writer:
     def _thing(self) -> Described:
         """Return a thing, alone or as a picture or a number of pictures of it."""
         kind = self._choose.choices(["thing", "pictures", "counted"], [5, 2, 3])[0]
-        thing = self._new(self._shown())
+        thing = self._new(self.shown())
         if self._chance(0.2):
             thing = self._lacking()
         if kind == "thing":
@@ -151,12 +155,12 @@ class Writer:
         if "lacking" in self._phrases:
             before, after = self._phrase("lacking").split("{x}")
             found = self._leaving_out(before)
-            found.add(self._noun() + after, _SUBJECT)
+            found.add(self.noun() + after, _SUBJECT)
             return found
-        found = self._new(self._article() + self._noun())
+        found = self._new(self._article() + self.noun())
         after = self._one("things").partition("{x}")[2]
         if self._chance(0.4):  # another thing to draw
-            after = self._phrases["joins"][0] + self._article(certain=True) + self._noun()
+            after = self._phrases["joins"][0] + self._article(certain=True) + self.noun()
         found.join(self._leaving_out(self._phrase("mid").removeprefix("{x}")))
         if self._chance(0.15):  # another thing that lacks something
             found.add(self._phrases["joins"][0], _SUBJECT)
@@ -178,7 +182,7 @@ class Writer:
         """Return something to leave out, or two."""
         found = self._new()
         for at in range(2 if self._chance(0.15) else 1):
-            thing = self._choose.choice(self._phrases["unwanted"]) if self._chance(0.6) else self._noun()
+            thing = self._choose.choice(self._phrases["unwanted"]) if self._chance(0.6) else self.noun()
             found.add(self._phrases["joins"][0] if at else "", _NEGATIVE)
             found.add(thing, _LEFT_OUT)
         return found
@@ -210,10 +214,11 @@ class Writer:
         article = self._choose.choice([each for each in some if each or not certain] or some)
         return f"{article} " if article and not self._wide else article
 
-    def _noun(self) -> str:
+    def noun(self) -> str:
+        """Return the name of a thing."""
         return self._choose.choice(nouns()).called(self._language)
 
-    def _shown(self) -> str:
+    def shown(self) -> str:
         """Return what a picture shows: a subject as people write it, a scene, or one of parts, with an article."""
         kind = self._choose.choices(["whole", "scene", "parts"], [3, 2, 6])[0]
         if kind == "parts":
@@ -233,7 +238,7 @@ class Writer:
         kinds = ["noun", "thing", "media", "two", "having", "task", "plain", "speech", "whole"]
         kind = self._choose.choices(kinds, [3, 6, 2, 2, 2, 2, 1, 1, 2])[0]
         whole: dict[str, Callable[[], str]] = {
-            "noun": self._noun,
+            "noun": self.noun,
             "whole": self._whole,
             "plain": lambda: self._one("plain"),
             "task": lambda: self._choose.choice(self._tasks),
@@ -243,19 +248,19 @@ class Writer:
     def _composed(self, kind: str) -> str:
         """Return a subject of a noun and other words of a kind."""
         if kind == "two":
-            second = self._one("things").replace("{x}", self._noun()) if self._chance(0.4) else self._noun()
-            return f"{self._noun()}{self._one('joins')}{second}"
+            second = self._one("things").replace("{x}", self.noun()) if self._chance(0.4) else self.noun()
+            return f"{self.noun()}{self._one('joins')}{second}"
         if kind == "having":  # what others leave out
             thing = self._choose.choice(self._phrases["unwanted"])
-            return self._one("having").replace("{x}", self._noun()).replace("{u}", thing)
+            return self._one("having").replace("{x}", self.noun()).replace("{u}", thing)
         if kind == "speech":
             said = self._one(self._choose.choice(["tails", "openers", "negatives"]))
             return self._phrase("carriers").replace("{q}", said)
         before, after = self._one({"thing": "things"}.get(kind, kind)).split("{x}")
-        noun = self._article() + self._noun() if kind == "scenes" else self._noun()
+        noun = self._article() + self.noun() if kind == "scenes" else self.noun()
         return self._with_particle(before + noun, after)
 
-    def _spoil(self, found: Described) -> None:
+    def spoil(self, found: Described) -> None:
         """Write as people do: without capitals or commas or in capitals alone, and with typing errors."""
         if self._chance(0.04):
             found.text = "".join(each.upper() if len(each.upper()) == 1 else each for each in found.text)

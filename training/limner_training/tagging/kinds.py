@@ -22,10 +22,11 @@ Phrases = Mapping[str, Sequence[str]]
 def phrases(language: str, *, held_out: bool) -> Phrases:
     """Return the phrases of a language by kind: those to train with, or those held out."""
     text = files("limner_training.tagging").joinpath("phrases", f"{language}.toml").read_text("utf-8")
-    return {kind: _split(kind, some, held_out=held_out) for kind, some in tomllib.loads(text).items()}
+    return {kind: split(kind, some, held_out=held_out) for kind, some in tomllib.loads(text).items()}
 
 
-def _split(kind: str, some: Sequence[str], *, held_out: bool) -> Sequence[str]:
+def split(kind: str, some: Sequence[str], *, held_out: bool) -> Sequence[str]:
+    """Return the phrases of a kind to train with, or those held out; all of them if it would have none."""
     if kind in _CLOSED:
         return some
     return [each for each in some if (zlib.crc32(each.encode()) % HELD_OUT == 0) == held_out] or some

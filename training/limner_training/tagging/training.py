@@ -1,4 +1,4 @@
-"""Trains the tagger of words on synthetic descriptions, and keeps its weights with the other trained networks."""
+"""Trains the taggers of words on synthetic descriptions and messages, and keeps their weights with the others."""
 
 from __future__ import annotations
 
@@ -14,34 +14,48 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from limner_training.tagging.descriptions import Described, Writer
+from limner_training.tagging.messages import MessageWriter
 from limner_worker.generators.text_encoding.e5_file import installed
 from limner_worker.generators.text_encoding.token_states import TokenStates
 from limner_worker.networks.weights import load_module, save_module
-from limner_worker.networks.word_tagger import ROLES, WordTagger
+from limner_worker.networks.word_tagger import FOLLOW_UP_ROLES, ROLES, WordTagger
 from limner_worker.stages.interpretation.language.files import BY_CODE
 
-WEIGHTS: Final = "tagger.safetensors"
 ENCODED: Final = 64
-"""Descriptions that are encoded together."""
+"""Texts that are encoded together."""
 JUDGED: Final = 80
-"""Descriptions of each language, of phrases that are held out, by which the network is judged."""
+"""Texts of each language, of phrases that are held out, by which a network is judged."""
 WARMING: Final = 50
 """Steps over which the learning rate rises."""
 _IGNORED: Final = -1
 
 
+class Kind(NamedTuple):
+    """A tagger: the texts that it reads, their roles, and the file of its weights."""
+
+    writer: type[Writer | MessageWriter]
+    roles: Sequence[str]
+    told_apart: str | None
+    """The role by which it is judged; all of them if it is None."""
+    weights: str
+
+
+DESCRIPTIONS: Final = Kind(Writer, ROLES, "asking", "tagger.safetensors")
+FOLLOW_UPS: Final = Kind(MessageWriter, FOLLOW_UP_ROLES, None, "follow-ups.safetensors")
+
+
 class Example(NamedTuple):
-    """The states of a description's pieces [T, 384] in float16, and their roles [T]."""
+    """The states of a text's pieces [T, 384] in float16, and their roles [T]."""
 
     states: Tensor
     roles: Tensor
 
 
-def examples(encoder: TokenStates, each: int, seed: int, *, held_out: bool) -> list[Example]:
+def examples(kind: Kind, encoder: TokenStates, each: int, seed: int, *, held_out: bool) -> list[Example]:
     """Return `each` examples of every language."""
     described: list[Described] = []
     for code in BY_CODE:
-        write = Writer(code, random.Random(f"{code} {seed}"), held_out=held_out)  # noqa: S311 - reproducible texts
+        write = kind.writer(code, random.Random(f"{code} {seed}"), held_out=held_out)  # noqa: S311 - reproducible texts
         described += [write() for _ in range(each)]
     described.sort(key=lambda one: len(one.text))  # texts of about one length are encoded together
     found: list[Example] = []
@@ -59,7 +73,7 @@ class TaggerOptions(NamedTuple):
     folder: Path
     """Where the weights are saved after each epoch."""
     each: int
-    """Descriptions of every language."""
+    """Texts of every language."""
     epochs: int
     batch: int
     rate: float
@@ -68,12 +82,14 @@ class TaggerOptions(NamedTuple):
     """Whether it starts from the weights in the folder."""
 
 
-def train_tagger(options: TaggerOptions, on_progress: Callable[[str], None]) -> None:
-    """Train the tagger. Raises WeightsError if there are no weights to start from."""
+def train_tagger(kind: Kind, options: TaggerOptions, on_progress: Callable[[str], None]) -> None:
+    """Train a tagger. Raises WeightsError if there are no weights to start from."""
     folder, each, epochs, batch, rate, seed, continued = options
-    network = load_module(WordTagger, folder / WEIGHTS) if continued else WordTagger()
+    weights = folder / kind.weights
+    network = load_module(WordTagger, weights) if continued else WordTagger(roles=len(kind.roles))
     encoder = TokenStates(installed())
-    known, judged = examples(encoder, each, seed, held_out=False), examples(encoder, JUDGED, seed, held_out=True)
+    known = examples(kind, encoder, each, seed, held_out=False)
+    judged = examples(kind, encoder, JUDGED, seed, held_out=True)
     optimizer = torch.optim.AdamW(network.parameters(), rate)
     total = epochs * -(-len(known) // batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -88,9 +104,9 @@ def train_tagger(options: TaggerOptions, on_progress: Callable[[str], None]) -> 
             cast("Any", loss(network, some)).backward()
             cast("Any", optimizer).step()
             schedule.step()
-        save_module(network, folder / WEIGHTS, network.config)
-        seconds = time.monotonic() - started
-        on_progress(f"epoch {epoch + 1}: right in held-out phrases {accuracy(network, judged):.3f}, {seconds:.0f} s")
+        save_module(network, weights, network.config)
+        right, seconds = accuracy(network, judged, kind), time.monotonic() - started
+        on_progress(f"epoch {epoch + 1}: right in held-out phrases {right:.3f}, {seconds:.0f} s")
 
 
 def loss(network: WordTagger, some: Sequence[Example]) -> Tensor:
@@ -100,15 +116,17 @@ def loss(network: WordTagger, some: Sequence[Example]) -> Tensor:
 
 
 @torch.inference_mode()
-def accuracy(network: WordTagger, judged: Sequence[Example]) -> float:
-    """Return the share of pieces of which the network knows whether they ask."""
+def accuracy(network: WordTagger, judged: Sequence[Example], kind: Kind = DESCRIPTIONS) -> float:
+    """Return the share of pieces whose role the network knows, or of which it knows whether they have one."""
     network.eval()
-    asking = ROLES.index("asking")
     right = count = 0
     for start in range(0, len(judged), ENCODED):
         logits, roles = _read(network, judged[start : start + ENCODED])
-        there = roles != _IGNORED
-        right += int((((logits.argmax(-1) == asking) == (roles == asking)) & there).sum())
+        there, found = roles != _IGNORED, logits.argmax(-1)
+        if kind.told_apart is not None:
+            one = kind.roles.index(kind.told_apart)
+            found, roles = found == one, roles == one
+        right += int(((found == roles) & there).sum())
         count += int(there.sum())
     return right / max(1, count)
 

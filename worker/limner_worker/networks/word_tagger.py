@@ -1,4 +1,4 @@
-"""The network that decides from the encoder's states of a description what each of its words is for."""
+"""The network that decides from the encoder's states of a description, or of a message, what its words are for."""
 
 from __future__ import annotations
 
@@ -11,19 +11,26 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 ROLES: Final = ("subject", "asking", "number", "size", "style", "negative", "left out")
 """What the picture shows; how the person asks, why, and thanks; words that name a condition; and, within those that
 leave something out, the thing itself."""
+FOLLOW_UP_ROLES: Final = (
+    "said", "old", "new", "quality", "gone", "added", "place", "look", "again", "number", "picked", "style", "size",
+    "subject",
+)  # fmt: skip
+"""Of a message about a picture: what asks, or asks for nothing; a thing of the picture, what takes its place, and its
+other colour or material; what is taken away, and added; another place, time or weather; how all should look; words for
+other pictures, and their number; which picture is chosen; how it is drawn; and the whole of another subject."""
 
 
 class WordTagger(nn.Module):
     """A bidirectional GRU (Cho et al. 2014) over the states of a text's pieces."""
 
-    def __init__(self, width: int = 384, inner: int = 96, dropped: float = 0.3) -> None:
+    def __init__(self, width: int = 384, inner: int = 96, dropped: float = 0.3, roles: int = len(ROLES)) -> None:
         super().__init__()
-        self.config = {"width": width, "inner": inner, "dropped": dropped}
+        self.config = {"width": width, "inner": inner, "dropped": dropped, "roles": roles}
         self.norm = nn.LayerNorm(width)
         self.narrow = nn.Linear(width, inner)
         self.drop = nn.Dropout(dropped)
         self.read = nn.GRU(inner, inner, batch_first=True, bidirectional=True)
-        self.decide = nn.Linear(2 * inner, len(ROLES))
+        self.decide = nn.Linear(2 * inner, roles)
 
     def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
         """Return logits [B, T, roles] for states [B, T, width], of which the first `lengths` [B] of a row count."""

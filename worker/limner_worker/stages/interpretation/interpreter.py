@@ -18,6 +18,7 @@ from limner_worker.stages.interpretation import rules, saying
 from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError
 from limner_worker.stages.interpretation.language.detection import language_or_fallback
 from limner_worker.stages.interpretation.reading.orders import body
+from limner_worker.stages.interpretation.reading.parts import Part
 from limner_worker.stages.interpretation.tagging import leaving_out
 from limner_worker.stages.interpretation.tagging.asking_words import Tagged, merged, without_asking
 from limner_worker.stages.interpretation.tagging.counting import counted
@@ -52,6 +53,7 @@ LONGEST_TAGGED: Final = 600
 _QUOTES: Final = re.compile(r"[\"“”„«»「」『』《》]")
 """Quoted words are content, whatever they say."""
 TagsWords = Callable[[Sequence[str]], list[Tagged]]
+FindsParts = Callable[[Sequence[str]], list[list[Part]]]
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,22 @@ class Interpreter:
     """Interprets batches of descriptions by the configured backend, and by rules if that fails. Always answers."""
 
     def __init__(
-        self, server: ChatClient | None = None, *, plain: bool = False, tagger: TagsWords | None = None
+        self,
+        server: ChatClient | None = None,
+        *,
+        plain: bool = False,
+        tagger: TagsWords | None = None,
+        finder: FindsParts | None = None,
     ) -> None:
-        """Without a `server`, rules interpret, and a `tagger` finds words of asking that they do not know.
+        """Without a `server`, rules interpret, a `tagger` finds words of asking in descriptions that they do not know,
+        and a `finder` what a message about a picture asks for.
 
         `plain` takes descriptions as prompts.
         """
         self._server = server
         self._plain = plain
         self._tagger = tagger
+        self._finder = finder
 
     def __call__(self, requests: Sequence[Request]) -> list[Interpretation]:
         """Return the interpretation of each description. Never raises."""
@@ -98,7 +107,8 @@ class Interpreter:
         return [each.model_copy(update={"seconds": seconds}) for each in found]
 
     def _by_rules(self, requests: Sequence[Request]) -> list[Interpretation]:
-        found = [_interpret_by_rules(request) for request in requests]
+        parts = self._parts_of(requests)
+        found = [_interpret_by_rules(request, some) for request, some in zip(requests, parts, strict=True)]
         new = [place for place, request in enumerate(requests) if self._is_tagged(request, found[place])]
         if self._tagger is None or not new:
             return found
@@ -109,6 +119,20 @@ class Interpreter:
                 found[place] = found[place].model_copy(update={"conditions": conditions})
         except Exception:  # the rules' answers are whole without it
             log.exception("the tagger failed")
+        return found
+
+    def _parts_of(self, requests: Sequence[Request]) -> list[Sequence[Part]]:
+        """Return what each request asks for that may be a message about a picture."""
+        found: list[Sequence[Part]] = [()] * len(requests)
+        places = [place for place, each in enumerate(requests) if each.spec.history]
+        places = [place for place in places if len(requests[place].text) <= LONGEST_TAGGED]
+        if self._finder is None or not places:
+            return found
+        try:
+            for place, parts in zip(places, self._finder([requests[place].text for place in places]), strict=True):
+                found[place] = parts
+        except Exception:  # the rules read messages without it
+            log.exception("the tagger of messages failed")
         return found
 
     @staticmethod
@@ -133,10 +157,10 @@ class Interpreter:
         return Interpretation(conditions=conditions, backend="server", model=server.model)
 
 
-def _interpret_by_rules(request: Request) -> Interpretation:
+def _interpret_by_rules(request: Request, parts: Sequence[Part] = ()) -> Interpretation:
     spec, card = request.spec, request.card
     try:
-        conditions = rules.interpret(request.text, card.styles, spec.history, card.sizes)
+        conditions = rules.interpret(request.text, card.styles, spec.history, card.sizes, parts=parts)
     except Exception as error:  # even if the rules fail on a text, the text itself is a prompt
         log.exception("the rules failed")
         return Interpretation(

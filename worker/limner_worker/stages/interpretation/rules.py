@@ -13,12 +13,16 @@ from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import tidy
 from limner_worker.stages.interpretation.reading.parsed import LeavesOut, Model, ParsedRequest
+from limner_worker.stages.interpretation.reading.parts import Part
 from limner_worker.stages.interpretation.reading.patterns import patterns_for
 from limner_worker.stages.interpretation.reading.spelling import without_laughter
 from limner_worker.stages.interpretation.reading.taking_apart import subject_of, taken_apart
+from limner_worker.stages.interpretation.refining.agreement import agrees, mentions
 from limner_worker.stages.interpretation.refining.changes import changes_for
-from limner_worker.stages.interpretation.refining.clauses import is_remark, one_by_one, without_remarks
+from limner_worker.stages.interpretation.refining.clauses import is_remark, one_by_one, with_words, without_remarks
+from limner_worker.stages.interpretation.refining.named import conditions_of, subject_among, without_names
 from limner_worker.stages.interpretation.refining.refine import accounted, refined
+from limner_worker.stages.interpretation.refining.wished import by_parts
 
 READ: Final = 1500
 """The characters that are searched, with emoji in words; the rest is appended to the prompt. Bounds the time for any
@@ -39,11 +43,12 @@ def interpret(
     sizes: Sequence[tuple[int, int]] = (),
     code: str | None = None,
     leaving: LeavesOut | None = None,
+    parts: Sequence[Part] = (),
 ) -> Conditions:
     """Return the conditions of a description, or of a message that may change the last picture of a history.
 
-    `code` is the text's language, if more is known of it than the text tells, and `leaving` how far words of leaving
-    out do so. If nothing sensible would remain, the prompt is the text itself.
+    `code` is the text's language, if more is known of it than the text tells, `leaving` how far words of leaving out do
+    so, and `parts` what a tagger found in a message. If nothing sensible would remain, the prompt is the text itself.
     """
     model = Model(tuple(styles), tuple(sizes))
     previous: list[Conditions] = []
@@ -51,7 +56,7 @@ def interpret(
     for turn in _recent(history):
         previous.append(turn.conditions or _one(turn.text, model, previous, codes))
         codes.append(language_of(turn.text))
-    return _one(text, model, previous, codes, code, leaving)
+    return _one(text, model, previous, codes, code, leaving, parts)
 
 
 def only_left_out(text: str) -> tuple[Language, str] | None:
@@ -82,6 +87,7 @@ def _one(
     codes: Sequence[str | None],
     code: str | None = None,
     leaving: LeavesOut | None = None,
+    parts: Sequence[Part] = (),
 ) -> Conditions:
     """Return the conditions of a text after the pictures and languages of the earlier messages."""
     plain = text.replace("\x00", " ")  # as conditions do, in which a prompt of nothing else would be empty
@@ -95,11 +101,56 @@ def _one(
         spelled = without_laughter(spelled, [patterns_for(languages[0]).speech])
         if begun := changes_for(languages[0]).otherwise.match(spelled):
             spelled = spelled[begun.end() :]
-        elif (changed := _continued(spelled, beginning, languages, model, previous)) is not None:
-            return changed
+        elif (told := _told(spelled, beginning, languages, model, previous, parts)) is not None:
+            return told
         else:
             spelled = without_remarks(spelled, languages[0], previous)
     return _new_subject(spelled, unread, taken_apart(spelled, languages[0], model, leaving=leaving), previous)
+
+
+def _told(
+    spelled: str,
+    written: str,
+    languages: Sequence[Language],
+    model: Model,
+    previous: Sequence[Conditions],
+    parts: Sequence[Part],
+) -> Conditions | None:
+    """Return what a message asks for; None if it is about another picture, in words that only rules read.
+
+    With the parts that a tagger found, the rules' answer counts only if it has these, and no other words of the
+    message: stories and reasons are none of a picture. If every word is accounted for, most of them are enough.
+    """
+    if not parts:
+        return _continued(spelled, written, languages, model, previous)
+    words = emoji.removed(written) or spelled
+    for said in dict.fromkeys((words, spelled)):
+        for language in languages:
+            found = taken_apart(said, language, model, message=True)
+            sure = accounted(found, model.styles, previous)
+            if sure is not None and mentions(sure, parts):
+                return sure
+    changed = _continued(spelled, written, languages, model, previous)
+    if changed is not None and agrees(changed, parts, previous[-1], languages[0]):
+        return changed
+    return _by_parts(words, parts, languages[0], model, previous)
+
+
+def _by_parts(
+    text: str, parts: Sequence[Part], language: Language, model: Model, previous: Sequence[Conditions]
+) -> Conditions:
+    """Return what the parts of a message ask for.
+
+    If all words of the clauses that have them are accounted for, the rules' answer counts.
+    """
+    named = conditions_of(text, parts, language, model)
+    if (subject := subject_among(parts, named, model)) is not None:
+        return _new_subject(subject.said, "", subject, previous)
+    shorter = with_words(text, language, [part.text for part in parts])
+    sure = accounted(taken_apart(shorter, language, model, message=True), model.styles, previous)
+    if shorter != text and sure is not None and agrees(sure, parts, previous[-1], language):
+        return sure
+    return by_parts(named, without_names(parts, language, model), previous)
 
 
 def _continued(

@@ -54,7 +54,8 @@ def interpreter_of(settings: Settings, server: ChatClient | None) -> Interpreter
         return Interpreter(server, plain=True)
     from limner_worker.stages.interpretation.tagging.tagger import LazyTagger, Tagger  # noqa: PLC0415 - torch, which not every worker needs
 
-    return Interpreter(server, tagger=LazyTagger(Tagger))
+    tagger = LazyTagger(Tagger)
+    return Interpreter(server, tagger=tagger, finder=tagger.parts)
 
 
 class InterpretationStage:

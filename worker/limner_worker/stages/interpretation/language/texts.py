@@ -11,6 +11,12 @@ from limner_worker.languages import WIDE, expression
 Pattern = re.Pattern[str]
 _WORD: Final = re.compile(r"\w")
 HANGUL: Final = re.compile("[\uac00-\ud7af]")
+_KOREAN: Final = (("을", "를"), ("은", "는"), ("이", "가"), ("과", "와"), ("으로", "로"), ("이랑", "랑"))
+"""Particles after a consonant, and after a vowel."""
+_PARTICLE: Final = re.compile(rf"(?:{'|'.join(each for pair in _KOREAN for each in pair)})(?=\s|$)")
+_RIEUL: Final = 8
+_FINALS: Final = 28
+"""The final consonants of a Korean syllable; one is none, and "로" follows that of "물" too."""
 _QUOTES: Final = "\"'“”„«»「」"
 _RUN: Final = re.compile(r"([\s,.;:!?¿¡，。、；：！？~*_-]{8})[\s,.;:!?¿¡，。、；：！？~*_-]+")
 _LOOSE: Final = " ,.;:!?¿¡，。、；：！？-"
@@ -68,3 +74,14 @@ def tidy(text: str) -> str:
     elif len(plain) > 1 and plain[0] in _QUOTES and plain[-1] in _QUOTES and not set(plain[1:-1]) & set(_QUOTES):
         plain = plain[1:-1].strip(_LOOSE)
     return plain if _WORD.search(plain) else ""
+
+
+def with_particle(noun: str, rest: str) -> str:
+    """Return a text after a noun, with the form of a Korean particle at its beginning that fits the noun."""
+    match = _PARTICLE.match(rest)
+    if match is None or not noun or not HANGUL.match(noun[-1]):
+        return rest
+    final = (ord(noun[-1]) - ord("가")) % _FINALS
+    closed, opened = next(pair for pair in _KOREAN if match.group() in pair)
+    fits = opened if not final or (opened == "로" and final == _RIEUL) else closed
+    return f"{fits}{rest[match.end() :]}"

@@ -11,6 +11,7 @@ from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, joined, shortened, squeezed, tidy
 from limner_worker.stages.interpretation.reading.address import without_address
+from limner_worker.stages.interpretation.reading.commissions import take_commission
 from limner_worker.stages.interpretation.reading.fixed_names import BESIDE, is_named
 from limner_worker.stages.interpretation.reading.forms import Form, form_of, number_of, things_of, without_tags
 from limner_worker.stages.interpretation.reading.lines import in_one_line
@@ -53,6 +54,8 @@ def taken_apart(
     found.sizes = model.sizes
     if form is not None:
         _fill(found, form, model, patterns)
+    if not message:
+        take_commission(found, model)
     if not message and _cut(found, patterns.single):  # before its words are taken for words of asking
         found.n = 1
     plain = found.text if message else in_one_sentence(found.text, model.styles, language)
@@ -64,9 +67,8 @@ def taken_apart(
     if found.size is None and (match := _cut(found, patterns.size)):
         found.size = _sized(match)
     for style in sorted(model.styles, key=len, reverse=True):
-        if found.style is None and _cut(
-            found, style_patterns(found.text, style, language), partial(_is_style, found, style)
-        ):
+        of_style = style_patterns(found.text, style, language)
+        if found.style is None and _cut(found, of_style, partial(_is_style, found, style)):
             found.style = style
     _count(found, patterns)
     _shape(found, patterns, message=message)

@@ -6,12 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from limner_shared.domain.conditions import Conditions
+from limner_shared.domain.conditions import MAX_TEXT, Conditions
 from limner_worker.stages.interpretation.language.schema import Language
-from limner_worker.stages.interpretation.language.texts import joined
+from limner_worker.stages.interpretation.language.texts import joined, with_particle
+from limner_worker.stages.interpretation.reading.parsed import ParsedRequest
 from limner_worker.stages.interpretation.refining.changes import ChangePatterns
-from limner_worker.stages.interpretation.refining.removing import forms, qualities
+from limner_worker.stages.interpretation.refining.removing import forms, qualities, removed
 
+NEAREST: Final = 3
+"""The words before a thing that may be its article and adjectives."""
 SHORT: Final = 3
 """The fewest letters of a name that other letters may follow in a prompt."""
 
@@ -70,11 +73,21 @@ class Change:
         What has no adjectives of its own keeps the known ones, if the article tells that it has the same form.
         """
         left, right = self.prompt[: part.start()], self.prompt[part.end() :]
+        how = self._declined(left, how)
         if self.patterns.indefinite.match(how):
             kept, how = self._described(left, how)
             left = re.sub(rf"{self.patterns.article.pattern}(?:[^\W\d]+\s+){{0,2}}$", "", left, flags=re.IGNORECASE)
             how = f"{kept}{how}"
-        self.prompt = f"{left}{how}{right}"
+        self.prompt = f"{left}{how}{with_particle(how, right)}"
+
+    def _declined(self, left: str, how: str) -> str:
+        """Return a thing with its article in the form that the text before it asks for: "mit einer Vase"."""
+        forms, (article, _, noun) = self.language.dative, how.partition(" ")
+        before = left.lower().split()[-NEAREST:]
+        if before[-1:] == ["de"] and article.lower() in ("des", "du"):  # "un panier de pommes"
+            return noun
+        is_dative = article.lower() in forms and any(each in forms.values() for each in before)
+        return f"{forms[article.lower()]} {noun}" if is_dative else how
 
     def _described(self, left: str, how: str) -> tuple[str, str]:
         """Return the article and adjectives at the end of a text that a new thing keeps, and the rest of the thing."""
@@ -86,3 +99,26 @@ class Change:
             return "", how
         same = not self.language.connectives.gendered or old["article"].lower() == article.lower()
         return (old.group(), thing) if same else ("", how)
+
+
+def concluded(change: Change, found: ParsedRequest, named: bool) -> Conditions:
+    """Return the changed picture with the conditions that a message names.
+
+    A changed picture keeps its seed, and so does one that the message names; others get new ones.
+    """
+    before = change.before
+    for each in change.negative:
+        change.prompt = removed(change.prompt, each)
+    negative = [part for part in before.negative_prompt.split(", ") if part] + change.negative
+    size = found.size or (before.width, before.height)
+    more = change.another or (found.n is not None and bool(change.patterns.more.search(found.said)))
+    kept = None if more and not named else before.seed
+    return Conditions(
+        prompt=change.prompt[:MAX_TEXT],
+        negative_prompt=", ".join(dict.fromkeys(negative))[:MAX_TEXT],
+        style=found.style or before.style,
+        width=size[0],
+        height=size[1],
+        n=change.n,
+        seed=kept if found.seed is None else found.seed,
+    )

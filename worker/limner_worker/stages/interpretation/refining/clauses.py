@@ -83,6 +83,12 @@ def without_remarks(text: str, language: Language, previous: Sequence[Conditions
     return text if first is None else text[text.index(first) :]
 
 
+def with_words(text: str, language: Language, words: Sequence[str]) -> str:
+    """Return the clauses of a text that have some of these words."""
+    clauses = parts_of(text, language)
+    return ", ".join(each for each in clauses if any(some in each for some in words)) or text
+
+
 def parts_of(text: str, language: Language) -> list[str]:
     """Return the clauses of a text."""
     return [part.strip() for part in _joints(language).split(text) if tidy(part)]

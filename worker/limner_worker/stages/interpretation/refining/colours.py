@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language.detection import by_script, language_of
@@ -12,6 +12,19 @@ from limner_worker.stages.interpretation.language.schema import Colour, Language
 from limner_worker.stages.interpretation.language.texts import WIDE, Pattern
 
 ColourMatch = tuple[Language, Colour, re.Match[str]]
+
+
+class Shade(NamedTuple):
+    """How a colour is said, beside its word."""
+
+    before: str = ""
+    after: str = ""
+    """What stands before and after the word: "dark ", "dunkel", " foncé"."""
+    whole: str = ""
+    """In scripts without spaces, all that is said: "深緑の"."""
+
+
+_PLAIN: Final = Shade()
 
 
 def _colour_pattern(language: Language, source: str) -> Pattern:
@@ -26,6 +39,10 @@ _COLOURS: Final[list[tuple[Language, Colour, Pattern]]] = [
     for language in LANGUAGES
     for colour, source in language.colours.items()
 ]
+ATTRIBUTE: Final = re.compile("[いなの]$")
+"""Endings of Japanese words that may stand before a noun."""
+_STEM: Final = 3
+"""The letters by which the forms of a colour's word are known."""
 _TELLING: Final = 4
 """The fewest letters of a colour that tells a prompt's language."""
 _ENDING: Final = 2
@@ -44,48 +61,86 @@ def colour_in(text: str, language: Language | None = None) -> ColourMatch | None
     return min(hits, key=lambda hit: hit[:2])[2] if hits else None
 
 
-def coloured(prompt: str, language: Language, colour: Colour) -> str:
+def shade_in(text: str, language: Language) -> tuple[Colour, Shade] | None:
+    """Return the colour that a text names, and how; a word may end with it ("dunkelblau")."""
+    found = colour_in(text, language)
+    if found is not None and language.unspaced:
+        joins = "の" if language.code == "ja" and not ATTRIBUTE.search(text) else ""
+        bare = language.code == "ja" and found[2].group() == text and not text.endswith("色")
+        return found[1], _PLAIN if bare else Shade(whole=f"{text}{joins}")
+    base = "" if found is None else language.colours[found[1]].split("|")[0]
+    if found is not None and found[2].group().lower()[:_STEM] == base[:_STEM]:  # "azzurra" is no form of "blu"
+        before = " ".join(each for each in text[: found[2].start()].split(" ") if not _is_small(each, language))
+        return found[1], Shade(before, text[found[2].end() :])
+    for colour, source in language.colours.items():
+        if match := expression(rf"^(\w*)(?:{source})$").search(text):
+            return colour, Shade(match[1])
+    return None
+
+
+def _is_small(word: str, language: Language) -> bool:
+    """Return whether a word before a colour does not describe it: "in blue", "una roja"."""
+    small = rf"{language.style.introductions or NOTHING}|{language.connectives.indefinite or NOTHING}"
+    return re.fullmatch(rf"(?:{small}|{language.connectives.articles or NOTHING})", word, re.IGNORECASE) is not None
+
+
+def coloured(prompt: str, language: Language, colour: Colour, shade: Shade = _PLAIN) -> str:
     """Return the prompt with its first colour replaced, or with the colour added, in the prompt's language."""
     own = _language_of(prompt, language)
+    shade = shade if own is language else _PLAIN
     there = colour_in(prompt, own)
     if there is not None:
-        word = _replacing(there, colour, prompt)
+        word = _shaded(_replacing(there, colour, prompt), shade)
         return f"{prompt[: there[2].start()]}{word}{prompt[there[2].end() :]}"
     word = own.colours[colour].split("|")[0]
     if own.unspaced:
         measure = re.match(own.measure, prompt) if own.measure else None
         at = 0 if measure is None else measure.end()
         space = " " if "\uac00" <= word[0] <= "\ud7af" else ""
-        return f"{prompt[:at]}{word}{space}{prompt[at:]}"
-    return _beside_noun(prompt, own, word)
+        return f"{prompt[:at]}{_shaded(word, shade)}{space}{prompt[at:]}"
+    return _beside_noun(prompt, own, word, shade)
 
 
-def part_coloured(prompt: str, part: str, language: Language, colour: Colour) -> str:
+def part_coloured(prompt: str, part: str, language: Language, colour: Colour, shade: Shade = _PLAIN) -> str:
     """Return the prompt with another colour for a part of what it names."""
     own = _language_of(prompt, language)
+    shade = shade if own is language else _PLAIN
     word = own.colours[colour].split("|")[0]
     at = re.search(re.escape(part), prompt, re.IGNORECASE)
     if at is None:
-        return f"{prompt}, {word} {part}"
-    there = _colour_beside(prompt, own, at)
+        return f"{prompt}, {_shaded(word, shade)} {part}"
+    there = colour_beside(prompt, own, at)
     if there is not None:
-        return f"{prompt[: there[2].start()]}{_replacing(there, colour, prompt)}{prompt[there[2].end() :]}"
+        word = _shaded(_replacing(there, colour, prompt), shade)
+        return f"{prompt[: there[2].start()]}{word}{prompt[there[2].end() :]}"
     left, right = prompt[: at.start()], prompt[at.start() :]
     if not own.colour_after:
         word = _agreeing(own, word, left.split()[-1:])
     if own.colour_after:
-        return f"{prompt[: at.end()]} {_agreeing(own, word, left.split()[-1:])}{prompt[at.end() :]}"
-    return f"{left}{word}{'' if word[-1] >= WIDE and not '가' <= word[-1] <= '힣' else ' '}{right}"
+        return f"{prompt[: at.end()]} {_shaded(_agreeing(own, word, left.split()[-1:]), shade)}{prompt[at.end() :]}"
+    return f"{left}{_shaded(word, shade)}{'' if word[-1] >= WIDE and not '가' <= word[-1] <= '힣' else ' '}{right}"
 
 
-def _colour_beside(prompt: str, language: Language, part: re.Match[str]) -> ColourMatch | None:
+def colour_beside(prompt: str, language: Language, part: re.Match[str]) -> ColourMatch | None:
     """Return the colour that stands next to a part of a prompt, on the side where the language has it."""
     for each, colour, pattern in _COLOURS:
         for match in pattern.finditer(prompt) if each is language else ():
             first, second = sorted((match.span(), part.span()))
-            if first[1] <= second[0] and not prompt[first[1] : second[0]].strip():
+            between = prompt[first[1] : second[0]].strip()
+            if first[1] <= second[0] and (not between or _describes(between, language)):
                 return each, colour, match
     return None
+
+
+def _describes(words: str, language: Language) -> bool:
+    """Return whether words between a colour and a thing describe it: "a yellow rowing boat"."""
+    joins = language.connectives
+    small = rf"{joins.places or NOTHING}|{joins.and_ or NOTHING}|{joins.accompaniments or NOTHING}|{joins.indefinite}"
+    return (
+        not language.unspaced
+        and not language.colour_after
+        and re.fullmatch(rf"(?!(?:{small})$)[^\W\d]+", words, re.IGNORECASE) is not None
+    )
 
 
 def _replacing(there: ColourMatch, colour: Colour, prompt: str) -> str:
@@ -134,24 +189,32 @@ def _agreeing(language: Language, word: str, articles: list[str]) -> str:
     return word
 
 
-def _beside_noun(prompt: str, language: Language, word: str) -> str:
+def _shaded(word: str, shade: Shade) -> str:
+    """Return a colour's word as it is said; in Chinese with 的 only if the word has it."""
+    if not shade.whole:
+        return f"{shade.before}{word}{shade.after}"
+    return shade.whole.removesuffix("的") + ("的" if word.endswith("的") else "")
+
+
+def _beside_noun(prompt: str, language: Language, word: str, shade: Shade) -> str:
     """Return a prompt without a colour with one: beside its noun if it is the only word, else at the end."""
     article = _ARTICLE.match(prompt)
     if language.code == FALLBACK and article is not None:
-        first = "an" if word == "orange" else "a"
-        return f"{first if article[1].lower() != 'the' else article[1]} {word} {prompt[article.end() :]}"
+        said = _shaded(word, shade)
+        first = "an" if said == "orange" else "a"
+        return f"{first if article[1].lower() != 'the' else article[1]} {said} {prompt[article.end() :]}"
     parts = prompt.split()
     if language.code == FALLBACK:
-        return f"{word} {prompt}"
+        return f"{_shaded(word, shade)} {prompt}"
     if language.cases and len(parts) == 1:
-        return f"{_agreeing(language, word, parts)} {prompt}"
+        return f"{_shaded(_agreeing(language, word, parts), shade)} {prompt}"
     if len(parts) == len(("article", "noun")):
         form = _agreeing(language, word, parts[:1])
         if language.colour_after:
-            return f"{prompt} {form}"
+            return f"{prompt} {_shaded(form, shade)}"
         if form != word:
-            return f"{parts[0]} {form} {parts[1]}"
-    return f"{prompt}, {word}"
+            return f"{parts[0]} {_shaded(form, shade)} {parts[1]}"
+    return f"{prompt}, {_shaded(word, shade)}"
 
 
 def _shares_script(written: Language, language: Language) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from limner_shared.domain.conditions import Conditions
+from limner_worker.stages.interpretation.language.number_words import number_in
+from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.refining.changes import PLACES, ROW, ChangePatterns
 
 SEEDS: Final = 2**32
@@ -26,6 +28,16 @@ def named_picture(text: str, patterns: ChangePatterns, previous: Sequence[Condit
                 place = PLACES.get(name, -1)
                 return previous[place if -len(previous) <= place < len(previous) else -1], rest
     return None, text
+
+
+def picture_named(
+    text: str, patterns: ChangePatterns, previous: Sequence[Conditions], language: Language
+) -> Conditions | None:
+    """Return the earlier picture that a text names with no other words ("the left one", "3"); None if it names none."""
+    found, _ = named_picture(text, patterns, previous)
+    number = None if found is not None else number_in(text, language)
+    name = next((name for name, place in PLACES.items() if number is not None and place == number - 1), None)
+    return found if name is None else picked(name, previous[-1])
 
 
 def picked(name: str, before: Conditions) -> Conditions | None:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from limner_shared.domain.conditions import MAX_TEXT, Conditions
+from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.scenes import Colour
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import shortened, stripped, tidy
 from limner_worker.stages.interpretation.reading.parsed import ParsedRequest
 from limner_worker.stages.interpretation.refining.adding import added
-from limner_worker.stages.interpretation.refining.change import Change
+from limner_worker.stages.interpretation.refining.change import Change, concluded
 from limner_worker.stages.interpretation.refining.changes import changes_for
 from limner_worker.stages.interpretation.refining.colours import colour_in, coloured, part_coloured
 from limner_worker.stages.interpretation.refining.giving import given
@@ -34,7 +34,6 @@ from limner_worker.stages.interpretation.refining.messages import (
 from limner_worker.stages.interpretation.refining.naming import named_picture
 from limner_worker.stages.interpretation.refining.plain import THINGS, plainly
 from limner_worker.stages.interpretation.refining.remarks import says_nothing, without_asking
-from limner_worker.stages.interpretation.refining.removing import removed
 from limner_worker.stages.interpretation.refining.times import timed
 from limner_worker.stages.interpretation.refining.wishes import asks, without_wishes
 
@@ -71,11 +70,11 @@ def refined(
     change = Change(patterns, found.language, before, before.prompt, list(found.negative), n, another)
     if _changed_to(change, tidy(found.said)):  # "not a dog, but a cat" leaves nothing out
         change.negative = []
-        return _concluded(change, found, named is not None)
+        return concluded(change, found, named is not None)
     known = another or _apply_message(change, rest, found, styles) or _also(change, text)
     if not known and named is None:
         return None
-    return _concluded(change, found, named is not None)
+    return concluded(change, found, named is not None)
 
 
 def accounted(
@@ -89,7 +88,7 @@ def accounted(
     change = Change(changes_for(found.language), found.language, before, before.prompt, [], before.n)
     read = timed(change, found, styles) or plainly(change, found, styles)
     read = read or (adding and (added(change, found, styles) or _beside_left_out(change, found, styles)))
-    return _concluded(change, found, named=False) if read else None
+    return concluded(change, found, named=False) if read else None
 
 
 def _beside_left_out(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
@@ -101,25 +100,6 @@ def _beside_left_out(change: Change, found: ParsedRequest, styles: Sequence[str]
     read = plainly(change, rest, styles)
     change.n, found.style, found.size = found.n or change.n, rest.style, rest.size
     return read
-
-
-def _concluded(change: Change, found: ParsedRequest, named: bool) -> Conditions:
-    before = change.before
-    for each in change.negative:
-        change.prompt = removed(change.prompt, each)
-    negative = [part for part in before.negative_prompt.split(", ") if part] + change.negative
-    size = found.size or (before.width, before.height)
-    more = change.another or (found.n is not None and bool(change.patterns.more.search(found.said)))
-    kept = None if more and not named else before.seed
-    return Conditions(
-        prompt=change.prompt[:MAX_TEXT],
-        negative_prompt=", ".join(dict.fromkeys(negative))[:MAX_TEXT],
-        style=found.style or before.style,
-        width=size[0],
-        height=size[1],
-        n=change.n,
-        seed=kept if found.seed is None else found.seed,
-    )
 
 
 def _apply_message(change: Change, rest: str, found: ParsedRequest, styles: Sequence[str]) -> bool:

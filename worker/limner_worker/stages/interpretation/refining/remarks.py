@@ -50,6 +50,12 @@ def denies(text: str, change: Change) -> bool:
     return any(each.has("away") for each in lexed(text, change.language, change.prompt, ()))
 
 
+def adds(text: str, change: Change) -> bool:
+    """Return whether a text adds something, or misses it, and puts nothing in the place of something else."""
+    words = lexed(text, change.language, change.prompt, ())
+    return any(each.has("added") for each in words) and not any(each.has("contrast") for each in words)
+
+
 def only_denies(text: str, change: Change) -> bool:
     """Return whether a text denies or takes away what it does not name: "take it away"."""
     words = lexed(text, change.language, change.prompt, ())

@@ -11,7 +11,7 @@ from limner_worker.stages.interpretation.language.detection import language_or_f
 from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.number_words import number_pattern
 from limner_worker.stages.interpretation.language.schema import Language
-from limner_worker.stages.interpretation.language.texts import WIDE, squeezed, tidy
+from limner_worker.stages.interpretation.language.texts import WIDE, squeezed, tidy, with_particle
 
 STEM: Final = 3
 """The fewest letters that are left of a word whose ending may differ."""
@@ -45,8 +45,9 @@ def _joined(name: str, prompt: str, language: Language) -> str | None:
     first = expression(rf"{thing}(?:{joins})\s?(?=\w)")
     last = expression(rf"(?<=\w)(?:{joins})\s?{thing}(?!\w*(?:{joins}))")
     for pattern in (first, last):
-        if pattern.search(prompt):
-            return pattern.sub("", prompt, count=1)
+        if match := pattern.search(prompt):
+            left = prompt[: match.start()]
+            return left + with_particle(left, prompt[match.end() :])
     return None
 
 

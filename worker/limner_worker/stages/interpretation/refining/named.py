@@ -1,0 +1,59 @@
+"""The conditions that the parts of a message name: style, size, number, and what to leave out. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from limner_worker.stages.interpretation.language.number_words import number_in
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import tidy
+from limner_worker.stages.interpretation.reading.parsed import Model, ParsedRequest
+from limner_worker.stages.interpretation.reading.parts import Part, texts_of
+from limner_worker.stages.interpretation.reading.taking_apart import taken_apart
+from limner_worker.stages.interpretation.refining.messages import nominative
+
+_LONGEST_NAME: Final = 20
+"""The most characters of a thing that rules leave out and a tagger does not: longer ones are other clauses."""
+
+
+def conditions_of(text: str, parts: Sequence[Part], language: Language, model: Model) -> ParsedRequest:
+    """Return the conditions that a message with some parts names."""
+    found = taken_apart(text, language, model, message=True)
+    styled = taken_apart(", ".join(texts_of(parts, "style", "look")), language, model, message=True)
+    sized = taken_apart(", ".join(texts_of(parts, "size", "look")), language, model, message=True)
+    found.style = styled.style or (found.style if texts_of(parts, "style") else None)
+    found.size = sized.size or (found.size if texts_of(parts, "size") else None)
+    numbers = (number_in(each, language) for each in texts_of(parts, "number"))
+    found.n, found.seed = next(filter(None, numbers), None), None
+    told = set(" ".join(part.text for part in parts).lower().split())
+    found.negative = [
+        each for each in found.negative if len(each) < _LONGEST_NAME and not set(each.lower().split()) & told
+    ]
+    return found
+
+
+def subject_among(parts: Sequence[Part], named: ParsedRequest, model: Model) -> ParsedRequest | None:
+    """Return the other subject that a message begins, with the conditions that it names; None if it begins none."""
+    subjects = texts_of(parts, "subject")
+    if not subjects:
+        return None
+    found = taken_apart(nominative(subjects[0], named.language), named.language, model)
+    found.n, found.style, found.size = found.n or named.n, found.style or named.style, found.size or named.size
+    return found
+
+
+def without_names(parts: Sequence[Part], language: Language, model: Model) -> list[Part]:
+    """Return the parts, of which those that say how all should look have no names of styles and sizes.
+
+    A style that the model does not have is a look.
+    """
+    found: list[Part] = []
+    for part in parts:
+        said = taken_apart(part.text, language, model, message=True) if part.role in ("look", "style") else None
+        names = said is not None and (said.style is not None or said.size is not None)
+        if said is None or (part.role == "style" and names):
+            found.append(part)
+        else:
+            found.append(Part("look", tidy(said.text) if names else part.text))
+    return found
