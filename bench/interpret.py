@@ -12,8 +12,8 @@ too, in tests/data/followups.jsonl; by `fresh-17` nothing was mended, nor by `fr
 mended by (0190, 0193, 0194). By the descriptions of `fresh-23` (110) nothing was mended; of its follow-ups (44) and of
 those of `fresh-22` (66) and `fresh-24` (88, no descriptions), `fresh-22` in the file has the 169 that are read as meant
 after mending by them.
-The first scores of `fresh-25` (88 and 264, by three authors) are in 0196; its follow-ups are judged as a whole, with
-the tagger of messages.
+The first scores of `fresh-25` (88 and 352, by four authors) are in 0196; the failures of its last 88 follow-ups were
+not looked at. They are judged as a whole, with the tagger of messages.
 Backends: rules alone, and with the tagger (docs/decisions/0116); a server if its URL is given.
 """
 

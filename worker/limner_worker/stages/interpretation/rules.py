@@ -128,7 +128,7 @@ def _told(
         for language in languages:
             found = taken_apart(said, language, model, message=True)
             sure = accounted(found, model.styles, previous)
-            if sure is not None and mentions(sure, parts):
+            if sure is not None and mentions(sure, parts, previous[-1]):
                 return sure
     changed = _continued(spelled, written, languages, model, previous)
     if changed is not None and agrees(changed, parts, previous[-1], languages[0]):

@@ -17,12 +17,13 @@ _SHORT: Final = 3
 """Words of at most this many letters may join others."""
 _STEM: Final = 4
 """The letters by which forms of a word are known."""
+_ENDS: Final = re.compile("[.!?。\uff01\uff1f]")
 _WORDS: Final = re.compile(r"[^\W_]+")
 
 
 def agrees(found: Conditions, parts: Sequence[Part], before: Conditions, language: Language) -> bool:
     """Return whether conditions have all that the parts of a message ask for, and no other words of it."""
-    if texts_of(parts, "subject"):
+    if texts_of(parts, "subject") or _has_ends(found, before):
         return False
     return (
         _has_all(found, parts, language)
@@ -36,6 +37,11 @@ def _has_all(found: Conditions, parts: Sequence[Part], language: Language) -> bo
     told = _stems(f"{found.prompt} {found.negative_prompt}")
     roles = (*SHOWN, "gone", *(("quality",) if language.unspaced else ()))
     return all(_stems(text) <= told for text in texts_of(parts, *roles)) and not _keeps_old(found, parts)
+
+
+def _has_ends(found: Conditions, before: Conditions) -> bool:
+    """Return whether the prompt has ends of sentences that the one before did not have: of more than a thing."""
+    return len(_ENDS.findall(found.prompt)) > len(_ENDS.findall(before.prompt))
 
 
 def _keeps_old(found: Conditions, parts: Sequence[Part]) -> bool:
@@ -67,9 +73,9 @@ def _is_all(found: Conditions, parts: Sequence[Part], before: Conditions, langua
     return not other - _stems(" ".join(language.grammar.split()))
 
 
-def mentions(found: Conditions, parts: Sequence[Part]) -> bool:
+def mentions(found: Conditions, parts: Sequence[Part], before: Conditions) -> bool:
     """Return whether conditions have the looks that parts ask for, and half of the words of all that is to be seen."""
-    if texts_of(parts, "subject") or _keeps_old(found, parts):
+    if texts_of(parts, "subject") or _keeps_old(found, parts) or _has_ends(found, before):
         return False
     told = _stems(f"{found.prompt} {found.negative_prompt}")
     shown = [_stems(text) for text in texts_of(parts, "added", "place")]

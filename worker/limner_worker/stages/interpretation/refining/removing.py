@@ -11,8 +11,12 @@ from limner_worker.stages.interpretation.language.detection import language_or_f
 from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.number_words import number_pattern
 from limner_worker.stages.interpretation.language.schema import Language
-from limner_worker.stages.interpretation.language.texts import WIDE, squeezed, tidy, with_particle
+from limner_worker.stages.interpretation.language.texts import WIDE, Pattern, squeezed, tidy, with_particle
 
+_LISTED: Final = 3
+"""The most words of a thing in a list."""
+_COMMAS: Final = "，、, "
+_CLAUSES: Final = re.compile(r"[，、,]?[^，、,]+")
 STEM: Final = 3
 """The fewest letters that are left of a word whose ending may differ."""
 LONG: Final = 7
@@ -27,15 +31,37 @@ def removed(prompt: str, thing: str) -> str:
     language = language_or_fallback(prompt)
     before, after = _around(language)
     if language.unspaced:
+        if (rest := _without_clause(name, squeezed(prompt))) is not None:
+            return rest
         joined = _joined(name, squeezed(prompt), language)
         if joined is not None:
             return tidy(joined) or prompt
         return tidy(expression(rf"{before}{re.escape(name)}{after}").sub("", squeezed(prompt))) or prompt
-    kept = partial(_kept, language)
-    left = expression(rf"{before}(?<!\w){forms(name, language)}(?!\w){after}{_more(language)}").sub(
-        kept, squeezed(prompt)
-    )
+    named = expression(rf"{before}(?<!\w){forms(name, language)}(?!\w){after}{_more(language)}")
+    left = named.sub(partial(_kept, language), _with_last(named, squeezed(prompt), language))
     return tidy(left) or prompt
+
+
+def _with_last(thing: Pattern, prompt: str, language: Language) -> str:
+    """Return a prompt in which the last but one of a list has the word before the last, if this one is the thing."""
+    match, joins = thing.search(prompt), language.connectives.and_ or NOTHING
+    if match is None or not re.fullmatch(joins, match["introduced"] or "", re.IGNORECASE) or match["more"]:
+        return prompt
+    head, comma, last = prompt[: match.start()].rpartition(", ")
+    if not comma or len(last.split()) > _LISTED:
+        return prompt
+    return f"{head} {match['introduced']} {last}{prompt[match.start() :]}"
+
+
+def _without_clause(name: str, prompt: str) -> str | None:
+    """Return a prompt in a script without spaces without the clause that ends with a thing; None if none does.
+
+    What stands before the thing there says where it is, or what is done with it: "(a teahouse,) at the door a
+    scooter".
+    """
+    clauses = _CLAUSES.findall(prompt)
+    kept = [each for each in clauses if not each.strip(_COMMAS).endswith(name)]
+    return "".join(kept).strip(_COMMAS) if 0 < len(kept) < len(clauses) else None
 
 
 def _joined(name: str, prompt: str, language: Language) -> str | None:

@@ -26,6 +26,9 @@ _PARTICLES: Final = re.compile("(?:을|를|이|가|은|는|도|만|과|와|으�
 _TO: Final = re.compile("(?<=..)(?:으로|로|을|를|은|는)$")
 _CHANGED: Final = re.compile(r"\s+(?:해|바꾸|바꿔|만들|그려|변경|부탁|할)")
 """What asks to change something to what stands before it."""
+_DESCRIBED: Final = re.compile("[가-힣][는은던]$")
+_TIME: Final = re.compile(r"\s+([가-힣]{1,3}?)(?:이면|이라면|라면|에는|에|으로|로|인)?(?![가-힣])")
+"""What a Korean place or time that ends like an adjective describes: "비 오는 밤이면"."""
 _MARKED: Final = re.compile("(?<=..)[을를은는]$")
 _LED: Final = re.compile("^(?:[をがはにでの](?=[^ぁ-ん])|有(?=一|几|些|两))")
 """What stands before a part in Japanese and Chinese, and belongs to what is said before it."""
@@ -48,6 +51,9 @@ def parts_of(text: str, shares: Sequence[Sequence[float]], language: Language) -
     found: list[Part] = []
     for role, start, end in _joined(text, runs):
         words = tidy(_whole(text, start, end) if HANGUL.search(text) else text[start:end])
+        if role == "place" and (described := _DESCRIBED.search(text, start, end)) is not None:
+            time = _TIME.match(text, described.end())
+            words = words if time is None else f"{text[start:end]} {time[1]}"
         words = _TRAILING.sub("", _LED.sub("", words)) if language.unspaced and role != "quality" else words
         found += [Part(role, words)] if words else []
     return found
