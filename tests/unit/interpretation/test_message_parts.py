@@ -26,6 +26,11 @@ LEAST_RIGHT = 0.72
 _MARKED = re.compile(r"\{(\w+):([^{}]*)\}")
 
 
+@pytest.fixture(scope="module")
+def tagger() -> Tagger:
+    return Tagger()
+
+
 def marked(text: str) -> tuple[str, list[Part]]:
     """Return a text without its marks, and the parts that they mark."""
     return _MARKED.sub(r"\2", text), [Part(*each.groups()) for each in _MARKED.finditer(text)]
@@ -125,8 +130,7 @@ def test_another_subject_has_the_conditions_that_the_message_names() -> None:
     assert (found.prompt, found.seed, (found.width, found.height)) == ("a whale above clouds", None, (256, 384))
 
 
-def test_stories_around_a_wish_are_none_of_the_picture() -> None:
-    tagger = Tagger()
+def test_stories_around_a_wish_are_none_of_the_picture(tagger: Tagger) -> None:
     interpreter = Interpreter(tagger=tagger, finder=tagger.parts)
     story = "aw my dad had one just like this!! his was blue though, can you make the boat blue?"
     row = {"before": "a yellow rowing boat on a quiet lake", "pictures": 1, "message": story}
@@ -134,9 +138,8 @@ def test_stories_around_a_wish_are_none_of_the_picture() -> None:
     assert found.conditions.prompt == "a blue rowing boat on a quiet lake"
 
 
-def test_most_follow_ups_of_people_who_tell_stories_are_read_as_meant() -> None:
-    tagger = Tagger()
-    rows = [row for part in FOUND for row in rows_of(FOLLOW_UPS, part)]
+def test_most_follow_ups_of_people_who_tell_stories_are_read_as_meant(tagger: Tagger) -> None:
+    rows = [row for part in FOUND for row in rows_of(FOLLOW_UPS, part)][::3]
     found = interpreted(Interpreter(tagger=tagger, finder=tagger.parts), [after(row, CARD) for row in rows])[0]
     right = sum(is_changed(row, each.conditions) for row, each in zip(rows, found, strict=True))
     assert right >= LEAST_RIGHT * len(rows)
