@@ -186,3 +186,10 @@ def test_what_follows_another_subject_belongs_to_it() -> None:
     text = "now draw a hedgehog with a backpack"
     shares = shares_of(text, {"a hedgehog with": "subject", "a backpack": "added"})
     assert parts_of(text, shares, BY_CODE["en"]) == [Part("subject", "a hedgehog with a backpack")]
+
+
+@pytest.mark.parametrize("message", ["go back", "rückgängig", "deshacer", "元に戻して", "撤销", "되돌려줘"])
+def test_undo_is_the_picture_before_whatever_the_tagger_finds_in_it(message: str) -> None:
+    turns = [Turn(text=each, conditions=Conditions(prompt=each, n=1, seed=SEED)) for each in ("a red car", "a boat")]
+    found = interpret(message, STYLES, turns, SIZES, parts=[Part("again", message)])
+    assert found == turns[0].conditions

@@ -33,6 +33,7 @@ def read(tagged: Tagged) -> Conditions:
         ("ein Igel<, am liebsten fünf Motive>", "ein Igel", 5),
         ("un renard<, tire-m'en six>", "un renard", 6),
         ("лиса<, отсыпь мне семь>", "лиса", 7),
+        ("赤い狐<をよろしく三案>", "赤い狐", 3),
     ],
 )
 def test_words_that_count_pictures_are_read_and_taken_away(text: str, prompt: str, n: int) -> None:

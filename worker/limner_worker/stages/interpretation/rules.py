@@ -20,6 +20,7 @@ from limner_worker.stages.interpretation.reading.taking_apart import subject_of,
 from limner_worker.stages.interpretation.refining.agreement import agrees, mentions
 from limner_worker.stages.interpretation.refining.changes import changes_for
 from limner_worker.stages.interpretation.refining.clauses import is_remark, one_by_one, with_words, without_remarks
+from limner_worker.stages.interpretation.refining.messages import undoes
 from limner_worker.stages.interpretation.refining.named import conditions_of, subject_among, without_names
 from limner_worker.stages.interpretation.refining.refine import accounted, refined
 from limner_worker.stages.interpretation.refining.wished import by_parts
@@ -121,7 +122,7 @@ def _told(
     With the parts that a tagger found, the rules' answer counts only if it has these, and no other words of the
     message: stories and reasons are none of a picture. If every word is accounted for, most of them are enough.
     """
-    if not parts:
+    if not parts or any(undoes(spelled, changes_for(language)) for language in LANGUAGES):
         return _continued(spelled, written, languages, model, previous)
     words = emoji.removed(written) or spelled
     for said in dict.fromkeys((words, spelled)):

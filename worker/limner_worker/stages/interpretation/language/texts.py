@@ -16,7 +16,7 @@ _KOREAN: Final = (("을", "를"), ("은", "는"), ("이", "가"), ("과", "와")
 _PARTICLE: Final = re.compile(rf"(?:{'|'.join(each for pair in _KOREAN for each in pair)})(?=\s|$)")
 _RIEUL: Final = 8
 _FINALS: Final = 28
-"""The final consonants of a Korean syllable; one is none, and "로" follows that of "물" too."""
+"""The final consonants of a Korean syllable, of which one is none; "로" follows that of "물" too."""
 _QUOTES: Final = "\"'“”„«»「」"
 _RUN: Final = re.compile(r"([\s,.;:!?¿¡，。、；：！？~*_-]{8})[\s,.;:!?¿¡，。、；：！？~*_-]+")
 _LOOSE: Final = " ,.;:!?¿¡，。、；：！？-"
@@ -76,12 +76,17 @@ def tidy(text: str) -> str:
     return plain if _WORD.search(plain) else ""
 
 
+def final_of(syllable: str) -> int:
+    """Return the number of the final consonant of a Korean syllable; 0 if it has none."""
+    return (ord(syllable) - ord("가")) % _FINALS
+
+
 def with_particle(noun: str, rest: str) -> str:
     """Return a text after a noun, with the form of a Korean particle at its beginning that fits the noun."""
     match = _PARTICLE.match(rest)
     if match is None or not noun or not HANGUL.match(noun[-1]):
         return rest
-    final = (ord(noun[-1]) - ord("가")) % _FINALS
+    final = final_of(noun[-1])
     closed, opened = next(pair for pair in _KOREAN if match.group() in pair)
     fits = opened if not final or (opened == "로" and final == _RIEUL) else closed
     return f"{fits}{rest[match.end() :]}"

@@ -50,6 +50,14 @@ class Change:
         else:
             self.prompt = joined(self.prompt[: old.start()].rstrip(" ,"), text)
 
+    def give_time(self, text: str) -> None:
+        """Give the picture a time, a season or weather, instead of another one."""
+        old = self.patterns.times.search(self.prompt)
+        if old is None:
+            self.append(text, ", " if self.language.unspaced else " ")
+        else:
+            self.prompt = f"{self.prompt[: old.start()]}{text}{self.prompt[old.end() :]}"
+
     def moves(self, part: re.Match[str], text: str) -> bool:
         """Put the place that a text ends with instead of the old one, if the part is of this; return whether it is."""
         old, new = self.patterns.scenery.search(self.prompt), self.patterns.scenery.search(text)

@@ -16,7 +16,7 @@ from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, NOTHING
 from limner_worker.stages.interpretation.language.number_words import number_pattern
 from limner_worker.stages.interpretation.language.schema import Language
-from limner_worker.stages.interpretation.language.texts import HANGUL, Pattern
+from limner_worker.stages.interpretation.language.texts import HANGUL, Pattern, final_of
 from limner_worker.stages.interpretation.refining.changes import PLACES, ROW
 
 LONGEST: Final = 160
@@ -38,8 +38,6 @@ _OBJECT: Final = ("을", "를")
 _SURE: Final = (*_OBJECT, "은", "는", "도", "만", "로", "으로", "에서", "라고")
 """Particles that are hardly the end of a name."""
 _AFTER_VOWEL: Final = "가"
-_FINALS: Final = 28
-"""The syllables of Korean that differ in their last consonant only."""
 _FEW: Final = 2
 """The fewest characters of a name in the prompt, in scripts without spaces, or of a word without its particle."""
 
@@ -185,7 +183,7 @@ def _with_particle(
     end = at + cut.start()
     known, roles = _known(text[:end], at, kinds)
     stem, particle = text[at:end], cut.group()
-    sure = particle in _SURE or (particle == _AFTER_VOWEL and not (ord(stem[-1]) - ord("가")) % _FINALS)
+    sure = particle in _SURE or (particle == _AFTER_VOWEL and not final_of(stem[-1]))
     if (
         known < end
         and not (stem in prompt and (sure or word.group() not in prompt))

@@ -15,6 +15,11 @@ from limner_worker.stages.interpretation.refining.changes import ChangePatterns
 from limner_worker.stages.interpretation.refining.wishes import without_wishes
 
 
+def undoes(text: str, patterns: ChangePatterns) -> bool:
+    """Return whether a message asks for the picture before the last one, and nothing else."""
+    return patterns.undo.fullmatch(text.strip(" .!?。！？")) is not None
+
+
 def without_politeness(text: str, patterns: ChangePatterns) -> str:
     """Return a message without the words of politeness around it."""
     for pattern in (*patterns.polite, *patterns.polite):

@@ -29,6 +29,7 @@ from limner_worker.stages.interpretation.refining.messages import (
     only_asks,
     strip_first,
     tells,
+    undoes,
     without_politeness,
 )
 from limner_worker.stages.interpretation.refining.naming import named_picture
@@ -55,7 +56,7 @@ def refined(
         if found.n is None and found.style is None and found.size is None and not found.negative:
             return previous[-1]
         text = ""  # "nice! two more"
-    if patterns.undo.fullmatch(text) or patterns.undo.fullmatch(found.said.strip(" .!?。！？")):
+    if undoes(text, patterns) or undoes(found.said, patterns):
         return previous[-2] if len(previous) > 1 else previous[-1]
     rest = without_politeness(text, patterns)
     another = any(pattern.fullmatch(rest) for pattern in patterns.another)

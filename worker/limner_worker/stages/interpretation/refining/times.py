@@ -25,10 +25,6 @@ def timed(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
         return False
     note(message, found)
     start = max(0, times[0].start - 1)  # a word begins with a letter, and "'s nachts" does not
-    named, old = change.patterns.times.search(text, start), change.patterns.times.search(change.prompt)
-    time = text[start : times[0].end].strip() if named is None else named.group()
-    if old is None:
-        change.append(time, ", " if change.language.unspaced else " ")
-    else:
-        change.prompt = f"{change.prompt[: old.start()]}{time}{change.prompt[old.end() :]}"
+    named = change.patterns.times.search(text, start)
+    change.give_time(text[start : times[0].end].strip() if named is None else named.group())
     return True

@@ -185,10 +185,8 @@ def _described(change: Change, at: re.Match[str], quality: str) -> str:
 
 def _place(change: Change, text: str) -> None:
     """Put the picture elsewhere, or give it another time, season or weather, instead of another one."""
-    times = change.patterns.times
-    old = times.search(change.prompt)
-    if old is not None and times.search(text):
-        change.prompt = f"{change.prompt[: old.start()]}{text}{change.prompt[old.end() :]}"
+    if change.patterns.times.search(text):
+        change.give_time(text)
     elif change.language.unspaced:
         change.append(text)
     else:
