@@ -10,10 +10,10 @@ from bench.interpret import FOLLOW_UPS, FOUND, SIZES, after, interpreted, is_cha
 
 from limner_shared.domain.catalogue import Catalogue
 from limner_shared.domain.conditions import Conditions, Turn
-from limner_worker.networks.word_tagger import FOLLOW_UP_ROLES
+from limner_worker.networks.word_tagger import MESSAGE_ROLES
 from limner_worker.stages.interpretation.interpreter import Interpreter
 from limner_worker.stages.interpretation.language.files import BY_CODE
-from limner_worker.stages.interpretation.reading.parts import Part
+from limner_worker.stages.interpretation.reading.parts import FollowUp, Part
 from limner_worker.stages.interpretation.refining.removing import removed
 from limner_worker.stages.interpretation.rules import interpret
 from limner_worker.stages.interpretation.tagging.message_parts import parts_of
@@ -44,11 +44,11 @@ def changed(message: str, before: str, pictures: int = 1) -> Conditions:
 
 def shares_of(text: str, roles: dict[str, str], sure: float = 0.9) -> list[list[float]]:
     """Return shares by which the words of `roles` surely have their role, and all others are said."""
-    shares = [[(1 - sure) / len(FOLLOW_UP_ROLES)] * len(text) for _ in FOLLOW_UP_ROLES]
-    own = [FOLLOW_UP_ROLES.index("said")] * len(text)
+    shares = [[(1 - sure) / len(MESSAGE_ROLES)] * len(text) for _ in MESSAGE_ROLES]
+    own = [MESSAGE_ROLES.index("said")] * len(text)
     for words, role in roles.items():
         at = text.index(words)
-        own[at : at + len(words)] = [FOLLOW_UP_ROLES.index(role)] * len(words)
+        own[at : at + len(words)] = [MESSAGE_ROLES.index(role)] * len(words)
     for at, role in enumerate(own):
         shares[role][at] = sure
     return shares
@@ -71,13 +71,13 @@ def test_one_doubtful_word_within_a_part_does_not_end_it() -> None:
     text = "put a horse next to the barn"
     shares = shares_of(text, {"a horse next to the barn": "added"}, 0.98)
     at = text.index("to")
-    for role, name in enumerate(FOLLOW_UP_ROLES):
+    for role, name in enumerate(MESSAGE_ROLES):
         shares[role][at : at + 2] = [0.55 if name == "said" else 0.45 if name == "added" else 0.0] * 2
     assert parts_of(text, shares, BY_CODE["en"]) == [Part("added", "a horse next to the barn")]
 
 
 def test_a_message_without_words_has_no_parts() -> None:
-    assert parts_of("", [[] for _ in FOLLOW_UP_ROLES], BY_CODE["en"]) == []
+    assert parts_of("", [[] for _ in MESSAGE_ROLES], BY_CODE["en"]) == []
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_most_follow_ups_of_people_who_tell_stories_are_read_as_meant(tagger: Ta
 
 
 def test_messages_are_read_by_the_rules_if_the_tagger_of_messages_fails() -> None:
-    def failing(texts: Sequence[str]) -> list[list[Part]]:
-        raise RuntimeError(f"{len(texts)} texts")
+    def failing(messages: Sequence[FollowUp]) -> list[list[Part]]:
+        raise RuntimeError(f"{len(messages)} messages")
 
     row = {"before": "a red car", "pictures": 1, "message": "make it blue"}
     [found] = Interpreter(finder=failing)([after(row, CARD)])

@@ -88,7 +88,7 @@ def test_a_picture_that_is_liked_very_much_changes(before: str, message: str, pr
             "een eekhoorn op een grasveld",
             "",
         ),
-        ("кролик на траве", "ладно, замени кролика на белку", "белку на траве", ""),
+        ("кролик на траве", "ладно, замени кролика на белку", "белка на траве", ""),
         ("一只兔子在草地上", "没事，把兔子改成松鼠吧", "一只松鼠在草地上", ""),
         ("芝生の上のウサギ", "まあいいや、ウサギをリスに変えて", "芝生の上のリス", ""),
         ("잔디 위의 토끼", "됐고, 토끼를 다람쥐로 바꿔줘", "잔디 위의 다람쥐", ""),
@@ -102,7 +102,7 @@ def test_a_picture_that_is_liked_very_much_changes(before: str, message: str, pr
         ("un jarrón con tulipanes", "mejor rosas en vez de tulipanes", "un jarrón con rosas", ""),
         ("un vaso con tulipani", "meglio rose invece di tulipani", "un vaso con rose", ""),
         ("um vaso com tulipas", "melhor rosas em vez de tulipas", "um vaso com rosas", ""),
-        ("ваза с тюльпанами", "лучше розы вместо тюльпанов", "ваза с розы", ""),
+        ("ваза с тюльпанами", "лучше розы вместо тюльпанов", "ваза с розами", ""),
     ],
 )
 def test_remarks_beside_a_change_say_nothing(before: str, message: str, prompt: str, negative: str):

@@ -20,11 +20,12 @@ from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest
 from limner_training.tagging import training
 from limner_training.tagging.descriptions import Writer
+from limner_training.tagging.messages import MessageWriter
 from limner_training.tagging.training import Example, accuracy, loss
 from limner_worker.generators.text_encoding.e5_file import E5File, E5FileError, installed
-from limner_worker.generators.text_encoding.token_states import TokenStates
+from limner_worker.generators.text_encoding.token_states import TokenStates, likeness
 from limner_worker.networks.weights import WeightsError
-from limner_worker.networks.word_tagger import ROLES, WordTagger
+from limner_worker.networks.word_tagger import DESCRIPTION_ROLES, MESSAGE_ROLES, WordTagger
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request, TagsWords
 from limner_worker.stages.interpretation.language.files import BY_CODE
 from limner_worker.stages.interpretation.tagging.asking_words import Tagged, merged, without_asking
@@ -105,12 +106,23 @@ def test_the_rules_answer_if_the_tagger_fails(caplog: pytest.LogCaptureFixture) 
 
 def test_states_are_those_of_the_encoder() -> None:
     encoder, text = TokenStates(installed(), layers=12), "Fünf Füchse auf dem Sofa, 画一只猫"
-    [(pieces, states)] = encoder([text])
+    [(pieces, _, states)] = encoder([text])
     assert "".join(text[piece.start : piece.end] for piece in pieces).split() == text.split()
     mean, whole = states.mean(0).numpy(), cast("Any", E5()).query(text)
     assert mean @ whole / np.linalg.norm(mean) > 0.95  # the whole has the prefix too
-    [(_, alone), _] = encoder([text, text + text])
-    assert torch.allclose(alone, states, atol=1e-4)
+    [alone, _, nothing] = encoder([text, text + text, " "])
+    assert torch.allclose(alone.states, states, atol=1e-4)
+    assert nothing.pieces == []
+
+
+def test_words_of_a_message_that_are_in_a_prompt_are_like_it() -> None:
+    message, prompt, nothing = TokenStates(installed())(["make the boat blue", "a small boat on a lake", ""])
+    alike = likeness(message, prompt)
+    boat = next(at for at, piece in enumerate(message.pieces) if piece.start == len("make the"))
+    assert alike.shape == (len(message.pieces), 2)
+    assert alike[:, 0].argmax() == boat
+    assert alike[boat, 0] > 0.9
+    assert not likeness(message, nothing).any()
 
 
 def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
@@ -125,22 +137,44 @@ def test_descriptions_have_a_role_for_each_character_and_held_out_phrases() -> N
     write, held = (Writer("de", random.Random(3), held_out=each) for each in (False, True))
     some = [write() for _ in range(30)]
     assert all(len(each.text) == len(each.roles) for each in some)
-    assert {role for each in some for role in each.roles} == set(range(len(ROLES)))
+    assert {role for each in some for role in each.roles} == set(range(len(DESCRIPTION_ROLES)))
     assert not any("{" in each.text for each in some)  # every person and thing has its place
     assert not set(write._phrases["requests"]) & set(held._phrases["requests"])
 
 
-def test_the_network_learns_which_states_ask() -> None:
+@pytest.mark.parametrize("likened", [False, True])
+def test_the_network_learns_which_states_ask(likened: bool) -> None:
     cast("Any", torch).manual_seed(0)
     roles = torch.tensor([1, 1, 0, 0])
-    known = [Example(torch.randn(4, 384) + 3 * roles[:, None], roles) for _ in range(8)]
-    network = WordTagger(inner=8)
+    known = [Example(torch.randn(4, 384) + 3 * roles[:, None], torch.zeros(4, 2), roles) for _ in range(8)]
+    network = WordTagger(DESCRIPTION_ROLES, inner=8, likened=likened)
     optimizer = torch.optim.AdamW(network.parameters(), 0.02)
     for _ in range(20):
         optimizer.zero_grad()
         cast("Any", loss(network, known)).backward()
         cast("Any", optimizer).step()
     assert accuracy(network, known) > 0.9
+
+
+def test_the_network_learns_from_what_is_like_the_prompt() -> None:
+    cast("Any", torch).manual_seed(0)
+    roles = [torch.tensor([number >> place & 1 for place in range(4)]) for number in range(16)]
+    known = [Example(torch.zeros(4, 384), each[:, None].repeat(1, 2).float(), each) for each in roles]
+    network = WordTagger(DESCRIPTION_ROLES, inner=8, dropped=0, likened=True)
+    optimizer = torch.optim.AdamW(network.parameters(), 0.02)
+    for _ in range(40):
+        optimizer.zero_grad()
+        cast("Any", loss(network, known)).backward()
+        cast("Any", optimizer).step()
+    assert accuracy(network, known) > 0.9
+
+
+def test_messages_have_a_role_for_each_character_and_a_description_that_has_what_they_name() -> None:
+    write = MessageWriter("de", random.Random(3))
+    some = [write() for _ in range(200)]
+    assert all(len(each.text) == len(each.roles) and each.prompt for each in some)
+    assert {role for each in some for role in each.roles} == set(range(len(MESSAGE_ROLES)))
+    assert not any("{" in each.text + each.prompt or "|" in each.prompt for each in some)
 
 
 @pytest.mark.long

@@ -30,7 +30,7 @@ from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.text_head import TextHead
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, save_module
-from limner_worker.networks.word_tagger import FOLLOW_UP_ROLES, WordTagger
+from limner_worker.networks.word_tagger import DESCRIPTION_ROLES, MESSAGE_ROLES, WordTagger
 
 CLOCK = Drawing("1f550", "flat", "one o\u2019clock", ("1:00", "clock"), "Travel & Places")
 FOREIGN = {"de": {APPLE.concept: ("roter Apfel", ("Obst", "rot"))}, "zh": {CAT.concept: ("猫脸", ("猫",))}}
@@ -289,8 +289,8 @@ def test_export_copies_all_networks_or_reports_missing_weights(tmp_path: Path) -
         "head": TextHead(hidden=16),
         "tower": ImageTower(widths=(16, 16, 16)),
         "gan": small_gan(),
-        "tagger": WordTagger(inner=8),
-        "follow-ups": WordTagger(inner=8, roles=len(FOLLOW_UP_ROLES)),
+        "tagger": WordTagger(DESCRIPTION_ROLES, inner=8),
+        "follow-ups": WordTagger(MESSAGE_ROLES, inner=8, likened=True),
     }
     for name, network in networks.items():
         with pytest.raises(WeightsError, match="no weights"):

@@ -14,7 +14,7 @@ from typing import Final
 from limner_training.tagging.kinds import phrases
 from limner_training.tasks.prompts import prompts
 from limner_training.tasks.vocabulary import nouns
-from limner_worker.networks.word_tagger import ROLES
+from limner_worker.networks.word_tagger import DESCRIPTION_ROLES
 from limner_worker.stages.interpretation.language.files import BY_CODE
 from limner_worker.stages.interpretation.language.texts import WIDE
 
@@ -22,7 +22,7 @@ STYLES: Final = ("noto", "noto-v1", "flat", "3d", "3D")
 _TASKS: Final = ("colour", "counting", "two objects", "position", "colour attribution")
 _PARTICLES: Final = {"를": "을", "가": "이", "는": "은", "로": "으로", "와": "과", "면": "이면", "라": "이라"}
 """Korean particles after a vowel, and after a consonant."""
-_SUBJECT, _ASKING, _NUMBER, _SIZE, _STYLE, _NEGATIVE, _LEFT_OUT = range(len(ROLES))
+_SUBJECT, _ASKING, _NUMBER, _SIZE, _STYLE, _NEGATIVE, _LEFT_OUT = range(len(DESCRIPTION_ROLES))
 _CONDITIONS: Final = {"sizes": _SIZE, "styles": _STYLE, "negatives": _NEGATIVE}
 """Kinds of phrases that name a condition, and their roles."""
 
@@ -34,6 +34,8 @@ class Described:
     language: str
     text: str = ""
     roles: list[int] = field(default_factory=list[int])
+    prompt: str = ""
+    """The description of the picture that it is about, if it is a message about one."""
 
     def add(self, text: str, role: int) -> None:
         """Add words of one role."""

@@ -12,7 +12,20 @@ from typing import Final
 HELD_OUT: Final = 5
 """One phrase of five is held out."""
 _CLOSED: Final = frozenset(
-    ("articles", "joins", "people", "signers", "sizes", "styles", "unwanted", "lacking", "mid", "leads", "having")
+    (
+        "articles",
+        "joins",
+        "people",
+        "signers",
+        "sizes",
+        "styles",
+        "unwanted",
+        "lacking",
+        "mid",
+        "leads",
+        "having",
+        "links",
+    )
 )
 """Kinds of phrases none of which is held out."""
 Phrases = Mapping[str, Sequence[str]]

@@ -1,7 +1,8 @@
 """Synthetic messages about a picture in eleven languages, of which each character's role is known.
 
 A message joins wishes and remarks of `follow_ups/`, in which braces mark what matters ("make the {old:boat}
-{new:blue}"), and puts other things in the places of some.
+{new:blue}"), and puts other things in the places of some. What it says of the picture is in a description of it; some
+messages were written with their description.
 """
 
 from __future__ import annotations
@@ -9,21 +10,25 @@ from __future__ import annotations
 import random
 import re
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
 from typing import Final
 
 from limner_training.tagging.descriptions import Described, Writer
 from limner_training.tagging.kinds import Phrases, split
-from limner_worker.networks.word_tagger import FOLLOW_UP_ROLES
+from limner_worker.networks.word_tagger import MESSAGE_ROLES
 from limner_worker.stages.interpretation.language.files import BY_CODE
 from limner_worker.stages.interpretation.language.texts import WIDE
 
 _MARKED: Final = re.compile(r"\{(\w+):([^{}]*)\}")
 _CODES: Final = {"add": "added", "n": "number", "pick": "picked"}
 """Codes of marks that are not the names of their roles."""
-_SAID, _AGAIN, _SUBJECT = map(FOLLOW_UP_ROLES.index, ("said", "again", "subject"))
+_SAID, _AGAIN, _SUBJECT = map(MESSAGE_ROLES.index, ("said", "again", "subject"))
 _NOUNS: Final = ("old", "gone")
+_PAIRED: Final = 0.4
+"""How often a message is one that was written with its description."""
 _EXCHANGED: Final = {
     "old": 0.5,
     "gone": 0.5,
@@ -35,6 +40,8 @@ _EXCHANGED: Final = {
     "number": 0.3,
 }
 """How often something else takes the place of what is marked, by role."""
+_PAIR: Final = " | "
+"""What stands between a description and a message about it."""
 _ENDS: Final = ".!?…。\uff01\uff1f~\uff5e"
 
 
@@ -54,14 +61,25 @@ class MessageWriter:
         self._choose = choose
         self._lines = follow_ups(language, held_out=held_out)
         self._things = Writer(language, choose, held_out=held_out)
-        marked = [mark for kind in ("wishes", "combined") for line in self._lines[kind] for mark in _marks(line)]
-        self._pools = {role: [words for each, words in marked if each == role] for role in FOLLOW_UP_ROLES}
+        marked = [piece for kind in ("wishes", "combined") for line in self._lines[kind] for piece in _pieces(line)]
+        self._pools = {role: [words for words, each in marked if each == role] for role in MESSAGE_ROLES}
         self._wide = language != "ko" and self._lines["remarks"][0][0] >= WIDE
 
     def __call__(self) -> Described:
-        """Return a new message."""
-        kind = self._choose.choices(["remarks", "subject", "combined", "wishes"], [6, 8, 36, 50])[0]
-        parts = {"remarks": self._only_remarks, "subject": self._bare_subject}.get(kind, self._with_remarks)(kind)
+        """Return a new message with a description of its picture."""
+        if self._chance(_PAIRED):
+            prompt, wish = self._pair()
+            found = self._joined(self._between_remarks([wish], (0.3, 0.08), 0.12))
+        else:
+            kind = self._choose.choices(["remarks", "subject", "combined", "wishes"], [6, 8, 36, 50])[0]
+            parts = {"remarks": self._only_remarks, "subject": self._bare_subject}.get(kind, self._with_remarks)(kind)
+            found = self._joined(parts)
+            prompt = self._described(found)
+        self._things.spoil(found)
+        found.prompt = prompt
+        return found
+
+    def _joined(self, parts: Sequence[Described]) -> Described:
         found = Described(self._language)
         for at, part in enumerate(parts):
             if at:
@@ -71,7 +89,35 @@ class MessageWriter:
             found.add(self._choose.choice("。\uff01\uff1f" if self._wide else ".!?"), _SAID)
         if self._chance(0.4):
             found.text = found.text[:1].upper() + found.text[1:]
-        self._things.spoil(found)
+        return found
+
+    def _pair(self) -> tuple[str, Described]:
+        """Return a description and a marked line about it, with other things in the places of some in both."""
+        prompt, line = self._line("pairs").split(_PAIR)
+        found = Described(self._language)
+        for words, role in _pieces(line):
+            shown = words if role is None else self._exchanged(role, words)
+            if shown != words and role in _NOUNS:
+                at = prompt.lower().find(words.lower())
+                prompt = prompt if at < 0 else f"{prompt[:at]}{shown}{prompt[at + len(words) :]}"
+            found.add(shown, _SAID if role is None else MESSAGE_ROLES.index(role))
+        return prompt, found
+
+    def _described(self, message: Described) -> str:
+        """Return a description with most things that a message says of its picture, and others."""
+        told: list[str] = []
+        at = 0
+        for role, some in groupby(message.roles):
+            start, at = at, at + len(list(some))
+            told += [message.text[start:at].strip()] if MESSAGE_ROLES[role] in _NOUNS else []
+        things = [each for each in dict.fromkeys(told) if each and self._chance(0.9)]
+        if not things or self._chance(0.25):
+            things.append(self._things.shown())
+        things += [self._things.noun() for _ in range(self._choose.choice((0, 1, 1, 2)))]
+        self._choose.shuffle(things)
+        found = things[0]
+        for thing in things[1:]:
+            found += self._line("links") + thing
         return found
 
     def _chance(self, share: float) -> bool:
@@ -99,21 +145,21 @@ class MessageWriter:
         wishes = [self._wish(kind) for _ in range(count)]
         if subjects := [each for each in wishes if _SUBJECT in each.roles]:
             wishes = subjects[:1]
-        before = [self._remark() for share in (0.45, 0.1) if self._chance(share)]
+        return self._between_remarks(wishes, (0.45, 0.1), 0.15)
+
+    def _between_remarks(self, wishes: list[Described], before: Sequence[float], after: float) -> list[Described]:
+        """Return wishes with remarks before and after them, as often as these shares say."""
+        first = [self._remark() for share in before if self._chance(share)]
         if _AGAIN in wishes[0].roles and self._chance(0.35):
-            before.append(self._remark("faults"))
-        after = [self._remark()] if self._chance(0.15) else []
-        return [*before, *wishes, *after]
+            first.append(self._remark("faults"))
+        return [*first, *wishes, *([self._remark()] if self._chance(after) else [])]
 
     def _wish(self, kind: str) -> Described:
         """Return a marked line, with other things in the places of some."""
-        line, found, at = self._line(kind), Described(self._language), 0
-        for mark in _MARKED.finditer(line):
-            found.add(line[at : mark.start()], _SAID)
-            role = role_of(mark[1])
-            found.add(self._exchanged(role, mark[2]), FOLLOW_UP_ROLES.index(role))
-            at = mark.end()
-        found.add(line[at:], _SAID)
+        found = Described(self._language)
+        for words, role in _pieces(self._line(kind)):
+            shown = words if role is None else self._exchanged(role, words)
+            found.add(shown, _SAID if role is None else MESSAGE_ROLES.index(role))
         return found
 
     def _exchanged(self, role: str, words: str) -> str:
@@ -144,5 +190,11 @@ def role_of(code: str) -> str:
     return _CODES.get(code, code)
 
 
-def _marks(line: str) -> list[tuple[str, str]]:
-    return [(role_of(mark[1]), mark[2]) for mark in _MARKED.finditer(line)]
+def _pieces(line: str) -> list[tuple[str, str | None]]:
+    """Return the words of a marked line in their order, each with its role, which is None where none is marked."""
+    found: list[tuple[str, str | None]] = []
+    at = 0
+    for mark in _MARKED.finditer(line):
+        found += [(line[at : mark.start()], None), (mark[2], role_of(mark[1]))]
+        at = mark.end()
+    return [*found, (line[at:], None)]

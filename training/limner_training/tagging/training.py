@@ -16,9 +16,9 @@ from torch.nn.utils.rnn import pad_sequence
 from limner_training.tagging.descriptions import Described, Writer
 from limner_training.tagging.messages import MessageWriter
 from limner_worker.generators.text_encoding.e5_file import installed
-from limner_worker.generators.text_encoding.token_states import TokenStates
+from limner_worker.generators.text_encoding.token_states import TokenStates, likeness
 from limner_worker.networks.weights import load_module, save_module
-from limner_worker.networks.word_tagger import FOLLOW_UP_ROLES, ROLES, WordTagger
+from limner_worker.networks.word_tagger import DESCRIPTION_ROLES, MESSAGE_ROLES, WordTagger
 from limner_worker.stages.interpretation.language.files import BY_CODE
 
 ENCODED: Final = 64
@@ -38,16 +38,21 @@ class Kind(NamedTuple):
     told_apart: str | None
     """The role by which it is judged; all of them if it is None."""
     weights: str
+    inner: int
+    """The width of the network."""
+    likened: bool
+    """Whether it reads how like the pieces of a text are to a picture's prompt."""
 
 
-DESCRIPTIONS: Final = Kind(Writer, ROLES, "asking", "tagger.safetensors")
-FOLLOW_UPS: Final = Kind(MessageWriter, FOLLOW_UP_ROLES, None, "follow-ups.safetensors")
+DESCRIPTIONS: Final = Kind(Writer, DESCRIPTION_ROLES, "asking", "tagger.safetensors", 96, likened=False)
+FOLLOW_UPS: Final = Kind(MessageWriter, MESSAGE_ROLES, None, "follow-ups.safetensors", 128, likened=True)
 
 
 class Example(NamedTuple):
-    """The states of a text's pieces [T, 384] in float16, and their roles [T]."""
+    """The states of a text's pieces [T, 384] in float16, how like they are to a prompt [T, 2], and their roles [T]."""
 
     states: Tensor
+    likeness: Tensor
     roles: Tensor
 
 
@@ -61,9 +66,11 @@ def examples(kind: Kind, encoder: TokenStates, each: int, seed: int, *, held_out
     found: list[Example] = []
     for start in range(0, len(described), ENCODED):
         some = described[start : start + ENCODED]
-        for one, (pieces, states) in zip(some, encoder([one.text for one in some]), strict=True):
-            roles = torch.tensor([one.roles[piece.end - 1] for piece in pieces])
-            found.append(Example(states.half(), roles))
+        with torch.autocast("cpu", torch.bfloat16):  # several times as fast where the processor has matrix units
+            read, prompts = (encoder([getattr(one, name) for one in some]) for name in ("text", "prompt"))
+        for one, text, prompt in zip(some, read, prompts, strict=True):
+            roles = torch.tensor([one.roles[piece.end - 1] for piece in text.pieces])
+            found.append(Example(text.states.half(), likeness(text, prompt).half(), roles))
     return [example for example in found if len(example.roles)]
 
 
@@ -86,7 +93,11 @@ def train_tagger(kind: Kind, options: TaggerOptions, on_progress: Callable[[str]
     """Train a tagger. Raises WeightsError if there are no weights to start from."""
     folder, each, epochs, batch, rate, seed, continued = options
     weights = folder / kind.weights
-    network = load_module(WordTagger, weights) if continued else WordTagger(roles=len(kind.roles))
+    network = (
+        load_module(WordTagger, weights)
+        if continued
+        else WordTagger(kind.roles, inner=kind.inner, likened=kind.likened)
+    )
     encoder = TokenStates(installed())
     known = examples(kind, encoder, each, seed, held_out=False)
     judged = examples(kind, encoder, JUDGED, seed, held_out=True)
@@ -136,7 +147,8 @@ def _read(network: WordTagger, some: Sequence[Example]) -> tuple[Tensor, Tensor]
     states = pad_sequence([one.states.float() for one in some], batch_first=True)
     lengths = torch.tensor([len(one.roles) for one in some])
     roles = pad_sequence([one.roles for one in some], batch_first=True, padding_value=_IGNORED)
-    return network(states, lengths), roles
+    alike = pad_sequence([one.likeness.float() for one in some], batch_first=True)
+    return network(states, lengths, alike), roles
 
 
 def _batches(known: Sequence[Example], size: int, choose: random.Random) -> list[list[Example]]:

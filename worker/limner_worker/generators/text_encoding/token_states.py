@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from limner_worker.generators.text_encoding.e5_file import E5File
 from limner_worker.generators.text_encoding.unigram import Piece, Splitter
+from limner_worker.networks.word_tagger import LIKENESS
 
 LAYERS: Final = 4
 """Later layers prepare the one vector of the sentence, and tell less of each word."""
@@ -53,6 +54,14 @@ class _Layer(nn.Module):
         return F.linear(inputs, self.get_buffer(f"{name}_w"), self.get_buffer(f"{name}_b"))
 
 
+class Read(NamedTuple):
+    """The pieces of a text, their embeddings, and their states: float32 [pieces, 384] each."""
+
+    pieces: list[Piece]
+    embedded: Tensor
+    states: Tensor
+
+
 class TokenStates:
     """The first layers of the network, in float32 (28 MB), and the splitter into pieces."""
 
@@ -69,21 +78,38 @@ class TokenStates:
         self._prefix = [piece.number for piece in self._split(_PREFIX)]
 
     @torch.inference_mode()
-    def __call__(self, texts: Sequence[str]) -> list[tuple[list[Piece], Tensor]]:
-        """Return for each text its pieces, and their states: float32 [pieces, 384]."""
-        split = [self._split(text)[:MOST_PIECES] for text in texts]
+    def __call__(self, texts: Sequence[str]) -> list[Read]:
+        """Return what is read of each text."""
+        split = [self._split(text)[:MOST_PIECES] if text.strip() else [] for text in texts]
         first, last = self._ends
         rows = [[first, *self._prefix, *(piece.number for piece in pieces), last] for pieces in split]
         longest = max(map(len, rows), default=0)
         there = torch.tensor([[at < len(row) for at in range(longest)] for row in rows])[:, None, None]
-        states = torch.stack([self._embedded(row, longest) for row in rows]) if rows else torch.empty(0)
+        embedded = torch.stack([self._embedded(row, longest) for row in rows]) if rows else torch.empty(0)
+        states = embedded
         for layer in self._layers:
             states = layer(states, there)
+        found: list[Read] = []
         start = 1 + len(self._prefix)
-        return [(pieces, row[start : start + len(pieces)]) for pieces, row in zip(split, states, strict=True)]
+        for pieces, first_states, last_states in zip(split, embedded, states, strict=True):
+            end = start + len(pieces)
+            found.append(Read(pieces, first_states[start:end], last_states[start:end]))
+        return found
 
     def _embedded(self, numbers: Sequence[int], longest: int) -> Tensor:
         known = self._file.rows("emb.word", self._count, np.array(numbers))
         summed = known + self._positions[: len(numbers)] + self._kind
         normed = F.layer_norm(summed, summed.shape[-1:], *self._norm, self._file.shape.epsilon)
         return F.pad(normed, (0, 0, 0, longest - len(numbers)))
+
+
+def likeness(text: Read, other: Read) -> Tensor:
+    """Return for each piece of a text how like it is to the piece of another that is most like it: float32 [pieces, 2].
+
+    It is the cosine of their embeddings, and of their states; 0 if the other has no pieces.
+    """
+    if not other.pieces:
+        return torch.zeros(len(text.pieces), LIKENESS)
+    pairs = ((text.embedded, other.embedded), (text.states, other.states))
+    cosines = (F.normalize(own, dim=-1) @ F.normalize(others, dim=-1).T for own, others in pairs)
+    return torch.stack([each.max(-1).values for each in cosines], -1)

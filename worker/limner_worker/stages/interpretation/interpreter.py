@@ -18,7 +18,7 @@ from limner_worker.stages.interpretation import rules, saying
 from limner_worker.stages.interpretation.chat_client import ChatClient, LanguageError
 from limner_worker.stages.interpretation.language.detection import language_or_fallback
 from limner_worker.stages.interpretation.reading.orders import body
-from limner_worker.stages.interpretation.reading.parts import Part
+from limner_worker.stages.interpretation.reading.parts import FollowUp, Part
 from limner_worker.stages.interpretation.tagging import leaving_out
 from limner_worker.stages.interpretation.tagging.asking_words import Tagged, merged, without_asking
 from limner_worker.stages.interpretation.tagging.counting import counted
@@ -53,7 +53,7 @@ LONGEST_TAGGED: Final = 600
 _QUOTES: Final = re.compile(r"[\"“”„«»「」『』《》]")
 """Quoted words are content, whatever they say."""
 TagsWords = Callable[[Sequence[str]], list[Tagged]]
-FindsParts = Callable[[Sequence[str]], list[list[Part]]]
+FindsParts = Callable[[Sequence[FollowUp]], list[list[Part]]]
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ class Interpreter:
         if self._finder is None or not places:
             return found
         try:
-            for place, parts in zip(places, self._finder([requests[place].text for place in places]), strict=True):
+            messages = [_follow_up(requests[place]) for place in places]
+            for place, parts in zip(places, self._finder(messages), strict=True):
                 found[place] = parts
         except Exception:  # the rules read messages without it
             log.exception("the tagger of messages failed")
@@ -155,6 +156,11 @@ class Interpreter:
             log.exception("request to the language model's server failed unexpectedly")
             return by_rules.model_copy(update={"fallback": f"The language model could not be asked: {error!r}."})
         return Interpretation(conditions=conditions, backend="server", model=server.model)
+
+
+def _follow_up(request: Request) -> FollowUp:
+    before = request.spec.history[-1]
+    return FollowUp(request.text, before.text if before.conditions is None else before.conditions.prompt)
 
 
 def _interpret_by_rules(request: Request, parts: Sequence[Part] = ()) -> Interpretation:

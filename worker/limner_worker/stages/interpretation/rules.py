@@ -18,10 +18,11 @@ from limner_worker.stages.interpretation.reading.patterns import patterns_for
 from limner_worker.stages.interpretation.reading.spelling import without_laughter
 from limner_worker.stages.interpretation.reading.taking_apart import subject_of, taken_apart
 from limner_worker.stages.interpretation.refining.agreement import agrees, mentions
+from limner_worker.stages.interpretation.refining.bounds import bounded
 from limner_worker.stages.interpretation.refining.changes import changes_for
 from limner_worker.stages.interpretation.refining.clauses import is_remark, one_by_one, with_words, without_remarks
 from limner_worker.stages.interpretation.refining.messages import undoes
-from limner_worker.stages.interpretation.refining.named import conditions_of, subject_among, without_names
+from limner_worker.stages.interpretation.refining.named import conditions_of, denied, subject_among, without_names
 from limner_worker.stages.interpretation.refining.refine import accounted, refined
 from limner_worker.stages.interpretation.refining.wished import by_parts
 
@@ -125,14 +126,16 @@ def _told(
     if not parts or any(undoes(spelled, changes_for(language)) for language in LANGUAGES):
         return _continued(spelled, written, languages, model, previous)
     words = emoji.removed(written) or spelled
+    left_out = taken_apart(words, languages[0], model, message=True).negative
+    parts = denied(bounded(parts, words, previous[-1].prompt, languages[0]), left_out, words)
     for said in dict.fromkeys((words, spelled)):
         for language in languages:
             found = taken_apart(said, language, model, message=True)
             sure = accounted(found, model.styles, previous)
-            if sure is not None and mentions(sure, parts, previous[-1]):
+            if sure is not None and mentions(sure, parts, previous[-1], words):
                 return sure
     changed = _continued(spelled, written, languages, model, previous)
-    if changed is not None and agrees(changed, parts, previous[-1], languages[0]):
+    if changed is not None and agrees(changed, parts, previous[-1], languages[0], words):
         return changed
     return _by_parts(words, parts, languages[0], model, previous)
 
@@ -149,7 +152,7 @@ def _by_parts(
         return _new_subject(subject.said, "", subject, previous)
     shorter = with_words(text, language, [part.text for part in parts])
     sure = accounted(taken_apart(shorter, language, model, message=True), model.styles, previous)
-    if shorter != text and sure is not None and agrees(sure, parts, previous[-1], language):
+    if shorter != text and sure is not None and agrees(sure, parts, previous[-1], language, text):
         return sure
     return by_parts(named, without_names(parts, language, model), previous)
 

@@ -102,6 +102,15 @@ class Connectives(Table):
     """By pattern of one of `accompaniments` and the sounds of another thing after it, its form there."""
 
 
+class Attributes(Table):
+    """Alternations of what describes a thing, by kind: one takes the place of another of its kind."""
+
+    colours: Regex
+    """Those that are none of the basic ones."""
+    materials: Regex
+    patterns: Regex
+
+
 class Phrases(Table):
     """Sentences that present a picture."""
 
@@ -188,6 +197,7 @@ class Language(Table):
     ordinals: Ordinals
     colours: dict[Colour, Regex]
     """By colour, an alternation: the form that a prompt gets, then the others; comparatives are forms too."""
+    attributes: Attributes
     scenes: Scenes = Scenes()
     """How the language says what stands where, as the built-in model reads it from prompts."""
     indeclinable: str = ""
@@ -198,8 +208,6 @@ class Language(Table):
     oblique_articles: Regex = ""
     """Articles after which that other form has `oblique_ending` too."""
     oblique_ending: str = ""
-    soft_endings: dict[str, str] = Field(default_factory=dict)
-    """By ending of an inflected colour, its ending after a soft consonant, where adjectives have such endings."""
     colour_after: bool = False
     """Colours follow their noun."""
     measure: Regex = ""

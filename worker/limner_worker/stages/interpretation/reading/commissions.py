@@ -23,12 +23,14 @@ def take_commission(found: ParsedRequest, model: Model) -> None:
     if match is None:
         return
     head, how = found.text[: match.start("shows")], (match.groupdict().get("how") or "").strip()
-    styled = f"{match['shows']}, {how}"
-    names = any(each.search(f", {how}") for style in model.styles for each in style_patterns(styled, style, language))
-    found.text = styled if how and names else match["shows"]
     shape = next((name for name in _SHAPES if _shape(name, language).search(head)), None)
     if shape is None and language.pictures.made_for.split("|")[0] in head.lower():  # a banner is wide
         shape = "wide"
+    if shape is None and match.groupdict().get("headed"):  # a heading that other patterns know
+        return
+    styled = f"{match['shows']}, {how}"
+    names = any(each.search(f", {how}") for style in model.styles for each in style_patterns(styled, style, language))
+    found.text = styled if how and names else match["shows"]
     found.size = shaped(shape, model.sizes) if shape else None
 
 
@@ -40,10 +42,11 @@ def _pattern(language: Language) -> Pattern:
         both = rf"(?:(?:{needed}){between}(?:{made})|(?:{made}){between}(?:{needed})){between}"
         return expression(rf"^.{{0,60}}?{both}[。：:，,、.!！]\s*(?P<shows>.+)$")
     adds = any_("|".join(language.additions))
-    return expression(
-        rf"^[^:.!?;]{{0,100}}?(?<!\w)(?:{needed})(?!\w)[^:.!?;,]{{0,40}}?(?<!\w)(?:{made})(?!\w)"
-        rf"(?P<how>[^:.!?;,]{{0,60}}?)\s*(?:[:,]|(?<!\w)(?:{adds})(?!\w))\s*(?P<shows>.+)$"
-    )
+    wanted = rf"[^:.!?;]{{0,100}}?(?<!\w)(?:{needed})(?!\w)[^:.!?;,]{{0,40}}?(?<!\w)(?:{made})(?!\w)"
+    headed = rf"(?:[^\W\d_]+\s+){{0,2}}(?:{made})(?!\w)(?=[^:.!?;]{{0,60}}:|[^:.!?;,]{{1,60}},\s+(?:{adds})(?!\w))"
+    ends = rf"\s*(?:[:,]\s*(?:(?:{adds})(?!\w))?|(?<!\w)(?:{adds})(?!\w))"
+    named = rf"(?P<headed>{headed}[^:.!?;]{{0,60}}?{ends})"
+    return expression(rf"^(?:{wanted}(?P<how>[^:.!?;,]{{0,60}}?){ends}|{named})\s*(?P<shows>.+)$")
 
 
 @cache

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
 class Part:
-    """Words of a message and their role, one of `FOLLOW_UP_ROLES` but "said"."""
+    """Words of a message and their role, one of `MESSAGE_ROLES` but "said"."""
 
     role: str
     text: str
+
+
+class FollowUp(NamedTuple):
+    """A message about a picture, and the prompt of this picture."""
+
+    text: str
+    prompt: str
 
 
 def texts_of(parts: Sequence[Part], *roles: str) -> list[str]:

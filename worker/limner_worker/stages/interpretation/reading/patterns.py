@@ -97,6 +97,13 @@ class RequestPatterns:
     bare_shapes: dict[str, tuple[Pattern, ...]]
     """A shape that is the whole of a message."""
 
+    def singular(self, how: str, pictures: str) -> str:
+        """Return one of several pictures that are described further: "pencil drawings", "pencil drawing"."""
+        said = f"{how}{pictures}"
+        whole = next((one for plural, one in self.singulars if plural.fullmatch(said)), None)
+        one = next((one for plural, one in self.singulars if plural.fullmatch(pictures)), pictures)
+        return f"{how}{one}" if whole is None else whole
+
 
 @cache
 def patterns_for(language: Language) -> RequestPatterns:

@@ -172,8 +172,8 @@ def _count(found: ParsedRequest, patterns: RequestPatterns) -> None:
     if match is None and (match := patterns.described.search(found.text)) is not None:
         if not counts(match) or patterns.indefinite.fullmatch(match["n"]):
             return
-        noun = next((one for plural, one in patterns.singulars if plural.fullmatch(match["noun"])), match["noun"])
-        found.text = f"{found.text[: match.start()]}{match['how']}{noun}{found.text[match.end() :]}"
+        one = patterns.singular(match["how"], match["noun"])
+        found.text = f"{found.text[: match.start()]}{one}{found.text[match.end() :]}"
     if match is not None and not patterns.indefinite.fullmatch(match["n"]):
         found.n = min(MOST, number_in(match["n"], found.language) or 0) or None
 

@@ -15,33 +15,71 @@ SHOWN: Final = ("added", "place", "look", "new")
 """Roles whose words are in a prompt afterwards."""
 _SHORT: Final = 3
 """Words of at most this many letters may join others."""
+_COPIED: Final = 4
+"""The words that are a part of a sentence."""
 _STEM: Final = 4
 """The letters by which forms of a word are known."""
+_QUALITY: Final = 3
+"""The letters by which forms of a quality are known."""
 _ENDS: Final = re.compile("[.!?。\uff01\uff1f]")
 _WORDS: Final = re.compile(r"[^\W_]+")
 
 
-def agrees(found: Conditions, parts: Sequence[Part], before: Conditions, language: Language) -> bool:
+def agrees(found: Conditions, parts: Sequence[Part], before: Conditions, language: Language, said: str) -> bool:
     """Return whether conditions have all that the parts of a message ask for, and no other words of it."""
-    if texts_of(parts, "subject") or _has_ends(found, before):
-        return False
     return (
-        _has_all(found, parts, language)
+        _is_sound(found, parts, before, said)
+        and _has_all(found, parts, language)
         and _is_changed(found, parts, before)
         and _is_all(found, parts, before, language)
     )
 
 
+def _is_sound(found: Conditions, parts: Sequence[Part], before: Conditions, said: str) -> bool:
+    """Return whether conditions are of the same subject, without what is replaced and without whole sentences."""
+    return not (
+        texts_of(parts, "subject")
+        or _has_ends(found, before)
+        or _repeats_old(found, parts, before)
+        or _keeps_old(found, parts)
+        or _copies(found, parts, before, said)
+    )
+
+
+def _copies(found: Conditions, parts: Sequence[Part], before: Conditions, said: str) -> bool:
+    """Return whether the prompt has some words of a message one after the other that are in none of its parts."""
+    known = [f" {' '.join(_WORDS.findall(text.lower()))} " for text in (before.prompt, *(each.text for each in parts))]
+    words, message = _WORDS.findall(found.prompt.lower()), f" {' '.join(_WORDS.findall(said.lower()))} "
+    runs = (f" {' '.join(words[at : at + _COPIED])} " for at in range(len(words) - _COPIED + 1))
+    return any(run in message and not any(run in text for text in known) for run in runs)
+
+
 def _has_all(found: Conditions, parts: Sequence[Part], language: Language) -> bool:
     """Return whether the prompt has the words that are to be seen, or leaves them out."""
     told = _stems(f"{found.prompt} {found.negative_prompt}")
-    roles = (*SHOWN, "gone", *(("quality",) if language.unspaced else ()))
-    return all(_stems(text) <= told for text in texts_of(parts, *roles)) and not _keeps_old(found, parts)
+    roles = (*SHOWN, *(("quality",) if language.unspaced else ()))
+    shown = all(_stems(text) <= told for text in texts_of(parts, *roles))
+    return shown and _leaves_out(found, parts) and _shows_qualities(found, parts)
+
+
+def _leaves_out(found: Conditions, parts: Sequence[Part]) -> bool:
+    """Return whether all that is to go is left out."""
+    return all(_stems(text) <= _stems(found.negative_prompt) for text in texts_of(parts, "gone"))
+
+
+def _shows_qualities(found: Conditions, parts: Sequence[Part]) -> bool:
+    """Return whether the prompt has a form of the words of each quality ("gelber" of "gelb"), and what it describes."""
+    told = found.prompt.lower()
+    words = [word[:_QUALITY] for text in texts_of(parts, "quality") for word in _WORDS.findall(text.lower())]
+    kept = [] if texts_of(parts, "new", "gone") or not words else texts_of(parts, "old")
+    long = [word for word in words if len(word) == _QUALITY] or words
+    return all(stem in told for stem in long) and all(_stems(text) & _stems(told) for text in kept)
 
 
 def _has_ends(found: Conditions, before: Conditions) -> bool:
-    """Return whether the prompt has ends of sentences that the one before did not have: of more than a thing."""
-    return len(_ENDS.findall(found.prompt)) > len(_ENDS.findall(before.prompt))
+    """Return whether conditions have ends of sentences that those before did not have: of more than a thing."""
+    said, known = found.prompt + found.negative_prompt, before.prompt + before.negative_prompt
+    return len(_ENDS.findall(said)) > len(_ENDS.findall(known))
 
 
 def _keeps_old(found: Conditions, parts: Sequence[Part]) -> bool:
@@ -50,12 +88,25 @@ def _keeps_old(found: Conditions, parts: Sequence[Part]) -> bool:
     return any(text.lower() in found.prompt.lower() for text in replaced)
 
 
+def _repeats_old(found: Conditions, parts: Sequence[Part], before: Conditions) -> bool:
+    """Return whether the prompt has a thing more often than before, of which only a quality changes."""
+    old, new = before.prompt.lower(), found.prompt.lower()
+    return any(new.count(text.lower()) > max(1, old.count(text.lower())) for text in texts_of(parts, "old"))
+
+
 def _is_changed(found: Conditions, parts: Sequence[Part], before: Conditions) -> bool:
     """Return whether what is to change differs from the picture before, and nothing else of it."""
     is_other = bool(texts_of(parts, "again", "number"))
     changes = (
         found.prompt != before.prompt or not texts_of(parts, "quality", "new"),
         (found.seed is None) == is_other or before.seed is None,
+    )
+    return all(changes) and _has_conditions(found, parts, before)
+
+
+def _has_conditions(found: Conditions, parts: Sequence[Part], before: Conditions) -> bool:
+    """Return whether the chosen picture, the style and the size are those that the parts name."""
+    changes = (
         found.n == 1 or (before.n or 1) == 1 or not texts_of(parts, "picked"),
         found.style != before.style or before.style is not None or not texts_of(parts, "style"),
         found.width != before.width or before.width is not None or not texts_of(parts, "size"),
@@ -73,14 +124,28 @@ def _is_all(found: Conditions, parts: Sequence[Part], before: Conditions, langua
     return not other - _stems(" ".join(language.grammar.split()))
 
 
-def mentions(found: Conditions, parts: Sequence[Part], before: Conditions) -> bool:
-    """Return whether conditions have the looks that parts ask for, and half of the words of all that is to be seen."""
-    if texts_of(parts, "subject") or _keeps_old(found, parts) or _has_ends(found, before):
-        return False
+def mentions(found: Conditions, parts: Sequence[Part], before: Conditions, said: str) -> bool:
+    """Return whether conditions have the looks and qualities that parts ask for, and half of the words of other parts.
+
+    In scripts without spaces they have all characters of these.
+    """
     told = _stems(f"{found.prompt} {found.negative_prompt}")
     shown = [_stems(text) for text in texts_of(parts, "added", "place")]
-    looks = all(_stems(text) <= told for text in texts_of(parts, "look"))
-    return looks and all(2 * len(stems & told) >= len(stems) for stems in shown)
+    enough = all(len(stems & told) >= len(stems) / (1 if max(stems, default="") >= WIDE else 2) for stems in shown)
+    return (
+        _is_sound(found, parts, before, said)
+        and all(_stems(text) <= told for text in texts_of(parts, "look"))
+        and _has_conditions(found, parts, before)
+        and (found.seed is None or not texts_of(parts, "again", "number"))
+        and _leaves_out(found, parts)
+        and _shows_qualities(found, parts)
+        and enough
+    )
+
+
+def shares_words(text: str, other: str) -> bool:
+    """Return whether two texts share a long word; forms of a word are one."""
+    return bool({stem for stem in _stems(text) & _stems(other) if len(stem) == _STEM})
 
 
 def _stems(text: str) -> set[str]:

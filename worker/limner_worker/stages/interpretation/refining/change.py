@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from limner_shared.domain.conditions import MAX_TEXT, Conditions
+from limner_worker.stages.interpretation.language.declension import in_its_place
+from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import joined, with_particle
 from limner_worker.stages.interpretation.reading.parsed import ParsedRequest
@@ -81,19 +83,27 @@ class Change:
         What has no adjectives of its own keeps the known ones, if the article tells that it has the same form.
         """
         left, right = self.prompt[: part.start()], self.prompt[part.end() :]
+        if self.language.cases:
+            left, how = in_its_place(left, part.group(), how)
         how = self._declined(left, how)
         if self.patterns.indefinite.match(how):
             kept, how = self._described(left, how)
-            left = re.sub(rf"{self.patterns.article.pattern}(?:[^\W\d]+\s+){{0,2}}$", "", left, flags=re.IGNORECASE)
+            small = self.language.grammar.replace(" ", "|") or NOTHING
+            words = rf"(?:(?!(?:{small})\s)[^\W\d]+\s+){{0,2}}"
+            left = re.sub(rf"{self.patterns.article.pattern}{words}$", "", left, flags=re.IGNORECASE)
             how = f"{kept}{how}"
+        elif self.patterns.article.match(how):  # "la guitarra": "el acordeón"
+            left = re.sub(rf"{self.patterns.article.pattern}$", "", left, flags=re.IGNORECASE)
         self.prompt = f"{left}{how}{with_particle(how, right)}"
 
     def _declined(self, left: str, how: str) -> str:
         """Return a thing with its article in the form that the text before it asks for: "mit einer Vase"."""
         forms, (article, _, noun) = self.language.dative, how.partition(" ")
         before = left.lower().split()[-NEAREST:]
-        if before[-1:] == ["de"] and article.lower() in ("des", "du"):  # "un panier de pommes"
-            return noun
+        if before[-1:] in (["de"], ["di"]) and (
+            article.lower() in ("des", "du") or self.patterns.indefinite.match(how)
+        ):
+            return noun  # "un panier de pommes", "um macaco de boné"
         is_dative = article.lower() in forms and any(each in forms.values() for each in before)
         return f"{forms[article.lower()]} {noun}" if is_dative else how
 

@@ -6,10 +6,12 @@ import re
 from typing import Final, NamedTuple
 
 from limner_worker.languages import expression
+from limner_worker.stages.interpretation.language.declension import in_form_of
 from limner_worker.stages.interpretation.language.detection import by_script, language_of
 from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, LANGUAGES, NOTHING
 from limner_worker.stages.interpretation.language.schema import Colour, Language
 from limner_worker.stages.interpretation.language.texts import WIDE, Pattern
+from limner_worker.stages.interpretation.refining.attributes import attribute_beside, colours_of, is_beside
 
 ColourMatch = tuple[Language, Colour, re.Match[str]]
 
@@ -41,12 +43,16 @@ _COLOURS: Final[list[tuple[Language, Colour, Pattern]]] = [
 ]
 ATTRIBUTE: Final = re.compile("[いなの]$")
 """Endings of Japanese words that may stand before a noun."""
+_KOREAN_COLOUR: Final = "색"
+"""The word for a colour, which its name may end with."""
 _STEM: Final = 3
 """The letters by which the forms of a colour's word are known."""
+_DOUBLED: Final = re.compile(r"(\w)\1")
 _TELLING: Final = 4
 """The fewest letters of a colour that tells a prompt's language."""
-_ENDING: Final = 2
-"""The letters of the ending of a colour in a language with soft endings."""
+_ENDING: Final = re.compile("e[nmrs]?$")
+_FIRST: Final = 2
+"""The most words before a quality of what a prompt shows first."""
 _ARTICLE: Final = expression(r"(an?|the) (?=\w)")
 """English articles: a prompt that begins with one is English, and takes the colour after it."""
 
@@ -66,16 +72,21 @@ def shade_in(text: str, language: Language) -> tuple[Colour, Shade] | None:
     found = colour_in(text, language)
     if found is not None and language.unspaced:
         joins = "の" if language.code == "ja" and not ATTRIBUTE.search(text) else ""
-        bare = language.code == "ja" and found[2].group() == text and not text.endswith("色")
+        bare = language.code in ("ja", "ko") and found[2].group() == text
         return found[1], _PLAIN if bare else Shade(whole=f"{text}{joins}")
     base = "" if found is None else language.colours[found[1]].split("|")[0]
-    if found is not None and found[2].group().lower()[:_STEM] == base[:_STEM]:  # "azzurra" is no form of "blu"
+    if found is not None and _stem(found[2].group()) == _stem(base):  # "azzurra" is no form of "blu"
         before = " ".join(each for each in text[: found[2].start()].split(" ") if not _is_small(each, language))
         return found[1], Shade(before, text[found[2].end() :])
     for colour, source in language.colours.items():
-        if match := expression(rf"^(\w*)(?:{source})$").search(text):
+        if match := expression(rf"^(\w+)(?:{source})$").search(text):
             return colour, Shade(match[1])
     return None
+
+
+def _stem(word: str) -> str:
+    """Return the letters by which the forms of a colour's word are known: "rood", "rode"."""
+    return _DOUBLED.sub(r"\1", word.lower())[:_STEM]
 
 
 def _is_small(word: str, language: Language) -> bool:
@@ -93,6 +104,9 @@ def coloured(prompt: str, language: Language, colour: Colour, shade: Shade = _PL
         word = _shaded(_replacing(there, colour, prompt), shade)
         return f"{prompt[: there[2].start()]}{word}{prompt[there[2].end() :]}"
     word = own.colours[colour].split("|")[0]
+    other = colours_of(own).search(prompt)
+    if other is not None and len(prompt[: other.start()].split()) <= _FIRST:
+        return _instead(prompt, other, own, word, shade)
     if own.unspaced:
         measure = re.match(own.measure, prompt) if own.measure else None
         at = 0 if measure is None else measure.end()
@@ -113,6 +127,8 @@ def part_coloured(prompt: str, part: str, language: Language, colour: Colour, sh
     if there is not None:
         word = _shaded(_replacing(there, colour, prompt), shade)
         return f"{prompt[: there[2].start()]}{word}{prompt[there[2].end() :]}"
+    if (other := attribute_beside(prompt, own, at, colours_of(own))) is not None:
+        return _instead(prompt, other, own, word, shade)
     left, right = prompt[: at.start()], prompt[at.start() :]
     if not own.colour_after:
         word = _agreeing(own, word, left.split()[-1:])
@@ -125,22 +141,22 @@ def colour_beside(prompt: str, language: Language, part: re.Match[str]) -> Colou
     """Return the colour that stands next to a part of a prompt, on the side where the language has it."""
     for each, colour, pattern in _COLOURS:
         for match in pattern.finditer(prompt) if each is language else ():
-            first, second = sorted((match.span(), part.span()))
-            between = prompt[first[1] : second[0]].strip()
-            if first[1] <= second[0] and (not between or _describes(between, language)):
+            if is_beside(prompt, language, match, part):
                 return each, colour, match
     return None
 
 
-def _describes(words: str, language: Language) -> bool:
-    """Return whether words between a colour and a thing describe it: "a yellow rowing boat"."""
-    joins = language.connectives
-    small = rf"{joins.places or NOTHING}|{joins.and_ or NOTHING}|{joins.accompaniments or NOTHING}|{joins.indefinite}"
-    return (
-        not language.unspaced
-        and not language.colour_after
-        and re.fullmatch(rf"(?!(?:{small})$)[^\W\d]+", words, re.IGNORECASE) is not None
-    )
+def _instead(prompt: str, other: re.Match[str], language: Language, word: str, shade: Shade) -> str:
+    """Return a prompt with a basic colour in the place of another quality."""
+    left, right = prompt[: other.start()], prompt[other.end() :]
+    ending = _ENDING.search(other.group()) if language.colour_endings else None
+    if ending is not None and word not in language.indeclinable.split():
+        form = f"{word}{ending.group()}"
+    elif language.unspaced:
+        form = _unspaced_like(word, other.group())
+    else:
+        form = _agreeing(language, word, left.split()[-1:])
+    return f"{left}{_shaded(form, shade)}{right}"
 
 
 def _replacing(there: ColourMatch, colour: Colour, prompt: str) -> str:
@@ -150,12 +166,12 @@ def _replacing(there: ColourMatch, colour: Colour, prompt: str) -> str:
     base = language.colours[there[1]].split("|")[0]
     if word in language.indeclinable.split():
         return word
-    if language.unspaced and word.endswith("的") and not old.endswith("的"):
-        return word.removesuffix("的")
+    if language.unspaced:
+        return _unspaced_like(word, old)
     if language.colour_endings and old.lower().startswith(base):
         return f"{word}{old[len(base) :]}"
-    if language.soft_endings and (declined := _declined(old, base, word, language)) is not None:
-        return declined
+    if language.cases:
+        return in_form_of(word, old)
     if old.lower() in language.attributive.values():
         return language.attributive.get(word, word)
     before = prompt[: match.start()].split()
@@ -165,17 +181,11 @@ def _replacing(there: ColourMatch, colour: Colour, prompt: str) -> str:
     return _agreeing(language, word, articles[-1:] or before[:1]) if language.colour_after else word
 
 
-def _declined(old: str, base: str, word: str, language: Language) -> str | None:
-    """Return a colour's word with the ending of the one that it replaces; None if that is no form of its base."""
-    stem = base[:-_ENDING]
-    if old.lower().replace("ё", "е")[: len(stem)] != stem.replace("ё", "е"):
-        return None
-    ending = old.lower()[len(stem) :]
-    soft = language.soft_endings
-    hard = {after: before for before, after in soft.items()}
-    plain = hard.get(ending) if base[-_ENDING:] in hard else ending
-    shown = soft.get(plain or "") if word[-_ENDING:] in hard else plain
-    return None if shown is None else f"{word[:-_ENDING]}{shown}"
+def _unspaced_like(word: str, old: str) -> str:
+    """Return a colour's word with the ending of the one that it replaces, in Chinese, Japanese or Korean."""
+    if word.endswith("的") and not old.endswith("的"):
+        return word.removesuffix("的")
+    return f"{word}{_KOREAN_COLOUR}" if old.endswith(_KOREAN_COLOUR) and not word.endswith(_KOREAN_COLOUR) else word
 
 
 def _agreeing(language: Language, word: str, articles: list[str]) -> str:

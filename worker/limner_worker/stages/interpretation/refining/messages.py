@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from limner_shared.domain.conditions import Conditions
+from limner_worker.stages.interpretation.language.declension import named_alone
 from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, stripped, tidy
@@ -28,7 +29,9 @@ def without_politeness(text: str, patterns: ChangePatterns) -> str:
 
 
 def nominative(text: str, language: Language) -> str:
-    """Return a thing with the article that a prompt has."""
+    """Return a thing as a prompt names it: with another article, or in the nominative."""
+    if language.cases:
+        return named_alone(text)
     article, _, noun = text.partition(" ")
     return f"{language.nominative.get(article.lower(), article)} {noun}".strip()
 

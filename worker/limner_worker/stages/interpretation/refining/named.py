@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,6 +12,7 @@ from limner_worker.stages.interpretation.language.texts import tidy
 from limner_worker.stages.interpretation.reading.parsed import Model, ParsedRequest
 from limner_worker.stages.interpretation.reading.parts import Part, texts_of
 from limner_worker.stages.interpretation.reading.taking_apart import taken_apart
+from limner_worker.stages.interpretation.refining.agreement import SHOWN
 from limner_worker.stages.interpretation.refining.messages import nominative
 
 _LONGEST_NAME: Final = 20
@@ -21,15 +23,32 @@ def conditions_of(text: str, parts: Sequence[Part], language: Language, model: M
     """Return the conditions that a message with some parts names."""
     found = taken_apart(text, language, model, message=True)
     styled = taken_apart(", ".join(texts_of(parts, "style", "look")), language, model, message=True)
-    sized = taken_apart(", ".join(texts_of(parts, "size", "look")), language, model, message=True)
+    sized = taken_apart(", ".join(texts_of(parts, "size", "look", "style")), language, model, message=True)
     found.style = styled.style or (found.style if texts_of(parts, "style") else None)
     found.size = sized.size or (found.size if texts_of(parts, "size") else None)
     numbers = (number_in(each, language) for each in texts_of(parts, "number"))
-    found.n, found.seed = next(filter(None, numbers), None), None
+    said = found.n if texts_of(parts, "subject") else None
+    found.n, found.seed = next(filter(None, numbers), said), None
     told = set(" ".join(part.text for part in parts).lower().split())
     found.negative = [
         each for each in found.negative if len(each) < _LONGEST_NAME and not set(each.lower().split()) & told
     ]
+    if texts_of(parts, "again") and not texts_of(parts, "gone"):
+        found.negative = []  # a fault of the picture: "it has no ears, try again"
+    return found
+
+
+def denied(parts: Sequence[Part], left_out: Sequence[str], said: str) -> list[Part]:
+    """Return the parts, of which those that the rules leave out ("and no people in it") are things that go.
+
+    In a question they are missed ("shouldn't there be people in it?").
+    """
+    found: list[Part] = []
+    for part in parts:
+        asked = re.search(rf"{re.escape(part.text)}[^.!。\uff01]{{0,40}}[?\uff1f]", said)
+        things = [each for each in left_out if len(each) < _LONGEST_NAME and each.lower() in part.text.lower()]
+        is_denied = things and part.role in SHOWN and asked is None
+        found.append(Part("gone", things[0]) if is_denied else part)
     return found
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 from limner_shared.domain.conditions import Conditions
+from limner_worker.languages import expression
+from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import Pattern
 from limner_worker.stages.interpretation.refining.changes import PLACES, ROW, ChangePatterns
 
 SEEDS: Final = 2**32
+_DIGITS: Final = re.compile(r"\d+")
+_LETTER: Final = re.compile(r"(?<!\w)[A-D](?!\w)")
 
 
 def named_picture(text: str, patterns: ChangePatterns, previous: Sequence[Conditions]) -> tuple[Conditions | None, str]:
@@ -35,9 +42,24 @@ def picture_named(
 ) -> Conditions | None:
     """Return the earlier picture that a text names with no other words ("the left one", "3"); None if it names none."""
     found, _ = named_picture(text, patterns, previous)
-    number = None if found is not None else number_in(text, language)
-    name = next((name for name, place in PLACES.items() if number is not None and place == number - 1), None)
-    return found if name is None else picked(name, previous[-1])
+    if found is not None or (previous[-1].n or 1) == 1:
+        return found
+    ordinals = (name for name in (*PLACES, *ROW) if _ordinal(name, language).search(text))
+    name = next(ordinals, None) or _numbered(text, language)
+    return None if name is None else picked(name, previous[-1])
+
+
+def _numbered(text: str, language: Language) -> str | None:
+    """Return the place that a number or a letter in a text names: "la 3", "option B"."""
+    number = number_in(text, language) or next((int(digits) for digits in _DIGITS.findall(text)), None)
+    letter = _LETTER.search(text)
+    place = number - 1 if number is not None else None if letter is None else "ABCD".index(letter.group())
+    return next((name for name, each in PLACES.items() if each == place), None)
+
+
+@cache
+def _ordinal(name: str, language: Language) -> Pattern:
+    return expression(getattr(language.ordinals, name) or NOTHING)
 
 
 def picked(name: str, before: Conditions) -> Conditions | None:

@@ -31,18 +31,19 @@ def only_asks(text: str, change: Change) -> bool:
 
 def says_nothing(text: str, change: Change) -> bool:
     """Return whether a text has no content, and denies and adds nothing: "and now rather the whole thing"."""
-    kinds = ("frame", "asking", "rather", "opinions", MARK)
+    kinds = ("frame", "asking", "rather", MARK)
     return all(each.has(*kinds) and not each.has("away", "article") for each in lexed(text, change.language, "", ()))
 
 
 def without_asking(text: str, change: Change) -> str:
-    """Return a thing without words of asking and preferring before it: "please better roses"."""
+    """Return a thing without words of asking before it, and of adding behind it: "please better roses"."""
     words = lexed(text, change.language, change.prompt, ())
     if change.language.unspaced or not words:
         return text
     kept = (each for each in words if not each.has("asking", "rather") or each.has("article", "number", "colour"))
     first = next(kept, words[0])
-    return text[first.start :]
+    last = next((each for each in reversed(words) if not each.has("added", "asking", MARK)), words[-1])
+    return text[first.start : last.end]
 
 
 def denies(text: str, change: Change) -> bool:

@@ -151,8 +151,10 @@ def _described(language: Language) -> str:
 
 
 def qualities(language: Language) -> str:
-    """Return an alternation of known adjectives and colours."""
-    return "|".join((language.connectives.qualities or NOTHING, *language.colours.values()))
+    """Return an alternation of known adjectives, colours, materials and patterns."""
+    some = language.attributes
+    known = (language.connectives.qualities or NOTHING, some.colours, some.materials, some.patterns)
+    return "|".join((*known, *language.colours.values()))
 
 
 def _small(language: Language) -> str:

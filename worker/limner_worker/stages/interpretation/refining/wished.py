@@ -5,20 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Final
 
 from limner_shared.domain.conditions import Conditions
+from limner_worker.languages import expression
+from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.number_words import number_in
-from limner_worker.stages.interpretation.language.texts import HANGUL
+from limner_worker.stages.interpretation.language.schema import Language
+from limner_worker.stages.interpretation.language.texts import Pattern, tidy
 from limner_worker.stages.interpretation.reading.parsed import MOST, ParsedRequest
 from limner_worker.stages.interpretation.reading.parts import Part, texts_of
 from limner_worker.stages.interpretation.reading.patterns import patterns_for
+from limner_worker.stages.interpretation.refining.agreement import shares_words
+from limner_worker.stages.interpretation.refining.attributes import is_quality, same_kind
 from limner_worker.stages.interpretation.refining.change import Change, concluded
 from limner_worker.stages.interpretation.refining.changes import changes_for
 from limner_worker.stages.interpretation.refining.clauses import with_words
 from limner_worker.stages.interpretation.refining.colours import (
-    ATTRIBUTE,
-    colour_beside,
     colour_in,
     coloured,
     part_coloured,
@@ -27,13 +31,15 @@ from limner_worker.stages.interpretation.refining.colours import (
 from limner_worker.stages.interpretation.refining.giving import given
 from limner_worker.stages.interpretation.refining.messages import name_of, nominative
 from limner_worker.stages.interpretation.refining.naming import named_picture, picture_named
-from limner_worker.stages.interpretation.refining.remarks import adds, denies, says_nothing
+from limner_worker.stages.interpretation.refining.qualities import described
+from limner_worker.stages.interpretation.refining.remarks import adds, denies, says_nothing, without_asking
 from limner_worker.stages.interpretation.refining.removing import removed
 
 _BECOMES: Final = ("new", "quality")
-_LONGEST_PREPOSITION: Final = 3
 _SHORTEST: Final = 3
 """The fewest letters of a word that names a thing."""
+_FORM: Final = re.compile(r"\w{0,2}(?!\w)")
+"""The end of a word's form: "maison" is none of "mais"."""
 _WORDS: Final = re.compile(r"[^\W\d_]+")
 
 
@@ -44,51 +50,94 @@ def by_parts(found: ParsedRequest, parts: Sequence[Part], previous: Sequence[Con
     """
     language = found.language
     patterns = changes_for(language)
-    picked = texts_of(parts, "picked")
+    picked = [] if texts_of(parts, "again") else texts_of(parts, "picked")  # "two more" chooses none
     named = picture_named(picked[0], patterns, previous, language) if picked else None
     if named is None and (previous[-1].n or 1) > 1:  # "the second one is so sweet"
         named, _ = named_picture(found.said, patterns, previous)
     before = previous[-1] if named is None else named
-    change = Change(patterns, language, before, before.prompt, list(found.negative), before.n)
+    told = bool(texts_of(parts, "gone"))
+    gone = [
+        thing for thing in found.negative if thing.lower() in before.prompt.lower() or not (told or len(thing) == 1)
+    ]
+    change = Change(patterns, language, before, before.prompt, gone, before.n)
     _apply(change, parts, found.said)
     _count(change, parts, is_named=named is not None)
     return concluded(change, replace(found, n=None), named is not None)
 
 
 def _apply(change: Change, parts: Sequence[Part], said: str) -> None:
-    for thing in texts_of(parts, "gone"):
+    if texts_of(parts, "quality") and not texts_of(parts, "old") and not denies(said, change):  # nothing goes
+        parts = [Part("old", part.text) if part.role == "gone" else part for part in parts]
+    replaced = texts_of(parts, "old") if texts_of(parts, "new") else []
+    for thing in (each for each in texts_of(parts, "gone") if each not in replaced):
         change.negative += _names(change, thing)
-    for old, part in _paired([part for part in parts if part.role in ("old", *_BECOMES)]):
+    for old, part in _paired([part for part in parts if part.role in ("old", *_BECOMES)], change):
         if part is not None and old is None and part.role == "new" and adds(said, change):
             _add(change, part.text, said)
         elif part is not None:
             _becomes(change, old or _mentioned(change, parts, said), part)
         elif old is not None:
             _goes(change, old, said, is_moved=bool(texts_of(parts, "place")))
-    for text in texts_of(parts, "place"):
+    _show(change, parts, said)
+
+
+def _show(change: Change, parts: Sequence[Part], said: str) -> None:
+    """Put the picture elsewhere, and then add things and looks in the order of the message."""
+    placed = [text for text in texts_of(parts, "place") if not _is_beside(text, change.language)]
+    for text in placed:
         _place(change, text)
-    for text in texts_of(parts, "added"):
-        _add(change, text, said)
-    for text in texts_of(parts, "look"):
-        if not says_nothing(text, change):
-            change.append(text)
+    for part in parts:
+        if part.role == "added":
+            _add(change, part.text, said)
+        elif part.role == "place" and part.text not in placed:
+            change.append(part.text)
+        elif part.role == "look" and not says_nothing(part.text, change):
+            _look(change, part.text)
+
+
+def _look(change: Change, text: str) -> None:
+    if look := _plain(text, change.language):
+        change.append(look)
+
+
+def _is_beside(place: str, language: Language) -> bool:
+    """Return whether words for a place name a thing that is there: "in the background the sea"."""
+    return _complement(language).match(place) is not None
+
+
+@cache
+def _leading(language: Language) -> Pattern:
+    """Return a pattern of words before a look that only lead to it: "and", "as a"."""
+    style, small = language.style, language.connectives
+    likened = rf"(?:{style.as_ or NOTHING})\s+(?:(?:{small.indefinite or NOTHING})\s+)?"
+    return expression(NOTHING if language.unspaced else rf"^(?:(?:{small.and_ or NOTHING})\s+)?(?:{likened})?")
+
+
+def _plain(look: str, language: Language) -> str:
+    """Return how all should look without words that lead to it; "" if there are no others."""
+    return tidy(_leading(language).sub("", f"{look} "))
 
 
 def _goes(change: Change, old: str, said: str, *, is_moved: bool) -> None:
     """Take a place away that another one replaces ("in the woods, not on the beach"), or what a message denies."""
-    if is_moved:
+    at = change.find(old)
+    if at is None:
+        return
+    if is_moved and change.patterns.article.sub("", change.prompt[: at.start()]).strip():  # not the subject
         change.prompt = removed(change.prompt, old)
-    elif change.find(old) is not None and denies(said, change):
+    elif not is_moved and denies(said, change):
         change.negative += _names(change, old)
 
 
 def _add(change: Change, text: str, said: str) -> None:
     """Add a thing beside the others, or give it to the subject: "give it a hat"."""
-    worn = given(with_words(said, change.language, [text]), change.prompt, change.language)
+    is_named = len(text.rsplit(maxsplit=1)[-1]) > _SHORTEST  # not "on it"
+    placed = is_named and change.patterns.before_place.search(text) is not None
+    worn = None if placed else given(with_words(said, change.language, [text]), change.prompt, change.language)
     if worn is not None:
         change.prompt = worn
-    else:
-        change.append(nominative(text, change.language))
+    elif thing := without_asking(text, change):
+        change.append(nominative(thing, change.language))
 
 
 def _names(change: Change, words: str) -> list[str]:
@@ -97,8 +146,11 @@ def _names(change: Change, words: str) -> list[str]:
     return [name for each in lists.split(words) if (name := name_of(each, change.patterns))]
 
 
-def _paired(parts: Sequence[Part]) -> list[tuple[str | None, Part | None]]:
-    """Return each part that says what something becomes, with the things of the picture beside it, before or after."""
+def _paired(parts: Sequence[Part], change: Change) -> list[tuple[str | None, Part | None]]:
+    """Return each part that says what something becomes, with the things of the picture beside it, before or after.
+
+    Of a thing and the material that describes it, the material becomes another: "rather wood than glass for the table".
+    """
     found: list[tuple[str | None, Part | None]] = []
     rest = list(parts)
     waiting: list[str] = []
@@ -109,9 +161,16 @@ def _paired(parts: Sequence[Part]) -> list[tuple[str | None, Part | None]]:
             continue
         if not waiting and rest and rest[0].role == "old":
             waiting = [rest.pop(0).text]
-        found += [(old, part) for old in waiting or [None]]
+        materials = [old for old in waiting if _is_described_by(old, waiting, change)]
+        found += [(old, part) for old in materials or waiting or [None]]
         waiting = []
     return [*found, *((old, None) for old in waiting)]
+
+
+def _is_described_by(old: str, others: Sequence[str], change: Change) -> bool:
+    """Return whether words describe another thing in the prompt: "glass" in "a glass table"."""
+    things = (re.escape(each) for each in others if each != old)
+    return any(re.search(rf"{re.escape(old)}(?:の|的|\s)?{thing}", change.prompt, re.IGNORECASE) for thing in things)
 
 
 def _mentioned(change: Change, parts: Sequence[Part], said: str) -> str | None:
@@ -122,17 +181,23 @@ def _mentioned(change: Change, parts: Sequence[Part], said: str) -> str | None:
         said = said.replace(part.text, " ")
     small = {*change.language.grammar.split(), *change.language.small_words.split()}
     words = [word for word in _WORDS.findall(said) if len(word) >= _SHORTEST and word.lower() not in small]
-    here = [word for word in words if change.find(word) is not None and colour_in(word, change.language) is None]
-    return max(here, key=len, default=None)
+    here = (word for word in words if colour_in(word, change.language) is None)
+    found = ((word, change.find(word)) for word in here)
+    whole = (word for word, at in found if at is not None and _FORM.match(change.prompt, at.end()))
+    return max(whole, key=len, default=None)
 
 
 def _becomes(change: Change, old: str | None, part: Part) -> None:
     """Give a thing of the picture, or its subject, another colour or material, or put something in its place."""
     at = None if old is None else change.find(name_of(old, change.patterns))
-    if part.role == "quality":
+    if at is not None and same_kind(part.text, at.group(), change.language):  # "wood instead of glass"
+        change.prompt = f"{change.prompt[: at.start()]}{part.text}{change.prompt[at.end() :]}"
+        return
+    other = at is not None and shares_words(part.text, at.group())  # "plastic tables" become "wooden tables"
+    if (part.role == "quality" and not other) or (at is not None and is_quality(part.text, change.language)):
         _give_quality(change, at, old, part.text)
         return
-    how = nominative(part.text, change.language)
+    how = nominative(without_asking(part.text, change), change.language)
     if at is not None:
         change.replace(at, how)
     elif old is None:
@@ -144,7 +209,6 @@ def _becomes(change: Change, old: str | None, part: Part) -> None:
 def _give_quality(change: Change, at: re.Match[str] | None, old: str | None, quality: str) -> None:
     """Give the subject, or a thing that the prompt has, another colour or material; another thing is appended."""
     found = shade_in(quality, change.language)
-    there = colour_in(change.prompt, change.language)
     if old is not None and at is None:
         change.append(f"{quality} {old}")
     elif found is not None:
@@ -153,34 +217,8 @@ def _give_quality(change: Change, at: re.Match[str] | None, old: str | None, qua
             change.prompt = coloured(change.prompt, change.language, colour, shade)
         else:
             change.prompt = part_coloured(change.prompt, at.group(), change.language, colour, shade)
-    elif at is not None:
-        change.prompt = _described(change, at, quality)
-    elif there is not None:
-        change.prompt = f"{change.prompt[: there[2].start()]}{quality}{change.prompt[there[2].end() :]}"
     else:
-        change.append(quality)
-
-
-def _described(change: Change, at: re.Match[str], quality: str) -> str:
-    """Return the prompt with a quality that is no colour of the tables beside a thing: "of oak" behind it, "wooden"
-    before it.
-
-    It takes the place of a colour beside the thing, and of another material after the same word.
-    """
-    if (there := colour_beside(change.prompt, change.language, at)) is not None:
-        return f"{change.prompt[: there[2].start()]}{quality}{change.prompt[there[2].end() :]}"
-    left, right = change.prompt[: at.start()], change.prompt[at.end() :]
-    if change.language.unspaced:
-        joins = "の" if change.language.code == "ja" and not ATTRIBUTE.search(quality) else ""
-        space = " " if HANGUL.match(quality) else ""
-        return f"{left}{quality}{joins}{space}{at.group()}{right}"
-    word, _, material = quality.partition(" ")
-    behind = bool(material) and len(word) <= _LONGEST_PREPOSITION
-    if behind:
-        right = re.sub(rf"^\s+{re.escape(word)}\s+\w+", "", right)
-    if behind or change.language.colour_after:
-        return f"{left}{at.group()} {quality}{right}"
-    return f"{left}{quality} {at.group()}{right}"
+        described(change, at, quality)
 
 
 def _place(change: Change, text: str) -> None:
@@ -191,6 +229,12 @@ def _place(change: Change, text: str) -> None:
         change.append(text)
     else:
         change.place(text)
+
+
+@cache
+def _complement(language: Language) -> Pattern:
+    """Return a pattern of where a thing to add is: "in the background"."""
+    return expression(NOTHING if language.unspaced else rf"(?:{language.connectives.complements or NOTHING})\s+\w")
 
 
 def _count(change: Change, parts: Sequence[Part], *, is_named: bool) -> None:

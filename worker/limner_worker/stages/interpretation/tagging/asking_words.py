@@ -21,8 +21,8 @@ LEAST: Final = 1e-3
 """Probabilities are limited to the range from this to 1 minus this, so that no single word decides."""
 SWITCH: Final = 1.5
 """The cost, in natural logarithms, of beginning or ending a run of words of asking: one word needs more certainty."""
-DOUBT: Final = 1.0
-"""The cost of dropping a word, in addition: a word stays unless its probability of asking is above 0.73."""
+DOUBT: Final = 2.5
+"""The cost of dropping a word, in addition: a word stays unless its probability of asking is above 0.92."""
 CERTAIN: Final = 0.9
 _LONGEST_JOINER: Final = 2
 """The most characters that only join two parts of what is drawn, in a language without spaces."""

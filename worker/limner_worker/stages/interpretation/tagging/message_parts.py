@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
-from limner_worker.networks.word_tagger import FOLLOW_UP_ROLES
+from limner_worker.networks.word_tagger import MESSAGE_ROLES
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import HANGUL, tidy
 from limner_worker.stages.interpretation.reading.parts import Part
@@ -16,8 +16,13 @@ from limner_worker.stages.interpretation.tagging.asking_words import LEAST, char
 
 SWITCH: Final = 1.0
 """The cost, in natural logarithms, of another role for the next word, or character in scripts without spaces."""
-_SAID: Final = FOLLOW_UP_ROLES.index("said")
-_CONTENT: Final = {"subject": ("added", "place", "look", "new", "old", "gone"), "added": ("new",), "gone": ()}
+_SAID: Final = MESSAGE_ROLES.index("said")
+_THINGS: Final = ("new", "old", "gone")
+_CONTENT: Final = {
+    "subject": ("added", "place", "look", *_THINGS),
+    "added": ("place", *_THINGS),
+    "place": ("added", *_THINGS),
+}
 """By role, those of runs directly after it that go on with it."""
 _BEGINS: Final = ("new", "added")
 """Roles of runs that another subject directly after them belongs to."""
@@ -38,7 +43,7 @@ _TRAILING: Final = re.compile("(?<=[^的])(?:那种|[的吧])$")
 def parts_of(text: str, shares: Sequence[Sequence[float]], language: Language) -> list[Part]:
     """Return the parts of a message that have a role, in their order.
 
-    `shares` has, for each of `FOLLOW_UP_ROLES`, how likely each character has it. The roles are the likeliest sequence
+    `shares` has, for each of `MESSAGE_ROLES`, how likely each character has it. The roles are the likeliest sequence
     (Viterbi 1967).
     """
     units = characters_of(text) if language.unspaced else units_of(text, language)
@@ -47,7 +52,7 @@ def parts_of(text: str, shares: Sequence[Sequence[float]], language: Language) -
     for role, some in groupby(zip(_likeliest(costs), units, strict=True), key=lambda each: each[0]):
         run = [unit for _, unit in some]
         if role != _SAID:
-            runs.append((FOLLOW_UP_ROLES[role], run[0][0], run[-1][1]))
+            runs.append((MESSAGE_ROLES[role], run[0][0], run[-1][1]))
     found: list[Part] = []
     for role, start, end in _joined(text, runs):
         words = tidy(_whole(text, start, end) if HANGUL.search(text) else text[start:end])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.text_encoding.e5_file import E5FileError, installed
-from limner_worker.generators.text_encoding.token_states import TokenStates
+from limner_worker.generators.text_encoding.token_states import TokenStates, likeness
+from limner_worker.generators.text_encoding.unigram import Piece
 from limner_worker.networks.weights import SHIPPED, WeightsError, load_module
-from limner_worker.networks.word_tagger import ROLES, WordTagger
+from limner_worker.networks.word_tagger import DESCRIPTION_ROLES, LIKENESS, WordTagger
 from limner_worker.stages.interpretation.language.detection import language_or_fallback
-from limner_worker.stages.interpretation.reading.parts import Part
+from limner_worker.stages.interpretation.reading.parts import FollowUp, Part
 from limner_worker.stages.interpretation.tagging.asking_words import Tagged
 from limner_worker.stages.interpretation.tagging.message_parts import parts_of
 
@@ -23,7 +25,13 @@ log = get_logger(__name__)
 
 WEIGHTS: Final = SHIPPED / "limner-text" / "tagger.safetensors"
 FOLLOW_UP_WEIGHTS: Final = SHIPPED / "limner-text" / "follow-ups.safetensors"
-_ASKING, _NUMBER, _NEGATIVE, _LEFT_OUT = map(ROLES.index, ("asking", "number", "negative", "left out"))
+_ASKING, _NUMBER, _NEGATIVE, _LEFT_OUT = map(DESCRIPTION_ROLES.index, ("asking", "number", "negative", "left out"))
+
+
+MOST_OF_PROMPT: Final = 500
+"""The characters of a picture's prompt with which a message is compared."""
+_NOTHING: Final = torch.zeros(1, 384), torch.zeros(1, LIKENESS)
+"""What is read of a text without pieces: networks read no empty rows."""
 
 
 class TaggerError(RuntimeError):
@@ -45,7 +53,7 @@ class LazyTagger:
         tagger = self._loaded()
         return [Tagged(text, [0.0] * len(text)) for text in texts] if tagger is None else tagger(texts)
 
-    def parts(self, messages: Sequence[str]) -> list[list[Part]]:
+    def parts(self, messages: Sequence[FollowUp]) -> list[list[Part]]:
         """Return the parts of each message about a picture."""
         tagger = self._loaded()
         return [[] for _ in messages] if tagger is None else tagger.parts(messages)
@@ -66,40 +74,54 @@ class Tagger:
     def __init__(self, weights: Path = WEIGHTS, follow_ups: Path = FOLLOW_UP_WEIGHTS) -> None:
         """Load all. Raises TaggerError."""
         try:
-            self._network = load_module(WordTagger, weights)
-            self._follow_ups = load_module(WordTagger, follow_ups)
-            self._states = TokenStates(installed())
+            self._descriptions, self._messages = (load_module(WordTagger, path) for path in (weights, follow_ups))
+            self._encoder = TokenStates(installed())
         except (WeightsError, E5FileError) as error:
             raise TaggerError(str(error)) from error
 
     def __call__(self, texts: Sequence[str]) -> list[Tagged]:
         """Return each text with the role of its characters; those that are not read have no role of asking."""
         found: list[Tagged] = []
-        for text, shares in zip(texts, self._shares(self._network, texts), strict=True):
-            left_out = shares[_LEFT_OUT]
-            leaving = [a + b for a, b in zip(shares[_NEGATIVE], left_out, strict=True)]
-            found.append(Tagged(text, shares[_ASKING], leaving, left_out, shares[_NUMBER]))
+        for text, shares in zip(
+            texts, self._read(self._descriptions, [FollowUp(each, "") for each in texts]), strict=True
+        ):
+            leaving = [a + b for a, b in zip(shares[_NEGATIVE], shares[_LEFT_OUT], strict=True)]
+            found.append(Tagged(text, shares[_ASKING], leaving, shares[_LEFT_OUT], shares[_NUMBER]))
         return found
 
-    def parts(self, messages: Sequence[str]) -> list[list[Part]]:
-        """Return the parts of each message about a picture that have a role; roles are `FOLLOW_UP_ROLES`."""
-        shares = self._shares(self._follow_ups, messages)
-        return [parts_of(text, each, language_or_fallback(text)) for text, each in zip(messages, shares, strict=True)]
+    def parts(self, messages: Sequence[FollowUp]) -> list[list[Part]]:
+        """Return the parts of each message about a picture that have a role; roles are `MESSAGE_ROLES`."""
+        return [
+            parts_of(message.text, shares, language_or_fallback(message.text))
+            for message, shares in zip(messages, self._read(self._messages, messages), strict=True)
+        ]
 
     @torch.inference_mode()
-    def _shares(self, network: WordTagger, texts: Sequence[str]) -> list[list[list[float]]]:
+    def _read(self, network: WordTagger, messages: Sequence[FollowUp]) -> list[list[list[float]]]:
         """Return for each text, and for each role, how likely its characters have it; 0 where they are not read."""
-        read = self._states([_written(text) for text in texts])
-        lengths = torch.tensor([max(1, len(pieces)) for pieces, _ in read])
-        states = pad_sequence([states if len(states) else torch.zeros(1, 384) for _, states in read], batch_first=True)
-        found: list[list[list[float]]] = []
-        for text, (pieces, _), rows in zip(texts, read, network(states, lengths).softmax(-1), strict=True):
-            of_roles = [[0.0] * len(text) for _ in range(rows.shape[-1])]
-            for piece, row in zip(pieces, rows.tolist(), strict=False):
-                for role, share in zip(of_roles, row, strict=True):
-                    role[piece.start : piece.end] = [share] * (piece.end - piece.start)
-            found.append(of_roles)
-        return found
+        said = [message.text for message in messages]
+        shown = [message.prompt[:MOST_OF_PROMPT] for message in messages] if network.likened else []
+        read = self._encoder([*map(_written, (*said, *shown))])
+        texts, prompts = read[: len(said)], read[len(said) :]
+        if network.likened:
+            alike = [likeness(text, prompt) for text, prompt in zip(texts, prompts, strict=True)]
+        else:
+            alike = [torch.zeros(len(text.pieces), LIKENESS) for text in texts]
+        rows = [(text.states, each) if text.pieces else _NOTHING for text, each in zip(texts, alike, strict=True)]
+        states, likenesses = (pad_sequence(list(some), batch_first=True) for some in zip(*rows, strict=True))
+        lengths = torch.tensor([len(state) for state, _ in rows])
+        found = zip(messages, texts, network(states, lengths, likenesses), strict=True)
+        return [_shares(message.text, text.pieces, logits) for message, text, logits in found]
+
+
+def _shares(text: str, pieces: Sequence[Piece], logits: Tensor) -> list[list[float]]:
+    """Return for each role how likely the characters of a text have it; 0 where they are not read."""
+    found = [[0.0] * len(text) for _ in range(logits.shape[-1])]
+    rows: list[list[float]] = cast("Any", logits.softmax(-1)).tolist()
+    for piece, row in zip(pieces, rows, strict=False):
+        for role, share in zip(found, row, strict=True):
+            role[piece.start : piece.end] = [share] * (piece.end - piece.start)
+    return found
 
 
 def _written(text: str) -> str:

@@ -1,0 +1,155 @@
+"""Russian words in the form that a sentence asks for, by the dictionary of pymorphy3 (Korobov 2015). Thread-safe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+import pymorphy3
+
+_CASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "с": ("ablt", "gent"), "со": ("ablt", "gent"), "над": ("ablt",), "под": ("ablt", "accs"), "перед": ("ablt",),
+    "за": ("ablt", "accs"), "между": ("ablt",), "рядом": ("ablt",), "в": ("loct", "accs"), "во": ("loct", "accs"),
+    "на": ("loct", "accs"), "о": ("loct",), "при": ("loct",), "у": ("gent",), "из": ("gent",), "от": ("gent",),
+    "до": ("gent",), "без": ("gent",), "для": ("gent",), "около": ("gent",), "возле": ("gent",), "вокруг": ("gent",),
+    "к": ("datv",), "ко": ("datv",), "по": ("datv",), "через": ("accs",),
+}  # fmt: skip
+"""By preposition, the cases of what follows it."""
+_NEAR: Final = 3
+"""The most words between a preposition and its noun."""
+_WORD: Final = re.compile(r"[\u0400-\u04ff]+(?:-[\u0400-\u04ff]+)*")
+_NOUN: Final = "NOUN"
+_ADJECTIVES: Final = ("ADJF", "PRTF")
+Parse = Any
+"""A reading of a word; the library has no types."""
+
+
+def in_its_place(left: str, old: str, new: str) -> tuple[str, str]:
+    """Return the text before a thing, and another thing to put in its place, in the forms that the sentence asks for.
+
+    Adjectives directly before the old thing agree with the new one, or go if it has its own.
+    """
+    noun = _head(old)
+    head = _head(new)
+    if noun is None or head is None:
+        return left, new
+    case = str(_reading(noun.group(), left).tag.case)
+    shown = _in_case(new, case)
+    start = _adjectives_start(left)
+    if head.start():
+        return left[:start], shown
+    reading = _of_case(head.group(), case)
+    kept = (
+        left[start:] if reading is None else _WORD.sub(lambda word: _agreed(word.group(), reading, case), left[start:])
+    )
+    return left[:start] + kept, shown
+
+
+def agreeing(words: str, noun: str, left: str) -> str:
+    """Return adjectives in the form of a noun that follows a text."""
+    reading = _reading(noun, left)
+    return _WORD.sub(lambda word: _agreed(word.group(), reading, str(reading.tag.case)), words)
+
+
+def in_form_of(adjective: str, other: str) -> str:
+    """Return an adjective in the form of another one: "синий" as "красной" is "синей"."""
+    known = next((each for each in _readings(other) if each.tag.POS in _ADJECTIVES), None)
+    reading = next((each for each in _readings(adjective) if each.tag.POS in _ADJECTIVES), None)
+    if known is None or reading is None:
+        return adjective
+    form = {known.tag.case, known.tag.number, known.tag.gender, known.tag.animacy} - {None}
+    found = reading.inflect(form)
+    return adjective if found is None else _like(adjective, found.word)
+
+
+def named_alone(thing: str) -> str:
+    """Return a thing that a sentence has as an object as it is named: "рыжую кошку" as "рыжая кошка"."""
+    head = _head(thing)
+    if head is None:
+        return thing
+    readings = [each for each in _readings(head.group()) if each.tag.POS == _NOUN]
+    cases = {str(each.tag.case) for each in readings}
+    if (adjective := _WORD.search(thing[: head.start()])) is not None:  # "воздушного змея" is no "змея"
+        cases &= {str(each.tag.case) for each in _readings(adjective.group()) if each.tag.POS in _ADJECTIVES}
+    return _in_case(thing, "nomn", "accs") if "accs" in cases and "nomn" not in cases else thing
+
+
+@cache
+def _analyzer() -> Any:
+    return pymorphy3.MorphAnalyzer(lang="ru")
+
+
+def _readings(word: str) -> Sequence[Parse]:
+    return _analyzer().parse(word)
+
+
+def _head(words: str) -> re.Match[str] | None:
+    """Return the first noun of some words, if only adjectives are before it."""
+    found = list(_WORD.finditer(words))
+    kinds = [[each.tag.POS for each in _readings(word.group())] for word in found]
+    for at, word in enumerate(found):
+        before_noun = at + 1 < len(found) and _NOUN in kinds[at + 1] and not set(kinds[at]).isdisjoint(_ADJECTIVES)
+        if kinds[at][0] in _ADJECTIVES or before_noun:  # "старого" is a noun too
+            continue
+        return word if _NOUN in kinds[at] else None
+    return None
+
+
+def _reading(noun: str, left: str) -> Parse:
+    """Return the likeliest reading of a noun after a text, whose last preposition tells the case."""
+    readings = [each for each in _readings(noun) if each.tag.POS == _NOUN] or list(_readings(noun))
+    before = [word.group().lower() for word in _WORD.finditer(left)][-_NEAR:]
+    cases = next((_CASES[word] for word in reversed(before) if word in _CASES), () if before else ("nomn",))
+    return next((each for case in cases for each in readings if each.tag.case == case), readings[0])
+
+
+def _of_case(noun: str, case: str) -> Parse | None:
+    """Return a reading of a noun in a case; None if the dictionary has none."""
+    readings = [each for each in _readings(noun) if each.tag.POS == _NOUN]
+    named = [each for each in readings if each.tag.case in ("nomn", "accs")] or readings
+    return named[0].inflect({case}) if named else None
+
+
+def _in_case(thing: str, case: str, *from_cases: str) -> str:
+    """Return a thing whose noun, and the adjectives before it, have another case."""
+    head = _head(thing)
+    if head is None:
+        return thing
+    readings = [each for each in _readings(head.group()) if each.tag.POS == _NOUN]
+    chosen = next((each for each in readings if each.tag.case in (from_cases or ("nomn", "accs"))), readings[0])
+    shown = chosen.inflect({case})
+    if shown is None:
+        return thing
+    words = _WORD.sub(lambda word: _agreed(word.group(), shown, case), thing[: head.start()])
+    return f"{words}{_like(head.group(), shown.word)}{thing[head.end() :]}"
+
+
+def _adjectives_start(left: str) -> int:
+    """Return where the adjectives at the end of a text begin."""
+    start = len(left)
+    for word in reversed(list(_WORD.finditer(left))):
+        if _readings(word.group())[0].tag.POS not in _ADJECTIVES or left[word.end() : start].strip():
+            break
+        start = word.start()
+    return start
+
+
+def _agreed(word: str, noun: Parse, case: str) -> str:
+    """Return an adjective in the form of a noun; another word as it is."""
+    reading = next((each for each in _readings(word) if each.tag.POS in _ADJECTIVES), None)
+    if reading is None:
+        return word
+    form = {case, "plur"} if noun.tag.number == "plur" else {case, "sing", str(noun.tag.gender)}
+    if case == "accs" and noun.tag.animacy is not None and noun.tag.gender != "femn":
+        form.add(str(noun.tag.animacy))
+    found = reading.inflect(form)
+    return word if found is None else _like(word, found.word)
+
+
+def _like(written: str, word: str) -> str:
+    """Return a word with the capital, and the letter ё, as it was written."""
+    if "ё" in word and "ё" not in written.lower() and written.lower().count("е") > word.count("е"):
+        word = word.replace("ё", "е")
+    return word[:1].upper() + word[1:] if written[:1].isupper() else word
