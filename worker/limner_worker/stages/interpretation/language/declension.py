@@ -48,7 +48,9 @@ def in_its_place(left: str, old: str, new: str) -> tuple[str, str]:
 
 
 def agreeing(words: str, noun: str, left: str) -> str:
-    """Return adjectives in the form of a noun that follows a text."""
+    """Return adjectives in the form of a noun that follows a text; as they are beside another word."""
+    if _head(noun) is None:
+        return words
     reading = _reading(noun, left)
     return _WORD.sub(lambda word: _agreed(word.group(), reading, str(reading.tag.case)), words)
 

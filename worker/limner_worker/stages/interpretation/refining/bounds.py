@@ -88,10 +88,8 @@ def _with_leading(role: str, text: str, said: str, language: Language) -> str:
 
 def _instead(quality: str, language: Language) -> str:
     """Return a quality without another one that it replaces: "pink rather than grey"."""
-    words = quality.split()
-    first, last = words[0], words[-1]
+    first, *between, last = quality.split() if len(quality.split()) > 1 else ("", "")
     joins = expression(language.connectives.and_ or NOTHING)
-    between = words[1:-1]
     contrast = 0 < len(between) <= _LONGEST_CONTRAST and joins.fullmatch(between[0]) is None
     return first if contrast and is_quality(first, language) and is_quality(last, language) else quality
 
