@@ -181,7 +181,8 @@ def train_all(context: click.Context, threads: int, seed: int) -> None:
             continue
         command = train.commands[name]
         context.invoke(command, minutes=minutes, threads=threads, seed=seed, batch=batch, rate=rate, fresh=False)
-    context.invoke(tagger, threads=threads, seed=seed)
+    for texts in TAGGERS:
+        context.invoke(tagger, texts=texts, threads=threads, seed=seed)
     context.invoke(export, target=SHIPPED)
     context.invoke(drawings, weights=SHIPPED, threads=threads)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -170,3 +171,20 @@ def test_every_command_has_help() -> None:
     for command in (*STAGES, "data", "drawings", "export", "all"):
         assert f"  {command} " in output
         assert "Usage" in run(command, "--help")
+
+
+def test_all_trains_each_stage_and_both_taggers_before_the_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def noted(name: str) -> Callable[..., None]:
+        def note(texts: str = name, **_: object) -> None:
+            ran.append(texts)
+
+        return note
+
+    for name, command in train.commands.items():
+        if name != "all":
+            monkeypatch.setattr(command, "callback", noted(name))
+    run("all")
+    stages = [stage for stage in STAGES if stage not in ("gan-log", "gan-relativistic")]
+    assert ran == ["data", *stages, "descriptions", "follow-ups", "export", "drawings"]
