@@ -19,6 +19,7 @@ from limner_worker.stages.interpretation.language.declension import agreeing, in
         ("кот в красной ", "шляпе", "синий шарф", "кот в синем шарфе"),
         ("робот у ", "окна", "красная дверь с ручкой", "робот у красной двери с ручкой"),
         ("кот и ", "пёс", "robot", "кот и robot"),
+        ("кот с красной ", "шляпой", "судья", "кот с красным судьёй"),
     ],
 )
 def test_another_thing_has_the_case_of_the_old_one(left: str, old: str, new: str, whole: str) -> None:

@@ -67,7 +67,7 @@ def examples(kind: Kind, encoder: TokenStates, each: int, seed: int, *, held_out
     for start in range(0, len(described), ENCODED):
         some = described[start : start + ENCODED]
         with torch.autocast("cpu", torch.bfloat16):  # several times as fast where the processor has matrix units
-            read, prompts = (encoder([getattr(one, name) for one in some]) for name in ("text", "prompt"))
+            read, prompts = encoder([one.text for one in some]), encoder([one.prompt for one in some])
         for one, text, prompt in zip(some, read, prompts, strict=True):
             roles = torch.tensor([one.roles[piece.end - 1] for piece in text.pieces])
             found.append(Example(text.states.half(), likeness(text, prompt).half(), roles))

@@ -126,14 +126,14 @@ def _told(
     if not parts or any(undoes(spelled, changes_for(language)) for language in LANGUAGES):
         return _continued(spelled, written, languages, model, previous)
     words = emoji.removed(written) or spelled
-    left_out = taken_apart(words, languages[0], model, message=True).negative
-    parts = denied(bounded(parts, words, previous[-1].prompt, languages[0]), left_out, words)
-    for said in dict.fromkeys((words, spelled)):
-        for language in languages:
-            found = taken_apart(said, language, model, message=True)
-            sure = accounted(found, model.styles, previous)
-            if sure is not None and mentions(sure, parts, previous[-1], words):
-                return sure
+    texts = dict.fromkeys((words, spelled))
+    read = (taken_apart(said, language, model, message=True) for said in texts for language in languages)
+    first = next(read)
+    parts = denied(bounded(parts, words, previous[-1].prompt, languages[0]), first.negative, words)
+    for found in chain([first], read):
+        sure = accounted(found, model.styles, previous)
+        if sure is not None and mentions(sure, parts, previous[-1], words):
+            return sure
     changed = _continued(spelled, written, languages, model, previous)
     if changed is not None and agrees(changed, parts, previous[-1], languages[0], words):
         return changed

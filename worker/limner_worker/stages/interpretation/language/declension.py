@@ -22,6 +22,8 @@ _NEAR: Final = 3
 _WORD: Final = re.compile(r"[\u0400-\u04ff]+(?:-[\u0400-\u04ff]+)*")
 _NOUN: Final = "NOUN"
 _ADJECTIVES: Final = ("ADJF", "PRTF")
+_EITHER: Final = "masc"
+"""The gender of adjectives of nouns for persons of either ("судья")."""
 Parse = Any
 """A reading of a word; the library has no types."""
 
@@ -36,15 +38,15 @@ def in_its_place(left: str, old: str, new: str) -> tuple[str, str]:
     if noun is None or head is None:
         return left, new
     case = str(_reading(noun.group(), left).tag.case)
-    shown = _in_case(new, case)
     start = _adjectives_start(left)
+    reading = _inflected(head.group(), case)
     if head.start():
-        return left[:start], shown
-    reading = _of_case(head.group(), case)
-    kept = (
-        left[start:] if reading is None else _WORD.sub(lambda word: _agreed(word.group(), reading, case), left[start:])
-    )
-    return left[:start] + kept, shown
+        kept = ""
+    elif reading is None:
+        kept = left[start:]
+    else:
+        kept = _WORD.sub(lambda word: _agreed(word.group(), reading, case), left[start:])
+    return left[:start] + kept, _in_case(new, case)
 
 
 def agreeing(words: str, noun: str, left: str) -> str:
@@ -107,22 +109,18 @@ def _reading(noun: str, left: str) -> Parse:
     return next((each for case in cases for each in readings if each.tag.case == case), readings[0])
 
 
-def _of_case(noun: str, case: str) -> Parse | None:
-    """Return a reading of a noun in a case; None if the dictionary has none."""
+def _inflected(noun: str, case: str, *from_cases: str) -> Parse | None:
+    """Return a noun, which is named or in one of some cases, in another one; None if the dictionary has no form."""
     readings = [each for each in _readings(noun) if each.tag.POS == _NOUN]
-    named = [each for each in readings if each.tag.case in ("nomn", "accs")] or readings
-    return named[0].inflect({case}) if named else None
+    named = (each for each in readings if each.tag.case in (from_cases or ("nomn", "accs")))
+    return next(named, readings[0]).inflect({case})
 
 
 def _in_case(thing: str, case: str, *from_cases: str) -> str:
     """Return a thing whose noun, and the adjectives before it, have another case."""
     head = _head(thing)
-    if head is None:
-        return thing
-    readings = [each for each in _readings(head.group()) if each.tag.POS == _NOUN]
-    chosen = next((each for each in readings if each.tag.case in (from_cases or ("nomn", "accs"))), readings[0])
-    shown = chosen.inflect({case})
-    if shown is None:
+    shown = None if head is None else _inflected(head.group(), case, *from_cases)
+    if head is None or shown is None:
         return thing
     words = _WORD.sub(lambda word: _agreed(word.group(), shown, case), thing[: head.start()])
     return f"{words}{_like(head.group(), shown.word)}{thing[head.end() :]}"
@@ -143,7 +141,8 @@ def _agreed(word: str, noun: Parse, case: str) -> str:
     reading = next((each for each in _readings(word) if each.tag.POS in _ADJECTIVES), None)
     if reading is None:
         return word
-    form = {case, "plur"} if noun.tag.number == "plur" else {case, "sing", str(noun.tag.gender)}
+    gender = noun.tag.gender or _EITHER
+    form = {case, "plur"} if noun.tag.number == "plur" else {case, "sing", str(gender)}
     if case == "accs" and noun.tag.animacy is not None and noun.tag.gender != "femn":
         form.add(str(noun.tag.animacy))
     found = reading.inflect(form)

@@ -50,7 +50,8 @@ _STEM: Final = 3
 _DOUBLED: Final = re.compile(r"(\w)\1")
 _TELLING: Final = 4
 """The fewest letters of a colour that tells a prompt's language."""
-_ENDING: Final = re.compile("e[nmrs]?$")
+ENDING: Final = re.compile("e[nmrs]?$")
+"""The ending of an inflected German adjective."""
 _FIRST: Final = 2
 """The most words before a quality of what a prompt shows first."""
 _ARTICLE: Final = expression(r"(an?|the) (?=\w)")
@@ -149,7 +150,7 @@ def colour_beside(prompt: str, language: Language, part: re.Match[str]) -> Colou
 def _instead(prompt: str, other: re.Match[str], language: Language, word: str, shade: Shade) -> str:
     """Return a prompt with a basic colour in the place of another quality."""
     left, right = prompt[: other.start()], prompt[other.end() :]
-    ending = _ENDING.search(other.group()) if language.colour_endings else None
+    ending = ENDING.search(other.group()) if language.colour_endings else None
     if ending is not None and word not in language.indeclinable.split():
         form = f"{word}{ending.group()}"
     elif language.unspaced:

@@ -10,14 +10,13 @@ from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import HANGUL
 from limner_worker.stages.interpretation.refining.attributes import attribute_beside, colours_of, kind_of
 from limner_worker.stages.interpretation.refining.change import Change
-from limner_worker.stages.interpretation.refining.colours import ATTRIBUTE
+from limner_worker.stages.interpretation.refining.colours import ATTRIBUTE, ENDING
 
 _LONGEST_PREPOSITION: Final = 3
 _PREPOSITION: Final = re.compile(rf"(?:\w{{1,{_LONGEST_PREPOSITION}}}\s|d['\u2019])\s*\w")
 """What is said behind a thing: "of oak", "d'or"."""
 _ARTICLE: Final = re.compile(r"(?<!\w)(a)n?\s+$", re.IGNORECASE)
 _VOWEL: Final = re.compile("[aeiou]", re.IGNORECASE)
-_ENDING: Final = re.compile("e[nmrs]?$")
 _JOINS: Final = re.compile("[いなの的]$")
 """What joins a quality to its thing in Japanese and Chinese."""
 
@@ -70,8 +69,8 @@ def _in_form(quality: str, old: str, noun: list[str], left: str, language: Langu
         return agreeing(quality, noun[0], left)
     if language.unspaced:
         return quality + (old[-1:] if _JOINS.search(old) and not _JOINS.search(quality) else "")
-    ending = _ENDING.search(old) if language.colour_endings else None
-    inflects = ending is not None and not _ENDING.search(quality)
+    ending = ENDING.search(old) if language.colour_endings else None
+    inflects = ending is not None and not ENDING.search(quality)
     declined = quality + ending.group() if ending is not None and inflects else quality
     kind = kind_of(declined, language)
     return declined if kind is not None and kind.fullmatch(declined) else quality
