@@ -122,7 +122,7 @@ def has_work(session: Session) -> bool:
 
 def closing(session: Session) -> list[tuple[Batch, BatchState]]:
     """The batches whose jobs have all ended, or whose time is over, each with its outcome."""
-    late = Batch.expires_at < now()
+    late = Batch.expires_at <= now()
     going = (Batch.state == BatchState.IN_PROGRESS) & or_(late, _canceled(), _jobs_ended())
     unread = (Batch.state == BatchState.VALIDATING) & late
     query = select(Batch, Bulk.state, _jobs_ended()).outerjoin(Bulk, Bulk.id == Batch.bulk_id)
@@ -147,7 +147,7 @@ def claim(session: Session, state: BatchState, seconds: float) -> Batch | None:
     """Take a batch that is validating, or that is finalizing and whose jobs have ended, for `seconds`: the oldest of a
     random tenant, so that one with many does not hold up the others. None if there is none, or another process took it.
     """
-    free = or_(Batch.lease_until.is_(None), Batch.lease_until < now())
+    free = or_(Batch.lease_until.is_(None), Batch.lease_until <= now())
     is_due = (text(f"batches.{OPEN}"), Batch.state == state, free)
     oldest = select(func.min(Batch.id)).where(*is_due).group_by(Batch.tenant_id).order_by(func.random()).limit(1)
     if state is BatchState.FINALIZING:

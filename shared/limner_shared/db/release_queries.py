@@ -69,8 +69,8 @@ class Share:
 
 
 ALL_JOBS: Final = true()
-LEASE_EXPIRED: Final = and_(text(RUNNING), Job.lease_until < now())
-OVERDUE: Final = and_(text(WITH_DEADLINE), Job.deadline_at < now())
+LEASE_EXPIRED: Final = and_(text(RUNNING), Job.lease_until <= now())
+OVERDUE: Final = and_(text(WITH_DEADLINE), Job.deadline_at <= now())
 """Past its deadline."""
 DUE: Final = and_(text(SCHEDULED), Job.not_before <= now())
 """Scheduled, and its time has come."""

@@ -150,6 +150,16 @@ def test_a_forfeited_lease_is_reaped_at_once_and_counts_as_a_loss(database: Data
         assert queries.job(session, TENANT, job_id).losses == 1
 
 
+def test_a_lease_is_over_in_the_millisecond_in_which_it_ends(database: Database, catalogue: Catalogue):
+    # SQLite's clock counts milliseconds: most of these are reaped in the one in which their leases end.
+    ids = [change.id for change in submit(database, catalogue, count=40).changes]
+    claims = claim(database, *ids, lease=60)
+    with database.write() as session:
+        for held in claims:
+            ledger.forfeit(session, [held.key])
+            assert [change.id for change in ledger.reap(session, 2)] == [held.id]
+
+
 @pytest.mark.parametrize("damaged", [5, [5], {"a": 1}, "text"])
 def test_a_job_of_a_tenant_with_damaged_terms_fails_and_the_others_are_claimed(
     database: Database, catalogue: Catalogue, damaged: Any

@@ -119,7 +119,7 @@ def _due(session: Session, tenant: str, marks: Sequence[int], old: ColumnElement
     """
     if limit <= 0:
         return []
-    ended = select(Job.id).where(Job.tenant_id == tenant, text(f"jobs.{FINISHED}"), Job.finished_at < old)
+    ended = select(Job.id).where(Job.tenant_id == tenant, text(f"jobs.{FINISHED}"), Job.finished_at <= old)
     each = [
         select(ended.where(Job.forgotten == mark).order_by(Job.finished_at).limit(limit).subquery().c.id)
         for mark in marks
@@ -134,7 +134,7 @@ def _forget_conversations(session: Session, tenant: str, old: ColumnElement[floa
     if limit <= 0:
         return 0
     made = exists().where(ConversationTurn.conversation_id == Conversation.id, ConversationTurn.job_id != NO_JOB)
-    silent = select(Conversation.id).where(Conversation.tenant_id == tenant, Conversation.touched_at < old, ~made)
+    silent = select(Conversation.id).where(Conversation.tenant_id == tenant, Conversation.touched_at <= old, ~made)
     ids = session.scalars(silent.order_by(Conversation.touched_at).limit(limit).with_for_update(skip_locked=True)).all()
     for conversation_id in ids:
         drop_conversation(session, conversation_id)
