@@ -13,8 +13,10 @@ mended by (0190, 0193, 0194). By the descriptions of `fresh-23` (110) nothing wa
 those of `fresh-22` (66) and `fresh-24` (88, no descriptions), `fresh-22` in the file has the 169 that are read as meant
 after mending by them.
 The first scores of `fresh-25` (88 and 352, by four authors) are in 0196. `fresh-26` (132 and 110) was scored once
-before it was mended by; of `fresh-27` (176 and 176, by two authors) the failures were not looked at (0197). All three
-are judged as a whole, with the tagger of messages.
+before it was mended by; of `fresh-27` (176 and 176, by two authors) the failures were not looked at (0197).
+`fresh-28` (176 and 176), `fresh-29` (220 follow-ups), `fresh-30` (110 and 220) and `fresh-31` (176 and 176), each by
+two authors, were scored once before they were mended by (0199). All seven are judged as a whole, with the tagger of
+messages.
 Backends: rules alone, and with the tagger (docs/decisions/0116); a server if its URL is given.
 """
 
@@ -49,7 +51,7 @@ SCORED: Final = (*MENDED, "fresh-7")
 UNSEEN: Final = ("fresh-17", "fresh-21", "fresh-23")
 """The failures of their descriptions were not looked at."""
 _FURTHER: Final = (8, 9, 10, 11, 12, "13a", "13b", "14a", "14b", 15, 16, 18, 19, 20, 22)
-FOUND: Final = ("fresh-25", "fresh-26", "fresh-27")
+FOUND: Final = tuple(f"fresh-{number}" for number in range(25, 32))
 """Most follow-ups need the tagger of messages."""
 PARTS: Final = (*SCORED, *(f"fresh-{each}" for each in _FURTHER), *UNSEEN, *FOUND)
 """The rules alone do not reach all goals with the last twenty, but for `fresh-20` to `fresh-22`."""

@@ -27,7 +27,7 @@ AVOIDED: Final = re.compile(
 )
 CONSTANT: Final = re.compile(r"_?[A-Z][A-Z0-9_]+")
 PROSE: Final = (".py", ".md", ".toml", ".html", ".js", ".yml", ".sh")
-OTHERS_WORDS: Final = {"vendor", "phrases"}
+OTHERS_WORDS: Final = {"vendor", "phrases", "follow_ups"}
 """Folders whose words are not ours: what people say is what the tagger is trained with."""
 
 

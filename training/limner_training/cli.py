@@ -117,8 +117,8 @@ _stage("upscaler", "Train the 4x upscaler on original and on reconstructed drawi
 
 @train.command("tagger")
 @click.option("--of", "texts", type=click.Choice([*TAGGERS]), default="descriptions", show_default=True, help="Texts.")
-@click.option("--each", default=3000, show_default=True, help="Synthetic texts of each language.")
-@click.option("--epochs", default=6, show_default=True, help="Times that each is read.")
+@click.option("--each", default=8000, show_default=True, help="Synthetic texts of each language.")
+@click.option("--epochs", default=5, show_default=True, help="Times that each is read.")
 @click.option("--threads", default=1, show_default=True, help="CPU threads; another number rounds differently.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the texts and batches.")
 @click.option("--batch", default=64, show_default=True, help="Batch size in texts.")

@@ -1,7 +1,7 @@
 """Synthetic descriptions in eleven languages, of which each character's role is known.
 
 A description joins phrases of `phrases/` (greetings, reasons, requests, thanks, conditions) around a subject, which is
-made of the tasks' nouns and prompts.
+made of the tasks' nouns and prompts; or it is one that was written as a whole, in which braces mark the roles.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from limner_training.tagging.kinds import phrases
+from limner_training.tagging.marks import pieces
 from limner_training.tasks.prompts import prompts
 from limner_training.tasks.vocabulary import nouns
 from limner_worker.networks.word_tagger import DESCRIPTION_ROLES
@@ -25,6 +26,10 @@ _PARTICLES: Final = {"를": "을", "가": "이", "는": "은", "로": "으로", 
 _SUBJECT, _ASKING, _NUMBER, _SIZE, _STYLE, _NEGATIVE, _LEFT_OUT = range(len(DESCRIPTION_ROLES))
 _CONDITIONS: Final = {"sizes": _SIZE, "styles": _STYLE, "negatives": _NEGATIVE}
 """Kinds of phrases that name a condition, and their roles."""
+_WHOLE: Final = 0.35
+"""How often a description is one that was written as a whole."""
+_BARE: Final = 0.3
+"""How often another one has no words of asking."""
 
 
 @dataclass
@@ -61,8 +66,7 @@ class Writer:
 
     def __call__(self) -> Described:
         """Return a new description."""
-        bare = self._chance(0.3)
-        found = self._plain() if bare else self._asked()
+        found = self._written() if self._chance(_WHOLE) else self._plain() if self._chance(_BARE) else self._asked()
         self.spoil(found)
         return found
 
@@ -88,6 +92,17 @@ class Writer:
     def _new(self, text: str = "", role: int = _SUBJECT) -> Described:
         found = Described(self._language)
         found.add(text, role)
+        return found
+
+    def _written(self) -> Described:
+        """Return a description that was written as a whole, with another thing left out, or more words of asking."""
+        found = self._new()
+        for words, role in pieces(self._phrase("whole")):
+            other = role == "left out" and self._chance(0.3)
+            shown = self._choose.choice(self._phrases["unwanted"]) if other else words
+            found.add(shown, _SUBJECT if role is None else DESCRIPTION_ROLES.index(role))
+        if self._chance(0.12):
+            found.add(("" if self._wide else " ") + self._one("tails"), _ASKING)
         return found
 
     def _plain(self) -> Described:

@@ -8,7 +8,6 @@ messages were written with their description.
 from __future__ import annotations
 
 import random
-import re
 import tomllib
 from collections.abc import Sequence
 from functools import cache
@@ -18,13 +17,11 @@ from typing import Final
 
 from limner_training.tagging.descriptions import Described, Writer
 from limner_training.tagging.kinds import Phrases, split
+from limner_training.tagging.marks import pieces
 from limner_worker.networks.word_tagger import MESSAGE_ROLES
 from limner_worker.stages.interpretation.language.files import BY_CODE
 from limner_worker.stages.interpretation.language.texts import WIDE
 
-_MARKED: Final = re.compile(r"\{(\w+):([^{}]*)\}")
-_CODES: Final = {"add": "added", "n": "number", "pick": "picked"}
-"""Codes of marks that are not the names of their roles."""
 _SAID, _AGAIN, _SUBJECT = map(MESSAGE_ROLES.index, ("said", "again", "subject"))
 _NOUNS: Final = ("old", "gone")
 _PAIRED: Final = 0.4
@@ -61,7 +58,7 @@ class MessageWriter:
         self._choose = choose
         self._lines = follow_ups(language, held_out=held_out)
         self._things = Writer(language, choose, held_out=held_out)
-        marked = [piece for kind in ("wishes", "combined") for line in self._lines[kind] for piece in _pieces(line)]
+        marked = [each for kind in ("wishes", "combined") for line in self._lines[kind] for each in pieces(line)]
         self._pools = {role: [words for words, each in marked if each == role] for role in MESSAGE_ROLES}
         self._wide = language != "ko" and self._lines["remarks"][0][0] >= WIDE
 
@@ -95,7 +92,7 @@ class MessageWriter:
         """Return a description and a marked line about it, with other things in the places of some in both."""
         prompt, line = self._line("pairs").split(_PAIR)
         found = Described(self._language)
-        for words, role in _pieces(line):
+        for words, role in pieces(line):
             shown = words if role is None else self._exchanged(role, words)
             if shown != words and role in _NOUNS:
                 at = prompt.lower().find(words.lower())
@@ -157,7 +154,7 @@ class MessageWriter:
     def _wish(self, kind: str) -> Described:
         """Return a marked line, with other things in the places of some."""
         found = Described(self._language)
-        for words, role in _pieces(self._line(kind)):
+        for words, role in pieces(self._line(kind)):
             shown = words if role is None else self._exchanged(role, words)
             found.add(shown, _SAID if role is None else MESSAGE_ROLES.index(role))
         return found
@@ -183,18 +180,3 @@ class MessageWriter:
             return self._line("joins")
         marks = ["\uff0c", "\uff0c", "。", "\uff01", " "] if self._wide else [", ", ", ", ". ", "! ", "... ", " ", " "]
         return self._choose.choice(marks)
-
-
-def role_of(code: str) -> str:
-    """Return the role that a mark's code stands for."""
-    return _CODES.get(code, code)
-
-
-def _pieces(line: str) -> list[tuple[str, str | None]]:
-    """Return the words of a marked line in their order, each with its role, which is None where none is marked."""
-    found: list[tuple[str, str | None]] = []
-    at = 0
-    for mark in _MARKED.finditer(line):
-        found += [(line[at : mark.start()], None), (mark[2], role_of(mark[1]))]
-        at = mark.end()
-    return [*found, (line[at:], None)]
