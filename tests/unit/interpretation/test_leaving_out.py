@@ -218,7 +218,7 @@ def test_words_that_leave_something_out_begin_where_the_rules_have_it_if_the_tag
 
 def test_words_beside_a_clause_go_with_it_if_they_may_be_of_it() -> None:
     said = marked("a kite< yet minding {flags} there>")
-    leaving = [0.2 if at in range(7, 10) else share for at, share in enumerate(said.leaving)]
+    leaving = [0.7 if at in range(7, 10) else share for at, share in enumerate(said.leaving)]
     assert read(replace(said, leaving=leaving)).prompt == "a kite"
     alone = marked("a kite< yet minding> <{flags}>")
     assert read(replace(alone, leaving=alone.left_out)).negative_prompt == ""

@@ -22,7 +22,7 @@ from limner_worker.stages.interpretation.tagging.tagger import Tagger
 STYLES = ("3d", "noto", "noto-v1", "flat")
 CARD = Catalogue.load([], "limner-flow").get(None).model_copy(update={"sizes": SIZES})
 SEED = 7
-LEAST_RIGHT = 0.72
+LEAST_RIGHT = 0.8
 _MARKED = re.compile(r"\{(\w+):([^{}]*)\}")
 
 

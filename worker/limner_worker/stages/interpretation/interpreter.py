@@ -22,6 +22,7 @@ from limner_worker.stages.interpretation.reading.parts import FollowUp, Part
 from limner_worker.stages.interpretation.tagging import leaving_out
 from limner_worker.stages.interpretation.tagging.asking_words import Tagged, merged, without_asking
 from limner_worker.stages.interpretation.tagging.counting import counted
+from limner_worker.stages.interpretation.tagging.formats import sized
 
 log = get_logger(__name__)
 
@@ -53,7 +54,7 @@ LONGEST_TAGGED: Final = 600
 _QUOTES: Final = re.compile(r"[\"“”„«»「」『』《》]")
 """Quoted words are content, whatever they say."""
 TagsWords = Callable[[Sequence[str]], list[Tagged]]
-FindsParts = Callable[[Sequence[FollowUp]], list[list[Part]]]
+FindsParts = Callable[[Sequence[FollowUp]], Sequence[list[Part] | None]]
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,9 @@ class Interpreter:
             log.exception("the tagger failed")
         return found
 
-    def _parts_of(self, requests: Sequence[Request]) -> list[Sequence[Part]]:
-        """Return what each request asks for that may be a message about a picture."""
-        found: list[Sequence[Part]] = [()] * len(requests)
+    def _parts_of(self, requests: Sequence[Request]) -> list[Sequence[Part] | None]:
+        """Return what each request asks for that may be a message about a picture; None where no tagger read it."""
+        found: list[Sequence[Part] | None] = [None] * len(requests)
         places = [place for place, each in enumerate(requests) if each.spec.history]
         places = [place for place in places if len(requests[place].text) <= LONGEST_TAGGED]
         if self._finder is None or not places:
@@ -163,7 +164,7 @@ def _follow_up(request: Request) -> FollowUp:
     return FollowUp(request.text, before.text if before.conditions is None else before.conditions.prompt)
 
 
-def _interpret_by_rules(request: Request, parts: Sequence[Part] = ()) -> Interpretation:
+def _interpret_by_rules(request: Request, parts: Sequence[Part] | None = None) -> Interpretation:
     spec, card = request.spec, request.card
     try:
         conditions = rules.interpret(request.text, card.styles, spec.history, card.sizes, parts=parts)
@@ -194,6 +195,9 @@ def _shortened(card: ModelCard, found: Conditions, tagged: Tagged) -> Conditions
     if found.n is None and (number := counted(tagged, language)) is not None:
         found = found.model_copy(update={"n": number[0]})
         spans.append(number[1])
+    if found.width is None and (size := sized(tagged, language, card.sizes, read)) is not None:
+        found = found.model_copy(update={"width": size[0][0], "height": size[0][1]})
+        spans.append(size[1])
     rest = without_asking(tagged, language, spans)
     if rest == tagged.text:  # it would not say more
         return found

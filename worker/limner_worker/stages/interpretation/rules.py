@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -13,7 +14,7 @@ from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import tidy
 from limner_worker.stages.interpretation.reading.parsed import LeavesOut, Model, ParsedRequest
-from limner_worker.stages.interpretation.reading.parts import Part
+from limner_worker.stages.interpretation.reading.parts import Part, texts_of
 from limner_worker.stages.interpretation.reading.patterns import patterns_for
 from limner_worker.stages.interpretation.reading.spelling import without_laughter
 from limner_worker.stages.interpretation.reading.taking_apart import subject_of, taken_apart
@@ -21,9 +22,12 @@ from limner_worker.stages.interpretation.refining.agreement import agrees, menti
 from limner_worker.stages.interpretation.refining.bounds import bounded
 from limner_worker.stages.interpretation.refining.changes import changes_for
 from limner_worker.stages.interpretation.refining.clauses import is_remark, one_by_one, with_words, without_remarks
+from limner_worker.stages.interpretation.refining.looks import with_looks
 from limner_worker.stages.interpretation.refining.messages import undoes
 from limner_worker.stages.interpretation.refining.named import conditions_of, denied, subject_among, without_names
 from limner_worker.stages.interpretation.refining.refine import accounted, refined
+from limner_worker.stages.interpretation.refining.roles import with_sure_roles
+from limner_worker.stages.interpretation.refining.unread import is_plain, is_short, partly_read
 from limner_worker.stages.interpretation.refining.wished import by_parts
 
 READ: Final = 1500
@@ -45,12 +49,13 @@ def interpret(
     sizes: Sequence[tuple[int, int]] = (),
     code: str | None = None,
     leaving: LeavesOut | None = None,
-    parts: Sequence[Part] = (),
+    parts: Sequence[Part] | None = None,
 ) -> Conditions:
     """Return the conditions of a description, or of a message that may change the last picture of a history.
 
     `code` is the text's language, if more is known of it than the text tells, `leaving` how far words of leaving out do
-    so, and `parts` what a tagger found in a message. If nothing sensible would remain, the prompt is the text itself.
+    so, and `parts` what a tagger found in a message; None without one. If nothing sensible would remain, the prompt is
+    the text itself.
     """
     model = Model(tuple(styles), tuple(sizes))
     previous: list[Conditions] = []
@@ -89,7 +94,7 @@ def _one(
     codes: Sequence[str | None],
     code: str | None = None,
     leaving: LeavesOut | None = None,
-    parts: Sequence[Part] = (),
+    parts: Sequence[Part] | None = None,
 ) -> Conditions:
     """Return the conditions of a text after the pictures and languages of the earlier messages."""
     plain = text.replace("\x00", " ")  # as conditions do, in which a prompt of nothing else would be empty
@@ -101,10 +106,15 @@ def _one(
     languages = _languages(own or language_of(spelled), codes)
     if previous and not unread:
         spelled = without_laughter(spelled, [patterns_for(languages[0]).speech])
-        if begun := changes_for(languages[0]).otherwise.match(spelled):
+        begun = changes_for(languages[0]).otherwise.match(spelled)
+        if begun is not None and not texts_of(parts or (), "subject"):
             spelled = spelled[begun.end() :]
-        elif (told := _told(spelled, beginning, languages, model, previous, parts)) is not None:
+        elif (told := _told(spelled, beginning, languages, model, previous, parts or ())) is not None and (
+            parts is None or parts or is_short(spelled, languages[0]) or is_plain(told, previous[-1], spelled)
+        ):
             return told
+        elif parts is not None and not parts and not is_short(spelled, languages[0]):
+            return partly_read(spelled, languages[0], previous, partial(_reads, languages[0], model))
         else:
             spelled = without_remarks(spelled, languages[0], previous)
     return _new_subject(spelled, unread, taken_apart(spelled, languages[0], model, leaving=leaving), previous)
@@ -129,10 +139,11 @@ def _told(
     texts = dict.fromkeys((words, spelled))
     read = (taken_apart(said, language, model, message=True) for said in texts for language in languages)
     first = next(read)
+    parts = with_sure_roles(parts, words, previous[-1].prompt, languages[0])
     parts = denied(bounded(parts, words, previous[-1].prompt, languages[0]), first.negative, words)
     for found in chain([first], read):
         sure = accounted(found, model.styles, previous)
-        if sure is not None and mentions(sure, parts, previous[-1], words):
+        if sure is not None and mentions(sure, parts, previous[-1], found.language, words):
             return sure
     changed = _continued(spelled, written, languages, model, previous)
     if changed is not None and agrees(changed, parts, previous[-1], languages[0], words):
@@ -149,7 +160,8 @@ def _by_parts(
     """
     named = conditions_of(text, parts, language, model)
     if (subject := subject_among(parts, named, model)) is not None:
-        return _new_subject(subject.said, "", subject, previous)
+        new = _new_subject(subject.said, "", subject, previous)
+        return with_looks(new, texts_of(without_names(parts, language, model), "look"), language)
     shorter = with_words(text, language, [part.text for part in parts])
     sure = accounted(taken_apart(shorter, language, model, message=True), model.styles, previous)
     if shorter != text and sure is not None and agrees(sure, parts, previous[-1], language, text):
@@ -196,11 +208,12 @@ def _changed(
 
 def _one_by_one(text: str, language: Language, model: Model, previous: Sequence[Conditions]) -> Conditions | None:
     """Return the last picture with the changes of each clause of a message; None if a clause changes nothing."""
+    return one_by_one(text, language, previous, partial(_reads, language, model))
 
-    def reads(part: str, pictures: Sequence[Conditions]) -> Conditions | None:
-        return _by_patterns(taken_apart(part, language, model, message=True), model, pictures)
 
-    return one_by_one(text, language, previous, reads)
+def _reads(language: Language, model: Model, clause: str, previous: Sequence[Conditions]) -> Conditions | None:
+    """Return the last picture with the changes of a clause; None if it changes nothing."""
+    return _by_patterns(taken_apart(clause, language, model, message=True), model, previous)
 
 
 def _by_patterns(found: ParsedRequest, model: Model, previous: Sequence[Conditions]) -> Conditions | None:

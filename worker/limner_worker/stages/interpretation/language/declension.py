@@ -49,11 +49,14 @@ def in_its_place(left: str, old: str, new: str) -> tuple[str, str]:
     return left[:start] + kept, _in_case(new, case)
 
 
-def agreeing(words: str, noun: str, left: str) -> str:
-    """Return adjectives in the form of a noun that follows a text; as they are beside another word."""
+def agreeing(words: str, noun: str, left: str, named: str = "") -> str:
+    """Return adjectives in the form of a noun that follows a text; as they are beside another word.
+
+    `named` is the noun in another form, which tells which of two it is: "банку" is no form of "банк".
+    """
     if _head(noun) is None:
         return words
-    reading = _reading(noun, left)
+    reading = _reading(noun, left, named)
     return _WORD.sub(lambda word: _agreed(word.group(), reading, str(reading.tag.case)), words)
 
 
@@ -80,13 +83,41 @@ def named_alone(thing: str) -> str:
     return _in_case(thing, "nomn", "accs") if "accs" in cases and "nomn" not in cases else thing
 
 
+def standing(thing: str, prepositions: str) -> str:
+    """Return a thing with a place where something is put as one where it is: "на стол" as "на столе"."""
+    said = re.search(rf"(?<!\w)({prepositions})\s+", thing, re.IGNORECASE)
+    if said is not None and any(word.lower() in _CASES for word in _WORD.findall(thing[: said.start()])):
+        return thing  # another preposition governs it
+    head = None if said is None else _head(thing[said.end() :])
+    if said is None or head is None:
+        return thing
+    kept, case = _CASES[said[1].lower()][0], {str(each.tag.case) for each in _readings(head.group())}
+    rest = thing[said.end() :]
+    return thing if kept in case or "accs" not in case else thing[: said.end()] + _in_case(rest, kept, "accs")
+
+
+def is_adjective(word: str) -> bool:
+    """Return whether a word is an adjective, and likely no noun."""
+    readings = _readings(word)
+    return bool(readings) and readings[0].tag.POS in _ADJECTIVES
+
+
+@cache
+def forms_of(word: str) -> tuple[str, ...]:
+    """Return the forms of a word in the dictionary, longest first; none if it does not know it."""
+    readings = [each for each in _readings(word) if each.is_known]
+    found = {form.word for each in readings for form in each.lexeme}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
 @cache
 def _analyzer() -> Any:
     return pymorphy3.MorphAnalyzer(lang="ru")
 
 
 def _readings(word: str) -> Sequence[Parse]:
-    return _analyzer().parse(word)
+    """Return the readings of a word; none of one in another script, by which the dictionary's library may fail."""
+    return _analyzer().parse(word) if _WORD.fullmatch(word) else ()
 
 
 def _head(words: str) -> re.Match[str] | None:
@@ -101,9 +132,11 @@ def _head(words: str) -> re.Match[str] | None:
     return None
 
 
-def _reading(noun: str, left: str) -> Parse:
+def _reading(noun: str, left: str, named: str = "") -> Parse:
     """Return the likeliest reading of a noun after a text, whose last preposition tells the case."""
     readings = [each for each in _readings(noun) if each.tag.POS == _NOUN] or list(_readings(noun))
+    same = {each.normal_form for each in _readings(named)} if named else set[str]()
+    readings = [each for each in readings if each.normal_form in same] or readings
     before = [word.group().lower() for word in _WORD.finditer(left)][-_NEAR:]
     cases = next((_CASES[word] for word in reversed(before) if word in _CASES), () if before else ("nomn",))
     return next((each for case in cases for each in readings if each.tag.case == case), readings[0])

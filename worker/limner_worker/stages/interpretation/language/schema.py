@@ -81,6 +81,18 @@ class Connectives(Table):
     """Words that are removed from a prompt together with the thing that they introduce."""
     beside: Regex = ""
     """Prepositions that are removed with the thing after them ("next to")."""
+    aside: Regex = ""
+    """Adverbs for where a thing is beside others ("next to it")."""
+    aside_with: Regex = ""
+    """Words after which these are prepositions of another thing ("in front of")."""
+    aside_half: Regex = ""
+    """The first half of such adverbs in a sentence, of which the second is one of `beside` (Dutch "er … naast")."""
+    aside_before: Regex = ""
+    """In scripts without spaces, a pattern of where a thing is, as its first group, before words that add the thing;
+    the group `there` is a verb that the prompt has too.
+    """
+    made_of: Regex = ""
+    """Prepositions of what describes a thing behind it ("of iron")."""
     holding: Regex = ""
     """Verbs that are removed with the thing after them, too ("holding")."""
     worn_before: Regex = ""
@@ -109,6 +121,33 @@ class Attributes(Table):
     """Those that are none of the basic ones."""
     materials: Regex
     patterns: Regex
+
+
+class AtRest(Table):
+    """How a language says where a thing is, of which a message says where it is put."""
+
+    prepositions: Regex
+    """Prepositions of places that have another case then."""
+    articles: dict[str, str] = Field(default_factory=dict)
+    """By article of a place to which something is put, the one of a place where it is."""
+    contracted: dict[str, str] = Field(default_factory=dict)
+    """The same of prepositions with articles ("ins" and "im")."""
+    shortened: dict[str, str] = Field(default_factory=dict)
+    """By preposition and article, the one word for both."""
+    plural: Regex = ""
+    """The nouns in the plural, which have other articles."""
+
+
+class Gender(Table):
+    """How words behind a noun agree with its gender, which its article tells."""
+
+    masculine: str
+    feminine: str
+    """Articles, separated by spaces."""
+    endings: dict[str, str]
+    """By masculine ending, the feminine one."""
+    others: Regex
+    """Words with such endings that do not agree."""
 
 
 class Phrases(Table):
@@ -153,12 +192,16 @@ class Language(Table):
     order: int
     unspaced: bool = False
     """Words are not separated by spaces, or take particles: patterns match parts of words."""
+    compounds: bool = False
+    """A noun may be the end of a longer word for it: "politiepaard" for "paard"."""
     noun_capitals: bool = False
     """Nouns have capitals."""
     cases: bool = False
     """Nouns have cases: the same thing may be named with another ending."""
     nominative: dict[str, str] = Field(default_factory=dict)
     """By article of a thing that is added or replaced, its form in a prompt."""
+    at_rest: AtRest | None = None
+    gender: Gender | None = None
     dative: dict[str, str] = Field(default_factory=dict)
     """By article of a thing that is given to a subject, its form after "with"."""
     colour_endings: bool = False

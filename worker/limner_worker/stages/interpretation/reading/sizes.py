@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, NOTHING, words
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.reading.things import END, any_
@@ -98,6 +99,14 @@ def has_shape(size: tuple[int, int], shape: str) -> bool:
     """Return whether a size in pixels has a shape that is said too: "256x384, upright"."""
     wider = (size[0] > size[1]) - (size[0] < size[1])
     return {"square": 0, "wide": 1, "tall": -1}.get(shape) == wider
+
+
+def shape_among(text: str, language: Language) -> str | None:
+    """Return the shape that a text names which is known to name one ("in vertical"); None if it names none."""
+    start = "" if language.unspaced else r"(?<!\w)"
+    end = "" if language.unspaced else rf"(?:[- ]?format\w*)?(?:{language.shapes.endings}|\w{{0,2}})(?!\w)"
+    names = (each for each in _RATIOS if expression(rf"{start}(?:{getattr(language.shapes, each)}){end}").search(text))
+    return next(names, None)
 
 
 def shaped(shape: str, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:

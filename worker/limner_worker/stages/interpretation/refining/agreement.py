@@ -28,14 +28,14 @@ _WORDS: Final = re.compile(r"[^\W_]+")
 def agrees(found: Conditions, parts: Sequence[Part], before: Conditions, language: Language, said: str) -> bool:
     """Return whether conditions have all that the parts of a message ask for, and no other words of it."""
     return (
-        _is_sound(found, parts, before, said)
+        is_sound(found, parts, before, said)
         and _has_all(found, parts, language)
         and _is_changed(found, parts, before)
         and _is_all(found, parts, before, language)
     )
 
 
-def _is_sound(found: Conditions, parts: Sequence[Part], before: Conditions, said: str) -> bool:
+def is_sound(found: Conditions, parts: Sequence[Part], before: Conditions, said: str) -> bool:
     """Return whether conditions are of the same subject, without what is replaced and without whole sentences."""
     return not (
         texts_of(parts, "subject")
@@ -43,7 +43,26 @@ def _is_sound(found: Conditions, parts: Sequence[Part], before: Conditions, said
         or _repeats_old(found, parts, before)
         or _keeps_old(found, parts)
         or _copies(found, parts, before, said)
+        or _leaves_out_more(found, parts, before)
+        or _loses_more(found, parts, before)
     )
+
+
+def _loses_more(found: Conditions, parts: Sequence[Part], before: Conditions) -> bool:
+    """Return whether most of a prompt is gone, of which one thing takes the place of another."""
+    if not texts_of(parts, "new") or not texts_of(parts, "old"):
+        return False
+    rest = {stem for stem in _stems(before.prompt) if len(stem) == _STEM} - _stems(" ".join(texts_of(parts, "old")))
+    return len(rest) > 1 and len(rest & _stems(found.prompt)) * 2 <= len(rest)
+
+
+def _leaves_out_more(found: Conditions, parts: Sequence[Part], before: Conditions) -> bool:
+    """Return whether more is left out than the things that go: "the chairs please, I only sell the table"."""
+    gone = texts_of(parts, "gone")
+    known = _stems(" ".join((*gone, before.prompt, before.negative_prompt)))
+    more = [each for each in found.negative_prompt.split(", ") if not _stems(each) <= known]
+    told = any(len(each.split()) >= _COPIED for each in more)  # "none of them looks as I imagined, again"
+    return bool(more and gone) or (told and bool(texts_of(parts, "again")))
 
 
 def _copies(found: Conditions, parts: Sequence[Part], before: Conditions, said: str) -> bool:
@@ -59,7 +78,7 @@ def _has_all(found: Conditions, parts: Sequence[Part], language: Language) -> bo
     told = _stems(f"{found.prompt} {found.negative_prompt}")
     roles = (*SHOWN, *(("quality",) if language.unspaced else ()))
     shown = all(_stems(text) <= told for text in texts_of(parts, *roles))
-    return shown and _leaves_out(found, parts) and _shows_qualities(found, parts)
+    return shown and _leaves_out(found, parts) and _shows_qualities(found, parts, language)
 
 
 def _leaves_out(found: Conditions, parts: Sequence[Part]) -> bool:
@@ -67,13 +86,18 @@ def _leaves_out(found: Conditions, parts: Sequence[Part]) -> bool:
     return all(_stems(text) <= _stems(found.negative_prompt) for text in texts_of(parts, "gone"))
 
 
-def _shows_qualities(found: Conditions, parts: Sequence[Part]) -> bool:
+def _shows_qualities(found: Conditions, parts: Sequence[Part], language: Language) -> bool:
     """Return whether the prompt has a form of the words of each quality ("gelber" of "gelb"), and what it describes."""
     told = found.prompt.lower()
     words = [word[:_QUALITY] for text in texts_of(parts, "quality") for word in _WORDS.findall(text.lower())]
     kept = [] if texts_of(parts, "new", "gone") or not words else texts_of(parts, "old")
     long = [word for word in words if len(word) == _QUALITY] or words
-    return all(stem in told for stem in long) and all(_stems(text) & _stems(told) for text in kept)
+    if language.colour_after and kept:  # the message has the form that agrees
+        bases = {forms.split("|")[0] for forms in language.colours.values()}
+        long += [text.lower() for text in texts_of(parts, "quality") if text.isalpha() and text.lower() not in bases]
+    return all(stem in told for stem in long) and all(
+        _stems(max(text.split(), key=len)) & _stems(told) for text in kept
+    )
 
 
 def _has_ends(found: Conditions, before: Conditions) -> bool:
@@ -85,7 +109,12 @@ def _has_ends(found: Conditions, before: Conditions) -> bool:
 def _keeps_old(found: Conditions, parts: Sequence[Part]) -> bool:
     """Return whether the prompt still has a thing or a place that another one replaces."""
     replaced = texts_of(parts, "old") if texts_of(parts, "new", "place") and not texts_of(parts, "quality") else []
-    return any(text.lower() in found.prompt.lower() for text in replaced)
+    told = f" {' '.join(_WORDS.findall(' '.join(texts_of(parts, *SHOWN)).lower()))} "
+    words = _WORDS.findall(found.prompt.lower())
+    left = (word for text in replaced for word in _WORDS.findall(text.lower())[1:] if f" {word} " not in told)
+    return any(text.lower() in found.prompt.lower() for text in replaced) or any(
+        word in words for word in left if len(word) >= _SHORT
+    )
 
 
 def _repeats_old(found: Conditions, parts: Sequence[Part], before: Conditions) -> bool:
@@ -124,21 +153,21 @@ def _is_all(found: Conditions, parts: Sequence[Part], before: Conditions, langua
     return not other - _stems(" ".join(language.grammar.split()))
 
 
-def mentions(found: Conditions, parts: Sequence[Part], before: Conditions, said: str) -> bool:
+def mentions(found: Conditions, parts: Sequence[Part], before: Conditions, language: Language, said: str) -> bool:
     """Return whether conditions have the looks and qualities that parts ask for, and half of the words of other parts.
 
     In scripts without spaces they have all characters of these.
     """
     told = _stems(f"{found.prompt} {found.negative_prompt}")
-    shown = [_stems(text) for text in texts_of(parts, "added", "place")]
+    shown = [_stems(text) for text in texts_of(parts, "added", "place", *(() if language.cases else ("new",)))]
     enough = all(len(stems & told) >= len(stems) / (1 if max(stems, default="") >= WIDE else 2) for stems in shown)
     return (
-        _is_sound(found, parts, before, said)
+        is_sound(found, parts, before, said)
         and all(_stems(text) <= told for text in texts_of(parts, "look"))
         and _has_conditions(found, parts, before)
         and (found.seed is None or not texts_of(parts, "again", "number"))
         and _leaves_out(found, parts)
-        and _shows_qualities(found, parts)
+        and _shows_qualities(found, parts, language)
         and enough
     )
 

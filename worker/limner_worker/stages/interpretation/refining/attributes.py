@@ -40,6 +40,17 @@ def attribute_beside(prompt: str, language: Language, part: re.Match[str], kind:
     return next((match for match in kind.finditer(prompt) if is_beside(prompt, language, match, part)), None)
 
 
+def quality_next_to(thing: str, said: str, language: Language) -> str | None:
+    """Return the quality of a known kind directly before or after a thing in a message; None if there is none."""
+    if language.unspaced:
+        return None
+    for at in (match for kind in _kinds(language) for match in kind.finditer(said)):
+        before, after = said[: at.start()].rstrip(), said[at.end() :].lstrip()
+        if before.endswith(thing) or after.startswith(thing):
+            return at.group()
+    return None
+
+
 def is_beside(prompt: str, language: Language, match: re.Match[str], part: re.Match[str]) -> bool:
     """Return whether a quality stands next to a part of a prompt, or before words that describe this too."""
     first, second = sorted((match.span(), part.span()))
@@ -50,11 +61,13 @@ def is_beside(prompt: str, language: Language, match: re.Match[str], part: re.Ma
 def _describes(words: str, language: Language) -> bool:
     """Return whether words between a colour and a thing describe it: "a yellow rowing boat"."""
     joins = language.connectives
+    if language.colour_after and re.fullmatch(rf"(?:{joins.made_of or NOTHING})\s[^\W\d_]+", words, re.IGNORECASE):
+        return True  # "un sweat à capuche noir"
     small = rf"{joins.places or NOTHING}|{joins.and_ or NOTHING}|{joins.accompaniments or NOTHING}|{joins.indefinite}"
     return (
         not language.unspaced
         and not language.colour_after
-        and re.fullmatch(rf"(?!(?:{small})$)[^\W\d]+", words, re.IGNORECASE) is not None
+        and re.fullmatch(rf"(?!(?:{small})$)[^\W\d]+(?:-[^\W\d]+)*", words, re.IGNORECASE) is not None
     )
 
 

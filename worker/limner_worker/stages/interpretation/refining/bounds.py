@@ -14,6 +14,8 @@ from limner_worker.stages.interpretation.language.texts import HANGUL, Pattern, 
 from limner_worker.stages.interpretation.reading.parts import Part, texts_of
 from limner_worker.stages.interpretation.reading.patterns import patterns_for
 from limner_worker.stages.interpretation.refining.attributes import is_quality
+from limner_worker.stages.interpretation.refining.beside import with_place
+from limner_worker.stages.interpretation.refining.changes import changes_for
 
 _OF_PICTURE: Final = ("old", "gone")
 """Roles of things that the picture has."""
@@ -26,6 +28,21 @@ _ENDING: Final = re.compile(r"[\u3041-\u309f\u7684]{1,3}$")
 _PARTICLE: Final = re.compile("[をはがのにとでもへや]")
 _MARKER: Final = re.compile(r"^[을를은는이가]\s+")
 """A Korean particle of the word before."""
+_THING: Final = re.compile(
+    r"\s(?:걸|것|거|게)(?:로)?$|(?<=[가-힣]{2})[가이](?=$)(?<!고양이)(?<!아이)(?<!종이)(?<!호랑이)(?<!원숭이)(?<!개구리)"
+)
+"""Korean words for a thing behind what describes it."""
+_WORD_END: Final = re.compile("[\u4e00-\u9fff]+[れきりちみけせ]?(?=[がをはにでの、。])")
+"""The end of a Japanese word of which a tagger has only the beginning: "夕" of "夕暮れ"."""
+_SET: Final = re.compile("^(?:时间|天气|背景|地点|场景)(?:就)?(?:放在|改成|换成|设在|设成|变成|是)")
+"""Chinese words that set a time or a place."""
+_EDGES: Final = re.compile("^[\\s\U0001f300-\U0001faff\u2600-\u27bf]+|[\\s\U0001f300-\U0001faff\u2600-\u27bf\ufe0f]+$")
+"""Emoji at the ends of a part."""
+_PARTICLE_FIRST: Final = re.compile(r"^(?:에|에서|에는|의|을|를|은|는|이|가|도)\s+")
+"""A Korean particle of the word before."""
+_TOO: Final = re.compile("(?<=..)도$")
+_MEASURE: Final = re.compile("^[面条只个把张辆匹座片朵本件位棵架艘](?=..)")
+"""A Chinese measure word between "this" or "that" and its thing."""
 _LETTER: Final = re.compile(r"[\u3041-\u309f]")
 _WHEN: Final = re.compile("(?<=[가-힣])에는?$")
 """What follows a time in Korean."""
@@ -41,11 +58,13 @@ def bounded(parts: Sequence[Part], said: str, prompt: str, language: Language) -
     tails = patterns_for(language).polite_tails
     found: list[Part] = []
     for part in parts:
-        text = shortened(part.text, tails)
+        text = _EDGES.sub("", shortened(part.text, tails))
+        text = text if "(" in text else text.rstrip(")")
         role = "added" if _is_added(part, parts, said, language) else part.role
         if role == "look" and is_quality(text, language):  # "赤く"
             role = "quality"
         text = (_unspaced if language.unspaced else _spaced)(role, text, said, prompt, language)
+        text = with_place(text, said, language) if role == "added" and text else text
         found += [Part(role, text)] if text else []
     return found
 
@@ -54,7 +73,8 @@ def _is_added(part: Part, parts: Sequence[Part], said: str, language: Language) 
     """Return whether another subject, or what would replace the whole one, is a thing to add."""
     if part.role == "subject":
         return bool(texts_of(parts, "picked"))
-    if part.role != "new" or (texts_of(parts, "old") and not texts_of(parts, "quality")):
+    olds, qualities = texts_of(parts, "old"), texts_of(parts, "quality")
+    if part.role != "new" or (olds and (not qualities or len(olds) >= len(texts_of(parts, "new")) + len(qualities))):
         return False
     withs = language.scenes.accompaniments or NOTHING
     led = expression(rf"(?<!\w)(?:{withs})\s+{re.escape(part.text)}")
@@ -62,27 +82,57 @@ def _is_added(part: Part, parts: Sequence[Part], said: str, language: Language) 
 
 
 def _spaced(role: str, text: str, said: str, _: str, language: Language) -> str:
-    text = _with_leading(role, text, said, language)
+    text = _small(_with_leading(role, text, said, language), role, language)
     if role == "quality":
         text = _instead(text, language)
-    return text if role in ("look", "picked", "again") else _trailing(language).sub("", text)
+    if role == "look":
+        return re.sub(rf"\s(?:{language.connectives.and_ or NOTHING})\s*$", "", text, flags=re.IGNORECASE)
+    return text if role in ("picked", "again") else _trailing(language).sub("", text)
 
 
 def _unspaced(role: str, text: str, said: str, prompt: str, language: Language) -> str:
+    if HANGUL.search(text):
+        text = _PARTICLE_FIRST.sub("", text)
+        text = _TOO.sub("", text) if role in ("added", "subject") else text
+    if language.code == "zh" and role in _OF_PICTURE and re.search(rf"[这那]{re.escape(text)}", said):
+        text = _MEASURE.sub("", text)
     if role in _OF_PICTURE:
         return _as_shown(text, said, prompt)
+    if language.code == "ko" and role in ("quality", "new"):
+        return _THING.sub("", text)
+    if language.code == "ja" and role == "look" and f"もっと{text}" in said:
+        text = f"もっと{text}"
     if language.code == "ja" and role == "look":
         return "" if _LETTER.fullmatch(text) else f"{text}に" if f"{text}に" in said else text  # "もっと不気味に"
-    return _WHEN.sub("", _MARKER.sub("", text)) if role == "place" else text
+    if role != "place":
+        return text
+    if language.code == "ja" and (rest := _WORD_END.match(said, said.find(text) + len(text))):
+        text += rest.group()
+    return _SET.sub("", _WHEN.sub("", _MARKER.sub("", text)))
+
+
+def _small(text: str, role: str, language: Language) -> str:
+    """Return words for how or where something is without the capital that begins a sentence."""
+    capital = text[:1].isupper() and text[1:2].islower()
+    begins = changes_for(language).article.match(text) is not None
+    said = not language.noun_capitals and role in ("quality", "look", "place")
+    return f"{text[0].lower()}{text[1:]}" if capital and (said or begins) else text
 
 
 def _with_leading(role: str, text: str, said: str, language: Language) -> str:
     """Return words with the small word directly before them in a message that belongs to them."""
+    if text.startswith("s ") and f"'{text}" in said:  # Dutch "'s nachts"
+        return f"'{text}"
     led = re.search(rf"(\S+)\s+{re.escape(text)}(?!\w)", said)
     if led is None:
         return text
     longer = f"{led[1]} {text}"
-    belongs = is_quality(longer, language) if role == "quality" else _leads(role, language).fullmatch(led[1])
+    made = expression(language.connectives.made_of or NOTHING)
+    belongs = (
+        is_quality(longer, language) or bool(made.fullmatch(led[1]))
+        if role == "quality"
+        else _leads(role, language).fullmatch(led[1])
+    )
     return longer if belongs else text
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
+from unicodedata import normalize
 
 from limner_shared.domain.conditions import MAX_TEXT, Conditions
 from limner_worker.stages.interpretation.language.declension import in_its_place
 from limner_worker.stages.interpretation.language.files import NOTHING
+from limner_worker.stages.interpretation.language.gender import behind
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import joined, with_particle
 from limner_worker.stages.interpretation.reading.parsed import ParsedRequest
@@ -17,8 +19,31 @@ from limner_worker.stages.interpretation.refining.removing import forms, qualiti
 
 NEAREST: Final = 3
 """The words before a thing that may be its article and adjectives."""
+FORM: Final = 2
+"""The most letters by which a form of a word is longer."""
 SHORT: Final = 3
 """The fewest letters of a name that other letters may follow in a prompt."""
+
+
+_PARTITIVE: Final = re.compile(
+    r"(?:^|(?<=\s))(?:du|des|de la|de l['\u2019]|aux|au|à la|les|le|la)\s+$|^(?:du|des|de la|les|le|la)\s"
+)
+"""A French article at the end of what stands before a thing, or at the beginning of a thing."""
+_TO: Final = re.compile(r"(?:aux|au|à la)\s+$")
+_DATIVE: Final = r"(?<!\w)(?:mit|bei|von|aus|zu)\s+$"
+"""German prepositions before a noun in the dative."""
+_PLURAL: Final = re.compile(r"(?<![su])s$")
+_ONE: Final = re.compile(r"(?<!\w)an?\s+$")
+"""An English plural, and an article that it cannot have."""
+
+
+_BEFORE: Final = "(?:(?![的色着了在只个把张条辆匹头座片朵本盘碗杯一二两三和与上下里])[\u4e00-\u9fff]){1,3}"
+"""The first characters of a Chinese word."""
+_ACCENTS: Final = re.compile("[\u0300-\u036f]")
+
+
+_NOUN: Final = 2
+"""The words of a thing that has an article and no adjective."""
 
 
 @dataclass
@@ -72,10 +97,33 @@ class Change:
         """Return where the prompt has a name, as a whole word where words are separated."""
         if not name.strip():
             return None
+        if (
+            self.language.unspaced
+            and len(name) == 1
+            and (whole := re.search(rf"{_BEFORE}{re.escape(name)}", self.prompt))
+        ):
+            return whole  # "雨伞"
+        if self.language.code == "zh" and len(name) > 1 and name.endswith("子") and name not in self.prompt:
+            return self.find(name[:-1])  # "车子"
         if self.language.unspaced:
             return re.search(forms(name, self.language), self.prompt, re.IGNORECASE)
-        end = r"(?!\w)" if len(name) < SHORT else ""  # "Ei" is no part of "eine"
-        return re.search(rf"(?<!\w){forms(name, self.language)}{end}", self.prompt, re.IGNORECASE)
+        at = self._as_word(forms(name, self.language), is_short=len(name) < SHORT)  # "Ei" is no part of "eine"
+        if at is None and self.language.compounds and len(name) > SHORT:  # "Gasse" of "Altstadtgasse"
+            at = re.search(rf"\w+{forms(name, self.language)}(?!\w)", self.prompt, re.IGNORECASE)
+        if at is None and (plain := _ACCENTS.sub("", normalize("NFD", self.prompt))) != self.prompt:
+            bare = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", plain, re.IGNORECASE)
+            same = bare is not None and len(plain) == len(self.prompt)
+            at = re.compile(".*").match(self.prompt, bare.start(), bare.end()) if bare is not None and same else None
+        return at
+
+    def _as_word(self, name: str, *, is_short: bool) -> re.Match[str] | None:
+        """Return where the prompt has a name: as a word, as the beginning of a form of it, or of a longer word.
+
+        Of a longer word, all is meant: "bici" is short for "bicicleta", and "cheval" is no part of "chevalier".
+        """
+        ends = (r"(?!\w)",) if is_short else (r"(?!\w)", rf"(?=\w{{0,{FORM}}}(?!\w))", r"\w*")
+        found = (re.search(rf"(?<!\w){name}{end}", self.prompt, re.IGNORECASE) for end in ends)
+        return next((at for at in found if at is not None), None)
 
     def replace(self, part: re.Match[str], how: str) -> None:
         """Put something else in the place of a part, together with the part's own article and adjectives.
@@ -85,16 +133,34 @@ class Change:
         left, right = self.prompt[: part.start()], self.prompt[part.end() :]
         if self.language.cases:
             left, how = in_its_place(left, part.group(), how)
+        right = behind(right, left, how, self.language)
+        if self.language.unspaced:
+            right = _once(how, right)
+        known = rf"(?:(?<!\w)(?:{qualities(self.language)})(?!\w)\s+){{1,2}}$"
+        if not self.language.unspaced and self.patterns.indefinite.match(how) and len(how.split()) > _NOUN:
+            left = re.sub(known, "", left, flags=re.IGNORECASE)
         how = self._declined(left, how)
         if self.patterns.indefinite.match(how):
             kept, how = self._described(left, how)
-            small = self.language.grammar.replace(" ", "|") or NOTHING
+            places = self.language.connectives.places
+            small = "|".join(filter(None, (self.language.grammar.replace(" ", "|"), places))) or NOTHING
             words = rf"(?:(?!(?:{small})\s)[^\W\d]+\s+){{0,2}}"
             left = re.sub(rf"{self.patterns.article.pattern}{words}$", "", left, flags=re.IGNORECASE)
             how = f"{kept}{how}"
         elif self.patterns.article.match(how):  # "la guitarra": "el acordeón"
             left = re.sub(rf"{self.patterns.article.pattern}$", "", left, flags=re.IGNORECASE)
+        left, how = self._with_one_article(left, how)
         self.prompt = f"{left}{how}{with_particle(how, right)}"
+
+    def _with_one_article(self, left: str, how: str) -> tuple[str, str]:
+        """Return the text before a thing, and the thing, of which only one has an article: "aux", "des poires"."""
+        if self.language.code == "fr" and _PARTITIVE.search(left) and (some := _PARTITIVE.match(f"{how} ")):
+            return (left, how[some.end() :]) if _TO.search(left) else (_PARTITIVE.sub("", left), how)
+        if self.language.code == "fr" and _TO.search(left):
+            return left, re.sub(r"^une?\s", "", how)
+        if self.language.code == "en" and _PLURAL.search(how) and not self.patterns.article.match(how):
+            return _ONE.sub("", left), how
+        return left, how
 
     def _declined(self, left: str, how: str) -> str:
         """Return a thing with its article in the form that the text before it asks for: "mit einer Vase"."""
@@ -104,7 +170,8 @@ class Change:
             article.lower() in ("des", "du") or self.patterns.indefinite.match(how)
         ):
             return noun  # "un panier de pommes", "um macaco de boné"
-        is_dative = article.lower() in forms and any(each in forms.values() for each in before)
+        led = bool(forms) and re.search(_DATIVE, left, re.IGNORECASE) is not None
+        is_dative = article.lower() in forms and (led or any(each in forms.values() for each in before))
         return f"{forms[article.lower()]} {noun}" if is_dative else how
 
     def _described(self, left: str, how: str) -> tuple[str, str]:
@@ -117,6 +184,12 @@ class Change:
             return "", how
         same = not self.language.connectives.gendered or old["article"].lower() == article.lower()
         return (old.group(), thing) if same else ("", how)
+
+
+def _once(thing: str, right: str) -> str:
+    """Return what stands behind a thing without the words that it ends with: "メロンのケーキ" before "ケーキ"."""
+    shared = (size for size in range(min(len(thing) - 1, len(right)), 1, -1) if thing.endswith(right[:size]))
+    return right[next(shared, 0) :]
 
 
 def concluded(change: Change, found: ParsedRequest, named: bool) -> Conditions:

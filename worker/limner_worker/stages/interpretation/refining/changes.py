@@ -54,11 +54,15 @@ class ChangePatterns:
     """A word before a place, at which a prompt goes on after its subject."""
     scenery: Pattern
     times: Pattern
+    other: Pattern
+    """Words that tell of another picture."""
     otherwise: Pattern
     """What stands before a request for another picture."""
     """A place where all that a picture shows is ("in a park"), at the end of a text."""
     adding: Pattern
     indefinite: Pattern
+    indefinite_one: Pattern
+    """What stands for another thing of the same kind: "a … one"."""
     article_last: Pattern
     """An indefinite article at the end of a text."""
     article: Pattern
@@ -72,10 +76,8 @@ class ChangePatterns:
 def changes_for(language: Language) -> ChangePatterns:
     """Return the patterns of a language, which are compiled once."""
     said, small = language.changes, language.connectives
-    chat = rf"(?:{_any(said.chat)})(?: (?:{_any(said.chat_degrees)}))?"
-    adding = "|".join(map(re.escape, sorted(language.additions, key=len, reverse=True)))
     return ChangePatterns(
-        chatter=_one(rf"{chat}(?:[\s,，!！.。~]+{chat})*+[\s!！.。~]*"),
+        chatter=_one(_chatter(language)),
         undo=_one(rf"(?:{_any(said.undo)})[\s.!]*"),
         also=_one(rf"^(?:{_any(said.also)})(?P<what>.+)$"),
         more=_one(_any(said.more)),
@@ -99,9 +101,11 @@ def changes_for(language: Language) -> ChangePatterns:
         before_place=_one(rf"\s(?:{_any(small.places)})\s"),
         scenery=_one(_scenery(language)),
         times=_one(_whole(small.times, language)),
+        other=_one(_whole(said.otherwise, language)),
         otherwise=_one(_otherwise(said.otherwise)),
-        adding=_one(rf"(?<!\w)({_any(adding)})(?!\w)"),
+        adding=_one(rf"(?<!\w)({_any(_additions(language))})(?!\w)"),
         indefinite=_one(rf"(?:{_any(small.indefinite)}) \w"),
+        indefinite_one=_one(rf"^(?:{_any(small.indefinite)})\s+|\s+ones?$"),
         article_last=_one(rf"(?<!\w)(?:{_any(small.indefinite)})\s*$"),
         article=_one(rf"(?<!\w)(?:{_any(small.articles)}|{_any(small.indefinite)})(?!\w)\s*"),
         link=_one(rf"^[\s,、，]*(?:{_any(small.links)})?(?!\w)[\s,、，]*"),
@@ -109,6 +113,16 @@ def changes_for(language: Language) -> ChangePatterns:
         back_to=_one(rf"^(?:{_any(language.ordinals.back_to)})(?!\w)"),
         names={name: compiled(_names(name, language)) for name in (*PLACES, *ROW)},
     )
+
+
+def _chatter(language: Language) -> str:
+    said = language.changes
+    chat = rf"(?:{_any(said.chat)})(?: (?:{_any(said.chat_degrees)}))?"
+    return rf"{chat}(?:[\s,，!！.。~]+{chat})*+[\s!！.。~]*"
+
+
+def _additions(language: Language) -> str:
+    return "|".join(map(re.escape, sorted(language.additions, key=len, reverse=True)))
 
 
 def _scenery(language: Language) -> str:

@@ -165,7 +165,8 @@ def _replacing(there: ColourMatch, colour: Colour, prompt: str) -> str:
     language, _, match = there
     old, word = match.group(), language.colours[colour].split("|")[0]
     base = language.colours[there[1]].split("|")[0]
-    if word in language.indeclinable.split():
+    is_masculine = language.colour_after and old.lower() == base and _has_feminine(base, language.colours[there[1]])
+    if is_masculine or word in language.indeclinable.split():
         return word
     if language.unspaced:
         return _unspaced_like(word, old)
@@ -180,6 +181,11 @@ def _replacing(there: ColourMatch, colour: Colour, prompt: str) -> str:
     article = expression(rf"(?:{small.indefinite or NOTHING}|{small.articles or NOTHING})")
     articles = [each for each in before if article.fullmatch(each)]  # "un oso con una bufanda verde"
     return _agreeing(language, word, articles[-1:] or before[:1]) if language.colour_after else word
+
+
+def _has_feminine(base: str, forms: str) -> bool:
+    """Return whether a colour's word has another form in the feminine: "verde" and "rose" have none."""
+    return base.endswith("o") or any(each in forms.split("|") for each in (f"{base}e", f"{base}he", f"{base}te"))
 
 
 def _unspaced_like(word: str, old: str) -> str:

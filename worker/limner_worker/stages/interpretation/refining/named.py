@@ -11,6 +11,7 @@ from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import tidy
 from limner_worker.stages.interpretation.reading.parsed import Model, ParsedRequest
 from limner_worker.stages.interpretation.reading.parts import Part, texts_of
+from limner_worker.stages.interpretation.reading.sizes import shape_among, shaped
 from limner_worker.stages.interpretation.reading.taking_apart import taken_apart
 from limner_worker.stages.interpretation.refining.agreement import SHOWN
 from limner_worker.stages.interpretation.refining.messages import nominative
@@ -25,7 +26,10 @@ def conditions_of(text: str, parts: Sequence[Part], language: Language, model: M
     styled = taken_apart(", ".join(texts_of(parts, "style", "look")), language, model, message=True)
     sized = taken_apart(", ".join(texts_of(parts, "size", "look", "style")), language, model, message=True)
     found.style = styled.style or (found.style if texts_of(parts, "style") else None)
-    found.size = sized.size or (found.size if texts_of(parts, "size") else None)
+    shapes = (shape_among(each, language) for each in texts_of(parts, "size"))
+    shape = next(filter(None, shapes), None)
+    meant = None if shape is None else shaped(shape, model.sizes)
+    found.size = sized.size or (found.size if texts_of(parts, "size") else None) or meant
     numbers = (number_in(each, language) for each in texts_of(parts, "number"))
     said = found.n if texts_of(parts, "subject") else None
     found.n, found.seed = next(filter(None, numbers), said), None

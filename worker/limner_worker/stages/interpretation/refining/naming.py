@@ -14,6 +14,7 @@ from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern
 from limner_worker.stages.interpretation.refining.changes import PLACES, ROW, ChangePatterns
+from limner_worker.stages.interpretation.refining.clauses import parts_of as clauses_of
 
 SEEDS: Final = 2**32
 _DIGITS: Final = re.compile(r"\d+")
@@ -47,6 +48,18 @@ def picture_named(
     ordinals = (name for name in (*PLACES, *ROW) if _ordinal(name, language).search(text))
     name = next(ordinals, None) or _numbered(text, language)
     return None if name is None else picked(name, previous[-1])
+
+
+def named_first(text: str, before: Conditions, language: Language) -> Conditions | None:
+    """Return the picture that a clause of a text begins with ("the second rocks"); None if none names one."""
+    the = language.ordinals.the
+    led = rf"^(?:{the})\s*" if the else "^"
+    for clause in clauses_of(text, language):
+        for name in PLACES:
+            ordinal = getattr(language.ordinals, name)
+            if ordinal and not language.unspaced and expression(rf"{led}(?:{ordinal})(?!\w)").match(clause):
+                return picked(name, before)
+    return None
 
 
 def _numbered(text: str, language: Language) -> str | None:

@@ -5,26 +5,33 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from limner_worker.stages.interpretation.language.declension import agreeing
+from limner_worker.languages import expression
+from limner_worker.stages.interpretation.language.declension import agreeing, in_form_of
+from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import HANGUL
 from limner_worker.stages.interpretation.refining.attributes import attribute_beside, colours_of, kind_of
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.colours import ATTRIBUTE, ENDING
+from limner_worker.stages.interpretation.refining.removing import qualities
 
+_FIRST: Final = 3
+"""The most words before what the first thing of a prompt is made of."""
 _LONGEST_PREPOSITION: Final = 3
 _PREPOSITION: Final = re.compile(rf"(?:\w{{1,{_LONGEST_PREPOSITION}}}\s|d['\u2019])\s*\w")
 """What is said behind a thing: "of oak", "d'or"."""
 _ARTICLE: Final = re.compile(r"(?<!\w)(a)n?\s+$", re.IGNORECASE)
 _VOWEL: Final = re.compile("[aeiou]", re.IGNORECASE)
+_BASE: Final = re.compile("(?:gold|seid|bronz|samt|woll|lein)en$|(?:silb|kupf|hölz|eis|led|gläs|stähl|blei)ern$")
+"""German adjectives that end like inflected ones and are not."""
 _JOINS: Final = re.compile("[いなの的]$")
 """What joins a quality to its thing in Japanese and Chinese."""
 
 
-def described(change: Change, at: re.Match[str] | None, quality: str) -> None:
+def described(change: Change, at: re.Match[str] | None, quality: str, named: str | None = None) -> None:
     """Give the subject, or a thing of the prompt, a quality in the place of one of its kind.
 
-    A quality of no known kind takes the place of a colour.
+    A quality of no known kind takes the place of a colour. `named` is the thing as the message names it.
     """
     language = change.language
     kind = kind_of(quality, language) or colours_of(language)
@@ -32,14 +39,28 @@ def described(change: Change, at: re.Match[str] | None, quality: str) -> None:
     if there is not None and _is_behind(there.group()) == _is_behind(quality):
         left, right = change.prompt[: there.start()], change.prompt[there.end() :]
         noun = right.split()[:1] if at is None else [at.group()]
-        change.prompt = _with_article(left, _in_form(quality, there.group(), noun, left, language), language) + right
+        change.prompt = (
+            _with_article(left, _in_form(quality, there.group(), noun, left, language, named), language) + right
+        )
+    elif at is None and (made := _made_of(quality, change)) is not None:
+        change.prompt = f"{change.prompt[: made.start()]} {quality}{change.prompt[made.end() :]}"
     elif at is None:
         change.append(quality)
     else:
-        _give(change, at, there, quality)
+        _give(change, at, there, quality, named)
 
 
-def _give(change: Change, at: re.Match[str], there: re.Match[str] | None, quality: str) -> None:
+def _made_of(quality: str, change: Change) -> re.Match[str] | None:
+    """Return what the first thing of a prompt is made of, if a quality says what of in the same way: "of steel"."""
+    small = change.language.connectives
+    first = re.match(rf"(?:{small.made_of or NOTHING})(?=\s)", quality, re.IGNORECASE)
+    if first is None:
+        return None
+    there = re.search(rf"\s{re.escape(first.group())}\s[^\W\d_]+", change.prompt, re.IGNORECASE)
+    return there if there is not None and len(change.prompt[: there.start()].split()) <= _FIRST else None
+
+
+def _give(change: Change, at: re.Match[str], there: re.Match[str] | None, quality: str, named: str | None) -> None:
     """Put a quality beside a thing, and take the one away that it replaces."""
     language, thing = change.language, at.group()
     left, right = change.prompt[: at.start()], change.prompt[at.end() :]
@@ -52,25 +73,41 @@ def _give(change: Change, at: re.Match[str], there: re.Match[str] | None, qualit
         space = " " if HANGUL.match(quality) else ""
         change.prompt = f"{left}{quality}{joins}{space}{thing}{right}"
     elif _is_behind(quality) or language.colour_after:
+        right = _without_other(quality, right, language)
         change.prompt = f"{_with_article(left, thing, language)} {quality}{right}"
     else:
-        change.prompt = (
-            f"{_with_article(left, _in_form(quality, '', [thing], left, language), language)} {thing}{right}"
-        )
+        declined = _in_form(quality, "", [thing], left, language, named)
+        change.prompt = f"{_with_article(left, declined, language)} {thing}{right}"
+
+
+def _without_other(quality: str, right: str, language: Language) -> str:
+    """Return what stands behind a thing without what it is made of, if a quality says this: "di velluto rosso"."""
+    made = expression(
+        rf"\s+(?:{language.connectives.made_of or NOTHING})\s+[^\W\d_]+(?:\s+(?:{qualities(language)})(?!\w))*+"
+    )
+    first = quality.split(maxsplit=1)[0].lower()
+    there = made.match(right)
+    return right if there is None or right.split(maxsplit=1)[0].lower() != first else right[there.end() :]
 
 
 def _is_behind(quality: str) -> bool:
     return _PREPOSITION.match(quality) is not None
 
 
-def _in_form(quality: str, old: str, noun: list[str], left: str, language: Language) -> str:
+def _in_form(quality: str, old: str, noun: list[str], left: str, language: Language, named: str | None) -> str:
     """Return a quality in the form of a noun, or with the ending of the one that it replaces."""
+    if language.cases and old and not _is_behind(quality) and " " not in quality:
+        return in_form_of(quality, old)
     if language.cases and noun and not _is_behind(quality):
-        return agreeing(quality, noun[0], left)
+        return agreeing(quality, noun[0], left, named or "")
     if language.unspaced:
+        if language.code == "zh" and quality.endswith("的") and not old.endswith("的"):
+            return quality[:-1]
+        if language.code == "ja" and quality.endswith("色") and _JOINS.search(old):
+            return f"{quality}の"
         return quality + (old[-1:] if _JOINS.search(old) and not _JOINS.search(quality) else "")
     ending = ENDING.search(old) if language.colour_endings else None
-    inflects = ending is not None and not ENDING.search(quality)
+    inflects = ending is not None and (not ENDING.search(quality) or _BASE.search(quality))
     declined = quality + ending.group() if ending is not None and inflects else quality
     kind = kind_of(declined, language)
     return declined if kind is not None and kind.fullmatch(declined) else quality

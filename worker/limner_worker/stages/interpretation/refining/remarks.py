@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Final
 
 from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, tidy
 from limner_worker.stages.interpretation.refining.change import Change
-from limner_worker.stages.interpretation.refining.lexemes import MARK, NEW, lexed, longest_first
+from limner_worker.stages.interpretation.refining.lexemes import MARK, NEW, Lexeme, lexed, longest_first
 from limner_worker.stages.interpretation.refining.message import Message
+
+_LONG: Final = 4
+"""The fewest letters of a word of asking at the end of a wish."""
 
 
 def is_opinion(text: str, change: Change) -> bool:
@@ -42,8 +46,14 @@ def without_asking(text: str, change: Change) -> str:
         return text
     kept = (each for each in words if not each.has("asking", "rather") or each.has("article", "number", "colour"))
     first = next(kept, words[0])
-    last = next((each for each in reversed(words) if not each.has("added", "asking", MARK)), words[-1])
+    after = (each for each in reversed(words) if not (each.has("added", MARK) or _asks_behind(each)))
+    last = next(after, words[-1])
     return text[first.start : last.end]
+
+
+def _asks_behind(word: Lexeme) -> bool:
+    """Return whether a word may ask at the end of a wish ("einen Apfel sehen"), which short ones do not ("a can")."""
+    return word.has("asking") and word.end - word.start >= _LONG
 
 
 def denies(text: str, change: Change) -> bool:
@@ -55,6 +65,21 @@ def adds(text: str, change: Change) -> bool:
     """Return whether a text adds something, or misses it, and puts nothing in the place of something else."""
     words = lexed(text, change.language, change.prompt, ())
     return any(each.has("added") for each in words) and not any(each.has("contrast") for each in words)
+
+
+def contrasts(text: str, change: Change) -> bool:
+    """Return whether a text puts something in the place of something else."""
+    return any(each.has("contrast") for each in lexed(text, change.language, change.prompt, ()))
+
+
+def prefers(text: str, change: Change) -> bool:
+    """Return whether a text prefers something else."""
+    return any(each.has("rather") for each in lexed(text, change.language, change.prompt, ()))
+
+
+def names_something(text: str, change: Change) -> bool:
+    """Return whether a text has content: "mehr" has none."""
+    return any(each.has(NEW, "colour", "time", "number") for each in lexed(text, change.language, change.prompt, ()))
 
 
 def only_denies(text: str, change: Change) -> bool:

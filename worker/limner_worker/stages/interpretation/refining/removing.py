@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import Final
 
 from limner_worker.languages import expression
+from limner_worker.stages.interpretation.language.declension import forms_of
 from limner_worker.stages.interpretation.language.detection import language_or_fallback
 from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.number_words import number_pattern
@@ -21,6 +22,14 @@ STEM: Final = 3
 """The fewest letters that are left of a word whose ending may differ."""
 LONG: Final = 7
 """The fewest letters of a word with endings of four letters."""
+
+
+_DESCRIBING: Final = {
+    "zh": "(?:[^\\s，、和与]{1,8}的)?",
+    "ja": "(?:[^\\s，、とや]{1,6}[のるたいなつくすうむぶぐ])?",
+    "ko": "(?:(?![가-힣]*(?:와|과|랑)\\s)[가-힣]+\\s){0,2}",
+}
+"""By language, what may stand between "and" and the last thing: "and a [pearl] necklace"."""
 
 
 def removed(prompt: str, thing: str) -> str:
@@ -60,7 +69,7 @@ def _without_clause(name: str, prompt: str) -> str | None:
     scooter".
     """
     clauses = _CLAUSES.findall(prompt)
-    kept = [each for each in clauses if not each.strip(_COMMAS).endswith(name)]
+    kept = [each for at, each in enumerate(clauses) if not at or not each.strip(_COMMAS).endswith(name)]
     return "".join(kept).strip(_COMMAS) if 0 < len(kept) < len(clauses) else None
 
 
@@ -69,10 +78,12 @@ def _joined(name: str, prompt: str, language: Language) -> str | None:
     joins = language.connectives.and_ or NOTHING
     thing = rf"{_described(language)}{re.escape(name)}"
     first = expression(rf"{thing}(?:{joins})\s?(?=\w)")
-    last = expression(rf"(?<=\w)(?:{joins})\s?{thing}(?!\w*(?:{joins}))")
+    last = expression(rf"(?<=\w)(?:{joins})\s?{_DESCRIBING[language.code]}{thing}(?!\w*(?:{joins}))")
     for pattern in (first, last):
         if match := pattern.search(prompt):
             left = prompt[: match.start()]
+            if left.endswith("、") and (join := re.search(rf"(?:{joins})$", match.group().rstrip())):
+                left = f"{left[:-1]}{join.group()}"  # "台灯、闹钟和绿萝"
             return left + with_particle(left, prompt[match.end() :])
     return None
 
@@ -86,6 +97,8 @@ def forms(name: str, language: Language) -> str:
 
 def _declined(word: str) -> str:
     """Return a pattern of the forms of a word; those of a long one may differ in four letters ("морковок")."""
+    if known := forms_of(word):
+        return rf"(?:{'|'.join(map(re.escape, known))})(?!\w)"
     return rf"{re.escape(word[: max(STEM, len(word) - 2)])}\w{{0,{3 if len(word) < LONG else 4}}}"
 
 
@@ -114,7 +127,7 @@ def _more(language: Language) -> str:
     joins, withs = small.and_ or NOTHING, language.scenes.accompaniments or NOTHING
     cases = "|".join(dict.fromkeys(language.dative.values()))
     articles = cases or f"{small.indefinite or NOTHING}|{small.articles or NOTHING}"
-    alone = rf"(?:(?:{qualities(language)})\s+){{0,2}}\w+(?=\s*(?:[,.;!?]|$))"
+    alone = rf"(?:(?:{qualities(language)})\s+){{0,2}}\w+(?=\s*(?:[,.;!?]|$)|\s(?:{small.places or NOTHING})\s)"
     thing = rf"(?:(?:{articles})(?!\w)|{alone})" if small.indefinite else r"\w"
     whole = rf"(?={thing})(?![^,.;]{{1,60}}\s(?:{withs})\s)"
     first = rf"(?:{articles})\s" if small.indefinite else ""
@@ -129,13 +142,14 @@ def _around(language: Language) -> tuple[str, str]:
     if language.unspaced:
         after = rf"(?:{small.worn_after})?" if small.worn_after else ""
         return f"{small.worn_before}{_described(language)}", after
-    words = "|".join(filter(None, (small.beside, small.accompaniments, small.holding)))
+    listed = rf"(?:{small.and_})\s(?:{small.made_of})" if small.and_ and small.made_of else ""
+    words = "|".join(filter(None, (listed, small.beside, small.accompaniments, small.holding)))
     apart = r"(?:\s+|(?<=['\u2019]))"  # "à côté d'un arbre"
     joined = rf"(?:(?:{small.and_ or NOTHING})\s+)?"  # "in a hat and with an umbrella"
     introduced = rf"[\s,]*(?:(?<!\w){joined}(?P<introduced>{words}){apart})?"
     article = rf"(?:(?<!\w)(?P<article>{small.articles or NOTHING}){apart})?"
-    another = rf"(?:(?!(?:{_small(language)})(?!\w))[^\W\d_]+\s+)?"
-    before = rf"{introduced}{article}{_described(language)}(?(article){another}|(?(introduced){another}))"
+    led, sleeping = (rf"(?:(?!(?:{_small(language, verbs=some)})(?!\w))[^\W\d_]+\s+)?" for some in (True, False))
+    before = rf"{introduced}{article}{_described(language)}(?(article){sleeping}|(?(introduced){led}))"
     joins = small.and_ or NOTHING
     said = rf"\s+(?:{qualities(language)})(?!\w)"
     described = rf"(?:{said}(?:,?\s+(?:{joins}){said})?){{0,3}}" if language.colour_after else ""
@@ -157,11 +171,11 @@ def qualities(language: Language) -> str:
     return "|".join((*known, *language.colours.values()))
 
 
-def _small(language: Language) -> str:
-    """Return an alternation of words that are no adjectives."""
+def _small(language: Language, *, verbs: bool) -> str:
+    """Return an alternation of words that are no adjectives; a form of a verb after an article may be one."""
     small = language.connectives
     some = (
-        small.articles, small.accompaniments, small.and_, small.lists, small.places, small.links, small.thing_ends,
-        small.dangling, small.determiners, small.beside, small.holding,
+        small.articles, small.accompaniments, small.and_, small.lists, small.places, small.links, small.dangling,
+        small.determiners, small.beside, *((small.thing_ends, small.holding) if verbs else ()),
     )  # fmt: skip
     return "|".join(filter(None, some))

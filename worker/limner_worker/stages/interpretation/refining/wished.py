@@ -9,16 +9,19 @@ from functools import cache
 from typing import Final
 
 from limner_shared.domain.conditions import Conditions
+from limner_shared.domain.scenes import Colour
 from limner_worker.languages import expression
+from limner_worker.stages.interpretation.language.at_rest import at_rest
 from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
-from limner_worker.stages.interpretation.language.texts import Pattern, tidy
+from limner_worker.stages.interpretation.language.texts import Pattern, squeezed, tidy
 from limner_worker.stages.interpretation.reading.parsed import MOST, ParsedRequest
 from limner_worker.stages.interpretation.reading.parts import Part, texts_of
 from limner_worker.stages.interpretation.reading.patterns import patterns_for
 from limner_worker.stages.interpretation.refining.agreement import shares_words
 from limner_worker.stages.interpretation.refining.attributes import is_quality, same_kind
+from limner_worker.stages.interpretation.refining.beside import has_place, with_place
 from limner_worker.stages.interpretation.refining.change import Change, concluded
 from limner_worker.stages.interpretation.refining.changes import changes_for
 from limner_worker.stages.interpretation.refining.clauses import with_words
@@ -28,19 +31,26 @@ from limner_worker.stages.interpretation.refining.colours import (
     part_coloured,
     shade_in,
 )
+from limner_worker.stages.interpretation.refining.finding import SHORTEST, head_of, mentioned, subject_of, with_head
+from limner_worker.stages.interpretation.refining.finding import found as found_in
 from limner_worker.stages.interpretation.refining.giving import given
+from limner_worker.stages.interpretation.refining.looks import show_look
+from limner_worker.stages.interpretation.refining.meant import BECOMES, as_meant
 from limner_worker.stages.interpretation.refining.messages import name_of, nominative
-from limner_worker.stages.interpretation.refining.naming import named_picture, picture_named
+from limner_worker.stages.interpretation.refining.moving import moved
+from limner_worker.stages.interpretation.refining.naming import named_first, named_picture, picture_named
 from limner_worker.stages.interpretation.refining.qualities import described
-from limner_worker.stages.interpretation.refining.remarks import adds, denies, says_nothing, without_asking
+from limner_worker.stages.interpretation.refining.remarks import (
+    adds,
+    denies,
+    names_something,
+    prefers,
+    without_asking,
+)
 from limner_worker.stages.interpretation.refining.removing import removed
 
-_BECOMES: Final = ("new", "quality")
-_SHORTEST: Final = 3
-"""The fewest letters of a word that names a thing."""
-_FORM: Final = re.compile(r"\w{0,2}(?!\w)")
-"""The end of a word's form: "maison" is none of "mais"."""
-_WORDS: Final = re.compile(r"[^\W\d_]+")
+_SHORT_NAMES: Final = "人字"
+"""Things that Chinese and Japanese name with one character, and that a picture often is to lack."""
 
 
 def by_parts(found: ParsedRequest, parts: Sequence[Part], previous: Sequence[Conditions]) -> Conditions:
@@ -53,29 +63,31 @@ def by_parts(found: ParsedRequest, parts: Sequence[Part], previous: Sequence[Con
     picked = [] if texts_of(parts, "again") else texts_of(parts, "picked")  # "two more" chooses none
     named = picture_named(picked[0], patterns, previous, language) if picked else None
     if named is None and (previous[-1].n or 1) > 1:  # "the second one is so sweet"
-        named, _ = named_picture(found.said, patterns, previous)
+        named = named_picture(found.said, patterns, previous)[0] or named_first(found.said, previous[-1], language)
     before = previous[-1] if named is None else named
     told = bool(texts_of(parts, "gone"))
     gone = [
-        thing for thing in found.negative if thing.lower() in before.prompt.lower() or not (told or len(thing) == 1)
+        thing
+        for thing in found.negative
+        if thing.lower() in before.prompt.lower() or not (told or (len(thing) == 1 and thing not in _SHORT_NAMES))
     ]
-    change = Change(patterns, language, before, before.prompt, gone, before.n)
+    change = Change(patterns, language, before, before.prompt, [], before.n)
+    change.negative += [thing for thing in gone if names_something(thing, change)]
     _apply(change, parts, found.said)
     _count(change, parts, is_named=named is not None)
     return concluded(change, replace(found, n=None), named is not None)
 
 
 def _apply(change: Change, parts: Sequence[Part], said: str) -> None:
-    if texts_of(parts, "quality") and not texts_of(parts, "old") and not denies(said, change):  # nothing goes
-        parts = [Part("old", part.text) if part.role == "gone" else part for part in parts]
+    parts = as_meant(change, parts, said)
     replaced = texts_of(parts, "old") if texts_of(parts, "new") else []
     for thing in (each for each in texts_of(parts, "gone") if each not in replaced):
         change.negative += _names(change, thing)
-    for old, part in _paired([part for part in parts if part.role in ("old", *_BECOMES)], change):
+    for old, part in _paired([part for part in parts if part.role in ("old", *BECOMES)], change):
         if part is not None and old is None and part.role == "new" and adds(said, change):
-            _add(change, part.text, said)
+            _add(change, with_place(part.text, said, change.language), said)
         elif part is not None:
-            _becomes(change, old or _mentioned(change, parts, said), part)
+            _becomes(change, old or mentioned(change, parts, said), part, said)
         elif old is not None:
             _goes(change, old, said, is_moved=bool(texts_of(parts, "place")))
     _show(change, parts, said)
@@ -85,37 +97,19 @@ def _show(change: Change, parts: Sequence[Part], said: str) -> None:
     """Put the picture elsewhere, and then add things and looks in the order of the message."""
     placed = [text for text in texts_of(parts, "place") if not _is_beside(text, change.language)]
     for text in placed:
-        _place(change, text)
+        moved(change, text, parts, said)
     for part in parts:
         if part.role == "added":
             _add(change, part.text, said)
         elif part.role == "place" and part.text not in placed:
             change.append(part.text)
-        elif part.role == "look" and not says_nothing(part.text, change):
-            _look(change, part.text)
-
-
-def _look(change: Change, text: str) -> None:
-    if look := _plain(text, change.language):
-        change.append(look)
+        elif part.role == "look":
+            show_look(change, part.text)
 
 
 def _is_beside(place: str, language: Language) -> bool:
     """Return whether words for a place name a thing that is there: "in the background the sea"."""
     return _complement(language).match(place) is not None
-
-
-@cache
-def _leading(language: Language) -> Pattern:
-    """Return a pattern of words before a look that only lead to it: "and", "as a"."""
-    style, small = language.style, language.connectives
-    likened = rf"(?:{style.as_ or NOTHING})\s+(?:(?:{small.indefinite or NOTHING})\s+)?"
-    return expression(NOTHING if language.unspaced else rf"^(?:(?:{small.and_ or NOTHING})\s+)?(?:{likened})?")
-
-
-def _plain(look: str, language: Language) -> str:
-    """Return how all should look without words that lead to it; "" if there are no others."""
-    return tidy(_leading(language).sub("", f"{look} "))
 
 
 def _goes(change: Change, old: str, said: str, *, is_moved: bool) -> None:
@@ -124,20 +118,21 @@ def _goes(change: Change, old: str, said: str, *, is_moved: bool) -> None:
     if at is None:
         return
     if is_moved and change.patterns.article.sub("", change.prompt[: at.start()]).strip():  # not the subject
-        change.prompt = removed(change.prompt, old)
+        rest = tidy(squeezed(f"{change.prompt[: at.start()]} {change.prompt[at.end() :]}"))
+        change.prompt = rest if change.patterns.before_place.match(f" {old} ") else removed(change.prompt, old)
     elif not is_moved and denies(said, change):
         change.negative += _names(change, old)
 
 
 def _add(change: Change, text: str, said: str) -> None:
     """Add a thing beside the others, or give it to the subject: "give it a hat"."""
-    is_named = len(text.rsplit(maxsplit=1)[-1]) > _SHORTEST  # not "on it"
-    placed = is_named and change.patterns.before_place.search(text) is not None
+    is_named = len(text.rsplit(maxsplit=1)[-1]) > SHORTEST  # not "on it"
+    placed = has_place(text, change.language) or (is_named and change.patterns.before_place.search(text) is not None)
     worn = None if placed else given(with_words(said, change.language, [text]), change.prompt, change.language)
     if worn is not None:
         change.prompt = worn
     elif thing := without_asking(text, change):
-        change.append(nominative(thing, change.language))
+        change.append(at_rest(nominative(thing, change.language), change.language))
 
 
 def _names(change: Change, words: str) -> list[str]:
@@ -173,25 +168,16 @@ def _is_described_by(old: str, others: Sequence[str], change: Change) -> bool:
     return any(re.search(rf"{re.escape(old)}(?:の|的|\s)?{thing}", change.prompt, re.IGNORECASE) for thing in things)
 
 
-def _mentioned(change: Change, parts: Sequence[Part], said: str) -> str | None:
-    """Return the longest word of a message beside its parts that names a thing of the picture; None if none does."""
-    if change.language.unspaced:
-        return None
-    for part in parts:
-        said = said.replace(part.text, " ")
-    small = {*change.language.grammar.split(), *change.language.small_words.split()}
-    words = [word for word in _WORDS.findall(said) if len(word) >= _SHORTEST and word.lower() not in small]
-    here = (word for word in words if colour_in(word, change.language) is None)
-    found = ((word, change.find(word)) for word in here)
-    whole = (word for word, at in found if at is not None and _FORM.match(change.prompt, at.end()))
-    return max(whole, key=len, default=None)
-
-
-def _becomes(change: Change, old: str | None, part: Part) -> None:
+def _becomes(change: Change, old: str | None, part: Part, said: str) -> None:
     """Give a thing of the picture, or its subject, another colour or material, or put something in its place."""
-    at = None if old is None else change.find(name_of(old, change.patterns))
-    if at is not None and same_kind(part.text, at.group(), change.language):  # "wood instead of glass"
-        change.prompt = f"{change.prompt[: at.start()]}{part.text}{change.prompt[at.end() :]}"
+    at = None if old is None else found_in(change, old)
+    if part.role == "quality":
+        bare = _bare_colour(without_asking(part.text, change), change.language)
+        part = Part(part.role, _inflected(bare, old, said, change.language))
+    if part.role == "quality" and at is not None and not shares_words(part.text, at.group()):
+        at = head_of(at, change)
+    if at is not None and (same_kind(part.text, at.group(), change.language) or _is_replaced(at, part, change)):
+        change.prompt = f"{change.prompt[: at.start()]}{part.text}{change.prompt[at.end() :]}"  # "wood, not glass"
         return
     other = at is not None and shares_words(part.text, at.group())  # "plastic tables" become "wooden tables"
     if (part.role == "quality" and not other) or (at is not None and is_quality(part.text, change.language)):
@@ -199,11 +185,19 @@ def _becomes(change: Change, old: str | None, part: Part) -> None:
         return
     how = nominative(without_asking(part.text, change), change.language)
     if at is not None:
-        change.replace(at, how)
+        change.replace(with_head(at, how, change), how)
+    elif old is None and prefers(said, change) and (head := subject_of(change)) is not None:
+        change.replace(head, how)
     elif old is None:
         change.prompt = how
     else:
         change.append(how)
+
+
+def _is_replaced(at: re.Match[str], part: Part, change: Change) -> bool:
+    """Return whether a quality takes the place of one that is known: "walnut instead of pine"."""
+    known = part.role == "quality" and is_quality(at.group(), change.language)
+    return known and not change.language.cases and colour_in(at.group(), change.language) is None
 
 
 def _give_quality(change: Change, at: re.Match[str] | None, old: str | None, quality: str) -> None:
@@ -213,22 +207,40 @@ def _give_quality(change: Change, at: re.Match[str] | None, old: str | None, qua
         change.append(f"{quality} {old}")
     elif found is not None:
         colour, shade = found
-        if at is None:
+        if at is not None and _agrees(quality, colour, change.language):
+            described(change, at, quality)
+        elif at is None:
             change.prompt = coloured(change.prompt, change.language, colour, shade)
         else:
             change.prompt = part_coloured(change.prompt, at.group(), change.language, colour, shade)
     else:
-        described(change, at, quality)
+        described(change, at, quality, old)
 
 
-def _place(change: Change, text: str) -> None:
-    """Put the picture elsewhere, or give it another time, season or weather, instead of another one."""
-    if change.patterns.times.search(text):
-        change.give_time(text)
-    elif change.language.unspaced:
-        change.append(text)
-    else:
-        change.place(text)
+def _bare_colour(quality: str, language: Language) -> str:
+    """Return a colour without the preposition that a message has before it: "de azul"."""
+    small = "|".join(filter(None, (language.connectives.made_of, language.style.in_)))
+    bare = re.sub(rf"^(?:{small or NOTHING})\s+", "", quality, flags=re.IGNORECASE)
+    found = colour_in(bare, language) if language.colour_after else None
+    return quality if found is None or found[2].start() else bare
+
+
+def _inflected(colour: str, old: str | None, said: str, language: Language) -> str:
+    """Return a Dutch colour with the ending that a message tells its thing to ask for: "de bank": "een gele bank"."""
+    if old is None or not language.attributive:
+        return colour
+    common = re.search(
+        rf"(?<!\w)(?:{language.oblique_articles or 'de|die|deze'})\s+{re.escape(old)}", said, re.IGNORECASE
+    )
+    return colour if common is None else language.attributive.get(colour, colour)
+
+
+def _agrees(quality: str, colour: Colour, language: Language) -> bool:
+    """Return whether a colour has the form of its thing in a message already, or never changes: "bleu marine"."""
+    if language.code == "ja" and quality.endswith("色"):
+        return True
+    inflected = " " in quality or quality.lower() != language.colours[colour].split("|")[0]
+    return language.cases or (language.colour_after and inflected)
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import Final
 
 from limner_shared.domain.conditions import Conditions
 from limner_worker.languages import expression
+from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import HANGUL, Pattern
 from limner_worker.stages.interpretation.reading.address import may_ask
@@ -21,9 +22,16 @@ LEAST: Final = 1e-3
 """Probabilities are limited to the range from this to 1 minus this, so that no single word decides."""
 SWITCH: Final = 1.5
 """The cost, in natural logarithms, of beginning or ending a run of words of asking: one word needs more certainty."""
-DOUBT: Final = 2.5
-"""The cost of dropping a word, in addition: a word stays unless its probability of asking is above 0.92."""
+DOUBT: Final = 3.0
+"""The cost of dropping a word, in addition: a word stays unless its probability of asking is above 0.95."""
 CERTAIN: Final = 0.9
+HEADING: Final = 0.1
+"""How likely words before a colon may say what a picture shows, at most, to be no more than its heading."""
+_COLON: Final = re.compile(r"[:\uff1a](?!\d|//)")
+POSSIBLE: Final = 0.5
+"""How likely words that only lead to words of asking must ask."""
+UNDOUBTED: Final = 0.995
+"""How likely words in which the rules know no word of asking must ask."""
 _LONGEST_JOINER: Final = 2
 """The most characters that only join two parts of what is drawn, in a language without spaces."""
 _UNITS: Final = re.compile(r"\S+")
@@ -45,6 +53,10 @@ class Tagged:
     """How likely it belongs to a thing to leave out."""
     number: Sequence[float] = ()
     """How likely it belongs to words that say how many pictures to draw."""
+    size: Sequence[float] = ()
+    """How likely it belongs to words that name a format."""
+    subject: Sequence[float] = ()
+    """How likely it belongs to what the picture shows; empty if that is not known."""
 
     @property
     def asking_nothing(self) -> Tagged:
@@ -59,12 +71,15 @@ def without_asking(tagged: Tagged, language: Language, away: Sequence[tuple[int,
     In a language whose words have no spaces, characters are judged.
     """
     unspaced = _is_unspaced(tagged.text, language)
+    away = [*away, *_headings(tagged, language)]
     tagged = _marked(tagged, language, away)
     units = units_of(tagged.text, language)
     words = [tagged.text[start:end] for start, end in units]
     dropped = _sure(tagged, units, language, away)
     if not unspaced:
-        dropped = _closed(dropped, words)
+        dropped = _without_joins(
+            _closed(dropped, words), words, [mean_of(tagged.text, tagged.asking, unit) for unit in units], language
+        )
     spans: list[tuple[int, int]] = []
     for (start, end), drop in zip(units, dropped, strict=True):
         if drop:
@@ -75,6 +90,32 @@ def without_asking(tagged: Tagged, language: Language, away: Sequence[tuple[int,
             spans.append((start, end))
     rest = _joined(tagged.text, spans, unspaced=unspaced)
     return rest if _WORD.search(rest) else tagged.text
+
+
+def _without_joins(
+    dropped: Sequence[bool], words: Sequence[str], asking: Sequence[float], language: Language
+) -> list[bool]:
+    """Return which words go, with those that only lead to words that go and rather ask: "and I shall be happy"."""
+    found = list(dropped)
+    small = "|".join(filter(None, (language.connectives.and_, language.connectives.links, language.address.persons)))
+    leads = expression(small or NOTHING)
+    for at in range(len(found) - 2, 0, -1):
+        found[at] = found[at] or (found[at + 1] and asking[at] > POSSIBLE and leads.fullmatch(words[at]) is not None)
+    return found
+
+
+def _headings(tagged: Tagged, language: Language) -> list[tuple[int, int]]:
+    """Return what stands before a colon and hardly says what a picture shows: "for our menu:".
+
+    One word may be a medium.
+    """
+    colon = _COLON.search(tagged.text)
+    if colon is None or not tagged.subject or not _WORD.search(tagged.text, colon.end()):
+        return []
+    said = tagged.text[: colon.start()]
+    if _media(language).search(said) is not None or (not language.unspaced and len(said.split()) == 1):
+        return []
+    return [(0, colon.end())] if mean_of(tagged.text, tagged.subject, (0, colon.start())) < HEADING else []
 
 
 def merged(before: Conditions, after: Conditions) -> Conditions:
@@ -155,8 +196,8 @@ def _sure(
 ) -> list[bool]:
     """Return for each unit whether it is of a run of asking.
 
-    A run has a word that the rules know for asking, or one to take `away`. One that follows what is kept, without a
-    mark between, must certainly ask.
+    A run has a word that the rules know for asking, or one to take `away`, or is beyond doubt. One that follows what is
+    kept, without a mark between, must certainly ask.
     """
     asking = [mean_of(tagged.text, tagged.asking, span) for span in units]
     unspaced = _is_unspaced(tagged.text, language)
@@ -167,7 +208,8 @@ def _sure(
         marked = run[0] == 0 or _BREAK.search(tagged.text[units[run[0] - 1][1] - 1 : start + 1]) is not None
         joins = unspaced and run[0] > 0 and len(run) <= _LONGEST_JOINER and run[-1] < len(units) - 1
         sure = drop and not joins and (marked or sum(asking[at] for at in run) / len(run) > CERTAIN)
-        asks = sure and (_may_ask(tagged.text[start:end], language) or _overlaps((start, end), away))
+        known = _may_ask(tagged.text[start:end], language) or _overlaps((start, end), away)
+        asks = sure and (known or sum(asking[at] for at in run) / len(run) > UNDOUBTED)
         found += [asks] * len(run)
     return found
 

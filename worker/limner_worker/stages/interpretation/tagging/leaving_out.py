@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from typing import Final
 
 from limner_shared.domain.conditions import Conditions
+from limner_worker.languages import expression
+from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, NOTHING
 from limner_worker.stages.interpretation.language.schema import Language
-from limner_worker.stages.interpretation.language.texts import WIDE, tidy
+from limner_worker.stages.interpretation.language.texts import WIDE, Pattern, tidy
 from limner_worker.stages.interpretation.reading.fixed_names import has_name, is_named
 from limner_worker.stages.interpretation.reading.patterns import RequestPatterns, patterns_for
 from limner_worker.stages.interpretation.reading.taking_apart import begins_another, is_doubled
@@ -22,6 +25,8 @@ SURE: Final = 0.8
 """How likely a thing must be one to leave out: the rules found it nowhere, and it may be what to draw."""
 CLEAR: Final = 0.6
 """How likely the words beside the things must leave them out."""
+UNKNOWN: Final = 0.88
+"""How likely a clause in which the rules know no word that denies anything must leave something out."""
 REFUSED: Final = 0.1
 """How likely words that the rules hold for leaving out must do so, at least."""
 DRAWN: Final = 0.05
@@ -63,6 +68,7 @@ def clauses(tagged: Tagged, language: Language) -> list[Clause]:
         others = [unit for unit in inside if not any(begins <= unit[0] < ends for begins, ends in spans)]
         says_so = _has_others(tagged.text[start:end], sure, patterns)
         says_so = says_so and sum(mean_of(tagged.text, tagged.leaving, unit) for unit in others) > CLEAR * len(others)
+        says_so = says_so and (_denies(tagged.text[start:end], language) or _mean(tagged, inside) > UNKNOWN)
         named_so = any(is_named(tagged.text, (start, end), thing, patterns) for thing in things)
         if things and says_so and not named_so and not _is_said(tagged.text, (start, end), patterns):
             found.append(Clause((start, end), tuple(things)))
@@ -85,6 +91,22 @@ def _begun(tagged: Tagged, span: tuple[int, int], units: Sequence[tuple[int, int
     before = [unit for unit in inside if unit[1] <= by_rules]
     joined = patterns.joined_last.search(tagged.text[start:by_rules])
     return by_rules if before and not joined and min(map(says_so, before)) < SURE else start
+
+
+def _mean(tagged: Tagged, units: Sequence[tuple[int, int]]) -> float:
+    """Return how likely some words leave something out, each with the same weight."""
+    return sum(mean_of(tagged.text, tagged.leaving, unit) for unit in units) / max(1, len(units))
+
+
+def _denies(text: str, language: Language) -> bool:
+    """Return whether a text has a word that denies something, in its language or in English."""
+    return any(_denials(each).search(text) is not None for each in (language, BY_CODE[FALLBACK]))
+
+
+@cache
+def _denials(language: Language) -> Pattern:
+    away = language.changes.words.away or NOTHING
+    return expression(away if language.unspaced else rf"(?<!\w)(?:{away})(?!\w)")
 
 
 def _has_others(text: str, things: Sequence[str], patterns: RequestPatterns) -> bool:

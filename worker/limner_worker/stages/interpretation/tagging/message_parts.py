@@ -10,7 +10,7 @@ from typing import Final
 
 from limner_worker.networks.word_tagger import MESSAGE_ROLES
 from limner_worker.stages.interpretation.language.schema import Language
-from limner_worker.stages.interpretation.language.texts import HANGUL, tidy
+from limner_worker.stages.interpretation.language.texts import HANGUL, final_of, tidy
 from limner_worker.stages.interpretation.reading.parts import Part
 from limner_worker.stages.interpretation.tagging.asking_words import LEAST, characters_of, mean_of, units_of
 
@@ -26,16 +26,23 @@ _CONTENT: Final = {
 """By role, those of runs directly after it that go on with it."""
 _BEGINS: Final = ("new", "added")
 """Roles of runs that another subject directly after them belongs to."""
-_PARTICLES: Final = re.compile("(?:을|를|이|가|은|는|도|만|과|와|으로|로|이랑|랑|에|에서|의|이요|요|으로요|로요)?")
+_PARTICLES: Final = re.compile(
+    "(?:을|를|이|가|은|는|도|만|과|와|으로|로|이랑|랑|에|에서|의|이요|요|으로요|로요|이면|이라면|라면|이어야|여야|이었으면)?"
+)
 """Korean particles, and none."""
+_AFTER_VOWEL: Final = ("이", "은", "을", "과", "으로")
+_AFTER_FINAL: Final = ("가", "는", "를", "와")
+"""Particles that cannot stand after a vowel, and those that cannot after a final consonant."""
 _TO: Final = re.compile("(?<=..)(?:으로|로|을|를|은|는)$")
 _CHANGED: Final = re.compile(r"\s+(?:해|바꾸|바꿔|만들|그려|변경|부탁|할)")
 """What asks to change something to what stands before it."""
-_DESCRIBED: Final = re.compile("[가-힣][는은던]$")
-_TIME: Final = re.compile(r"\s+([가-힣]{1,3}?)(?:이면|이라면|라면|에는|에|으로|로|인)?(?![가-힣])")
+_DESCRIBED: Final = re.compile("[가-힣][는은던한운린든]$")
+_TIME: Final = re.compile(
+    r"\s+([가-힣]{1,3}?)(?:이어야|여야|이었으면|였으면|이면|이라면|라면|에는|에|으로|로|인)?(?![가-힣])"
+)
 """What a Korean place or time that ends like an adjective describes: "비 오는 밤이면"."""
 _MARKED: Final = re.compile("(?<=..)[을를은는]$")
-_LED: Final = re.compile("^(?:[をがはにでの](?=[^ぁ-ん])|有(?=一|几|些|两))")
+_LED: Final = re.compile("^(?:[をがはにでの](?=[^ぁ-ん])|有(?:个|只|条|位)?(?=一|几|些|两)|有(?:个|位)(?=.{2}))")
 """What stands before a part in Japanese and Chinese, and belongs to what is said before it."""
 _TRAILING: Final = re.compile("(?<=[^的])(?:那种|[的吧])$")
 
@@ -80,7 +87,7 @@ def _whole(text: str, start: int, end: int) -> str:
     """Return a run of Korean characters, whose last word ends before a particle: pieces of words may cross the two."""
     word_start = text.rfind(" ", 0, end) + 1
     word_end = next((at for at in range(end, len(text)) if not HANGUL.match(text[at])), len(text))
-    ends = [at for at in range(end, word_end) if _PARTICLES.fullmatch(text[at:word_end])]
+    ends = [at for at in range(end, word_end) if _fits(text[at - 1], text[at:word_end])]
     if end == word_end:
         return _MARKED.sub("", text[start:end]) if _CHANGED.match(text, end) is None else _TO.sub("", text[start:end])
     if ends[:1] == [end]:
@@ -88,6 +95,15 @@ def _whole(text: str, start: int, end: int) -> str:
     if start < word_start and end - word_start < word_end - end and not ends:
         return text[start:word_start]
     return text[start : ends[0] if ends else end]
+
+
+def _fits(letter: str, particle: str) -> bool:
+    """Return whether a Korean particle, or none, may stand after a syllable."""
+    if _PARTICLES.fullmatch(particle) is None or not HANGUL.match(letter):
+        return _PARTICLES.fullmatch(particle) is not None
+    closed = final_of(letter) != 0
+    wants = _AFTER_FINAL if closed else _AFTER_VOWEL
+    return particle[:2] not in wants and particle[:1] not in wants
 
 
 def _likeliest(costs: Sequence[Sequence[float]]) -> list[int]:

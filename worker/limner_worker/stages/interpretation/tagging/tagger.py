@@ -25,7 +25,9 @@ log = get_logger(__name__)
 
 WEIGHTS: Final = SHIPPED / "limner-text" / "tagger.safetensors"
 FOLLOW_UP_WEIGHTS: Final = SHIPPED / "limner-text" / "follow-ups.safetensors"
-_ASKING, _NUMBER, _NEGATIVE, _LEFT_OUT = map(DESCRIPTION_ROLES.index, ("asking", "number", "negative", "left out"))
+_SUBJECT, _ASKING, _NUMBER, _SIZE, _NEGATIVE, _LEFT_OUT = map(
+    DESCRIPTION_ROLES.index, ("subject", "asking", "number", "size", "negative", "left out")
+)
 
 
 MOST_OF_PROMPT: Final = 500
@@ -53,10 +55,10 @@ class LazyTagger:
         tagger = self._loaded()
         return [Tagged(text, [0.0] * len(text)) for text in texts] if tagger is None else tagger(texts)
 
-    def parts(self, messages: Sequence[FollowUp]) -> list[list[Part]]:
-        """Return the parts of each message about a picture."""
+    def parts(self, messages: Sequence[FollowUp]) -> Sequence[list[Part] | None]:
+        """Return the parts of each message about a picture; None without the files."""
         tagger = self._loaded()
-        return [[] for _ in messages] if tagger is None else tagger.parts(messages)
+        return [None] * len(messages) if tagger is None else tagger.parts(messages)
 
     def _loaded(self) -> Tagger | None:
         if self._tagger is None and not self._is_missing:
@@ -86,7 +88,8 @@ class Tagger:
             texts, self._read(self._descriptions, [FollowUp(each, "") for each in texts]), strict=True
         ):
             leaving = [a + b for a, b in zip(shares[_NEGATIVE], shares[_LEFT_OUT], strict=True)]
-            found.append(Tagged(text, shares[_ASKING], leaving, shares[_LEFT_OUT], shares[_NUMBER]))
+            number, size, subject = (shares[role] for role in (_NUMBER, _SIZE, _SUBJECT))
+            found.append(Tagged(text, shares[_ASKING], leaving, shares[_LEFT_OUT], number, size, subject))
         return found
 
     def parts(self, messages: Sequence[FollowUp]) -> list[list[Part]]:
