@@ -27,7 +27,7 @@ from limner_worker.stages.interpretation.refining.messages import undoes
 from limner_worker.stages.interpretation.refining.named import conditions_of, denied, subject_among, without_names
 from limner_worker.stages.interpretation.refining.refine import accounted, refined
 from limner_worker.stages.interpretation.refining.roles import with_sure_roles
-from limner_worker.stages.interpretation.refining.unread import is_plain, is_short, partly_read
+from limner_worker.stages.interpretation.refining.unread import is_plain, may_be_subject, partly_read
 from limner_worker.stages.interpretation.refining.wished import by_parts
 
 READ: Final = 1500
@@ -110,10 +110,10 @@ def _one(
         if begun is not None and not texts_of(parts or (), "subject"):
             spelled = spelled[begun.end() :]
         elif (told := _told(spelled, beginning, languages, model, previous, parts or ())) is not None and (
-            parts is None or parts or is_short(spelled, languages[0]) or is_plain(told, previous[-1], spelled)
+            parts is None or parts or may_be_subject(spelled, languages[0]) or is_plain(told, previous[-1], spelled)
         ):
             return told
-        elif parts is not None and not parts and not is_short(spelled, languages[0]):
+        elif parts is not None and not parts and not may_be_subject(spelled, languages[0]):
             return partly_read(spelled, languages[0], previous, partial(_reads, languages[0], model))
         else:
             spelled = without_remarks(spelled, languages[0], previous)

@@ -28,11 +28,9 @@ def _dative(match: re.Match[str], language: Language) -> str:
     article, noun, rest = match["article"], match["noun"], language.at_rest
     if rest is None:
         return match.group()
-    if expression(rest.plural or NOTHING).fullmatch(noun):
-        article = {"die": "den", "ihre": "ihren", "seine": "seinen", "meine": "meinen"}.get(article.lower(), article)
-        noun = noun if noun[-1] in "ns" else f"{noun}n"
-    else:
-        article = rest.articles.get(article.lower(), article)
+    plural = expression(rest.plural or NOTHING).fullmatch(noun) is not None
+    noun = f"{noun}n" if plural and noun[-1] not in "ns" else noun
+    article = (rest.plural_articles if plural else rest.articles).get(article.lower(), article)
     words = re.sub(r"(\w+?)e[rs]?(\s)", r"\1en\2", match["described"])
     placed = f"{match['before']} {article}"
     return f"{rest.shortened.get(placed.lower(), placed)} {words}{noun}"

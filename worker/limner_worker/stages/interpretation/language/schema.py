@@ -136,6 +136,7 @@ class AtRest(Table):
     """By preposition and article, the one word for both."""
     plural: Regex = ""
     """The nouns in the plural, which have other articles."""
+    plural_articles: dict[str, str] = Field(default_factory=dict)
 
 
 class Gender(Table):

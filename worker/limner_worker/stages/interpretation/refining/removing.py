@@ -78,7 +78,8 @@ def _joined(name: str, prompt: str, language: Language) -> str | None:
     joins = language.connectives.and_ or NOTHING
     thing = rf"{_described(language)}{re.escape(name)}"
     first = expression(rf"{thing}(?:{joins})\s?(?=\w)")
-    last = expression(rf"(?<=\w)(?:{joins})\s?{_DESCRIBING[language.code]}{thing}(?!\w*(?:{joins}))")
+    described = _DESCRIBING.get(language.code, "")
+    last = expression(rf"(?<=\w)(?:{joins})\s?{described}{thing}(?!\w*(?:{joins}))")
     for pattern in (first, last):
         if match := pattern.search(prompt):
             left = prompt[: match.start()]

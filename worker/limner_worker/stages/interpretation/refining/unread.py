@@ -24,9 +24,11 @@ _FEW: Final = 12
 """The same in characters, in scripts without spaces."""
 
 
-def is_short(said: str, language: Language) -> bool:
-    """Return whether a message may be nothing but another subject."""
-    return len(said) <= _FEW if language.unspaced else len(said.split()) <= SHORT
+def may_be_subject(said: str, language: Language) -> bool:
+    """Return whether a message may be nothing but another subject: it is short, or begins as a thing that is new."""
+    if language.unspaced:
+        return len(said) <= _FEW
+    return len(said.split()) <= SHORT or changes_for(language).indefinite.match(said) is not None
 
 
 def is_plain(found: Conditions, before: Conditions, said: str) -> bool:
