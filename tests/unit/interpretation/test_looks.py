@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from .follow_ups import SEED, wished
+from limner_shared.domain.conditions import Conditions, Turn
+from limner_worker.stages.interpretation.rules import interpret
+
+from .follow_ups import SEED, SIZES, STYLES, wished
 
 
 @pytest.mark.parametrize(
@@ -88,3 +91,10 @@ def test_a_message_of_which_nothing_is_read_leaves_the_picture_as_it_is() -> Non
 
 def test_a_short_message_may_be_another_subject_though_no_tagger_says_so() -> None:
     assert wished("a tractor on a hill", "a castle at dawn").prompt == "a castle at dawn"
+
+
+def test_a_change_is_undone_though_a_tagger_finds_no_wish() -> None:
+    prompts = ("a chapel of St. Peter. Old stones.", "a barn")
+    history = [Turn(text=each, conditions=Conditions(prompt=each, n=1, seed=SEED)) for each in prompts]
+    found = interpret("go back to the previous version", STYLES, history, SIZES, parts=[])
+    assert found.prompt == prompts[0]

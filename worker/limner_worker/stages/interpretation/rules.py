@@ -109,12 +109,8 @@ def _one(
         begun = changes_for(languages[0]).otherwise.match(spelled)
         if begun is not None and not texts_of(parts or (), "subject"):
             spelled = spelled[begun.end() :]
-        elif (told := _told(spelled, beginning, languages, model, previous, parts or ())) is not None and (
-            parts is None or parts or may_be_subject(spelled, languages[0]) or is_plain(told, previous[-1], spelled)
-        ):
+        elif (told := _told(spelled, beginning, languages, model, previous, parts)) is not None:
             return told
-        elif parts is not None and not parts and not may_be_subject(spelled, languages[0]):
-            return partly_read(spelled, languages[0], previous, partial(_reads, languages[0], model))
         else:
             spelled = without_remarks(spelled, languages[0], previous)
     return _new_subject(spelled, unread, taken_apart(spelled, languages[0], model, leaving=leaving), previous)
@@ -126,15 +122,18 @@ def _told(
     languages: Sequence[Language],
     model: Model,
     previous: Sequence[Conditions],
-    parts: Sequence[Part],
+    parts: Sequence[Part] | None,
 ) -> Conditions | None:
     """Return what a message asks for; None if it is about another picture, in words that only rules read.
 
-    With the parts that a tagger found, the rules' answer counts only if it has these, and no other words of the
-    message: stories and reasons are none of a picture. If every word is accounted for, most of them are enough.
+    If a tagger finds nothing in a message, sentences of it are no subject. With the parts that it found, the rules'
+    answer counts only if it has these, and no other words of the message: stories and reasons are none of a picture. If
+    every word is accounted for, most of them are enough.
     """
-    if not parts or any(undoes(spelled, changes_for(language)) for language in LANGUAGES):
+    if parts is None or any(undoes(spelled, changes_for(language)) for language in LANGUAGES):
         return _continued(spelled, written, languages, model, previous)
+    if not parts:
+        return _without_wish(spelled, written, languages, model, previous)
     words = emoji.removed(written) or spelled
     texts = dict.fromkeys((words, spelled))
     read = (taken_apart(said, language, model, message=True) for said in texts for language in languages)
@@ -149,6 +148,16 @@ def _told(
     if changed is not None and agrees(changed, parts, previous[-1], languages[0], words):
         return changed
     return _by_parts(words, parts, languages[0], model, previous)
+
+
+def _without_wish(
+    spelled: str, written: str, languages: Sequence[Language], model: Model, previous: Sequence[Conditions]
+) -> Conditions | None:
+    """Return what a message asks for in which a tagger finds nothing; None if it may be another subject."""
+    changed = _continued(spelled, written, languages, model, previous)
+    if may_be_subject(spelled, languages[0]) or (changed is not None and is_plain(changed, previous[-1], spelled)):
+        return changed
+    return partly_read(spelled, languages[0], previous, partial(_reads, languages[0], model))
 
 
 def _by_parts(
