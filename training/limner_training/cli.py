@@ -174,7 +174,7 @@ def export(target: Path) -> None:
 @click.option("--seed", default=0, show_default=True, help="Seed of all stages.")
 @click.pass_context
 def train_all(context: click.Context, threads: int, seed: int) -> None:
-    """Run all stages, from the data to the exported weights (about two hours on two cores)."""
+    """Run all stages, from the data to the exported weights (about three hours on two cores)."""
     context.invoke(train_data, workers=threads, seed=seed)
     for name, (minutes, batch, rate) in DEFAULTS.items():
         if name in COMPARED:
