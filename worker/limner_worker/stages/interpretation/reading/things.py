@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from limner_worker.stages.interpretation.language.files import NOTHING
@@ -56,3 +57,9 @@ def picture_nouns(language: Language) -> str:
     before = rf"(?:(?:{pictures.before})\s+)*+" if pictures.before else ""
     after = rf"(?:\s+(?:{pictures.after})(?!\w))*+" if pictures.after else ""
     return rf"{before}(?:{any_(pictures.nouns)})(?!\w){after}"
+
+
+def media_of(language: Language) -> str:
+    """Return an alternation of the names of media, one and several ("pencil drawing", "photos")."""
+    media = language.pictures.media
+    return any_("|".join([*map(re.escape, media), *media.values()]))

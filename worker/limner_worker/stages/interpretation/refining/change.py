@@ -24,26 +24,24 @@ FORM: Final = 2
 SHORT: Final = 3
 """The fewest letters of a name that other letters may follow in a prompt."""
 
-
+_NOUN: Final = 2
+"""The words of a thing that has an article and no adjective."""
 _PARTITIVE: Final = re.compile(
     r"(?:^|(?<=\s))(?:du|des|de la|de l['\u2019]|aux|au|à la|les|le|la)\s+$|^(?:du|des|de la|les|le|la)\s"
 )
 """A French article at the end of what stands before a thing, or at the beginning of a thing."""
 _TO: Final = re.compile(r"(?:aux|au|à la)\s+$")
+"""A French preposition with an article."""
 _DATIVE: Final = r"(?<!\w)(?:mit|bei|von|aus|zu)\s+$"
 """German prepositions before a noun in the dative."""
 _PLURAL: Final = re.compile(r"(?<![su])s$")
+"""The end of an English plural."""
 _ONE: Final = re.compile(r"(?<!\w)an?\s+$")
-"""An English plural, and an article that it cannot have."""
-
-
+"""The English article that a plural cannot have."""
 _BEFORE: Final = "(?:(?![的色着了在只个把张条辆匹头座片朵本盘碗杯一二两三和与上下里])[\u4e00-\u9fff]){1,3}"
 """The first characters of a Chinese word."""
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
-
-
-_NOUN: Final = 2
-"""The words of a thing that has an article and no adjective."""
+"""Accents that stand apart from their letters."""
 
 
 @dataclass
@@ -97,24 +95,29 @@ class Change:
         """Return where the prompt has a name, as a whole word where words are separated."""
         if not name.strip():
             return None
-        if (
-            self.language.unspaced
-            and len(name) == 1
-            and (whole := re.search(rf"{_BEFORE}{re.escape(name)}", self.prompt))
-        ):
-            return whole  # "雨伞"
-        if self.language.code == "zh" and len(name) > 1 and name.endswith("子") and name not in self.prompt:
-            return self.find(name[:-1])  # "车子"
         if self.language.unspaced:
-            return re.search(forms(name, self.language), self.prompt, re.IGNORECASE)
+            return self._find_unspaced(name)
         at = self._as_word(forms(name, self.language), is_short=len(name) < SHORT)  # "Ei" is no part of "eine"
         if at is None and self.language.compounds and len(name) > SHORT:  # "Gasse" of "Altstadtgasse"
             at = re.search(rf"\w+{forms(name, self.language)}(?!\w)", self.prompt, re.IGNORECASE)
-        if at is None and (plain := _ACCENTS.sub("", normalize("NFD", self.prompt))) != self.prompt:
-            bare = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", plain, re.IGNORECASE)
-            same = bare is not None and len(plain) == len(self.prompt)
-            at = re.compile(".*").match(self.prompt, bare.start(), bare.end()) if bare is not None and same else None
-        return at
+        return self._without_accents(name) if at is None else at
+
+    def _find_unspaced(self, name: str) -> re.Match[str] | None:
+        """Return where the prompt has a name; one of a single character is a part of a longer word: "雨伞"."""
+        if self.language.code == "zh" and len(name) > 1 and name not in self.prompt:
+            name = name.removesuffix("子")  # "车子"
+        whole = re.search(rf"{_BEFORE}{re.escape(name)}", self.prompt) if len(name) == 1 else None
+        if whole is not None:
+            return whole
+        return re.search(forms(name, self.language), self.prompt, re.IGNORECASE)
+
+    def _without_accents(self, name: str) -> re.Match[str] | None:
+        """Return where the prompt has a name that is written without its accents: "robo" for "robô"."""
+        plain = _ACCENTS.sub("", normalize("NFD", self.prompt))
+        at = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", plain, re.IGNORECASE)
+        if at is None or len(plain) != len(self.prompt):
+            return None
+        return re.compile(".*").match(self.prompt, at.start(), at.end())
 
     def _as_word(self, name: str, *, is_short: bool) -> re.Match[str] | None:
         """Return where the prompt has a name: as a word, as the beginning of a form of it, or of a longer word.

@@ -26,7 +26,7 @@ _WIDE: Final = re.compile(r"[\u4e00-\u9fff\u30a1-\u30ff]{2,}|[가-힣]{2,}")
 """Words of Chinese and Japanese that may name things, and of Korean with their particles."""
 
 
-def found(change: Change, old: str) -> re.Match[str] | None:
+def place_of(change: Change, old: str) -> re.Match[str] | None:
     """Return where the prompt has a thing, or else the longest word of it."""
     if (at := change.find(name_of(old, change.patterns))) is not None or change.language.unspaced:
         return at

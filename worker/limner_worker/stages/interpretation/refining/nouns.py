@@ -13,7 +13,7 @@ from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern
 from limner_worker.stages.interpretation.reading.parts import Part, texts_of
-from limner_worker.stages.interpretation.reading.things import any_
+from limner_worker.stages.interpretation.reading.things import media_of
 from limner_worker.stages.interpretation.refining.attributes import is_quality
 from limner_worker.stages.interpretation.refining.changes import changes_for
 
@@ -75,5 +75,4 @@ def own_noun(part: Part, parts: Sequence[Part], prompt: str, language: Language)
 @cache
 def _media(language: Language) -> Pattern:
     """Return a pattern of the name of a medium, with its article."""
-    media = any_("|".join([*map(re.escape, language.pictures.media), *language.pictures.media.values()]))
-    return expression(rf"(?:(?:{language.connectives.indefinite or NOTHING})\s+)?(?:{media})")
+    return expression(rf"(?:(?:{language.connectives.indefinite or NOTHING})\s+)?(?:{media_of(language)})")

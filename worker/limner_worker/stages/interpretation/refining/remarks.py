@@ -17,6 +17,11 @@ _LONG: Final = 4
 """The fewest letters of a word of asking at the end of a wish."""
 
 
+def _has(text: str, change: Change, *kinds: str) -> bool:
+    """Return whether a text has a word of one of some kinds."""
+    return any(each.has(*kinds) for each in lexed(text, change.language, change.prompt, ()))
+
+
 def is_opinion(text: str, change: Change) -> bool:
     """Return whether a text only says what someone thinks of a picture or its subject, and asks for nothing."""
     message = Message(text, lexed(text, change.language, change.prompt, ()), change, ())
@@ -58,28 +63,27 @@ def _asks_behind(word: Lexeme) -> bool:
 
 def denies(text: str, change: Change) -> bool:
     """Return whether a text denies a thing or takes one away."""
-    return any(each.has("away") for each in lexed(text, change.language, change.prompt, ()))
+    return _has(text, change, "away")
 
 
 def adds(text: str, change: Change) -> bool:
     """Return whether a text adds something, or misses it, and puts nothing in the place of something else."""
-    words = lexed(text, change.language, change.prompt, ())
-    return any(each.has("added") for each in words) and not any(each.has("contrast") for each in words)
+    return _has(text, change, "added") and not contrasts(text, change)
 
 
 def contrasts(text: str, change: Change) -> bool:
     """Return whether a text puts something in the place of something else."""
-    return any(each.has("contrast") for each in lexed(text, change.language, change.prompt, ()))
+    return _has(text, change, "contrast")
 
 
 def prefers(text: str, change: Change) -> bool:
     """Return whether a text prefers something else."""
-    return any(each.has("rather") for each in lexed(text, change.language, change.prompt, ()))
+    return _has(text, change, "rather")
 
 
 def names_something(text: str, change: Change) -> bool:
     """Return whether a text has content: "mehr" has none."""
-    return any(each.has(NEW, "colour", "time", "number") for each in lexed(text, change.language, change.prompt, ()))
+    return _has(text, change, NEW, "colour", "time", "number")
 
 
 def only_denies(text: str, change: Change) -> bool:

@@ -101,8 +101,7 @@ def _merged(parts: Sequence[Part], said: str, prompt: str, language: Language) -
         elif noun is not None:
             found += [Part("new", f"{part.text} {noun}"), Part("old", noun)]
         elif last is not None and last.role == "new" and part.role == "old" and f"{last.text} {part.text}" in said:
-            found[-1] = Part("new", f"{last.text} {part.text}")
-            found.append(part) if not language.unspaced else None
+            found[-1:] = [Part("new", f"{last.text} {part.text}"), part]
         else:
             found.append(part)
     return found

@@ -31,8 +31,14 @@ from limner_worker.stages.interpretation.refining.colours import (
     part_coloured,
     shade_in,
 )
-from limner_worker.stages.interpretation.refining.finding import SHORTEST, head_of, mentioned, subject_of, with_head
-from limner_worker.stages.interpretation.refining.finding import found as found_in
+from limner_worker.stages.interpretation.refining.finding import (
+    SHORTEST,
+    head_of,
+    mentioned,
+    place_of,
+    subject_of,
+    with_head,
+)
 from limner_worker.stages.interpretation.refining.giving import given
 from limner_worker.stages.interpretation.refining.looks import show_look
 from limner_worker.stages.interpretation.refining.meant import BECOMES, as_meant
@@ -170,10 +176,9 @@ def _is_described_by(old: str, others: Sequence[str], change: Change) -> bool:
 
 def _becomes(change: Change, old: str | None, part: Part, said: str) -> None:
     """Give a thing of the picture, or its subject, another colour or material, or put something in its place."""
-    at = None if old is None else found_in(change, old)
+    at = None if old is None else place_of(change, old)
     if part.role == "quality":
-        bare = _bare_colour(without_asking(part.text, change), change.language)
-        part = Part(part.role, _inflected(bare, old, said, change.language))
+        part = Part(part.role, _bare_colour(without_asking(part.text, change), change.language))
     if part.role == "quality" and at is not None and not shares_words(part.text, at.group()):
         at = head_of(at, change)
     if at is not None and (same_kind(part.text, at.group(), change.language) or _is_replaced(at, part, change)):
@@ -223,16 +228,6 @@ def _bare_colour(quality: str, language: Language) -> str:
     bare = re.sub(rf"^(?:{small or NOTHING})\s+", "", quality, flags=re.IGNORECASE)
     found = colour_in(bare, language) if language.colour_after else None
     return quality if found is None or found[2].start() else bare
-
-
-def _inflected(colour: str, old: str | None, said: str, language: Language) -> str:
-    """Return a Dutch colour with the ending that a message tells its thing to ask for: "de bank": "een gele bank"."""
-    if old is None or not language.attributive:
-        return colour
-    common = re.search(
-        rf"(?<!\w)(?:{language.oblique_articles or 'de|die|deze'})\s+{re.escape(old)}", said, re.IGNORECASE
-    )
-    return colour if common is None else language.attributive.get(colour, colour)
 
 
 def _agrees(quality: str, colour: Colour, language: Language) -> bool:

@@ -16,7 +16,7 @@ from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import HANGUL, Pattern
 from limner_worker.stages.interpretation.reading.address import may_ask
-from limner_worker.stages.interpretation.reading.things import any_
+from limner_worker.stages.interpretation.reading.things import media_of
 
 LEAST: Final = 1e-3
 """Probabilities are limited to the range from this to 1 minus this, so that no single word decides."""
@@ -149,8 +149,7 @@ def _marked(tagged: Tagged, language: Language, away: Sequence[tuple[int, int]])
 
 @cache
 def _media(language: Language) -> Pattern:
-    media = language.pictures.media
-    return expression(rf"(?<!\w)(?:{any_('|'.join([*map(re.escape, media), *media.values()]))})(?!\w)")
+    return expression(rf"(?<!\w)(?:{media_of(language)})(?!\w)")
 
 
 def _is_unspaced(text: str, language: Language) -> bool:
