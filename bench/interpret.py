@@ -15,8 +15,10 @@ after mending by them.
 The first scores of `fresh-25` (88 and 352, by four authors) are in 0196. `fresh-26` (132 and 110) was scored once
 before it was mended by; of `fresh-27` (176 and 176, by two authors) the failures were not looked at (0197).
 `fresh-28` (176 and 176), `fresh-29` (220 follow-ups), `fresh-30` (110 and 220) and `fresh-31` (176 and 176), each by
-two authors, were scored once before they were mended by; the failures of `fresh-32` (110 and 110), by one more, were
-not looked at (0199). All eight are judged as a whole, with the tagger of messages.
+two authors, and `fresh-32` (110 and 110), by one, were scored once before they were mended by (0199). So were
+`fresh-33` (198 descriptions and 330 follow-ups, by three authors), `fresh-34` and `fresh-35` (132 and 220 each, by
+two); the failures of `fresh-36` (176 and 220, by two) were not looked at (0200). All twelve are judged as a whole, with
+the tagger of messages.
 Backends: rules alone, and with the tagger (docs/decisions/0116); a server if its URL is given.
 """
 
@@ -51,10 +53,10 @@ SCORED: Final = (*MENDED, "fresh-7")
 UNSEEN: Final = ("fresh-17", "fresh-21", "fresh-23")
 """The failures of their descriptions were not looked at."""
 _FURTHER: Final = (8, 9, 10, 11, 12, "13a", "13b", "14a", "14b", 15, 16, 18, 19, 20, 22)
-FOUND: Final = tuple(f"fresh-{number}" for number in range(25, 33))
+FOUND: Final = tuple(f"fresh-{number}" for number in range(25, 37))
 """Most follow-ups need the tagger of messages."""
 PARTS: Final = (*SCORED, *(f"fresh-{each}" for each in _FURTHER), *UNSEEN, *FOUND)
-"""The rules alone do not reach all goals with the last twenty, but for `fresh-20` to `fresh-22`."""
+"""The rules alone do not reach all goals with the last two dozen, but for `fresh-20` to `fresh-22`."""
 FIELDS: Final = ("n", "size", "style", "negative")
 SIZES: Final = ((256, 256), (64, 64), (384, 256), (256, 384))
 GOAL_SUBJECT, GOAL_F1, GOAL_CLEAN = 0.99, 0.9, 0.85
