@@ -50,7 +50,7 @@ from tests.unit.interpretation.follow_ups import SEED, changed
         ("una macchina rossa", "ci vorrebbe anche un albero", "una macchina rossa, un albero", ""),
         ("um carro vermelho", "falta uma árvore", "um carro vermelho, uma árvore", ""),
         ("een rode auto", "doe er nog een boom bij", "een rode auto, een boom", ""),
-        ("красная машина", "не хватает дерева", "красная машина, дерева", ""),
+        ("красная машина", "не хватает дерева", "красная машина, дерево", ""),
         ("一辆红色的汽车", "能加一棵树吗？", "一辆红色的汽车，一棵树", ""),
         ("一辆红色的汽车", "加一棵小树", "一辆红色的汽车，一棵小树", ""),
         ("赤い車", "木が足りない", "赤い車，木", ""),

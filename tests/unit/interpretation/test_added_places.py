@@ -102,3 +102,33 @@ def test_another_place_takes_the_one_that_the_message_names_or_prefers_it_to(
     before: str, message: str, prompt: str
 ) -> None:
     assert wished(before, message).prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        (
+            "a bookshop window with novels",
+            "could there be {added:a sleeping cat between} the novels, please?",
+            "a bookshop window with novels, a sleeping cat between the novels",
+        ),
+        ("an octopus", "{added:a little seahorse beside} it please", "an octopus, a little seahorse beside it"),
+        ("una banda in divisa", "e mettici {added:un cane che} la segue", "una banda in divisa, un cane che la segue"),
+        (
+            "een fanfare op het plein",
+            "Wat ontbreekt is {added:een muziektent op de} achtergrond.",
+            "een fanfare op het plein, een muziektent op de achtergrond",
+        ),
+        ("海边的小木屋", "另外在屋前加{added:一盏路灯}", "海边的小木屋\uff0c屋前一盏路灯"),
+        (
+            "古い本屋の前の自転車",
+            "{old:自転車}{added:のかごに猫}を入れて",
+            "古い本屋の前の自転車\uff0c自転車のかごに猫",
+        ),
+        ("縁側で眠る猫", "{added:そばに湯}のみがあったら最高", "縁側で眠る猫\uff0cそばに湯のみ"),
+        ("작은 서점", "서점 {added:앞에 빨간 우체통}을 놓아 주세요", "작은 서점, 서점 앞에 빨간 우체통"),
+        ("낮은 다락방", "{added:천장에 창문} 하나 내주세요", "낮은 다락방, 천장에 창문 하나"),
+    ],
+)
+def test_an_added_thing_has_all_words_for_its_place(before: str, message: str, prompt: str) -> None:
+    assert wished(before, message).prompt == prompt

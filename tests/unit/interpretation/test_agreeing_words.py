@@ -151,3 +151,70 @@ def test_a_thing_that_goes_takes_no_sentence_of_the_message_with_it() -> None:
 def test_a_fault_before_another_try_is_not_left_out() -> None:
     found = wished("una conferenza in una sala", "nessuna delle due va bene, {again:riprova} per cortesia", pictures=2)
     assert (found.negative_prompt, found.seed) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        (
+            "un sillón antiguo junto a una chimenea",
+            "una {old:sillón} no, {new:una mecedora}",
+            "una mecedora antigua junto a una chimenea",
+        ),
+        (
+            "una capilla blanca con tejado gris",
+            "el {old:tejado}, prefiero {quality:rojo}",
+            "una capilla blanca con tejado rojo",
+        ),
+        (
+            "um barco de pesca azul na praia",
+            "o {old:barco} podia ser {quality:vermelho}",
+            "um barco de pesca vermelho na praia",
+        ),
+        ("une guerrière en armure dorée", "mais l'{old:armure} en {quality:noir}", "une guerrière en armure noire"),
+        ("рыцарь в серебряных доспехах", "но {old:доспехи} сделай {quality:чёрные}", "рыцарь в чёрных доспехах"),
+        (
+            "ein alter Traktor auf einem Weg",
+            "den {old:Traktor} in {quality:knallgrün}",
+            "ein alter knallgrüner Traktor auf einem Weg",
+        ),
+        (
+            "eine Gasse mit Häusern",
+            "zeig die {old:Gasse} mal {quality:verschneit}",
+            "eine verschneite Gasse mit Häusern",
+        ),
+        ("een houten roeiboot", "kan de {old:roeiboot} ook {quality:blauw}?", "een blauwe houten roeiboot"),
+        ("een bestelbus voor een huis", "{old:bus} moet {quality:wit} zijn", "een witte bestelbus voor een huis"),
+        ("een houten huis aan zee", "maak het {old:huis} {quality:rood}", "een rood houten huis aan zee"),
+        ("一辆红色的小火车", "{old:火车}要{quality:黄色}", "一辆黄色的小火车"),
+        ("女剑客拿着红伞", "{old:伞}要{quality:黑}的", "女剑客拿着黑伞"),
+        ("赤い傘を差した女性", "{old:傘}は{quality:透明}に変えて", "透明な傘を差した女性"),
+        ("아이와 파란 대문", "{old:대문}을 {quality:갈색}으로 바꿔 주세요", "아이와 갈색 대문"),
+        (
+            "une vitrine remplie de croissants",
+            "remplacez les {old:croissants} par {new:des éclairs}",
+            "une vitrine remplie d'éclairs",
+        ),
+        ("un piatto di spaghetti", "al posto degli {old:spaghetti} ci vanno {new:gli gnocchi}", "un piatto di gnocchi"),
+        ("旁边有一个水桶", "{old:水桶}换成{new:一只小猫}吧", "旁边有一只小猫"),
+        ("연못 위의 잠자리", "{old:잠자리} 대신 {new:소금쟁이}로 해 주세요", "연못 위의 소금쟁이"),
+    ],
+)
+def test_words_have_the_form_that_their_thing_asks_for(before: str, message: str, prompt: str) -> None:
+    assert wished(before, message).prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("prompt", "thing", "rest"),
+    [
+        ("una fontana barocca con turisti rumorosi", "turisti", "una fontana barocca"),
+        ("un gato con botas sentado en una silla", "botas", "un gato sentado en una silla"),
+        ("um martelo sobre livros com um relógio ao lado", "relógio", "um martelo sobre livros"),
+        ("een huis met een fiets ervoor", "fiets", "een huis"),
+        ("a cat on a windowsill between flowerpots", "flowerpots", "a cat on a windowsill"),
+        ("火锅桌上有牛肉、青菜和啤酒", "啤酒", "火锅桌上有牛肉和青菜"),
+        ("一碗牛肉面和一碟泡菜放在桌上", "泡菜", "一碗牛肉面放在桌上"),
+    ],
+)
+def test_what_stands_behind_a_thing_and_tells_of_it_goes_too(prompt: str, thing: str, rest: str) -> None:
+    assert removed(prompt, thing) == rest

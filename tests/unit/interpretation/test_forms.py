@@ -107,3 +107,80 @@ def test_conditions_stand_in_tags_brackets_and_clauses(
 )
 def test_what_is_told_before_or_taken_back_is_not_drawn(text: str, prompt: str):
     assert read(text).prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "n", "negative"),
+    [
+        (
+            "Client: Harbour & Sons\nMotif: rusty anchor\nMedium: linocut\nFormat: landscape",
+            "rusty anchor, linocut",
+            None,
+            "",
+        ),
+        (
+            "Auftrag: Buchcover\nMotiv: leerer Bahnsteig\nTechnik: Aquarell\nNicht zeigen: Züge",
+            "leerer Bahnsteig, Aquarell",
+            None,
+            "Züge",
+        ),
+        ("- Escena: mercado medieval\n- Técnica: óleo\n- Evitar: caballos", "mercado medieval, óleo", None, "caballos"),
+        (
+            "* onderwerp: schaatsers\n* techniek: houtskool\n* aantal: 4\n* niet: molens",
+            "schaatsers, houtskool",
+            4,
+            "molens",
+        ),
+        ("Сюжет: усадьба в снегу. Техника: масло. Формат: вертикальный", "усадьба в снегу, масло", None, ""),
+        (
+            "【需求】绘本内页\n【内容】小刺猬找苹果\n【画材】彩铅\n【数量】5张\n【不要】人物",
+            "小刺猬找苹果, 彩铅",
+            5,
+            "人物",
+        ),
+        ("■企画：小説の表紙\n■内容：浮島の図書館\n■画材：水彩\n■NG：人物", "浮島の図書館, 水彩", None, "人物"),
+        ("[의뢰]\n주제: 폐역\n기법: 유화\n제외: 사람", "폐역, 유화", None, "사람"),
+    ],
+)
+def test_a_brief_has_bullets_a_medium_and_what_is_not_drawn(
+    text: str, prompt: str, n: int | None, negative: str
+) -> None:
+    found = read(text)
+    assert (found.prompt, found.n, found.negative_prompt) == (prompt, n, negative)
+
+
+def test_what_a_brief_is_about_is_drawn_if_it_names_no_subject() -> None:
+    assert read("Auftrag: ein Fuchs\nFormat: hoch").prompt == "ein Fuchs"
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "n"),
+    [
+        ("two woodcuts of a heron", "woodcut of a heron", 2),
+        ("drei Linolschnitte von einem Hahn", "Linolschnitt von einem Hahn", 3),
+        ("deux gravures d'un phare", "gravure d'un phare", 2),
+        ("cuatro acuarelas de un olivar", "acuarela de un olivar", 4),
+        ("due acqueforti di un ponte", "acquaforte di un ponte", 2),
+        ("três xilogravuras de um galo", "xilogravura de um galo", 3),
+        ("vier etsen van een woonboot", "ets van een woonboot", 4),
+        ("три гравюры с мельницей", "гравюра с мельницей", 3),
+        ("富士山の浮世絵を2枚", "富士山の浮世絵", 2),
+        ("dai fammene 3 di un piccione", "un piccione", 3),
+    ],
+)
+def test_several_pictures_of_a_medium_are_counted_and_keep_it(text: str, prompt: str, n: int) -> None:
+    found = read(text)
+    assert (found.prompt, found.n) == (prompt, n)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("un piccione sul motorino ahah", "un piccione sul motorino"),
+        ("치킨 먹는 공룡 ㄱㄱ", "치킨 먹는 공룡"),
+        ("une pyramide, style bande dessinée", "une pyramide, style bande dessinée"),
+        ("een gloeilamp met een plantje erin", "een gloeilamp met een plantje erin"),
+    ],
+)
+def test_laughter_goes_and_words_like_those_of_asking_are_not_respelled(text: str, prompt: str) -> None:
+    assert read(text).prompt == prompt

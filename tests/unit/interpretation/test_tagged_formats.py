@@ -84,3 +84,18 @@ def test_words_in_which_the_rules_know_no_word_of_asking_go_only_beyond_doubt() 
 )
 def test_words_that_deny_nothing_leave_something_out_only_beyond_doubt(text: str, left_out: str) -> None:
     assert read(marked(text, sure=0.85)).negative_prompt == left_out
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "size"),
+    [
+        ("{ask:Estoy montando una panadería y quiero un cartel apaisado. }una hogaza", "una hogaza", (384, 256)),
+        ("{ask:wij zoeken een staande poster voor de borrel. }een lange tafel", "een lange tafel", (256, 384)),
+        ("a wide poster on a brick wall", "a wide poster on a brick wall", (None, None)),
+    ],
+)
+def test_a_format_counts_where_a_picture_of_it_is_asked_for(
+    text: str, prompt: str, size: tuple[int | None, int | None]
+) -> None:
+    found = read(marked(text))
+    assert (found.prompt, (found.width, found.height)) == (prompt, size)

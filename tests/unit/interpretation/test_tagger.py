@@ -77,8 +77,14 @@ def test_runs_of_asking_are_taken_away(text: str, code: str, rest: str) -> None:
 def test_what_is_found_after_is_added_but_for_what_to_leave_out() -> None:
     before = Conditions(prompt="please a fox", negative_prompt="hat", width=64, height=64)
     after = Conditions(prompt="a fox", negative_prompt="tail", n=4, width=256, height=256)
-    assert merged(before, after) == Conditions(prompt="a fox", negative_prompt="hat", n=4, width=64, height=64)
-    assert merged(after, before) == after
+    english = BY_CODE["en"]
+    assert merged(before, after, english) == Conditions(prompt="a fox", negative_prompt="hat", n=4, width=64, height=64)
+    assert merged(after, before, english) == after
+
+
+def test_rules_that_leave_only_a_small_word_do_not_count() -> None:
+    found = merged(Conditions(prompt="omdat", n=2), Conditions(prompt="een zeehond"), BY_CODE["nl"])
+    assert (found.prompt, found.n) == ("een zeehond", 2)
 
 
 def test_new_words_of_asking_are_left_over_by_rules_and_not_with_the_tagger(tagger: Tagger) -> None:

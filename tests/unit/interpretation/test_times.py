@@ -70,7 +70,7 @@ def test_something_more_to_wear_is_of_the_same_picture() -> None:
     [
         ("ein Hafen im Sommer", "und wie sähe das Ganze im Winter aus?", "ein Hafen im Winter"),
         ("a harbour at night", "and how would it look at dawn?", "a harbour at dawn"),
-        ("le port de nuit", "et en hiver, ça donnerait quoi ?", "le port en hiver"),
+        ("le port de nuit", "et en hiver, ça donnerait quoi ?", "le port de nuit en hiver"),
         ("il porto all'alba", "e al tramonto come sarebbe?", "il porto al tramonto"),
     ],
 )

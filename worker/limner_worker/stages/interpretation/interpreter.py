@@ -206,7 +206,7 @@ def _shortened(card: ModelCard, found: Conditions, tagged: Tagged) -> Conditions
         drawn = read(without_asking(tagged.asking_nothing, language, spans)).prompt
         if not leaving_out.named_in(drawn, found):
             found = found.model_copy(update={"prompt": drawn})
-    found = merged(found, read(rest))
+    found = merged(found, read(rest), language)
     return leaving_out.completed(found, clauses, tagged) if clauses else found
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from limner_shared.domain.conditions import Conditions, Turn, cut
 from limner_worker.languages import emoji
-from limner_worker.stages.interpretation.language.detection import language_of
+from limner_worker.stages.interpretation.language.detection import language_of, sure_language
 from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, LANGUAGES
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import tidy
@@ -99,11 +99,12 @@ def _one(
     """Return the conditions of a text after the pictures and languages of the earlier messages."""
     plain = text.replace("\x00", " ")  # as conditions do, in which a prompt of nothing else would be empty
     beginning = cut(plain, READ)
-    own = code or language_of(emoji.removed(beginning))
+    spoken = sure_language(previous[-1].prompt) if previous else None
+    own = code or language_of(emoji.removed(beginning), spoken=spoken)
     words = emoji.spelled(beginning, BY_CODE[own or FALLBACK].phrases.without)
     spelled = cut(words, READ)
     unread = words[len(spelled) :] + plain[len(beginning) :]
-    languages = _languages(own or language_of(spelled), codes)
+    languages = _languages(own or language_of(spelled, spoken=spoken), codes)
     if previous and not unread:
         spelled = without_laughter(spelled, [patterns_for(languages[0]).speech])
         begun = changes_for(languages[0]).otherwise.match(spelled)
@@ -155,7 +156,8 @@ def _without_wish(
 ) -> Conditions | None:
     """Return what a message asks for in which a tagger finds nothing; None if it may be another subject."""
     changed = _continued(spelled, written, languages, model, previous)
-    if may_be_subject(spelled, languages[0]) or (changed is not None and is_plain(changed, previous[-1], spelled)):
+    plain = changed is not None and is_plain(changed, previous[-1], spelled, languages[0])
+    if plain or may_be_subject(spelled, languages[0]):
         return changed
     return partly_read(spelled, languages[0], previous, partial(_reads, languages[0], model))
 
@@ -173,7 +175,8 @@ def _by_parts(
         return with_looks(new, texts_of(without_names(parts, language, model), "look"), language)
     shorter = with_words(text, language, [part.text for part in parts])
     sure = accounted(taken_apart(shorter, language, model, message=True), model.styles, previous)
-    if shorter != text and sure is not None and agrees(sure, parts, previous[-1], language, text):
+    told = sure is not None and {*named.negative} <= {*sure.negative_prompt.split(", ")}
+    if shorter != text and sure is not None and told and agrees(sure, parts, previous[-1], language, text):
         return sure
     return by_parts(named, without_names(parts, language, model), previous)
 

@@ -35,6 +35,10 @@ class Words(Table):
     """Words that put one thing in the place of another."""
     meant: Regex = ""
     """Words of what was meant or said before."""
+    missed: Regex = ""
+    """Words that say that something is missing, in a language in which it is in the genitive then."""
+    moves: Regex = ""
+    """Verbs that put a picture elsewhere."""
     rather: Regex = ""
     """Words that prefer something else."""
     pick: Regex = ""
@@ -50,6 +54,8 @@ class Words(Table):
 class Changes(Table):
     """Patterns of a message that refines a picture; `chat`, `chat_degrees` and `undo` are alternations."""
 
+    dropped: Regex = ""
+    """What drops the picture before: "never mind"."""
     otherwise: Regex = ""
     """Words before a request for another picture ("now something totally different"), up to a mark."""
     chat: Regex = ""

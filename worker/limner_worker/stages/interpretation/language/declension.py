@@ -71,8 +71,11 @@ def in_form_of(adjective: str, other: str) -> str:
     return adjective if found is None else _like(adjective, found.word)
 
 
-def named_alone(thing: str) -> str:
-    """Return a thing that a sentence has as an object as it is named: "рыжую кошку" as "рыжая кошка"."""
+def named_alone(thing: str, *, missed: bool = False) -> str:
+    """Return a thing that a sentence has as an object as it is named: "рыжую кошку" as "рыжая кошка".
+
+    What is `missed` is in the genitive: "не хватает кошки".
+    """
     head = _head(thing)
     if head is None:
         return thing
@@ -80,6 +83,8 @@ def named_alone(thing: str) -> str:
     cases = {str(each.tag.case) for each in readings}
     if (adjective := _WORD.search(thing[: head.start()])) is not None:  # "воздушного змея" is no "змея"
         cases &= {str(each.tag.case) for each in _readings(adjective.group()) if each.tag.POS in _ADJECTIVES}
+    if missed and "gent" in cases:
+        return _in_case(thing, "nomn", "gent")
     return _in_case(thing, "nomn", "accs") if "accs" in cases and "nomn" not in cases else thing
 
 

@@ -20,6 +20,8 @@ READ: Final = 600
 """The characters that are looked at."""
 MARK: Final = 2.0
 """What a small word counts, in natural logarithms of the identifier's probability."""
+SPOKEN: Final = 4.0
+"""What it counts that a conversation was in a language before: as much as two small words."""
 LEAST: Final = 1e-4
 """The least probability: on short texts the identifier is often certain and wrong."""
 SHORT: Final = 4
@@ -44,16 +46,20 @@ def by_script(text: str) -> Language | None:
     return next((each for each in ranked if each.script is not None and each.script.occurs_in(joined)), None)
 
 
-def language_of(text: str, likely: Sequence[str] = (), named: Named = NO_NAMES) -> str | None:
+def language_of(
+    text: str, likely: Sequence[str] = (), named: Named = NO_NAMES, *, spoken: str | None = None
+) -> str | None:
     """Return the code of a text's language; None if nothing in it identifies one.
 
     The identifier is often certain and wrong about a short text. One that is a name is in a language that has it
-    (`named`), and where nothing speaks for another one, a short text is in the first of the `likely` languages.
+    (`named`), and where nothing speaks for another one, a short text is in the first of the `likely` languages. A
+    conversation that has been in a language (`spoken`) probably still is.
     """
     written = by_script(text)
     if written is not None:
         return written.code
     lower = text[:READ].lower()
+    likely = (*likely, spoken) if spoken is not None else likely
     words = _WORD.findall(lower)
     if not words:
         return None
@@ -69,12 +75,22 @@ def language_of(text: str, likely: Sequence[str] = (), named: Named = NO_NAMES) 
     if not most and len(words) == 1:
         return None
     ranked: dict[str, float] = dict(load_identifier().rank(lower))
-    return max(among, key=lambda code: MARK * marks[code] + math.log(max(ranked.get(code, 0.0), LEAST)))
+
+    def rated(code: str) -> float:
+        expected = SPOKEN if code == spoken else 0.0
+        return MARK * marks[code] + expected + math.log(max(ranked.get(code, 0.0), LEAST))
+
+    return max(among, key=rated)
 
 
-def language_or_fallback(text: str) -> Language:
+def sure_language(text: str) -> str | None:
+    """Return the code of a text's language, if it has words enough to tell."""
+    return language_of(text) if len(text.split()) >= SHORT or by_script(text) is not None else None
+
+
+def language_or_fallback(text: str, spoken: str | None = None) -> Language:
     """Return the language of a text, or English."""
-    return BY_CODE[language_of(text) or FALLBACK]
+    return BY_CODE[language_of(text, spoken=spoken) or FALLBACK]
 
 
 def _marks(lower: str, words: Sequence[str], named: Named) -> dict[str, float]:

@@ -22,7 +22,7 @@ def behind(text: str, left: str, new: str, language: Language) -> str:
     old, now = _gender(left.split()[-1:], gender), _gender(new.split()[:1], gender)
     if old is None or now is None or old == now:
         return text
-    ends = gender.endings if old == "m" else {feminine: masculine for masculine, feminine in gender.endings.items()}
+    ends = _turned(gender.endings | gender.nearest, old)
     at = 0
     for _ in range(_NEAREST):
         word = _WORD.match(text, at)
@@ -31,8 +31,13 @@ def behind(text: str, left: str, new: str, language: Language) -> str:
         end = next((each for each in sorted(ends, key=len, reverse=True) if word[1].endswith(each)), None)
         if end is not None and not re.fullmatch(gender.others, word[1], re.IGNORECASE):
             return f"{text[: word.end() - len(end)]}{ends[end]}{text[word.end() :]}"
-        at = word.end()
+        at, ends = word.end(), _turned(gender.endings, old)
     return text
+
+
+def _turned(endings: dict[str, str], old: str) -> dict[str, str]:
+    """Return endings of the other gender by those of the old one."""
+    return endings if old == "m" else {feminine: masculine for masculine, feminine in endings.items()}
 
 
 def _gender(words: list[str], gender: Gender) -> str | None:

@@ -22,6 +22,9 @@ class Keys(Table):
     """Alternations of the keys of a form, up to a colon; those of English are known everywhere."""
 
     subject: Regex = ""
+    medium: Regex = ""
+    about: Regex = ""
+    """Keys of what a picture does not show: who orders it, what for, until when."""
     style: Regex = ""
     size: Regex = ""
     number: Regex = ""

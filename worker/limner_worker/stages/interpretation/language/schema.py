@@ -91,6 +91,8 @@ class Connectives(Table):
     """In scripts without spaces, a pattern of where a thing is, as its first group, before words that add the thing;
     the group `there` is a verb that the prompt has too.
     """
+    agents: Regex = ""
+    """Prepositions of what takes the place of something: "replaced by"."""
     made_of: Regex = ""
     """Prepositions of what describes a thing behind it ("of iron")."""
     holding: Regex = ""
@@ -123,6 +125,18 @@ class Attributes(Table):
     patterns: Regex
 
 
+class Moments(Table):
+    """Alternations of words for when a picture is, by kind: one takes the place of another of its kind."""
+
+    hours: Regex
+    seasons: Regex
+    weathers: Regex
+    weathered: Regex = ""
+    """Adjectives for the weather."""
+    skies: Regex = ""
+    """What has an hour, a season or a weather ("day", "sky")."""
+
+
 class AtRest(Table):
     """How a language says where a thing is, of which a message says where it is put."""
 
@@ -147,6 +161,8 @@ class Gender(Table):
     """Articles, separated by spaces."""
     endings: dict[str, str]
     """By masculine ending, the feminine one."""
+    nearest: dict[str, str]
+    """The same of words directly behind a noun, which are adjectives."""
     others: Regex
     """Words with such endings that do not agree."""
 
@@ -242,6 +258,7 @@ class Language(Table):
     colours: dict[Colour, Regex]
     """By colour, an alternation: the form that a prompt gets, then the others; comparatives are forms too."""
     attributes: Attributes
+    moments: Moments
     scenes: Scenes = Scenes()
     """How the language says what stands where, as the built-in model reads it from prompts."""
     indeclinable: str = ""
@@ -249,6 +266,8 @@ class Language(Table):
     attributive: dict[str, str] = Field(default_factory=dict)
     """By colour word, its other form: where the colour that it replaces has that form, or after these articles."""
     attributive_articles: Regex = ""
+    neuter: Regex = ""
+    """Ends of nouns before which adjectives have no ending after an indefinite article (Dutch)."""
     oblique_articles: Regex = ""
     """Articles after which that other form has `oblique_ending` too."""
     oblique_ending: str = ""

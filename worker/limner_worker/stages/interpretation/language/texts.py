@@ -10,6 +10,11 @@ from limner_worker.languages import WIDE, expression
 
 Pattern = re.Pattern[str]
 _WORD: Final = re.compile(r"\w")
+NAMES_IN_I: Final = re.compile(
+    "(?:고양이|호랑이|거북이|원숭이|부엉이|달팽이|지렁이|쟁이|종이|아이|어린이|놀이|떡볶이|손잡이|목걸이|귀걸이|옷걸이|책꽂이|송이|구이|굼벵이|올챙이"
+    "|오이|냉이|멍멍이|돌멩이|개구리)$"
+)
+"""The end of a Korean name that ends as with a particle of the subject."""
 HANGUL: Final = re.compile("[\uac00-\ud7af]")
 _KOREAN: Final = (("을", "를"), ("은", "는"), ("이", "가"), ("과", "와"), ("으로", "로"), ("이랑", "랑"))
 """Particles after a consonant, and after a vowel."""

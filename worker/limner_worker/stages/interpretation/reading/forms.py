@@ -14,8 +14,9 @@ from limner_worker.stages.interpretation.language.number_words import number_in,
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, tidy
 
-KINDS: Final = ("subject", "style", "size", "number", "without")
-_BETWEEN: Final = r"(?:^|[\n,;/|，；、。.]\s*|\s[–—-]\s)\s*"
+KINDS: Final = ("subject", "medium", "about", "style", "size", "number", "without")
+_BETWEEN: Final = r"(?:^|[\n,;/|，；、。.]\s*|\s[–—-]\s)\s*(?:[-–—*•·■□●◆▪►▶【\[]\s*)?"
+_KEYED: Final = r"[^\S\n]*(?:[】\]][^\S\n]*[:：=]?|[:：=])[^\S\n]*"
 _SHORT: Final = re.compile(r"[,;.\n/|，；。]")
 """What ends a value that is no list and no sentence."""
 _LIST: Final = re.compile(r"[;\n|；。]|\.(?:\s|$)")
@@ -43,8 +44,10 @@ def form_of(text: str, language: Language) -> Form | None:
     form = Form("")
     for match, kind, end in zip(keys, named, ends, strict=True):
         value, rest = _value(text[match.end() : end], kind)
-        if kind == "subject":
+        if kind in ("subject", "medium"):
             parts += [value]
+        elif kind == "about":
+            parts += [] if "subject" in named else [value]
         else:
             form.values.setdefault(kind, []).append(value)
         parts += [rest]
@@ -93,4 +96,4 @@ def _keys(language: Language) -> Pattern:
         rf"(?P<{kind}>{'|'.join(filter(None, (getattr(each.requests.keys, kind) for each in both))) or NOTHING})"
         for kind in KINDS
     )
-    return expression(rf"{_BETWEEN}(?:{'|'.join(groups)})\s*[:：=]\s*", re.IGNORECASE)
+    return expression(rf"{_BETWEEN}(?:{'|'.join(groups)}){_KEYED}", re.IGNORECASE)

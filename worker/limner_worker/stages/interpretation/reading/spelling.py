@@ -19,10 +19,11 @@ SHORTEST: Final = 5
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _BETWEEN: Final = re.compile(r"(?<=\S)[ \t]+(?:[/|•·—–]|--)[ \t]+(?=\S)")
 _HAHA: Final = (
-    "a?(?:ha){2,}h?|(?:he){2,}|a?(?:ja){2,}|k{3,}|(?:rs){2,}|lol+|lmao|rofl|mdr+|ptdr+|xd+|а?(?:ха){2,}|哈{2,}"
+    "a?(?:ha){2,}h?|(?:ah){2,}a?|(?:he){2,}|a?(?:ja){2,}|k{3,}|(?:rs){2,}|lol+|lmao|rofl|mdr+|ptdr+|xd+|а?(?:ха){2,}"
+    "|哈{2,}"
 )
 _LAUGHTER: Final = re.compile(
-    rf"[ㅋㅎㅠㅜ]{{2,}}|[\s,]*(?<!\w)(?:{_HAHA}|(?:hi){{2,}}|w{{4,}}|[:;]-?[)D(P]+|\^_?\^|<3|\({{2,}}|\){{2,}})"
+    rf"[ㅋㅎㅠㅜㄱ]{{2,}}|[\s,]*(?<!\w)(?:{_HAHA}|(?:hi){{2,}}|w{{4,}}|[:;]-?[)D(P]+|\^_?\^|<3|\({{2,}}|\){{2,}})"
     r"(?=\s*(?:[,.!?~]|$))",
     re.IGNORECASE,
 )

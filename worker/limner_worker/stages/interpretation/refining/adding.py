@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +13,8 @@ from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.lexemes import LONGEST, MARK, NEW, Lexeme, lexed
 from limner_worker.stages.interpretation.refining.messages import first_match, nominative, without_politeness
 
+_COUNTER: Final = re.compile("^[个只位条张辆](?=[\u4e00-\u9fff]{2})")
+"""A Chinese measure word without a number."""
 _SAID: Final = ("frame", "opinions", "meant", "rather", "added", "within", MARK)
 
 
@@ -41,7 +44,7 @@ def added(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
     thing = _between(text, words, first, last, change)
     if not thing or change.find(thing) is not None:
         return False
-    change.append(nominative(thing, change.language))
+    change.append(nominative(_COUNTER.sub("", thing), change.language, text))
     return True
 
 

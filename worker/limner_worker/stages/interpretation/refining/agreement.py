@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from limner_shared.domain.conditions import Conditions
+from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
-from limner_worker.stages.interpretation.language.texts import WIDE
+from limner_worker.stages.interpretation.language.texts import HANGUL, WIDE
 from limner_worker.stages.interpretation.reading.parts import Part, texts_of
 
 SHOWN: Final = ("added", "place", "look", "new")
@@ -30,7 +31,7 @@ def agrees(found: Conditions, parts: Sequence[Part], before: Conditions, languag
     return (
         is_sound(found, parts, before, said)
         and _has_all(found, parts, language)
-        and _is_changed(found, parts, before)
+        and _is_changed(found, parts, before, language)
         and _is_all(found, parts, before, language)
     )
 
@@ -45,13 +46,43 @@ def is_sound(found: Conditions, parts: Sequence[Part], before: Conditions, said:
         or _copies(found, parts, before, said)
         or _leaves_out_more(found, parts, before)
         or _loses_more(found, parts, before)
+        or _has_particles(found, parts, said)
+        or (_only_looks(parts) and not _keeps_most(found, before))
     )
+
+
+def _has_particles(found: Conditions, parts: Sequence[Part], said: str) -> bool:
+    """Return whether the prompt has a Korean word of a message with the particles that are in none of its parts."""
+    words = (word for word in _WORDS.findall(said) if HANGUL.match(word))
+    told = found.prompt.split()
+    things = texts_of(parts, "new", "added")
+    return any(
+        each.startswith(word) and word != text
+        for word in words
+        for text in things
+        if word.startswith(text)
+        for each in told
+    )
+
+
+def _only_looks(parts: Sequence[Part]) -> bool:
+    return bool(texts_of(parts, "look")) and not texts_of(parts, "new", "subject", "gone", "old")
+
+
+def _keeps_most(found: Conditions, before: Conditions) -> bool:
+    """Return whether most of a prompt is still there."""
+    stems = _stems(before.prompt)
+    return len(stems & _stems(found.prompt)) * 2 >= len(stems)
 
 
 def _loses_more(found: Conditions, parts: Sequence[Part], before: Conditions) -> bool:
     """Return whether most of a prompt is gone, of which one thing takes the place of another."""
-    if not texts_of(parts, "new") or not texts_of(parts, "old"):
+    if not texts_of(parts, "new", "quality") or not texts_of(parts, "old"):
         return False
+    if HANGUL.search(before.prompt):
+        olds = texts_of(parts, "old")
+        words = [word for word in before.prompt.split() if not any(old in word for old in olds)]
+        return sum(word in found.prompt for word in words) * 2 < len(words) - 1
     rest = {stem for stem in _stems(before.prompt) if len(stem) == _STEM} - _stems(" ".join(texts_of(parts, "old")))
     return len(rest) > 1 and len(rest & _stems(found.prompt)) * 2 <= len(rest)
 
@@ -61,6 +92,9 @@ def _leaves_out_more(found: Conditions, parts: Sequence[Part], before: Condition
     gone = texts_of(parts, "gone")
     known = _stems(" ".join((*gone, before.prompt, before.negative_prompt)))
     more = [each for each in found.negative_prompt.split(", ") if not _stems(each) <= known]
+    kept = " ".join(texts_of(parts, "old")) if texts_of(parts, "quality", "new") and not gone else ""
+    if any(_stems(each) <= _stems(kept) for each in found.negative_prompt.split(", ") if each):
+        return True  # "copper, not brass"
     told = any(len(each.split()) >= _COPIED for each in more)  # "none of them looks as I imagined, again"
     return bool(more and gone) or (told and bool(texts_of(parts, "again")))
 
@@ -123,24 +157,25 @@ def _repeats_old(found: Conditions, parts: Sequence[Part], before: Conditions) -
     return any(new.count(text.lower()) > max(1, old.count(text.lower())) for text in texts_of(parts, "old"))
 
 
-def _is_changed(found: Conditions, parts: Sequence[Part], before: Conditions) -> bool:
+def _is_changed(found: Conditions, parts: Sequence[Part], before: Conditions, language: Language) -> bool:
     """Return whether what is to change differs from the picture before, and nothing else of it."""
     is_other = bool(texts_of(parts, "again", "number"))
     changes = (
         found.prompt != before.prompt or not texts_of(parts, "quality", "new"),
         (found.seed is None) == is_other or before.seed is None,
     )
-    return all(changes) and _has_conditions(found, parts, before)
+    return all(changes) and _has_conditions(found, parts, before, language)
 
 
-def _has_conditions(found: Conditions, parts: Sequence[Part], before: Conditions) -> bool:
+def _has_conditions(found: Conditions, parts: Sequence[Part], before: Conditions, language: Language) -> bool:
     """Return whether the chosen picture, the style and the size are those that the parts name."""
     changes = (
         found.n == 1 or (before.n or 1) == 1 or not texts_of(parts, "picked"),
         found.style != before.style or before.style is not None or not texts_of(parts, "style"),
         found.width != before.width or before.width is not None or not texts_of(parts, "size"),
     )
-    return all(changes)
+    numbers = [number_in(text, language) for text in texts_of(parts, "number")]
+    return all(changes) and (not numbers or found.n in numbers or not any(numbers))
 
 
 def _is_all(found: Conditions, parts: Sequence[Part], before: Conditions, language: Language) -> bool:
@@ -159,17 +194,22 @@ def mentions(found: Conditions, parts: Sequence[Part], before: Conditions, langu
     In scripts without spaces they have all characters of these.
     """
     told = _stems(f"{found.prompt} {found.negative_prompt}")
-    shown = [_stems(text) for text in texts_of(parts, "added", "place", *(() if language.cases else ("new",)))]
+    shown = [_stems(text) for text in texts_of(parts, "added", *(() if language.cases else ("new",)))]
     enough = all(len(stems & told) >= len(stems) / (1 if max(stems, default="") >= WIDE else 2) for stems in shown)
+    enough = enough and all(_long(_stems(text)) <= told for text in texts_of(parts, "place"))
     return (
         is_sound(found, parts, before, said)
-        and all(_stems(text) <= told for text in texts_of(parts, "look"))
-        and _has_conditions(found, parts, before)
+        and all(_stems(text) <= _stems(found.prompt) for text in texts_of(parts, "look"))
+        and _has_conditions(found, parts, before, language)
         and (found.seed is None or not texts_of(parts, "again", "number"))
         and _leaves_out(found, parts)
         and _shows_qualities(found, parts, language)
         and enough
     )
+
+
+def _long(stems: set[str]) -> set[str]:
+    return {stem for stem in stems if len(stem) == _STEM or stem >= WIDE}
 
 
 def shares_words(text: str, other: str) -> bool:

@@ -43,6 +43,11 @@ def has_place(thing: str, language: Language) -> bool:
     return re.search(rf"(?<!\w)(?:{language.connectives.aside or NOTHING})(?!\w)", thing, re.IGNORECASE) is not None
 
 
+def ends_with_place(thing: str, language: Language) -> bool:
+    """Return whether a thing ends with words for where it is beside others."""
+    return re.search(rf"(?<!\w)(?:{language.connectives.aside or NOTHING})$", thing, re.IGNORECASE) is not None
+
+
 def _around(before: str, after: str, language: Language) -> tuple[str, str]:
     """Return what stands before and after a thing in its clause."""
     joints = expression(rf"{_MARKS.pattern}|(?<!\w)(?:{language.connectives.and_ or NOTHING})(?!\w)")

@@ -14,12 +14,15 @@ from limner_worker.stages.interpretation.language.texts import Pattern, shortene
 from limner_worker.stages.interpretation.reading.parts import Part, texts_of
 from limner_worker.stages.interpretation.reading.patterns import patterns_for
 from limner_worker.stages.interpretation.refining.attributes import is_quality
-from limner_worker.stages.interpretation.refining.beside import with_place
+from limner_worker.stages.interpretation.refining.beside import ends_with_place, with_place
 from limner_worker.stages.interpretation.refining.changes import changes_for
+from limner_worker.stages.interpretation.refining.lexemes import lexed
 from limner_worker.stages.interpretation.refining.wide_bounds import unspaced
 
 _LONGEST_CONTRAST: Final = 2
 """The most words between a quality and the one that it replaces."""
+_LONGEST_PLACE: Final = 3
+"""The most words of a place behind its preposition."""
 _EDGES: Final = re.compile("^[\\s\U0001f300-\U0001faff\u2600-\u27bf]+|[\\s\U0001f300-\U0001faff\u2600-\u27bf\ufe0f]+$")
 """Emoji at the ends of a part."""
 
@@ -61,11 +64,29 @@ def _is_added(part: Part, parts: Sequence[Part], said: str, language: Language) 
 
 def _spaced(role: str, text: str, said: str, language: Language) -> str:
     text = _small(_with_leading(role, text, said, language), role, language)
+    if role == "added" and not ends_with_place(text, language):
+        text = _to_its_end(text, said, language)
     if role == "quality":
-        text = _instead(text, language)
+        text = _alone(_instead(text, language), language)
+    if role == "new":  # "con girasoles en vez de cactus"
+        text = expression(rf"^(?:{language.scenes.accompaniments or NOTHING})\s+(?=\w)").sub("", text)
     if role == "look":
         return re.sub(rf"\s(?:{language.connectives.and_ or NOTHING})\s*$", "", text, flags=re.IGNORECASE)
-    return text if role in ("picked", "again") else _trailing(language).sub("", text)
+    complete = role in ("picked", "again") or (role == "added" and ends_with_place(text, language))
+    return text if complete else _trailing(language).sub("", text)
+
+
+def _to_its_end(thing: str, said: str, language: Language) -> str:
+    """Return a thing that ends as none does with the words after it: "a cat between [the novels]", "who [follows]"."""
+    small = language.connectives
+    some = (small.beside, small.places, small.indefinite, small.articles, small.thing_ends)
+    last = re.search(rf"(?<!\w)(?:{'|'.join(filter(None, some)) or NOTHING})$", thing, re.IGNORECASE)
+    if last is not None and re.fullmatch(small.and_ or NOTHING, last.group(), re.IGNORECASE):
+        return thing
+    ends = rf"{small.and_ or NOTHING}|{small.links or NOTHING}"
+    words = rf"(?:\s(?!(?:{ends})\s)[^\W\d_]+){{1,{_LONGEST_PLACE}}}"
+    rest = re.search(rf"{re.escape(thing)}({words})(?=[^\w\s]|\s|$)", said)
+    return thing if last is None or rest is None else f"{thing}{rest[1]}"
 
 
 def _small(text: str, role: str, language: Language) -> str:
@@ -99,6 +120,15 @@ def _instead(quality: str, language: Language) -> str:
     joins = expression(language.connectives.and_ or NOTHING)
     contrast = 0 < len(between) <= _LONGEST_CONTRAST and joins.fullmatch(between[0]) is None
     return first if contrast and is_quality(first, language) and is_quality(last, language) else quality
+
+
+def _alone(quality: str, language: Language) -> str:
+    """Return a known quality without words that only lead to it: "ruhig violett", "made yellow"."""
+    words = lexed(quality, language, "", ())
+    known = [each for each in words if is_quality(quality[each.start :], language)]
+    small = bool(known) and all(each.has("frame", "asking") for each in words[: words.index(known[0])])
+    bare = quality[known[0].start :] if small and not is_quality(quality, language) else quality
+    return quality if re.match(rf"(?:{language.connectives.made_of or NOTHING})\s", bare, re.IGNORECASE) else bare
 
 
 @cache

@@ -15,6 +15,7 @@ from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import joined, with_particle
 from limner_worker.stages.interpretation.reading.parsed import ParsedRequest
 from limner_worker.stages.interpretation.refining.changes import ChangePatterns
+from limner_worker.stages.interpretation.refining.moments import is_moment, same_moments
 from limner_worker.stages.interpretation.refining.removing import forms, qualities, removed
 
 NEAREST: Final = 3
@@ -30,6 +31,9 @@ _PARTITIVE: Final = re.compile(
     r"(?:^|(?<=\s))(?:du|des|de la|de l['\u2019]|aux|au|à la|les|le|la)\s+$|^(?:du|des|de la|les|le|la)\s"
 )
 """A French article at the end of what stands before a thing, or at the beginning of a thing."""
+_ELIDED: Final = re.compile(r"(?<!\w)de\s+$")
+"""A French preposition that is shortened before a vowel."""
+_VOWEL: Final = re.compile("[aeiouyéèêâîô]", re.IGNORECASE)
 _TO: Final = re.compile(r"(?:aux|au|à la)\s+$")
 """A French preposition with an article."""
 _DATIVE: Final = r"(?<!\w)(?:mit|bei|von|aus|zu)\s+$"
@@ -38,7 +42,9 @@ _PLURAL: Final = re.compile(r"(?<![su])s$")
 """The end of an English plural."""
 _ONE: Final = re.compile(r"(?<!\w)an?\s+$")
 """The English article that a plural cannot have."""
-_BEFORE: Final = "(?:(?![的色着了在只个把张条辆匹头座片朵本盘碗杯一二两三和与上下里])[\u4e00-\u9fff]){1,3}"
+_BEFORE: Final = (
+    "(?:(?![红黄蓝绿黑白灰紫粉的色着了在只个把张条辆匹头座片朵本盘碗杯一二两三和与上下里])[\u4e00-\u9fff]){1,3}"
+)
 """The first characters of a Chinese word."""
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
 """Accents that stand apart from their letters."""
@@ -68,7 +74,13 @@ class Change:
         self.prompt = f"{self.prompt}{'，' if wide else separator}{text}"
 
     def place(self, text: str) -> None:
-        """Add a place at the end, instead of another one: a boy in a park is on a beach afterwards, and not on both."""
+        """Add a place at the end, instead of another one: a boy in a park is on a beach afterwards, and not on both.
+
+        A time, a season or weather takes the place of others of its kind.
+        """
+        if not self.language.unspaced and is_moment(text, self.language):
+            self.give_time(text)
+            return
         old = self.patterns.scenery.search(self.prompt)
         if old is None or not old.start() or not self.patterns.scenery.fullmatch(text):
             self.append(text, " ")
@@ -76,12 +88,15 @@ class Change:
             self.prompt = joined(self.prompt[: old.start()].rstrip(" ,"), text)
 
     def give_time(self, text: str) -> None:
-        """Give the picture a time, a season or weather, instead of another one."""
-        old = self.patterns.times.search(self.prompt)
-        if old is None:
+        """Give the picture a time, a season or weather, instead of others of its kind."""
+        places = same_moments(self.prompt, text, self.language)
+        if not places:
             self.append(text, ", " if self.language.unspaced else " ")
-        else:
-            self.prompt = f"{self.prompt[: old.start()]}{text}{self.prompt[old.end() :]}"
+            return
+        for start, end in reversed(places[1:]):
+            self.prompt = f"{self.prompt[:start].rstrip(' ,，、')}{self.prompt[end:]}"
+        start, end = places[0]
+        self.prompt = f"{self.prompt[:start]}{text}{self.prompt[end:]}"
 
     def moves(self, part: re.Match[str], text: str) -> bool:
         """Put the place that a text ends with instead of the old one, if the part is of this; return whether it is."""
@@ -98,7 +113,7 @@ class Change:
         if self.language.unspaced:
             return self._find_unspaced(name)
         at = self._as_word(forms(name, self.language), is_short=len(name) < SHORT)  # "Ei" is no part of "eine"
-        if at is None and self.language.compounds and len(name) > SHORT:  # "Gasse" of "Altstadtgasse"
+        if at is None and self.language.compounds and len(name) >= SHORT:  # "Gasse" of "Altstadtgasse"
             at = re.search(rf"\w+{forms(name, self.language)}(?!\w)", self.prompt, re.IGNORECASE)
         return self._without_accents(name) if at is None else at
 
@@ -153,7 +168,20 @@ class Change:
         elif self.patterns.article.match(how):  # "la guitarra": "el acordeón"
             left = re.sub(rf"{self.patterns.article.pattern}$", "", left, flags=re.IGNORECASE)
         left, how = self._with_one_article(left, how)
+        left = self._without_measure(left, how)
+        if left.lower().split()[-1:] == how.lower().split()[:1] and " " in how:  # "num comboio": "num elétrico"
+            how = how.split(maxsplit=1)[1]
+        if self.language.code == "fr":
+            left = _ELIDED.sub("d'", left) if _VOWEL.match(how) else left
         self.prompt = f"{left}{how}{with_particle(how, right)}"
+
+    def _without_measure(self, left: str, how: str) -> str:
+        """Return the text before a thing without a Chinese number and measure word, if the thing has its own."""
+        measure = self.language.measure if self.language.code == "zh" else ""
+        counted = rf"[一二三四五六七八九十两几](?:{measure[measure.find('(?:') + 3 :]}" if measure else ""
+        if not measure or re.match(counted, how) is None:
+            return left
+        return re.sub(rf"{counted}$", "", left)
 
     def _with_one_article(self, left: str, how: str) -> tuple[str, str]:
         """Return the text before a thing, and the thing, of which only one has an article: "aux", "des poires"."""
@@ -170,7 +198,7 @@ class Change:
         forms, (article, _, noun) = self.language.dative, how.partition(" ")
         before = left.lower().split()[-NEAREST:]
         if before[-1:] in (["de"], ["di"]) and (
-            article.lower() in ("des", "du") or self.patterns.indefinite.match(how)
+            article.lower() in ("des", "du", "gli", "le", "i") or self.patterns.indefinite.match(how)
         ):
             return noun  # "un panier de pommes", "um macaco de boné"
         led = bool(forms) and re.search(_DATIVE, left, re.IGNORECASE) is not None

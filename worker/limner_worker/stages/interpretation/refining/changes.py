@@ -53,7 +53,8 @@ class ChangePatterns:
     before_place: Pattern
     """A word before a place, at which a prompt goes on after its subject."""
     scenery: Pattern
-    times: Pattern
+    dropped: Pattern
+    """Words that drop the picture before."""
     other: Pattern
     """Words that tell of another picture."""
     otherwise: Pattern
@@ -100,7 +101,7 @@ def changes_for(language: Language) -> ChangePatterns:
         worn=tuple((form, pattern) for form, sources in said.worn.items() for pattern in compiled(sources)),
         before_place=_one(rf"\s(?:{_any(small.places)})\s"),
         scenery=_one(_scenery(language)),
-        times=_one(_whole(small.times, language)),
+        dropped=_one(_whole(said.dropped, language)),
         other=_one(_whole(said.otherwise, language)),
         otherwise=_one(_otherwise(said.otherwise)),
         adding=_one(rf"(?<!\w)({_any(_additions(language))})(?!\w)"),

@@ -11,7 +11,14 @@ from limner_worker.stages.interpretation.language.detection import by_script, la
 from limner_worker.stages.interpretation.language.files import BY_CODE, FALLBACK, LANGUAGES, NOTHING
 from limner_worker.stages.interpretation.language.schema import Colour, Language
 from limner_worker.stages.interpretation.language.texts import WIDE, Pattern
-from limner_worker.stages.interpretation.refining.attributes import attribute_beside, colours_of, is_beside
+from limner_worker.stages.interpretation.refining.attributes import (
+    attribute_beside,
+    colours_of,
+    is_beside,
+    place_before,
+    with_article,
+)
+from limner_worker.stages.interpretation.refining.endings import BARE, ENDING, ending_after
 
 ColourMatch = tuple[Language, Colour, re.Match[str]]
 
@@ -50,8 +57,6 @@ _STEM: Final = 3
 _DOUBLED: Final = re.compile(r"(\w)\1")
 _TELLING: Final = 4
 """The fewest letters of a colour that tells a prompt's language."""
-ENDING: Final = re.compile("e[nmrs]?$")
-"""The ending of an inflected German adjective."""
 _FIRST: Final = 2
 """The most words before a quality of what a prompt shows first."""
 _ARTICLE: Final = expression(r"(an?|the) (?=\w)")
@@ -130,12 +135,16 @@ def part_coloured(prompt: str, part: str, language: Language, colour: Colour, sh
         return f"{prompt[: there[2].start()]}{word}{prompt[there[2].end() :]}"
     if (other := attribute_beside(prompt, own, at, colours_of(own))) is not None:
         return _instead(prompt, other, own, word, shade)
-    left, right = prompt[: at.start()], prompt[at.start() :]
+    place = at.start() if own.colour_after or own.unspaced else place_before(prompt, at, own)
+    left, right = prompt[:place], prompt[place:]
     if not own.colour_after:
-        word = _agreeing(own, word, left.split()[-1:])
+        word = _agreeing(own, word, left.split()[-1:], at.group())
+    if own.colour_endings and word not in own.indeclinable.split() and BARE.fullmatch(word):
+        word = f"{word}{ending_after(left)}"
     if own.colour_after:
         return f"{prompt[: at.end()]} {_shaded(_agreeing(own, word, left.split()[-1:]), shade)}{prompt[at.end() :]}"
-    return f"{left}{_shaded(word, shade)}{'' if word[-1] >= WIDE and not '가' <= word[-1] <= '힣' else ' '}{right}"
+    space = "" if word[-1] >= WIDE and not "가" <= word[-1] <= "힣" else " "
+    return f"{with_article(left, _shaded(word, shade), own)}{space}{right}"
 
 
 def colour_beside(prompt: str, language: Language, part: re.Match[str]) -> ColourMatch | None:
@@ -155,9 +164,19 @@ def _instead(prompt: str, other: re.Match[str], language: Language, word: str, s
         form = f"{word}{ending.group()}"
     elif language.unspaced:
         form = _unspaced_like(word, other.group())
+    elif language.cases:
+        form = in_form_of(word, other.group())
+    elif _is_feminine(other.group(), language):
+        form = language.attributive.get(word, word)
     else:
         form = _agreeing(language, word, left.split()[-1:])
     return f"{left}{_shaded(form, shade)}{right}"
+
+
+def _is_feminine(quality: str, language: Language) -> bool:
+    """Return whether a quality has the ending of an adjective in the feminine: "dorée"."""
+    gender = language.gender
+    return gender is not None and quality.endswith(tuple((gender.endings | gender.nearest).values()))
 
 
 def _replacing(there: ColourMatch, colour: Colour, prompt: str) -> str:
@@ -165,22 +184,36 @@ def _replacing(there: ColourMatch, colour: Colour, prompt: str) -> str:
     language, _, match = there
     old, word = match.group(), language.colours[colour].split("|")[0]
     base = language.colours[there[1]].split("|")[0]
-    is_masculine = language.colour_after and old.lower() == base and _has_feminine(base, language.colours[there[1]])
-    if is_masculine or word in language.indeclinable.split():
+    if word in language.indeclinable.split():
         return word
     if language.unspaced:
         return _unspaced_like(word, old)
+    if language.colour_after:
+        return _after_noun(there, word, prompt[: match.start()].split())
     if language.colour_endings and old.lower().startswith(base):
         return f"{word}{old[len(base) :]}"
     if language.cases:
         return in_form_of(word, old)
-    if old.lower() in language.attributive.values():
-        return language.attributive.get(word, word)
-    before = prompt[: match.start()].split()
+    return language.attributive.get(word, word) if old.lower() in language.attributive.values() else word
+
+
+def _after_noun(there: ColourMatch, word: str, before: list[str]) -> str:
+    """Return a colour's word in the gender of the noun before it, by the old word, an article, or the noun itself."""
+    language, _, match = there
+    old, base = match.group().lower(), language.colours[there[1]].split("|")[0]
+    if old == base and _has_feminine(base, language.colours[there[1]]):
+        return word
+    feminine = language.attributive.get(word, word)
+    if old in language.attributive.values():
+        return feminine
     small = language.connectives
     article = expression(rf"(?:{small.indefinite or NOTHING}|{small.articles or NOTHING})")
-    articles = [each for each in before if article.fullmatch(each)]  # "un oso con una bufanda verde"
-    return _agreeing(language, word, articles[-1:] or before[:1]) if language.colour_after else word
+    leads = expression(language.scenes.accompaniments or NOTHING)
+    led = next((at for at in range(len(before) - 1, -1, -1) if leads.fullmatch(before[at])), -1)
+    articles = [each for each in before[led + 1 :] if article.fullmatch(each)]  # "un oso con una bufanda verde"
+    if led >= 0 and not articles:  # "una capilla con tejado gris"
+        return feminine if before[-1].endswith(("a", "as")) else word
+    return _agreeing(language, word, articles[-1:] or before[:1])
 
 
 def _has_feminine(base: str, forms: str) -> bool:
@@ -191,13 +224,15 @@ def _has_feminine(base: str, forms: str) -> bool:
 def _unspaced_like(word: str, old: str) -> str:
     """Return a colour's word with the ending of the one that it replaces, in Chinese, Japanese or Korean."""
     if word.endswith("的") and not old.endswith("的"):
-        return word.removesuffix("的")
+        return word.removesuffix("的") if len(old) > 1 else word[:1]  # "红伞"
     return f"{word}{_KOREAN_COLOUR}" if old.endswith(_KOREAN_COLOUR) and not word.endswith(_KOREAN_COLOUR) else word
 
 
-def _agreeing(language: Language, word: str, articles: list[str]) -> str:
-    """Return the form of a colour's word after an article."""
+def _agreeing(language: Language, word: str, articles: list[str], noun: str = "") -> str:
+    """Return the form of a colour's word after an article, and before a noun."""
     article = articles[0] if articles else ""
+    if noun and language.neuter and re.search(rf"(?:{language.neuter}|je)$", noun, re.IGNORECASE) is None:
+        return language.attributive.get(word, word)
     if language.attributive_articles and re.fullmatch(language.attributive_articles, article, re.IGNORECASE):
         return language.attributive.get(word, word)
     if language.oblique_articles and re.fullmatch(language.oblique_articles, article, re.IGNORECASE):

@@ -54,6 +54,14 @@ def with_head(at: re.Match[str], how: str, change: Change) -> re.Match[str]:
     return re.compile(r".*", re.DOTALL).match(change.prompt, made.start(), at.end()) or at
 
 
+def without_place(at: re.Match[str], how: str, change: Change) -> re.Match[str]:
+    """Return where the prompt has a thing without its place, if what takes its place has none: "cat on a mat"."""
+    place = change.patterns.before_place.search(at.group())
+    if place is None or not place.start() or change.patterns.before_place.search(f" {how} "):
+        return at
+    return re.compile(r".*", re.DOTALL).match(change.prompt, at.start(), at.start() + place.start()) or at
+
+
 def subject_of(change: Change) -> re.Match[str] | None:
     """Return where the prompt has the noun of its subject, of which it tells more; None if it tells no more."""
     language, small = change.language, change.language.connectives
@@ -70,15 +78,20 @@ def subject_of(change: Change) -> re.Match[str] | None:
 
 
 def mentioned(change: Change, parts: Sequence[Part], said: str) -> str | None:
-    """Return the longest word of a message beside its parts that names a thing of the picture; None if none does."""
+    """Return the word of a message beside its parts that names a thing of the picture; None if none does.
+
+    Of several, it is the last one before what the thing becomes, or else the longest.
+    """
+    becomes = next((part.text for part in parts if part.role in ("new", "quality")), "")
+    before = said[: max(0, said.find(becomes))]
     for part in parts:
         said = said.replace(part.text, " ")
     if change.language.unspaced:
         return _shared(change, said) if contrasts(said, change) else None
     here = (word for word in content(said, change) if colour_in(word, change.language) is None)
     places = ((word, change.find(word)) for word in here)
-    whole = (word for word, at in places if at is not None and _FORM.match(change.prompt, at.end()))
-    return max(whole, key=len, default=None)
+    whole = [word for word, at in places if at is not None and _FORM.match(change.prompt, at.end())]
+    return max(whole, key=lambda word: (before.rfind(word), len(word)), default=None)
 
 
 def content(text: str, change: Change) -> list[str]:

@@ -98,6 +98,7 @@ def _kinds(language: Language, styles: tuple[str, ...]) -> dict[str, Pattern]:
         "contrast",
         "meant",
         "rather",
+        "moves",
         "pick",
         "numbered",
         "within",

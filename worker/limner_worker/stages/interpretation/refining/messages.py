@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from limner_shared.domain.conditions import Conditions
 from limner_worker.stages.interpretation.language.declension import named_alone
+from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import Pattern, stripped, tidy
@@ -28,10 +29,14 @@ def without_politeness(text: str, patterns: ChangePatterns) -> str:
     return text
 
 
-def nominative(text: str, language: Language) -> str:
-    """Return a thing as a prompt names it: with another article, or in the nominative."""
+def nominative(text: str, language: Language, said: str = "") -> str:
+    """Return a thing as a prompt names it: with another article, or in the nominative.
+
+    What a message (`said`) misses is in the genitive in some languages.
+    """
     if language.cases:
-        return named_alone(text)
+        missed = re.search(language.changes.words.missed or NOTHING, said, re.IGNORECASE) is not None
+        return named_alone(text, missed=missed)
     article, _, noun = text.partition(" ")
     return f"{language.nominative.get(article.lower(), article)} {noun}".strip()
 

@@ -15,7 +15,8 @@ from limner_worker.stages.interpretation.language.texts import Pattern
 from limner_worker.stages.interpretation.reading.parts import Part
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.finding import content
-from limner_worker.stages.interpretation.refining.remarks import contrasts, prefers
+from limner_worker.stages.interpretation.refining.moments import parted
+from limner_worker.stages.interpretation.refining.remarks import contrasts, moves, prefers
 
 _LONG: Final = 4
 """The fewest letters of a word by which an old place is known in a message."""
@@ -31,9 +32,15 @@ def moved(change: Change, place: str, parts: Sequence[Part], said: str) -> None:
     place = at_rest(place, change.language)
     for part in parts:
         said = said.replace(part.text, " ")
-    if change.patterns.times.search(place):
-        change.give_time(place)
-    elif change.language.unspaced:
+    place, moment = parted(place, change.language)
+    if place:
+        _moved(change, place, said)
+    if moment:
+        change.give_time(moment)
+
+
+def _moved(change: Change, place: str, said: str) -> None:
+    if change.language.unspaced:
         change.append(place)
     elif (old := _old_place(change, place, said)) is not None:
         change.prompt = f"{change.prompt[: old.start()]} {place}{change.prompt[old.end() :]}"
@@ -52,6 +59,8 @@ def _old_place(change: Change, place: str, said: str) -> re.Match[str] | None:
     if (first := next(named, None)) is not None:
         return first
     last = places[-1] if places and places[-1].end() == len(change.prompt) else None
+    if moves(said, change):
+        return last
     same = last is not None and last.group().split()[:1] == place.split()[:1]
     return last if same and (prefers(said, change) or contrasts(said, change)) else None
 

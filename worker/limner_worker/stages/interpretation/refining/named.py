@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import tidy
@@ -29,7 +30,7 @@ def conditions_of(text: str, parts: Sequence[Part], language: Language, model: M
     shapes = (shape_among(each, language) for each in texts_of(parts, "size"))
     shape = next(filter(None, shapes), None)
     meant = None if shape is None else shaped(shape, model.sizes)
-    found.size = sized.size or (found.size if texts_of(parts, "size") else None) or meant
+    found.size = sized.size or found.size or meant
     numbers = (number_in(each, language) for each in texts_of(parts, "number"))
     said = found.n if texts_of(parts, "subject") else None
     found.n, found.seed = next(filter(None, numbers), said), None
@@ -51,7 +52,8 @@ def denied(parts: Sequence[Part], left_out: Sequence[str], said: str) -> list[Pa
     for part in parts:
         asked = re.search(rf"{re.escape(part.text)}[^.!。\uff01]{{0,40}}[?\uff1f]", said)
         things = [each for each in left_out if len(each) < _LONGEST_NAME and each.lower() in part.text.lower()]
-        is_denied = things and part.role in SHOWN and asked is None
+        look = part.role == "look" and bool(texts_of(parts, "gone"))  # "without candles, and darker"
+        is_denied = things and part.role in SHOWN and asked is None and not look
         found.append(Part("gone", things[0]) if is_denied else part)
     return found
 
@@ -61,7 +63,10 @@ def subject_among(parts: Sequence[Part], named: ParsedRequest, model: Model) -> 
     subjects = texts_of(parts, "subject")
     if not subjects:
         return None
-    found = taken_apart(nominative(subjects[0], named.language), named.language, model)
+    small = named.language.connectives
+    led = rf"^(?:{small.made_of or NOTHING})\s+(?=(?:{small.indefinite or NOTHING})\s)"
+    subject = re.sub(led, "", subjects[0], flags=re.IGNORECASE)  # "I need [of] a truck"
+    found = taken_apart(nominative(subject, named.language), named.language, model)
     found.n, found.style, found.size = found.n or named.n, found.style or named.style, found.size or named.size
     return found
 

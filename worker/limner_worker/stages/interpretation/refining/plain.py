@@ -20,6 +20,7 @@ from limner_worker.stages.interpretation.reading.sizes import shaped
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.changes import PLACES, ROW
 from limner_worker.stages.interpretation.refining.colours import colour_in, coloured, part_coloured
+from limner_worker.stages.interpretation.refining.finding import without_place
 from limner_worker.stages.interpretation.refining.lexemes import LONGEST, MARK, NEW, SHAPES, Lexeme, lexed
 from limner_worker.stages.interpretation.refining.message import SAID, SIZES, Message
 from limner_worker.stages.interpretation.refining.messages import first_match, nominative
@@ -132,7 +133,7 @@ def _replaced(message: Message) -> bool:
     how = nominative(tidy(message.text[first:end]), change.language)
     if at is None or not how:
         return False
-    change.replace(at, how)
+    change.replace(without_place(at, how, change), how)
     return True
 
 

@@ -10,9 +10,18 @@ from limner_worker.stages.interpretation.language.declension import agreeing, in
 from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import HANGUL
-from limner_worker.stages.interpretation.refining.attributes import attribute_beside, colours_of, kind_of
+from limner_worker.stages.interpretation.refining.attributes import (
+    attribute_beside,
+    colours_of,
+    is_quality,
+    kind_of,
+    kinds_of,
+    place_before,
+    with_article,
+)
 from limner_worker.stages.interpretation.refining.change import Change
-from limner_worker.stages.interpretation.refining.colours import ATTRIBUTE, ENDING
+from limner_worker.stages.interpretation.refining.colours import ATTRIBUTE
+from limner_worker.stages.interpretation.refining.endings import BARE, ENDING, ending_after
 from limner_worker.stages.interpretation.refining.removing import qualities
 
 _FIRST: Final = 3
@@ -20,8 +29,6 @@ _FIRST: Final = 3
 _LONGEST_PREPOSITION: Final = 3
 _PREPOSITION: Final = re.compile(rf"(?:\w{{1,{_LONGEST_PREPOSITION}}}\s|d['\u2019])\s*\w")
 """What is said behind a thing: "of oak", "d'or"."""
-_ARTICLE: Final = re.compile(r"(?<!\w)(a)n?\s+$", re.IGNORECASE)
-_VOWEL: Final = re.compile("[aeiou]", re.IGNORECASE)
 _BASE: Final = re.compile("(?:gold|seid|bronz|samt|woll|lein)en$|(?:silb|kupf|hölz|eis|led|gläs|stähl|blei)ern$")
 """German adjectives that end like inflected ones and are not."""
 _JOINS: Final = re.compile("[いなの的]$")
@@ -34,13 +41,17 @@ def described(change: Change, at: re.Match[str] | None, quality: str, named: str
     A quality of no known kind takes the place of a colour. `named` is the thing as the message names it.
     """
     language = change.language
-    kind = kind_of(quality, language) or colours_of(language)
-    there = kind.search(change.prompt) if at is None else attribute_beside(change.prompt, language, at, kind)
+    kinds = kinds_of(quality, language) or [colours_of(language)]
+    found = (
+        kind.search(change.prompt) if at is None else attribute_beside(change.prompt, language, at, kind)
+        for kind in kinds
+    )
+    there = next(filter(None, found), None)
     if there is not None and _is_behind(there.group()) == _is_behind(quality):
         left, right = change.prompt[: there.start()], change.prompt[there.end() :]
         noun = right.split()[:1] if at is None else [at.group()]
         change.prompt = (
-            _with_article(left, _in_form(quality, there.group(), noun, left, language, named), language) + right
+            with_article(left, _in_form(quality, there.group(), noun, left, language, named), language) + right
         )
     elif at is None and (made := _made_of(quality, change)) is not None:
         change.prompt = f"{change.prompt[: made.start()]} {quality}{change.prompt[made.end() :]}"
@@ -74,10 +85,12 @@ def _give(change: Change, at: re.Match[str], there: re.Match[str] | None, qualit
         change.prompt = f"{left}{quality}{joins}{space}{thing}{right}"
     elif _is_behind(quality) or language.colour_after:
         right = _without_other(quality, right, language)
-        change.prompt = f"{_with_article(left, thing, language)} {quality}{right}"
+        change.prompt = f"{with_article(left, thing, language)} {quality}{right}"
     else:
-        declined = _in_form(quality, "", [thing], left, language, named)
-        change.prompt = f"{_with_article(left, declined, language)} {thing}{right}"
+        colour = colours_of(language).search(quality) is not None and change.prompt.startswith(left)
+        place = place_before(change.prompt, at, language) if colour else len(left)
+        declined = _in_form(quality, "", [thing], left[:place], language, named)
+        change.prompt = f"{with_article(left[:place], declined, language)} {left[place:]}{thing}{right}"
 
 
 def _without_other(quality: str, right: str, language: Language) -> str:
@@ -96,25 +109,32 @@ def _is_behind(quality: str) -> bool:
 
 def _in_form(quality: str, old: str, noun: list[str], left: str, language: Language, named: str | None) -> str:
     """Return a quality in the form of a noun, or with the ending of the one that it replaces."""
-    if language.cases and old and not _is_behind(quality) and " " not in quality:
-        return in_form_of(quality, old)
-    if language.cases and noun and not _is_behind(quality):
-        return agreeing(quality, noun[0], left, named or "")
+    if language.cases and not _is_behind(quality):
+        if old and " " not in quality:
+            return in_form_of(quality, old)
+        return agreeing(quality, noun[0], left, named or "") if noun else quality
     if language.unspaced:
-        if language.code == "zh" and quality.endswith("的") and not old.endswith("的"):
-            return quality[:-1]
-        if language.code == "ja" and quality.endswith("色") and _JOINS.search(old):
-            return f"{quality}の"
-        return quality + (old[-1:] if _JOINS.search(old) and not _JOINS.search(quality) else "")
-    ending = ENDING.search(old) if language.colour_endings else None
+        return _wide_form(quality, old, language)
+    if not language.colour_endings:
+        return quality
+    if not old and BARE.fullmatch(quality) and quality not in language.indeclinable.split():
+        return f"{quality}{ending_after(left)}"
+    ending = ENDING.search(old)
     inflects = ending is not None and (not ENDING.search(quality) or _BASE.search(quality))
     declined = quality + ending.group() if ending is not None and inflects else quality
     kind = kind_of(declined, language)
     return declined if kind is not None and kind.fullmatch(declined) else quality
 
 
-def _with_article(left: str, word: str, language: Language) -> str:
-    """Return a text and a word after it, with the English article that its sound asks for."""
-    if language.code == "en":
-        left = _ARTICLE.sub(lambda match: f"{match[1]}{'n' if _VOWEL.match(word) else ''} ", left)
-    return f"{left}{word}"
+def _wide_form(quality: str, old: str, language: Language) -> str:
+    if language.code == "zh" and quality.endswith("的") and not old.endswith("的"):
+        return quality[:-1]
+    if language.code == "ja" and quality.endswith("色") and _JOINS.search(old):
+        return f"{quality}の"
+    return quality + (_joint(quality, old, language) if _JOINS.search(old) and not _JOINS.search(quality) else "")
+
+
+def _joint(quality: str, old: str, language: Language) -> str:
+    """Return what joins a Japanese or Chinese quality to its thing: as it is known with, or as the old one."""
+    ends = [old[-1], "な", "の", "い"] if language.code == "ja" else []
+    return next((end for end in ends if is_quality(f"{quality}{end}", language)), old[-1])

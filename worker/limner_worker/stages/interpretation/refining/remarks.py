@@ -81,6 +81,11 @@ def prefers(text: str, change: Change) -> bool:
     return _has(text, change, "rather")
 
 
+def moves(text: str, change: Change) -> bool:
+    """Return whether a text puts a picture elsewhere: "move them to the roof"."""
+    return _has(text, change, "moves")
+
+
 def names_something(text: str, change: Change) -> bool:
     """Return whether a text has content: "mehr" has none."""
     return _has(text, change, NEW, "colour", "time", "number")

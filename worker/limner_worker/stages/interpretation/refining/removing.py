@@ -14,8 +14,12 @@ from limner_worker.stages.interpretation.language.number_words import number_pat
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import WIDE, Pattern, squeezed, tidy, with_particle
 
+_AGREEING: Final = (("os", "os"), ("as", "as"), ("o", "o"), ("a", "a"), ("i", "i"), ("es", "es"), ("s", "s"))
+"""Endings of Romance nouns, and of the adjectives that agree with them."""
 _LISTED: Final = 3
 """The most words of a thing in a list."""
+_LISTED_LAST: Final = re.compile("、([^、，,]+)$")
+"""The last comma of a list."""
 _COMMAS: Final = "，、, "
 _CLAUSES: Final = re.compile(r"[，、,]?[^，、,]+")
 STEM: Final = 3
@@ -40,12 +44,14 @@ def removed(prompt: str, thing: str) -> str:
     language = language_or_fallback(prompt)
     before, after = _around(language)
     if language.unspaced:
-        if (rest := _without_clause(name, squeezed(prompt))) is not None:
+        listed = _last_joined(name, language).search(squeezed(prompt))
+        if listed is None and (rest := _without_clause(name, squeezed(prompt))) is not None:
             return rest
         joined = _joined(name, squeezed(prompt), language)
         if joined is not None:
             return tidy(joined) or prompt
         return tidy(expression(rf"{before}{re.escape(name)}{after}").sub("", squeezed(prompt))) or prompt
+    after += modifier(name, language)
     named = expression(rf"{before}(?<!\w){forms(name, language)}(?!\w){after}{_more(language)}")
     left = named.sub(partial(_kept, language), _with_last(named, squeezed(prompt), language))
     return tidy(left) or prompt
@@ -78,15 +84,23 @@ def _joined(name: str, prompt: str, language: Language) -> str | None:
     joins = language.connectives.and_ or NOTHING
     thing = rf"{_described(language)}{re.escape(name)}"
     first = expression(rf"{thing}(?:{joins})\s?(?=\w)")
-    described = _DESCRIBING.get(language.code, "")
-    last = expression(rf"(?<=\w)(?:{joins})\s?{described}{thing}(?!\w*(?:{joins}))")
-    for pattern in (first, last):
+    for pattern in (first, _last_joined(name, language)):
         if match := pattern.search(prompt):
             left = prompt[: match.start()]
+            if pattern is not first and (comma := _LISTED_LAST.search(left)) is not None:  # "牛肉、青菜和啤酒"
+                left = f"{left[: comma.start()]}{match['joins']}{comma[1]}"
             if left.endswith("、") and (join := re.search(rf"(?:{joins})$", match.group().rstrip())):
                 left = f"{left[:-1]}{join.group()}"  # "台灯、闹钟和绿萝"
             return left + with_particle(left, prompt[match.end() :])
     return None
+
+
+def _last_joined(name: str, language: Language) -> Pattern:
+    """Return a pattern of the last of two things in a script without spaces, with the particle that joins them."""
+    joins = language.connectives.and_ or NOTHING
+    described = _DESCRIBING.get(language.code, "")
+    thing = rf"{described}{_described(language)}{re.escape(name)}(?!\w*(?:{joins}))"
+    return expression(rf"(?<=\w)(?P<joins>{joins})\s?{thing}")
 
 
 def forms(name: str, language: Language) -> str:
@@ -128,7 +142,8 @@ def _more(language: Language) -> str:
     joins, withs = small.and_ or NOTHING, language.scenes.accompaniments or NOTHING
     cases = "|".join(dict.fromkeys(language.dative.values()))
     articles = cases or f"{small.indefinite or NOTHING}|{small.articles or NOTHING}"
-    alone = rf"(?:(?:{qualities(language)})\s+){{0,2}}\w+(?=\s*(?:[,.;!?]|$)|\s(?:{small.places or NOTHING})\s)"
+    made = rf"(?:\s(?:{small.made_of or NOTHING})\s\w+)?"
+    alone = rf"(?:(?:{qualities(language)})\s+){{0,2}}\w+{made}(?=\s*(?:[,.;!?]|$)|\s(?:{small.places or NOTHING})\s)"
     thing = rf"(?:(?:{articles})(?!\w)|{alone})" if small.indefinite else r"\w"
     whole = rf"(?={thing})(?![^,.;]{{1,60}}\s(?:{withs})\s)"
     first = rf"(?:{articles})\s" if small.indefinite else ""
@@ -154,7 +169,25 @@ def _around(language: Language) -> tuple[str, str]:
     joins = small.and_ or NOTHING
     said = rf"\s+(?:{qualities(language)})(?!\w)"
     described = rf"(?:{said}(?:,?\s+(?:{joins}){said})?){{0,3}}" if language.colour_after else ""
-    return before, rf"{described}(?:\s+(?:{small.complements or NOTHING})(?!\w)){{0,2}}"
+    aside = rf"(?:\s+(?:{small.aside or NOTHING})(?=\s*(?:[^\w\s]|$)))?"
+    return before, rf"{described}(?:\s+(?:{small.complements or NOTHING})(?!\w)){{0,2}}{aside}"
+
+
+def modifier(name: str, language: Language) -> str:
+    """Return a pattern of an unknown adjective behind a thing with whose ending it agrees: "turisti rumorosi"."""
+    if not language.colour_after or language.gender is None:
+        return ""
+    last = name.rsplit(maxsplit=1)[-1].lower()
+    small = rf"(?:{_small(language, verbs=True)}|{language.gender.others})"
+    end = next((ends for suffix, ends in _AGREEING if last.endswith(suffix)), None)
+    if end is None and language.code == "fr":  # its nouns do not tell
+        end = "|".join(rf"(?<={each})" for each in {*language.gender.endings, *language.gender.endings.values()})
+    elif end is not None:
+        end = f"(?<={end})"
+    else:
+        return ""
+    follows = rf"(?=\s*(?:[^\w\s]|$)|\s+(?:{_small(language, verbs=False)})(?!\w))"
+    return rf"(?:\s+(?!{small}(?!\w))[^\W\d_]{{3,}}(?<!ndo)(?:{end}){follows})?"
 
 
 @cache

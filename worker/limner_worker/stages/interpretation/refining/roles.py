@@ -32,6 +32,7 @@ _COUNTED: Final = re.compile(
     r"(?:\d{1,2}|[一二两三四五六七八九十네세두다섯여섯]{1,2})\s?(?:장|枚|张|張)(?:만|정도|だけ)?"
 )
 """Numbers of pictures; "2枚目" and "第二张" name one."""
+_NUMBER: Final = re.compile("[一二两三四五六七八九十]")
 _LONGEST_SHAPE: Final = 4
 """The most characters of a word for a format in scripts without spaces: "操縦する" has one of its characters."""
 _INSTEAD: Final = re.compile("말고|대신")
@@ -67,13 +68,20 @@ def _role(part: Part, parts: Sequence[Part], said: str, language: Language) -> s
     is_only = len(parts) - len(texts_of(parts, *_CONDITIONS)) == 1
     others = (
         ("size", role in _DRAWN and _is_shape(text, language)),
-        ("number", role == "picked" and _COUNTED.fullmatch(text) is not None),
+        ("again", role == "gone" and _only_again(part, parts, said, language)),
+        ("number", role in ("picked", "subject") and _is_number(part, parts)),
         ("look", role in ("new", "subject") and not changed and is_medium(text, language)),
         ("quality", role == "new" and changed and is_bare_quality(text, language)),
-        ("subject", role in ("added", "new") and is_only and _begins_another(said.replace(text, ""), language)),
+        ("subject", role in ("added", "new") and is_only and _begins_another(said.replace(text, ""), role, language)),
         ("new", role == "quality" and changed and _takes_place(text, said, language)),
     )
     return next((other for other, holds in others if holds), role)
+
+
+def _is_number(part: Part, parts: Sequence[Part]) -> bool:
+    """Return whether a part is only a number of pictures: "三" of "画三张" beside another subject."""
+    alone = part.role == "subject" and len(texts_of(parts, "subject")) == 1
+    return not alone and (_COUNTED.fullmatch(part.text) or _NUMBER.fullmatch(part.text)) is not None
 
 
 def _other_role(again: Part, parts: Sequence[Part], language: Language) -> str | None:
@@ -84,9 +92,17 @@ def _other_role(again: Part, parts: Sequence[Part], language: Language) -> str |
     return "look" if not texts_of(parts, "number") and all(each.has(NEW, "spared") for each in words) else "again"
 
 
-def _begins_another(said: str, language: Language) -> bool:
-    """Return whether a message says that another picture is asked for."""
-    return changes_for(language).other.search(said) is not None
+def _only_again(part: Part, parts: Sequence[Part], said: str, language: Language) -> bool:
+    """Return whether a message denies nothing, and asks for another try: "try again, that lizard looks odd"."""
+    alone = len(parts) == len(texts_of(parts, "gone"))
+    return alone and _has(said, "retried", language) and not _has(said.replace(part.text, ""), "away", language)
+
+
+def _begins_another(said: str, role: str, language: Language) -> bool:
+    """Return whether a message says that another picture is asked for, or drops the one before."""
+    patterns = changes_for(language)
+    dropped = patterns.dropped.search(said) is not None and not _has(said, "added", language)
+    return dropped or patterns.other.search(said) is not None
 
 
 def _merged(parts: Sequence[Part], said: str, prompt: str, language: Language) -> list[Part]:
@@ -100,11 +116,24 @@ def _merged(parts: Sequence[Part], said: str, prompt: str, language: Language) -
             found += [Part("old", own[1]), Part("quality", own[0])]
         elif noun is not None:
             found += [Part("new", f"{part.text} {noun}"), Part("old", noun)]
+        elif last is not None and (joined := _in_one(last, part, said, language)) is not None:
+            found[-1] = joined
         elif last is not None and last.role == "new" and part.role == "old" and f"{last.text} {part.text}" in said:
             found[-1:] = [Part("new", f"{last.text} {part.text}"), part]
         else:
             found.append(part)
     return found
+
+
+def _in_one(last: Part, part: Part, said: str, language: Language) -> Part | None:
+    """Return two parts that are one: "a table of" and "wood", and in Japanese a place and "のかごに猫"."""
+    if language.code == "ja":
+        joins = last.role == "old" and part.role == "added"
+        forms = (f"{last.text}{part.text}", f"{last.text}の{part.text}")
+        return next((Part("added", each) for each in forms if joins and each in said and "の" in each), None)
+    made = rf".*\s(?:{language.connectives.made_of or NOTHING})"
+    ends = (last.role, part.role) == ("new", "quality") and re.fullmatch(made, last.text, re.IGNORECASE)
+    return Part("new", f"{last.text} {part.text}") if ends and f"{last.text} {part.text}" in said else None
 
 
 def _may_change(part: Part, parts: Sequence[Part], said: str, language: Language) -> bool:

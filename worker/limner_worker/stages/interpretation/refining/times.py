@@ -8,6 +8,7 @@ from limner_worker.stages.interpretation.reading.parsed import ParsedRequest
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.lexemes import LONGEST, lexed
 from limner_worker.stages.interpretation.refining.message import Message
+from limner_worker.stages.interpretation.refining.moments import times_of
 from limner_worker.stages.interpretation.refining.plain import note
 
 
@@ -25,6 +26,6 @@ def timed(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
         return False
     note(message, found)
     start = max(0, times[0].start - 1)  # a word begins with a letter, and "'s nachts" does not
-    named = change.patterns.times.search(text, start)
+    named = times_of(change.language).search(text, start)
     change.give_time(text[start : times[0].end].strip() if named is None else named.group())
     return True

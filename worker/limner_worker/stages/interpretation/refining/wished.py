@@ -38,11 +38,13 @@ from limner_worker.stages.interpretation.refining.finding import (
     place_of,
     subject_of,
     with_head,
+    without_place,
 )
 from limner_worker.stages.interpretation.refining.giving import given
 from limner_worker.stages.interpretation.refining.looks import show_look
 from limner_worker.stages.interpretation.refining.meant import BECOMES, as_meant
 from limner_worker.stages.interpretation.refining.messages import name_of, nominative
+from limner_worker.stages.interpretation.refining.moments import is_moment, kinds_in
 from limner_worker.stages.interpretation.refining.moving import moved
 from limner_worker.stages.interpretation.refining.naming import named_first, named_picture, picture_named
 from limner_worker.stages.interpretation.refining.qualities import described
@@ -78,7 +80,10 @@ def by_parts(found: ParsedRequest, parts: Sequence[Part], previous: Sequence[Con
         if thing.lower() in before.prompt.lower() or not (told or (len(thing) == 1 and thing not in _SHORT_NAMES))
     ]
     change = Change(patterns, language, before, before.prompt, [], before.n)
-    change.negative += [thing for thing in gone if names_something(thing, change)]
+    moved = any(is_moment(text, language) for text in texts_of(parts, "place"))
+    change.negative += [
+        thing for thing in gone if names_something(thing, change) and not (moved and kinds_in(thing, language))
+    ]
     _apply(change, parts, found.said)
     _count(change, parts, is_named=named is not None)
     return concluded(change, replace(found, n=None), named is not None)
@@ -123,7 +128,8 @@ def _goes(change: Change, old: str, said: str, *, is_moved: bool) -> None:
     at = change.find(old)
     if at is None:
         return
-    if is_moved and change.patterns.article.sub("", change.prompt[: at.start()]).strip():  # not the subject
+    led = change.language.unspaced or change.patterns.before_place.search(change.prompt[: at.end()]) is not None
+    if is_moved and led and change.patterns.article.sub("", change.prompt[: at.start()]).strip():  # not the subject
         rest = tidy(squeezed(f"{change.prompt[: at.start()]} {change.prompt[at.end() :]}"))
         change.prompt = rest if change.patterns.before_place.match(f" {old} ") else removed(change.prompt, old)
     elif not is_moved and denies(said, change):
@@ -138,7 +144,7 @@ def _add(change: Change, text: str, said: str) -> None:
     if worn is not None:
         change.prompt = worn
     elif thing := without_asking(text, change):
-        change.append(at_rest(nominative(thing, change.language), change.language))
+        change.append(at_rest(nominative(thing, change.language, said), change.language))
 
 
 def _names(change: Change, words: str) -> list[str]:
@@ -190,8 +196,8 @@ def _becomes(change: Change, old: str | None, part: Part, said: str) -> None:
         return
     how = nominative(without_asking(part.text, change), change.language)
     if at is not None:
-        change.replace(with_head(at, how, change), how)
-    elif old is None and prefers(said, change) and (head := subject_of(change)) is not None:
+        change.replace(without_place(with_head(at, how, change), how, change), how)
+    elif (old is not None or prefers(said, change)) and (head := subject_of(change)) is not None:
         change.replace(head, how)
     elif old is None:
         change.prompt = how
@@ -212,7 +218,7 @@ def _give_quality(change: Change, at: re.Match[str] | None, old: str | None, qua
         change.append(f"{quality} {old}")
     elif found is not None:
         colour, shade = found
-        if at is not None and _agrees(quality, colour, change.language):
+        if at is not None and (_agrees(quality, colour, change.language) or _said_of(at, quality, change.language)):
             described(change, at, quality)
         elif at is None:
             change.prompt = coloured(change.prompt, change.language, colour, shade)
@@ -236,6 +242,11 @@ def _agrees(quality: str, colour: Colour, language: Language) -> bool:
         return True
     inflected = " " in quality or quality.lower() != language.colours[colour].split("|")[0]
     return language.cases or (language.colour_after and inflected)
+
+
+def _said_of(at: re.Match[str], colour: str, language: Language) -> bool:
+    """Return whether a colour ends as its thing does, and so agrees with it as it is: "telhado", "vermelho"."""
+    return language.colour_after and at.group()[-1:] in "oa" and colour[-1:] == at.group()[-1:]
 
 
 @cache

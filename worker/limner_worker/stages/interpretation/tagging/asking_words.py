@@ -36,6 +36,7 @@ _LONGEST_JOINER: Final = 2
 """The most characters that only join two parts of what is drawn, in a language without spaces."""
 _UNITS: Final = re.compile(r"\S+")
 _CHARACTERS: Final = re.compile(r"\S")
+_WORDS: Final = re.compile(r"[^\W\d_]+")
 _WORD: Final = re.compile(r"[^\W\d_]")
 _BREAK: Final = re.compile(r"[,.;:!?…，。、！？；：]")
 _ENDS: Final = ",.;:!?…，。、！？；： "
@@ -89,7 +90,14 @@ def without_asking(tagged: Tagged, language: Language, away: Sequence[tuple[int,
         else:
             spans.append((start, end))
     rest = _joined(tagged.text, spans, unspaced=unspaced)
-    return rest if _WORD.search(rest) else tagged.text
+    return rest if _says_something(rest, language) else tagged.text
+
+
+def _says_something(text: str, language: Language) -> bool:
+    """Return whether a text has a word that is not only a small one: "because" is."""
+    small = {*language.grammar.split(), *language.small_words.split()}
+    reasons = expression("|".join(filter(None, (language.requests.because, language.address.reasons))) or NOTHING)
+    return any(word not in small and reasons.fullmatch(word) is None for word in _WORDS.findall(text.lower()))
 
 
 def _without_joins(
@@ -118,12 +126,12 @@ def _headings(tagged: Tagged, language: Language) -> list[tuple[int, int]]:
     return [(0, colon.end())] if mean_of(tagged.text, tagged.subject, (0, colon.start())) < HEADING else []
 
 
-def merged(before: Conditions, after: Conditions) -> Conditions:
+def merged(before: Conditions, after: Conditions, language: Language) -> Conditions:
     """Return what the rules find in a text, with the prompt of the text without its words of asking.
 
     What is found only after is added, but for things to leave out.
     """
-    if len(after.prompt) > len(before.prompt):
+    if len(after.prompt) > len(before.prompt) and _says_something(before.prompt, language):
         return before
     size = before if before.width is not None else after
     return before.model_copy(

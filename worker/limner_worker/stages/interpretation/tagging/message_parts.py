@@ -10,7 +10,7 @@ from typing import Final
 
 from limner_worker.networks.word_tagger import MESSAGE_ROLES
 from limner_worker.stages.interpretation.language.schema import Language
-from limner_worker.stages.interpretation.language.texts import HANGUL, final_of, tidy
+from limner_worker.stages.interpretation.language.texts import HANGUL, NAMES_IN_I, final_of, tidy
 from limner_worker.stages.interpretation.reading.parts import Part
 from limner_worker.stages.interpretation.tagging.asking_words import LEAST, characters_of, mean_of, units_of
 
@@ -27,14 +27,14 @@ _CONTENT: Final = {
 _BEGINS: Final = ("new", "added")
 """Roles of runs that another subject directly after them belongs to."""
 _PARTICLES: Final = re.compile(
-    "(?:을|를|이|가|은|는|도|만|과|와|으로|로|이랑|랑|에|에서|의|이요|요|으로요|로요|이면|이라면|라면|이어야|여야|이었으면)?"
+    "(?:을|를|이|가|은|는|도|만|과|와|으로|로|보다|보다는|처럼|이랑|랑|에|에서|의|이요|요|으로요|로요|이면|이라면|라면|이어야|여야|이었으면)?"
 )
 """Korean particles, and none."""
 _AFTER_VOWEL: Final = ("이", "은", "을", "과", "으로")
 _AFTER_FINAL: Final = ("가", "는", "를", "와")
 """Particles that cannot stand after a vowel, and those that cannot after a final consonant."""
 _TO: Final = re.compile("(?<=..)(?:으로|로|을|를|은|는)$")
-_CHANGED: Final = re.compile(r"\s+(?:해|바꾸|바꿔|만들|그려|변경|부탁|할)")
+_CHANGED: Final = re.compile(r"\s+(?:해|바꾸|바꿔|만들|그려|변경|부탁|할|가자|가요|가고|갈|가주|가 주)")
 """What asks to change something to what stands before it."""
 _DESCRIBED: Final = re.compile("[가-힣][는은던한운린든]$")
 _TIME: Final = re.compile(
@@ -91,7 +91,7 @@ def _whole(text: str, start: int, end: int) -> str:
     if end == word_end:
         return _MARKED.sub("", text[start:end]) if _CHANGED.match(text, end) is None else _TO.sub("", text[start:end])
     if ends[:1] == [end]:
-        return text[start:end]
+        return text[start : end + 1] if NAMES_IN_I.search(text[start : end + 1]) else text[start:end]
     if start < word_start and end - word_start < word_end - end and not ends:
         return text[start:word_start]
     return text[start : ends[0] if ends else end]

@@ -16,7 +16,7 @@ from limner_worker.generators.text_encoding.token_states import TokenStates, lik
 from limner_worker.generators.text_encoding.unigram import Piece
 from limner_worker.networks.weights import SHIPPED, WeightsError, load_module
 from limner_worker.networks.word_tagger import DESCRIPTION_ROLES, LIKENESS, WordTagger
-from limner_worker.stages.interpretation.language.detection import language_or_fallback
+from limner_worker.stages.interpretation.language.detection import language_or_fallback, sure_language
 from limner_worker.stages.interpretation.reading.parts import FollowUp, Part
 from limner_worker.stages.interpretation.tagging.asking_words import Tagged
 from limner_worker.stages.interpretation.tagging.message_parts import parts_of
@@ -95,7 +95,7 @@ class Tagger:
     def parts(self, messages: Sequence[FollowUp]) -> list[list[Part]]:
         """Return the parts of each message about a picture that have a role; roles are `MESSAGE_ROLES`."""
         return [
-            parts_of(message.text, shares, language_or_fallback(message.text))
+            parts_of(message.text, shares, language_or_fallback(message.text, sure_language(message.prompt)))
             for message, shares in zip(messages, self._read(self._messages, messages), strict=True)
         ]
 
