@@ -218,3 +218,19 @@ def test_words_have_the_form_that_their_thing_asks_for(before: str, message: str
 )
 def test_what_stands_behind_a_thing_and_tells_of_it_goes_too(prompt: str, thing: str, rest: str) -> None:
     assert removed(prompt, thing) == rest
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        ("ein Traktor auf einem Feld", "mach den {old:Traktor} {quality:blau}", "ein blauer Traktor auf einem Feld"),
+        ("ein Boot am Steg", "das {old:Boot} bitte {quality:golden}", "ein goldenes Boot am Steg"),
+        (
+            "ein paar Äpfel auf dem Tisch",
+            "der {old:Tisch} soll {quality:grün} sein",
+            "ein paar Äpfel auf dem grünen Tisch",
+        ),
+    ],
+)
+def test_the_article_in_a_message_tells_the_gender_of_a_german_noun(before: str, message: str, prompt: str) -> None:
+    assert wished(before, message).prompt == prompt

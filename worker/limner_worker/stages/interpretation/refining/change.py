@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from unicodedata import normalize
 
@@ -14,7 +15,9 @@ from limner_worker.stages.interpretation.language.gender import behind
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import joined, with_particle
 from limner_worker.stages.interpretation.reading.parsed import ParsedRequest
+from limner_worker.stages.interpretation.refining.attributes import is_quality
 from limner_worker.stages.interpretation.refining.changes import ChangePatterns
+from limner_worker.stages.interpretation.refining.endings import with_endings
 from limner_worker.stages.interpretation.refining.moments import is_moment, same_moments
 from limner_worker.stages.interpretation.refining.removing import forms, qualities, removed
 
@@ -231,6 +234,8 @@ def concluded(change: Change, found: ParsedRequest, named: bool) -> Conditions:
     before = change.before
     for each in change.negative:
         change.prompt = removed(change.prompt, each)
+    if change.language.colour_endings:
+        change.prompt = with_endings(change.prompt, found.said, partial(is_quality, language=change.language))
     negative = [part for part in before.negative_prompt.split(", ") if part] + change.negative
     size = found.size or (before.width, before.height)
     more = change.another or (found.n is not None and bool(change.patterns.more.search(found.said)))
