@@ -10,7 +10,7 @@ from bench.interpret import SIZES
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_worker.stages.interpretation.language.files import BY_CODE
 from limner_worker.stages.interpretation.reading.parts import Part
-from limner_worker.stages.interpretation.refining.attributes import kind_of, same_kind
+from limner_worker.stages.interpretation.refining.attributes import kinds_of, same_kind
 from limner_worker.stages.interpretation.refining.bounds import bounded
 from limner_worker.stages.interpretation.rules import interpret
 
@@ -79,7 +79,7 @@ def test_a_picture_is_chosen_by_its_number_letter_or_place(said: str, seed: int)
 
 def test_kinds_of_qualities_are_known_in_their_forms() -> None:
     english, german, japanese = (BY_CODE[code] for code in ("en", "de", "ja"))
-    assert kind_of("funny", english) is None
+    assert kinds_of("funny", english) == []
     assert same_kind("wooden", "glass", english)
     assert not same_kind("golden", "wooden", english)
     assert same_kind("hellblauem", "rot", german)

@@ -106,8 +106,6 @@ class Connectives(Table):
     """Nouns of places where all that a picture shows may be ("beach"), of which it has one."""
     scenery_before: Regex = ""
     """What stands before them: prepositions with articles."""
-    times: Regex = ""
-    """Times of day, seasons and weathers that all that a picture shows may have ("at night")."""
     qualities: Regex = ""
     """Adjectives that go together with the thing that they describe, besides colours and numbers."""
     complements: Regex = ""
@@ -128,6 +126,8 @@ class Attributes(Table):
 class Moments(Table):
     """Alternations of words for when a picture is, by kind: one takes the place of another of its kind."""
 
+    phrases: Regex
+    """Whole phrases that say when ("at night"), which need no preposition beside them."""
     hours: Regex
     seasons: Regex
     weathers: Regex

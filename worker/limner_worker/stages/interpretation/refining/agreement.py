@@ -189,7 +189,8 @@ def _is_all(found: Conditions, parts: Sequence[Part], before: Conditions, langua
 
 
 def mentions(found: Conditions, parts: Sequence[Part], before: Conditions, language: Language, said: str) -> bool:
-    """Return whether conditions have the looks and qualities that parts ask for, and half of the words of other parts.
+    """Return whether conditions have the looks, qualities and places that parts ask for, and half of the words of other
+    parts.
 
     In scripts without spaces they have all characters of these.
     """

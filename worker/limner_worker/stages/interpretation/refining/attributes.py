@@ -20,11 +20,6 @@ _SIZED: Final = ("小", "大", "老", "旧", "新", "的小", "的大", "的老"
 """What stands between a colour and a thing in Chinese, and describes it too."""
 
 
-def kind_of(quality: str, language: Language) -> Pattern | None:
-    """Return the pattern of all qualities of the kind of one; None if it is of no known kind."""
-    return next((kind for kind in _kinds(language) if kind.search(quality)), None)
-
-
 def kinds_of(quality: str, language: Language) -> list[Pattern]:
     """Return the patterns of all kinds that a quality is of, in Japanese also with の: "石"."""
     forms = (quality, f"{quality}の") if language.code == "ja" else (quality,)

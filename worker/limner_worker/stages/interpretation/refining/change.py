@@ -37,6 +37,7 @@ _PARTITIVE: Final = re.compile(
 _ELIDED: Final = re.compile(r"(?<!\w)de\s+$")
 """A French preposition that is shortened before a vowel."""
 _VOWEL: Final = re.compile("[aeiouyéèêâîô]", re.IGNORECASE)
+"""The sound before which it is; one that is written with an h may be another."""
 _TO: Final = re.compile(r"(?:aux|au|à la)\s+$")
 """A French preposition with an article."""
 _DATIVE: Final = r"(?<!\w)(?:mit|bei|von|aus|zu)\s+$"
@@ -180,11 +181,9 @@ class Change:
 
     def _without_measure(self, left: str, how: str) -> str:
         """Return the text before a thing without a Chinese number and measure word, if the thing has its own."""
-        measure = self.language.measure if self.language.code == "zh" else ""
-        counted = rf"[一二三四五六七八九十两几](?:{measure[measure.find('(?:') + 3 :]}" if measure else ""
-        if not measure or re.match(counted, how) is None:
-            return left
-        return re.sub(rf"{counted}$", "", left)
+        counted = rf"(?=[一二三四五六七八九十两几]){self.language.measure}"
+        own = self.language.code == "zh" and re.match(counted, how) is not None
+        return re.sub(rf"{counted}$", "", left) if own else left
 
     def _with_one_article(self, left: str, how: str) -> tuple[str, str]:
         """Return the text before a thing, and the thing, of which only one has an article: "aux", "des poires"."""

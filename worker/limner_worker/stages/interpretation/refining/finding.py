@@ -54,6 +54,12 @@ def with_head(at: re.Match[str], how: str, change: Change) -> re.Match[str]:
     return re.compile(r".*", re.DOTALL).match(change.prompt, made.start(), at.end()) or at
 
 
+def is_described_by(old: str, others: Sequence[str], change: Change) -> bool:
+    """Return whether words describe another thing in the prompt: "glass" in "a glass table"."""
+    things = (re.escape(each) for each in others if each != old)
+    return any(re.search(rf"{re.escape(old)}(?:の|的|\s)?{thing}", change.prompt, re.IGNORECASE) for thing in things)
+
+
 def without_place(at: re.Match[str], how: str, change: Change) -> re.Match[str]:
     """Return where the prompt has a thing without its place, if what takes its place has none: "cat on a mat"."""
     place = change.patterns.before_place.search(at.group())

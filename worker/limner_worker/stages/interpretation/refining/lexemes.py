@@ -109,7 +109,7 @@ def _kinds(language: Language, styles: tuple[str, ...]) -> dict[str, Pattern]:
         "article": "|".join(filter(None, (small.indefinite, *articles))),
         "definite": small.determiners,
         "place": small.places,
-        "time": small.times,
+        "time": language.moments.phrases,
         "colour": "|".join(language.colours.values()),
         "number": _count(language),
         "sized": _SIZED,

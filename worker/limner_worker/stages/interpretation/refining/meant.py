@@ -12,7 +12,7 @@ from limner_worker.stages.interpretation.reading.parts import Part, texts_of
 from limner_worker.stages.interpretation.refining.attributes import is_quality, qualities_in, same_kind
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.clauses import parts_of as clauses_of
-from limner_worker.stages.interpretation.refining.finding import content
+from limner_worker.stages.interpretation.refining.finding import content, is_described_by
 from limner_worker.stages.interpretation.refining.moments import kinds_in
 from limner_worker.stages.interpretation.refining.remarks import adds, contrasts, denies, only_denies
 
@@ -24,12 +24,7 @@ Parts = Sequence[Part]
 
 
 def as_meant(change: Change, parts: Parts, said: str) -> Parts:
-    """Return the parts of a message, some with other roles.
-
-    A place that the picture has is the old one. Where nothing is denied, a thing that seems to go gets a quality, and
-    where something else comes, the one thing that goes makes room for it. In scripts without spaces, a place may take
-    a thing's place, and a thing may go that seems to get a quality, which is the reason.
-    """
+    """Return the parts of a message, some with other roles: each of `_READINGS` in its order."""
     for meant in _READINGS:
         parts = meant(change, parts, said)
     return parts
@@ -39,10 +34,9 @@ def _described(change: Change, parts: Parts, said: str) -> Parts:
     """Things get a quality that seem to go, in a clause or a message that denies nothing."""
     if texts_of(parts, "quality") and not texts_of(parts, "old") and not denies(said, change):
         return _renamed(parts, {"gone": "old"})
-    clauses = clauses_of(said, change.language)
     found: list[Part] = []
     for part in parts:
-        clause = next((each for each in clauses if part.text in each), said)
+        clause = _clause_of(part, said, change)
         told = any(each.role == "quality" and each.text in clause for each in parts)
         found.append(Part("old", part.text) if part.role == "gone" and told and not denies(clause, change) else part)
     return found
@@ -61,8 +55,7 @@ def _with_missed_quality(change: Change, parts: Parts, said: str) -> Parts:
     if len(things) != 1 or texts_of(parts, *BECOMES, "place", "subject"):
         return parts
     thing = things[0]
-    clauses = clauses_of(said, change.language)
-    clause = next((each for each in clauses if thing.text in each), "")
+    clause = _clause_of(thing, said, change)
     all_of = qualities_in(clause.replace(thing.text, " "), change.language)
     if not all_of:  # "the dragon, if you ask me, should be golden"
         clause, all_of = said, qualities_in(said.replace(thing.text, " "), change.language)
@@ -80,17 +73,13 @@ def _with_old_quality_first(change: Change, parts: Parts, _: str) -> Parts:
     for part in parts:
         before = found[-1] if found else part
         things = found[:-1]
-        known = same_kind(before.text, part.text, change.language) or _describes(part, things, change)
+        names = [each.text for each in things[-1:] if each.role == "old"]
+        known = same_kind(before.text, part.text, change.language) or is_described_by(part.text, names, change)
         if (before.role, part.role) != ("quality", "old") or not known:
             found.append(part)
             continue
         found = [*(things[:-1] if things and things[-1].role == "old" else things), part, before]
     return found
-
-
-def _describes(part: Part, things: Parts, change: Change) -> bool:
-    """Return whether the picture has words directly before the last thing: "brass" and "tap"."""
-    return bool(things) and things[-1].role == "old" and f"{part.text} {things[-1].text}" in change.prompt
 
 
 def _without_shown(change: Change, parts: Parts, _: str) -> Parts:
@@ -116,24 +105,19 @@ def _taking_places(change: Change, parts: Parts, said: str) -> Parts:
     olds = texts_of(parts, "old")
     if change.language.unspaced:  # "the beach rather than the church"
         return _renamed(parts, {"place": "new"}) if olds else parts
-    agents = expression(rf"(?:{change.language.connectives.agents or NOTHING})\s+(?=(?:{_articles(change)})\s)")
+    small = change.language.connectives
+    agents = expression(rf"(?:{small.agents or NOTHING})\s+(?=(?:{small.indefinite or NOTHING})\s)")
     found: list[Part] = []
     for part in parts:
         led = agents.match(part.text) if part.role in ("place", "added") and contrasts(said, change) else None
-        kinds = (
-            kinds_in(part.text, change.language) if part.role == "place" and " " not in part.text else frozenset[str]()
-        )
+        bare = part.role == "place" and " " not in part.text and contrasts(said, change)
         if led is not None:
             found.append(Part("new", part.text[led.end() :]))
-        elif any(kinds & kinds_in(old, change.language) for old in olds) and contrasts(said, change):
+        elif bare and any(kinds_in(part.text, change.language) & kinds_in(old, change.language) for old in olds):
             found.append(Part("new", part.text))
         else:
             found.append(part)
     return found
-
-
-def _articles(change: Change) -> str:
-    return change.language.connectives.indefinite or NOTHING
 
 
 def _coming(change: Change, parts: Parts, said: str) -> Parts:
@@ -188,6 +172,11 @@ _READINGS: Final[tuple[Callable[[Change, Parts, str], Parts], ...]] = (
     _things_in_place,
     _making_room,
 )
+
+
+def _clause_of(part: Part, said: str, change: Change) -> str:
+    """Return the clause of a message that has a part; the message if none has all of it."""
+    return next((each for each in clauses_of(said, change.language) if part.text in each), said)
 
 
 def _renamed(parts: Parts, roles: Mapping[str, str]) -> list[Part]:

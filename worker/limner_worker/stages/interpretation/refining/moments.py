@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import Final
 
@@ -29,25 +28,10 @@ def parted(text: str, language: Language) -> tuple[str, str]:
     if is_moment(text, language):
         return "", text
     start = len(text)
-    spans = [] if language.unspaced else [_span(match) for match in _moments_in(f" {text}", language)]
-    for first, end in sorted(spans, key=lambda span: -span[1]):
-        start = min(start, first) if not text[end:start].strip(" ,") else start
+    spans = [] if language.unspaced else _spans(f" {text}", language)
+    for first, end, _ in sorted(spans, key=lambda span: -span[1]):
+        start = min(start, first - 1) if not text[end - 1 : start].strip(" ,") else start
     return text[:start].rstrip(" ,"), text[start:]
-
-
-def _moments_in(text: str, language: Language) -> list[re.Match[str]]:
-    return [
-        match
-        for pattern in (times_of(language), _phrase(language))
-        for match in pattern.finditer(text)
-        if kinds_in(match.group(), language)
-    ]
-
-
-def _span(match: re.Match[str]) -> tuple[int, int]:
-    """Return where the words of a match are in a text, before which a space was put."""
-    start = match.start() + len(match.group()) - len(match.group().lstrip())
-    return start - 1, match.end() - 1
 
 
 def kinds_in(text: str, language: Language) -> frozenset[str]:
@@ -58,24 +42,25 @@ def kinds_in(text: str, language: Language) -> frozenset[str]:
 def same_moments(prompt: str, moment: str, language: Language) -> list[tuple[int, int]]:
     """Return where a prompt says when, by words of a kind that another moment has too."""
     kinds = kinds_in(moment, language)
-    patterns = (times_of(language),) if language.unspaced else (times_of(language), _phrase(language))
     found: list[tuple[int, int]] = []
-    for match in sorted((each for pattern in patterns for each in pattern.finditer(prompt)), key=_longest_first):
-        words = match.group()
-        start = match.start() + len(words) - len(words.lstrip())
-        if kinds & kinds_in(words, language) and (not found or found[-1][1] <= start):
-            found.append((start, match.end()))
+    for start, end, own in sorted(_spans(prompt, language), key=lambda span: (span[0], -span[1])):
+        if kinds & own and (not found or found[-1][1] <= start):
+            found.append((start, end))
     return found
 
 
-def _longest_first(match: re.Match[str]) -> tuple[int, int]:
-    return match.end() - len(match.group().lstrip()), -match.end()
+def _spans(text: str, language: Language) -> list[tuple[int, int, frozenset[str]]]:
+    """Return where a text says when, and by words of which kinds; of several words, some twice."""
+    patterns = (times_of(language),) if language.unspaced else (times_of(language), _phrase(language))
+    matches = (match for pattern in patterns for match in pattern.finditer(text))
+    spans = ((match.end() - len(match.group().lstrip()), match.end()) for match in matches)
+    return [(start, end, kinds) for start, end in spans if (kinds := kinds_in(text[start:end], language))]
 
 
 @cache
 def times_of(language: Language) -> Pattern:
     """Return a pattern of the known phrases for when: "at night", "im Winter"."""
-    words = language.connectives.times
+    words = language.moments.phrases
     return expression(words if language.unspaced else rf"(?<!\w)(?:{words})(?!\w)")
 
 

@@ -14,7 +14,6 @@ from limner_worker.stages.interpretation.refining.attributes import (
     attribute_beside,
     colours_of,
     is_quality,
-    kind_of,
     kinds_of,
     place_before,
     with_article,
@@ -122,8 +121,7 @@ def _in_form(quality: str, old: str, noun: list[str], left: str, language: Langu
     ending = ENDING.search(old)
     inflects = ending is not None and (not ENDING.search(quality) or _BASE.search(quality))
     declined = quality + ending.group() if ending is not None and inflects else quality
-    kind = kind_of(declined, language)
-    return declined if kind is not None and kind.fullmatch(declined) else quality
+    return declined if is_quality(declined, language) else quality
 
 
 def _wide_form(quality: str, old: str, language: Language) -> str:

@@ -34,6 +34,7 @@ from limner_worker.stages.interpretation.refining.colours import (
 from limner_worker.stages.interpretation.refining.finding import (
     SHORTEST,
     head_of,
+    is_described_by,
     mentioned,
     place_of,
     subject_of,
@@ -168,16 +169,10 @@ def _paired(parts: Sequence[Part], change: Change) -> list[tuple[str | None, Par
             continue
         if not waiting and rest and rest[0].role == "old":
             waiting = [rest.pop(0).text]
-        materials = [old for old in waiting if _is_described_by(old, waiting, change)]
+        materials = [old for old in waiting if is_described_by(old, waiting, change)]
         found += [(old, part) for old in materials or waiting or [None]]
         waiting = []
     return [*found, *((old, None) for old in waiting)]
-
-
-def _is_described_by(old: str, others: Sequence[str], change: Change) -> bool:
-    """Return whether words describe another thing in the prompt: "glass" in "a glass table"."""
-    things = (re.escape(each) for each in others if each != old)
-    return any(re.search(rf"{re.escape(old)}(?:の|的|\s)?{thing}", change.prompt, re.IGNORECASE) for thing in things)
 
 
 def _becomes(change: Change, old: str | None, part: Part, said: str) -> None:
