@@ -55,7 +55,7 @@ from tests.unit.interpretation.follow_ups import SEED, changed
         ("一辆红色的汽车", "加一棵小树", "一辆红色的汽车，一棵小树", ""),
         ("赤い車", "木が足りない", "赤い車，木", ""),
         ("빨간 자동차", "나무도 넣어줘", "빨간 자동차, 나무", ""),
-        ("a cat with a hat", "I'd rather have a dog", "a dog", ""),
+        ("a cat with a hat", "I'd rather have a dog", "a dog with a hat", ""),
         ("a red car", "make it blue and add a tree", "a blue car, a tree", ""),
         ("ein rotes Auto", "mach es blau, und füge einen Baum hinzu", "ein blaues Auto, ein Baum", ""),
     ],

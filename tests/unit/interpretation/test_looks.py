@@ -98,3 +98,37 @@ def test_a_change_is_undone_though_a_tagger_finds_no_wish() -> None:
     history = [Turn(text=each, conditions=Conditions(prompt=each, n=1, seed=SEED)) for each in prompts]
     found = interpret("go back to the previous version", STYLES, history, SIZES, parts=[])
     assert found.prompt == prompts[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        ("호랑이", "{size:정사각형}에 {look:색연필 그림}", "호랑이, 색연필 그림"),
+        ("Zwerge im Wald", "{look:Als Aquarell fände} ich das hübscher", "Zwerge im Wald, Aquarell"),
+        (
+            "ein Sessel",
+            "Bitte {look:gemütlicher und als Buntstiftzeichnung}",
+            "ein Sessel, gemütlicher, Buntstiftzeichnung",
+        ),
+        (
+            "une ruelle",
+            "quelque chose {look:de plus lumineux, en aquarelle}",
+            "une ruelle, plus lumineux, en aquarelle",
+        ),
+        ("une maîtresse d'école", "{look:un peu plus souriante} ?", "une maîtresse d'école, un peu plus souriante"),
+        ("老师在讲课", "气氛{look:更活泼一点}", "老师在讲课\uff0c气氛更活泼一点"),
+        ("un ufficio con piante", "{look:più allegro} dai", "un ufficio con piante, più allegro"),
+    ],
+)
+def test_a_look_has_no_words_around_it(before: str, message: str, prompt: str) -> None:
+    assert wished(before, message).prompt == prompt
+
+
+def test_another_look_is_no_other_try() -> None:
+    found = wished("una oficina vacía", "Está bien, pero da un poco de pena. ¿Más alegre?")
+    assert (found.prompt.lower(), found.seed) == ("una oficina vacía, más alegre", SEED)
+
+
+def test_a_style_is_no_look() -> None:
+    found = wished("un cesto di limoni", "Fallo {size:quadrato} in stile {style:flat} che lo stampo")
+    assert (found.prompt, found.style, found.width) == ("un cesto di limoni", "flat", 256)

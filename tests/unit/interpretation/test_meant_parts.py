@@ -108,3 +108,52 @@ def test_an_old_thing_with_a_new_place_stays() -> None:
 def test_what_drops_the_picture_before_begins_another(before: str, message: str, prompt: str) -> None:
     found = wished(before, message)
     assert (found.prompt, found.seed) == (prompt, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt", "negative"),
+    [
+        ("书桌上放着台灯和一摞书", "不要{old:台灯}\uff0c加{new:一杯茶}", "书桌上放着一摞书\uff0c一杯茶", "台灯"),
+        ("a desk with a lamp and a book", "no {old:lamp}, and add {new:a cup}", "a desk with a book, a cup", "lamp"),
+        ("a desk with a lamp and a book", "{new:a cup} instead of the {old:lamp}", "a desk with a cup and a book", ""),
+    ],
+)
+def test_a_thing_goes_and_another_is_added_if_clauses_of_their_own_say_so(
+    before: str, message: str, prompt: str, negative: str
+) -> None:
+    found = wished(before, message)
+    assert (found.prompt, found.negative_prompt) == (prompt, negative)
+
+
+def test_a_thing_that_the_picture_lacks_is_added_whole() -> None:
+    found = wished("une marmite sur un fourneau", "Ajoute juste une {old:louche} {added:en cuivre}")
+    assert found.prompt == "une marmite sur un fourneau, une louche en cuivre"
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        (
+            "un niño montando en una bicicleta roja por un camino",
+            "Que sea {new:una niña}, con la {old:bicicleta} {quality:naranja}",
+            "una niña montando en una bicicleta naranja por un camino",
+        ),
+        (
+            "a boy with a red bike on a path",
+            "make it {new:a girl}, and the {old:bike} {quality:green}",
+            "a girl with a green bike on a path",
+        ),
+    ],
+)
+def test_the_subject_changes_beside_another_thing(before: str, message: str, prompt: str) -> None:
+    assert wished(before, message).prompt == prompt
+
+
+def test_words_of_the_picture_are_not_said_twice() -> None:
+    found = wished("бабушка вяжет носок у окна", "Пусть вместо {old:бабушки} вяжет {new:медведь}.")
+    assert found.prompt == "медведь вяжет носок у окна"
+
+
+def test_a_verb_of_adding_is_no_part_of_a_new_thing() -> None:
+    found = wished("una nonna che prepara le tagliatelle", "Al posto delle {old:tagliatelle} {new:mettici gli gnocchi}")
+    assert found.prompt == "una nonna che prepara gli gnocchi"

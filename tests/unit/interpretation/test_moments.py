@@ -67,3 +67,13 @@ def test_each_language_knows_moments_of_each_kind() -> None:
 def test_what_a_denial_names_is_not_left_out_if_another_moment_comes() -> None:
     found = wished("die Skyline am Mittag", "nicht am Mittag, {place:in der Abenddämmerung}")
     assert (found.prompt, found.negative_prompt) == ("die Skyline in der Abenddämmerung", "")
+
+
+def test_a_time_beside_what_goes_is_not_left_out() -> None:
+    found = wished("un mercado con fruta y toldos rojos", "sin {gone:toldos} y {place:de noche}")
+    assert (found.prompt, found.negative_prompt) == ("un mercado con fruta de noche", "toldos")
+
+
+def test_russian_weather_keeps_its_case() -> None:
+    found = wished("домик среди яблонь", "покажи то же самое {place:зимой в метель}")
+    assert found.prompt == "домик среди яблонь зимой в метель"

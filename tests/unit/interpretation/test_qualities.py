@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
-from bench.interpret import SIZES
+from tests.unit.interpretation.follow_ups import SEED, wished
 
-from limner_shared.domain.conditions import Conditions, Turn
 from limner_worker.stages.interpretation.language.files import BY_CODE
 from limner_worker.stages.interpretation.reading.parts import Part
 from limner_worker.stages.interpretation.refining.attributes import kinds_of, same_kind
 from limner_worker.stages.interpretation.refining.bounds import bounded
-from limner_worker.stages.interpretation.rules import interpret
-
-STYLES = ("3d", "noto", "noto-v1", "flat")
-SEED = 7
-_MARKED = re.compile(r"\{(\w+):([^{}]*)\}")
-
-
-def changed(message: str, before: str, pictures: int = 1) -> Conditions:
-    """Return the picture after a message of which the marked words are its parts."""
-    picture = Conditions(prompt=before, n=pictures, seed=SEED)
-    parts = [Part(*each.groups()) for each in _MARKED.finditer(message)]
-    said = _MARKED.sub(r"\2", message)
-    return interpret(said, STYLES, (Turn(text=before, conditions=picture),), SIZES, parts=parts)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +36,7 @@ def changed(message: str, before: str, pictures: int = 1) -> Conditions:
     ],
 )
 def test_a_quality_takes_the_place_of_one_of_its_kind(before: str, message: str, prompt: str) -> None:
-    assert changed(message, before).prompt == prompt
+    assert wished(before, message).prompt == prompt
 
 
 @pytest.mark.parametrize(
@@ -68,12 +52,12 @@ def test_a_quality_takes_the_place_of_one_of_its_kind(before: str, message: str,
     ],
 )
 def test_another_thing_takes_the_place_of_an_old_one_with_its_article(before: str, message: str, prompt: str) -> None:
-    assert changed(message, before).prompt == prompt
+    assert wished(before, message).prompt == prompt
 
 
 @pytest.mark.parametrize(("said", "seed"), [("la 3", 2), ("option B", 1), ("the left one", 0), ("numéro 4", 3)])
 def test_a_picture_is_chosen_by_its_number_letter_or_place(said: str, seed: int) -> None:
-    found = changed(f"{{picked:{said}}} !!", "a cat", 4)
+    found = wished("a cat", f"{{picked:{said}}} !!", 4)
     assert (found.n, found.seed) == (1, SEED + seed)
 
 
@@ -113,12 +97,29 @@ def test_beside_a_chosen_picture_another_subject_is_added() -> None:
 
 
 def test_what_rules_leave_out_is_not_added_but_in_a_question_it_is_missed() -> None:
-    found = changed("Danke! Jetzt {place:bei Nacht} und ohne {added:Boote}.", "ein Leuchtturm")
+    found = wished("ein Leuchtturm", "Danke! Jetzt {place:bei Nacht} und ohne {added:Boote}.")
     assert (found.prompt, found.negative_prompt) == ("ein Leuchtturm bei Nacht", "Boote")
-    found = changed("shouldn't there be {added:a cat} somewhere?", "a garden")
+    found = wished("a garden", "shouldn't there be {added:a cat} somewhere?")
     assert (found.prompt, found.negative_prompt) == ("a garden, a cat", "")
 
 
 def test_things_and_looks_are_added_in_the_order_of_the_message_after_its_place() -> None:
-    found = changed("so {look:merrier}, {added:a cat on the wall} and {place:at night} for my gran", "a house")
+    found = wished("a house", "so {look:merrier}, {added:a cat on the wall} and {place:at night} for my gran")
     assert found.prompt == "a house at night, merrier, a cat on the wall"
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        ("чугунный самовар на веранде", "пусть {old:самовар} будет {quality:медный}", "медный самовар на веранде"),
+        ("лодка с белым парусом", "а можно {old:парус} алый?", "лодка с алым парусом"),
+        ("阳台上一把塑料椅子", "{old:椅子}换成{quality:藤编}的", "阳台上一把藤编椅子"),
+        ("桌上的茶壶和两只白色茶杯", "{old:茶杯}我想要{quality:浅绿色}的", "桌上的茶壶和两只浅绿色茶杯"),
+        ("회색 천 소파와 러그", "{old:소파}는 {quality:가죽}으로 하면 더 멋질 듯", "회색 가죽 소파와 러그"),
+        ("노란 유치원 버스와 나무", "{old:버스}는 {quality:하늘색}", "하늘색 유치원 버스와 나무"),
+        ("초록색 문이 달린 한옥", "{old:문을} {quality:남색}으로 바꿔줘", "남색 문이 달린 한옥"),
+        ("木製の椅子に座る猫", "{old:椅子}は{quality:革張り}がいいな", "革張りの椅子に座る猫"),
+    ],
+)
+def test_a_quality_takes_the_place_of_one_of_its_kind_in_every_script(before: str, message: str, prompt: str) -> None:
+    assert wished(before, message).prompt == prompt

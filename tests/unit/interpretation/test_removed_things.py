@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.interpretation.follow_ups import SEED, changed
+from tests.unit.interpretation.follow_ups import SEED, changed, wished
 
 
 @pytest.mark.parametrize(
@@ -185,3 +185,25 @@ def test_what_someone_sees_and_does_not_want_goes(before: str, message: str, pro
 @pytest.mark.parametrize("message", ["I see a dog, it's nice", "there are people in it"])
 def test_what_someone_sees_stays_if_nobody_wants_it_away(message: str):
     assert changed("a shop", message).negative_prompt == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        ("un abuelo con gafas y chaleco haciendo churros", "sin gafas", "un abuelo con chaleco haciendo churros"),
+        ("una plaza con fuente, palomas y coches aparcados", "sin coches", "una plaza con fuente y palomas"),
+        ("지하철역 앞의 노점상과 비둘기들", "비둘기 빼", "지하철역 앞의 노점상"),
+    ],
+)
+def test_nothing_of_a_thing_is_left(before: str, message: str, prompt: str) -> None:
+    assert changed(before, message).prompt == prompt
+
+
+def test_a_thing_goes_whose_place_the_message_names_in_its_own_words() -> None:
+    found = wished("класс с глобусом и портретом на стене", "{gone:портрет со стены} уберите")
+    assert (found.prompt, found.negative_prompt) == ("класс с глобусом", "портрет")
+
+
+def test_no_life_is_left_out_of_a_picture_that_has_none() -> None:
+    found = wished("uma sala com um globo", "Tá meio sem graça. Põe {added:uns balões}")
+    assert (found.prompt, found.negative_prompt) == ("uma sala com um globo, uns balões", "")

@@ -56,3 +56,19 @@ def test_what_is_new_keeps_the_adjectives_of_what_it_replaces(before: str, messa
 
 def test_a_short_name_is_no_part_of_another_word():
     assert changed("eine Katze mit Hut", "eine Geige aus Eis, Hochformat").prompt == "eine Geige aus Eis"
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        ("a cat on a sofa", "I'd rather have a dog", "a dog on a sofa"),
+        ("un lapin qui jardine avec une pelle", "plutôt un hérisson", "un hérisson qui jardine avec une pelle"),
+        ("ein rotes Auto", "eigentlich lieber ein Lastwagen", "ein Lastwagen"),
+    ],
+)
+def test_a_preferred_subject_takes_the_place_of_the_old_one(before: str, message: str, prompt: str) -> None:
+    assert changed(before, message).prompt == prompt
+
+
+def test_a_russian_object_keeps_its_case() -> None:
+    assert changed("бабушка вяжет носки у окна", "Не носки, а шарф.").prompt == "бабушка вяжет шарф у окна"

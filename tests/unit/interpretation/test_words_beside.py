@@ -8,6 +8,8 @@ import pytest
 
 from limner_worker.stages.interpretation.rules import interpret
 
+from .follow_ups import wished
+
 STYLES = ("3d", "noto", "noto-v1", "flat")
 SIZES = ((256, 256), (64, 64), (384, 256), (256, 384))
 
@@ -102,3 +104,19 @@ def test_words_beside_a_size_or_a_thing_to_leave_out_are_not_drawn(text: str, pr
     found = interpret(text, STYLES, (), SIZES)
     assert found.prompt == prompt
     assert {name: getattr(found, name) for name in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        ("石拱桥", "我觉得桥下应该有{added:一条乌篷船}。", "石拱桥\uff0c桥下有一条乌篷船"),
+        ("крыши с голубями", "Пусть только на {added:трубе сидит ворона}", "крыши с голубями, на трубе сидит ворона"),
+    ],
+)
+def test_a_thing_that_is_added_has_its_place(before: str, message: str, prompt: str) -> None:
+    assert wished(before, message).prompt == prompt
+
+
+def test_what_counts_a_subject_may_stand_before_a_clause_about_it() -> None:
+    found = wished("一辆火车穿过麦田", "接下来给我两张会做{subject:饭的章鱼}")
+    assert (found.prompt, found.n) == ("会做饭的章鱼", 2)

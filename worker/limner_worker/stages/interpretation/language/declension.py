@@ -22,6 +22,7 @@ _NEAR: Final = 3
 _WORD: Final = re.compile(r"[\u0400-\u04ff]+(?:-[\u0400-\u04ff]+)*")
 _NOUN: Final = "NOUN"
 _ADJECTIVES: Final = ("ADJF", "PRTF")
+_VERBS: Final = ("VERB", "INFN", "GRND")
 _EITHER: Final = "masc"
 """The gender of adjectives of nouns for persons of either ("судья")."""
 Parse = Any
@@ -143,7 +144,9 @@ def _reading(noun: str, left: str, named: str = "") -> Parse:
     same = {each.normal_form for each in _readings(named)} if named else set[str]()
     readings = [each for each in readings if each.normal_form in same] or readings
     before = [word.group().lower() for word in _WORD.finditer(left)][-_NEAR:]
-    cases = next((_CASES[word] for word in reversed(before) if word in _CASES), () if before else ("nomn",))
+    alone = () if before else ("nomn",)
+    acts = bool(before) and _readings(before[-1])[0].tag.POS in _VERBS
+    cases = next((_CASES[word] for word in reversed(before) if word in _CASES), ("accs",) if acts else alone)
     return next((each for case in cases for each in readings if each.tag.case == case), readings[0])
 
 

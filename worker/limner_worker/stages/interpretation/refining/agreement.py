@@ -30,7 +30,7 @@ def agrees(found: Conditions, parts: Sequence[Part], before: Conditions, languag
     """Return whether conditions have all that the parts of a message ask for, and no other words of it."""
     return (
         is_sound(found, parts, before, said)
-        and _has_all(found, parts, language)
+        and _has_all(found, parts, before, language)
         and _is_changed(found, parts, before, language)
         and _is_all(found, parts, before, language)
     )
@@ -43,6 +43,7 @@ def is_sound(found: Conditions, parts: Sequence[Part], before: Conditions, said:
         or _has_ends(found, before)
         or _repeats_old(found, parts, before)
         or _keeps_old(found, parts)
+        or _doubles(found, parts, before)
         or _copies(found, parts, before, said)
         or _leaves_out_more(found, parts, before)
         or _loses_more(found, parts, before)
@@ -107,12 +108,12 @@ def _copies(found: Conditions, parts: Sequence[Part], before: Conditions, said: 
     return any(run in message and not any(run in text for text in known) for run in runs)
 
 
-def _has_all(found: Conditions, parts: Sequence[Part], language: Language) -> bool:
+def _has_all(found: Conditions, parts: Sequence[Part], before: Conditions, language: Language) -> bool:
     """Return whether the prompt has the words that are to be seen, or leaves them out."""
     told = _stems(f"{found.prompt} {found.negative_prompt}")
     roles = (*SHOWN, *(("quality",) if language.unspaced else ()))
     shown = all(_stems(text) <= told for text in texts_of(parts, *roles))
-    return shown and _leaves_out(found, parts) and _shows_qualities(found, parts, language)
+    return shown and _leaves_out(found, parts) and _shows_qualities(found, parts, before, language)
 
 
 def _leaves_out(found: Conditions, parts: Sequence[Part]) -> bool:
@@ -120,7 +121,7 @@ def _leaves_out(found: Conditions, parts: Sequence[Part]) -> bool:
     return all(_stems(text) <= _stems(found.negative_prompt) for text in texts_of(parts, "gone"))
 
 
-def _shows_qualities(found: Conditions, parts: Sequence[Part], language: Language) -> bool:
+def _shows_qualities(found: Conditions, parts: Sequence[Part], before: Conditions, language: Language) -> bool:
     """Return whether the prompt has a form of the words of each quality ("gelber" of "gelb"), and what it describes."""
     told = found.prompt.lower()
     words = [word[:_QUALITY] for text in texts_of(parts, "quality") for word in _WORDS.findall(text.lower())]
@@ -129,9 +130,9 @@ def _shows_qualities(found: Conditions, parts: Sequence[Part], language: Languag
     if language.colour_after and kept:  # the message has the form that agrees
         bases = {forms.split("|")[0] for forms in language.colours.values()}
         long += [text.lower() for text in texts_of(parts, "quality") if text.isalpha() and text.lower() not in bases]
-    return all(stem in told for stem in long) and all(
-        _stems(max(text.split(), key=len)) & _stems(told) for text in kept
-    )
+    lost = any(text[0] >= WIDE and text in before.prompt and text not in found.prompt for text in kept)
+    there = all(_stems(max(text.split(), key=len)) & _stems(told) for text in kept)
+    return all(stem in told for stem in long) and there and not lost
 
 
 def _has_ends(found: Conditions, before: Conditions) -> bool:
@@ -155,6 +156,13 @@ def _repeats_old(found: Conditions, parts: Sequence[Part], before: Conditions) -
     """Return whether the prompt has a thing more often than before, of which only a quality changes."""
     old, new = before.prompt.lower(), found.prompt.lower()
     return any(new.count(text.lower()) > max(1, old.count(text.lower())) for text in texts_of(parts, "old"))
+
+
+def _doubles(found: Conditions, parts: Sequence[Part], before: Conditions) -> bool:
+    """Return whether the prompt has a long word of the picture before twice, of which no part has it."""
+    old, new = (_WORDS.findall(each.prompt.lower()) for each in (before, found))
+    told = _WORDS.findall(" ".join(part.text for part in parts).lower())
+    return any(new.count(word) > old.count(word) > 0 for word in old if len(word) > _STEM and word not in told)
 
 
 def _is_changed(found: Conditions, parts: Sequence[Part], before: Conditions, language: Language) -> bool:
@@ -204,7 +212,7 @@ def mentions(found: Conditions, parts: Sequence[Part], before: Conditions, langu
         and _has_conditions(found, parts, before, language)
         and (found.seed is None or not texts_of(parts, "again", "number"))
         and _leaves_out(found, parts)
-        and _shows_qualities(found, parts, language)
+        and _shows_qualities(found, parts, before, language)
         and enough
     )
 

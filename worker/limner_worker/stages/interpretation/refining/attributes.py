@@ -16,6 +16,8 @@ _VOWEL: Final = re.compile("[aeiou]", re.IGNORECASE)
 _BESIDE: Final = 2
 """The most words between a noun and the colour before it."""
 _LAST_WORD: Final = re.compile(r"([^\s]+)\s+$")
+_KOREAN: Final = re.compile("[가-힣]{1,4}(?<![와과랑의을를은는이가에도])")
+"""A Korean word without a particle between a colour and a thing: "노란 유치원 버스"."""
 _SIZED: Final = ("小", "大", "老", "旧", "新", "的小", "的大", "的老", "的旧", "的新")
 """What stands between a colour and a thing in Chinese, and describes it too."""
 
@@ -115,7 +117,7 @@ def _describes(words: str, language: Language) -> bool:
     joins = language.connectives
     if language.colour_after and re.fullmatch(rf"(?:{joins.made_of or NOTHING})\s[^\W\d_]+", words, re.IGNORECASE):
         return True  # "un sweat à capuche noir"
-    if language.code == "zh" and words in _SIZED:
+    if (language.code == "zh" and words in _SIZED) or (language.code == "ko" and _KOREAN.fullmatch(words)):
         return True
     small = rf"{joins.places or NOTHING}|{joins.and_ or NOTHING}|{joins.accompaniments or NOTHING}|{joins.indefinite}"
     return (

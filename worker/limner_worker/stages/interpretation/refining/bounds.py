@@ -16,6 +16,7 @@ from limner_worker.stages.interpretation.reading.patterns import patterns_for
 from limner_worker.stages.interpretation.refining.attributes import is_quality
 from limner_worker.stages.interpretation.refining.beside import ends_with_place, with_place
 from limner_worker.stages.interpretation.refining.changes import changes_for
+from limner_worker.stages.interpretation.refining.clauses import parts_of as clauses_of
 from limner_worker.stages.interpretation.refining.lexemes import lexed
 from limner_worker.stages.interpretation.refining.wide_bounds import unspaced
 
@@ -55,11 +56,20 @@ def _is_added(part: Part, parts: Sequence[Part], said: str, language: Language) 
     if part.role == "subject":
         return bool(texts_of(parts, "picked"))
     olds, qualities = texts_of(parts, "old"), texts_of(parts, "quality")
-    if part.role != "new" or (olds and (not qualities or len(olds) >= len(texts_of(parts, "new")) + len(qualities))):
+    paired = bool(olds) and (not qualities or len(olds) >= len(texts_of(parts, "new")) + len(qualities))
+    if part.role != "new" or paired:
         return False
     withs = language.scenes.accompaniments or NOTHING
     led = expression(rf"(?<!\w)(?:{withs})\s+{re.escape(part.text)}")
-    return bool(texts_of(parts, "old", "quality")) or (not language.unspaced and led.search(said) is not None)
+    is_led = not language.unspaced and led.search(said) is not None
+    return is_led or (bool(texts_of(parts, "old", "quality")) and not _is_whole(part, said, language))
+
+
+def _is_whole(part: Part, said: str, language: Language) -> bool:
+    """Return whether a clause only asks for a thing, by words of which the first is of asking: "make it a girl, …"."""
+    clause = next((each for each in clauses_of(said, language) if part.text in each), "")
+    words = lexed(clause.replace(part.text, " "), language, "", ())
+    return bool(words) and all(each.has("frame", "asking", "rather") for each in words) and not language.unspaced
 
 
 def _spaced(role: str, text: str, said: str, language: Language) -> str:
@@ -106,10 +116,11 @@ def _with_leading(role: str, text: str, said: str, language: Language) -> str:
         return text
     longer = f"{led[1]} {text}"
     made = expression(language.connectives.made_of or NOTHING)
+    bare = role == "added" and changes_for(language).article.match(text) is None
     belongs = (
         is_quality(longer, language) or bool(made.fullmatch(led[1]))
         if role == "quality"
-        else _leads(role, language).fullmatch(led[1])
+        else _leads("bare" if bare else role, language).fullmatch(led[1])
     )
     return longer if belongs else text
 
@@ -145,6 +156,7 @@ def _leads(role: str, language: Language) -> Pattern:
     words = {
         "new": (small.indefinite, small.articles),
         "added": (small.indefinite,),
+        "bare": (small.indefinite, small.places),  # "[on] roofs sit gulls"
         "look": (small.indefinite,),
         "place": (small.places, language.scenes.accompaniments),
     }

@@ -21,6 +21,12 @@ _FEW: Final = 2
 """The same in scripts without spaces."""
 _FORM: Final = re.compile(r"\w{0,2}(?!\w)")
 """The end of a word's form: "maison" is none of "mais"."""
+_NOUN: Final = 4
+"""The letters by which the nouns are known that compounds end with."""
+_COMPOUND: Final = 7
+"""The fewest letters of a compound."""
+_DERIVED: Final = re.compile("(?:chen|lein|tjes?|heid|heit|keit|schaft|ung(?:en)?|innen|ingen|ische?|eren|enden?)$")
+"""Endings that are no nouns."""
 WORDS: Final = re.compile(r"[^\W\d_]+")
 _WIDE: Final = re.compile(r"[\u4e00-\u9fff\u30a1-\u30ff]{2,}|[가-힣]{2,}")
 """Words of Chinese and Japanese that may name things, and of Korean with their particles."""
@@ -68,6 +74,16 @@ def without_place(at: re.Match[str], how: str, change: Change) -> re.Match[str]:
     return re.compile(r".*", re.DOTALL).match(change.prompt, at.start(), at.start() + place.start()) or at
 
 
+def shown_of(name: str, change: Change) -> str:
+    """Return the name of a thing without its place, if the prompt has it only so: "the portrait [from the wall]"."""
+    small = change.language.connectives
+    apart = "|".join(filter(None, (small.places, small.thing_ends, small.made_of)))
+    first = re.match(rf"(.+?)\s(?:{apart or NOTHING})\s", name, re.IGNORECASE)
+    if first is None or change.language.unspaced or change.find(name) is not None or change.find(first[1]) is None:
+        return name
+    return first[1]
+
+
 def subject_of(change: Change) -> re.Match[str] | None:
     """Return where the prompt has the noun of its subject, of which it tells more; None if it tells no more."""
     language, small = change.language, change.language.connectives
@@ -97,7 +113,19 @@ def mentioned(change: Change, parts: Sequence[Part], said: str) -> str | None:
     here = (word for word in content(said, change) if colour_in(word, change.language) is None)
     places = ((word, change.find(word)) for word in here)
     whole = [word for word, at in places if at is not None and _FORM.match(change.prompt, at.end())]
-    return max(whole, key=lambda word: (before.rfind(word), len(word)), default=None)
+    named = max(whole, key=lambda word: (before.rfind(word), len(word)), default=None)
+    return _kin(becomes, change) if named is None else named
+
+
+def _kin(thing: str, change: Change) -> str | None:
+    """Return the word of the prompt that ends with the same noun as a thing: "Schreibtisch" for "einen Esstisch"."""
+    last = thing.rsplit(maxsplit=1)[-1].lower()
+    if not change.language.compounds or len(last) < _COMPOUND or _DERIVED.search(last):
+        return None
+    for word in WORDS.findall(change.prompt):
+        if len(word) >= _COMPOUND and word.lower() != last and word.lower()[-_NOUN:] == last[-_NOUN:]:
+            return word
+    return None
 
 
 def content(text: str, change: Change) -> list[str]:

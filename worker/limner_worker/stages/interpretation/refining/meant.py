@@ -53,7 +53,7 @@ def _with_missed_quality(change: Change, parts: Parts, said: str) -> Parts:
     """A thing gets the one known quality of its clause that no part has: "that hat may well be purple"."""
     things = [part for part in parts if part.role in ("old", "gone")]
     if len(things) != 1 or texts_of(parts, *BECOMES, "place", "subject"):
-        return parts
+        return _with_missed_in_clause(change, parts, said)
     thing = things[0]
     clause = _clause_of(thing, said, change)
     all_of = qualities_in(clause.replace(thing.text, " "), change.language)
@@ -65,6 +65,21 @@ def _with_missed_quality(change: Change, parts: Parts, said: str) -> Parts:
     quality = some.pop()
     at = list(parts).index(thing)
     return [*parts[:at], Part("old", thing.text), Part("quality", quality), *parts[at + 1 :]]
+
+
+def _with_missed_in_clause(change: Change, parts: Parts, said: str) -> Parts:
+    """A thing gets the one known quality of its clause beside others that change: "a bus, and the tree in red"."""
+    if change.language.unspaced:
+        return parts
+    found: list[Part] = []
+    known = " ".join((change.prompt, *(part.text for part in parts))).lower()
+    for part in parts:
+        clause = _clause_of(part, said, change)
+        alone = part.role == "old" and clause != said and sum(each.text in clause for each in parts) == 1
+        some = qualities_in(clause.replace(part.text, " "), change.language) if alone else []
+        some = [each for each in some if each.lower() not in known]
+        found += [part, *([Part("quality", some[0])] if len(some) == 1 and not denies(clause, change) else [])]
+    return found
 
 
 def _with_old_quality_first(change: Change, parts: Parts, _: str) -> Parts:

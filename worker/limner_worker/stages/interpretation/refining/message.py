@@ -34,6 +34,12 @@ class Message:
         said = (*SAID, *kinds, *self.styles, *SIZES)
         return all(each.has(*said) for each in self.words)
 
+    def takes_and_adds(self) -> bool:
+        """Return whether one thing is taken away and another is added beside it: "no lamp, and add a cup"."""
+        adding = any(not each.has("rather", "contrast", "frame") for each in self.some("added"))
+        instead = any(not each.has("away") for each in self.some("contrast", "meant"))
+        return adding and bool(self.some("away")) and not instead
+
     def runs(self, *kinds: str) -> list[tuple[int, int]]:
         """Return where content stands, of words that have one of some roles; what the prompt has as one is one."""
         found: list[tuple[int, int]] = []

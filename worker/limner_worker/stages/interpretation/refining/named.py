@@ -15,7 +15,8 @@ from limner_worker.stages.interpretation.reading.parts import Part, texts_of
 from limner_worker.stages.interpretation.reading.sizes import shape_among, shaped
 from limner_worker.stages.interpretation.reading.taking_apart import taken_apart
 from limner_worker.stages.interpretation.refining.agreement import SHOWN
-from limner_worker.stages.interpretation.refining.messages import nominative
+from limner_worker.stages.interpretation.refining.changes import changes_for
+from limner_worker.stages.interpretation.refining.messages import bare_style, nominative
 
 _LONGEST_NAME: Final = 20
 """The most characters of a thing that rules leave out and a tagger does not: longer ones are other clauses."""
@@ -52,8 +53,8 @@ def denied(parts: Sequence[Part], left_out: Sequence[str], said: str) -> list[Pa
     for part in parts:
         asked = re.search(rf"{re.escape(part.text)}[^.!。\uff01]{{0,40}}[?\uff1f]", said)
         things = [each for each in left_out if len(each) < _LONGEST_NAME and each.lower() in part.text.lower()]
-        look = part.role == "look" and bool(texts_of(parts, "gone"))  # "without candles, and darker"
-        is_denied = things and part.role in SHOWN and asked is None and not look
+        apart = part.role in ("look", "place") and bool(texts_of(parts, "gone"))  # "without candles, and darker"
+        is_denied = things and part.role in SHOWN and asked is None and not apart
         found.append(Part("gone", things[0]) if is_denied else part)
     return found
 
@@ -79,7 +80,8 @@ def without_names(parts: Sequence[Part], language: Language, model: Model) -> li
     found: list[Part] = []
     for part in parts:
         said = taken_apart(part.text, language, model, message=True) if part.role in ("look", "style") else None
-        names = said is not None and (said.style is not None or said.size is not None)
+        bare = part.role == "style" and bare_style(part.text, model.styles, changes_for(language)) is not None
+        names = said is not None and (bare or said.style is not None or said.size is not None)
         if said is None or (part.role == "style" and names):
             found.append(part)
         else:

@@ -22,9 +22,10 @@ from limner_worker.stages.interpretation.refining.changes import PLACES, ROW
 from limner_worker.stages.interpretation.refining.colours import colour_in, coloured, part_coloured
 from limner_worker.stages.interpretation.refining.finding import without_place
 from limner_worker.stages.interpretation.refining.lexemes import LONGEST, MARK, NEW, SHAPES, Lexeme, lexed
-from limner_worker.stages.interpretation.refining.message import SAID, SIZES, Message
+from limner_worker.stages.interpretation.refining.message import SIZES, Message
 from limner_worker.stages.interpretation.refining.messages import first_match, nominative
 from limner_worker.stages.interpretation.refining.naming import picked
+from limner_worker.stages.interpretation.refining.preferring import preferred
 
 _NAMES: Final = (*PLACES, *ROW)
 _ENDED: Final = re.compile(r"[.!?;。！？；]")
@@ -33,8 +34,6 @@ _ENGLISH: Final = expression(rf"(?<!\w)(?:{BY_CODE[FALLBACK].connectives.indefin
 """An English article, which may be another word in the language of a message."""
 THINGS: Final = ("orange", "pink", "purple", "brown")
 """Colours whose words are names of things too ("a rose", "un café")."""
-_LONGEST_NEW: Final = 3
-"""The most words of a thing in a language without articles."""
 
 
 def plainly(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool:
@@ -46,7 +45,7 @@ def plainly(change: Change, found: ParsedRequest, styles: Sequence[str]) -> bool
     if not message.words or not _drawn(message, found):
         return False
     readings: tuple[Callable[[Message], bool], ...] = (
-        _coloured, _removed, _replaced, _picked, _retried, _counted, _rather,
+        _coloured, _removed, _replaced, _picked, _retried, _counted, preferred,
     )  # fmt: skip
     read = any(reading(message) for reading in readings) or _only_drawn(message)
     if read:
@@ -121,7 +120,7 @@ def _replaced(message: Message) -> bool:
     new = [run for run in runs if not message.named(*run)]
     if len(old) != 1 or not new or not message.only("contrast", "away", "added", "retried", "colour", NEW):
         return False
-    if any(each.has("colour") and not _inside(each, runs) for each in message.words):
+    if any(each.has("colour") and not _inside(each, runs) for each in message.words) or message.takes_and_adds():
         return False
     start, end = new[0][0], new[-1][1]
     if start < old[0][0] < end or _is_place(message, new) or not _contrasted(message, old[0], (start, end)):
@@ -250,6 +249,8 @@ def _picked(message: Message) -> bool:
 def _retried(message: Message) -> bool:
     """Read that other pictures like it are wanted: "do you have any others?", "three more"."""
     change = message.change
+    if any(pattern.match(message.text.lstrip("¿¡ ")) for pattern in change.patterns.comparatives):  # "más alegre"
+        return False
     drawn = ("asking",) if message.some(*SIZES, *message.styles) else ()
     again = [each for each in message.some("retried") if not each.has("opinions", *drawn)]
     if not again or message.some(NEW, "colour", "contrast") or not message.only("retried", "number", "away", "added"):
@@ -274,25 +275,3 @@ def _number(message: Message) -> int | None:
         return None
     value = number_in(_TIMES.sub("", message.text[numbers[0].start : numbers[0].end]), message.change.language)
     return min(MOST, value) if value else None
-
-
-def _rather(message: Message) -> bool:
-    """Read another subject that someone prefers: "I'd rather have a dog"."""
-    change, runs = message.change, message.runs("colour")
-    first = message.words[0]
-    if not runs or any(message.named(*run) for run in runs) or message.some("away", "added", *_NAMES):
-        return False
-    if any(each.has("number") and not each.has("article") for each in message.words):
-        return False
-    start = message.with_article(runs[0][0])
-    before = [each for each in message.words if each.end <= start]
-    place = message.change.patterns.scenery.search(message.text)
-    if place is not None and place.start() < start:  # "better on a beach"
-        return False
-    if not any(each.has("rather") for each in before) or not all(each.has(*SAID, "contrast") for each in before):
-        return False
-    words = message.text[start:].split()
-    if first.start >= start or (start == runs[0][0] and (change.articles or len(words) > _LONGEST_NEW)):
-        return False
-    change.prompt = nominative(tidy(message.text[start : runs[-1][1]]), change.language)
-    return bool(change.prompt)

@@ -18,6 +18,7 @@ from limner_worker.stages.interpretation.refining.change import Change, conclude
 from limner_worker.stages.interpretation.refining.changes import changes_for
 from limner_worker.stages.interpretation.refining.colours import colour_in, coloured, part_coloured
 from limner_worker.stages.interpretation.refining.giving import given
+from limner_worker.stages.interpretation.refining.looks import show_look
 from limner_worker.stages.interpretation.refining.messages import (
     bare_style,
     count_alone,
@@ -51,7 +52,7 @@ def refined(
     probably in another language, must account for all of its words.
     """
     patterns = changes_for(found.language)
-    text = found.text.strip(" .!?。！？")
+    text = found.text.strip(" .!?¿¡。！？")
     if patterns.chatter.fullmatch(text):
         if found.n is None and found.style is None and found.size is None and not found.negative:
             return previous[-1]
@@ -181,7 +182,8 @@ def _added(change: Change, rest: str) -> bool:
         change.place(tidy(rest))
         return True
     if any(pattern.search(rest) for pattern in patterns.comparatives):
-        change.append(tidy(rest))
+        look = tidy(rest)
+        show_look(change, f"{look[0].lower()}{look[1:]}")
         return True
     left, first = strip_first(patterns.change, rest)
     left, last = strip_first(patterns.change_after, left.rstrip(" .!?。！？"))

@@ -8,11 +8,13 @@ from typing import Final
 from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.schema import Language
-from limner_worker.stages.interpretation.language.texts import Pattern, tidy
+from limner_worker.stages.interpretation.language.texts import Pattern, shortened, tidy
+from limner_worker.stages.interpretation.reading.patterns import patterns_for
 from limner_worker.stages.interpretation.refining.change import Change
 from limner_worker.stages.interpretation.refining.lexemes import MARK, NEW, Lexeme, lexed, longest_first
 from limner_worker.stages.interpretation.refining.message import Message
 
+_OF_THING: Final = ("article", "number", "colour", "place")
 _LONG: Final = 4
 """The fewest letters of a word of asking at the end of a wish."""
 
@@ -45,11 +47,12 @@ def says_nothing(text: str, change: Change) -> bool:
 
 
 def without_asking(text: str, change: Change) -> str:
-    """Return a thing without words of asking before it, and of adding behind it: "please better roses"."""
+    """Return a thing without words of asking and adding around it: "please better roses", "put in some tulips"."""
+    text = shortened(text, patterns_for(change.language).polite_tails)
     words = lexed(text, change.language, change.prompt, ())
     if change.language.unspaced or not words:
         return text
-    kept = (each for each in words if not each.has("asking", "rather") or each.has("article", "number", "colour"))
+    kept = (each for each in words if not each.has("asking", "rather", "added") or each.has(*_OF_THING))
     first = next(kept, words[0])
     after = (each for each in reversed(words) if not (each.has("added", MARK) or _asks_behind(each)))
     last = next(after, words[-1])

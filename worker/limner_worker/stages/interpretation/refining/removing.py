@@ -14,7 +14,9 @@ from limner_worker.stages.interpretation.language.number_words import number_pat
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import WIDE, Pattern, squeezed, tidy, with_particle
 
-_AGREEING: Final = (("os", "os"), ("as", "as"), ("o", "o"), ("a", "a"), ("i", "i"), ("es", "es"), ("s", "s"))
+_AGREEING: Final = (
+    ("os", "os"), ("as", "as"), ("o", "o"), ("a", "a"), ("i", "i"), ("es", "[oae]s"), ("s", "s"), ("e", "[oae]"),
+)  # fmt: skip
 """Endings of Romance nouns, and of the adjectives that agree with them."""
 _LISTED: Final = 3
 """The most words of a thing in a list."""
@@ -50,7 +52,7 @@ def removed(prompt: str, thing: str) -> str:
         joined = _joined(name, squeezed(prompt), language)
         if joined is not None:
             return tidy(joined) or prompt
-        return tidy(expression(rf"{before}{re.escape(name)}{after}").sub("", squeezed(prompt))) or prompt
+        return tidy(expression(rf"{before}{_plural(name, language)}{after}").sub("", squeezed(prompt))) or prompt
     after += modifier(name, language)
     named = expression(rf"{before}(?<!\w){forms(name, language)}(?!\w){after}{_more(language)}")
     left = named.sub(partial(_kept, language), _with_last(named, squeezed(prompt), language))
@@ -82,7 +84,7 @@ def _without_clause(name: str, prompt: str) -> str | None:
 def _joined(name: str, prompt: str, language: Language) -> str | None:
     """Return a prompt in a script without spaces without one of two things that a particle joins; None if none does."""
     joins = language.connectives.and_ or NOTHING
-    thing = rf"{_described(language)}{re.escape(name)}"
+    thing = rf"{_described(language)}{_plural(name, language)}"
     first = expression(rf"{thing}(?:{joins})\s?(?=\w)")
     for pattern in (first, _last_joined(name, language)):
         if match := pattern.search(prompt):
@@ -99,8 +101,13 @@ def _last_joined(name: str, language: Language) -> Pattern:
     """Return a pattern of the last of two things in a script without spaces, with the particle that joins them."""
     joins = language.connectives.and_ or NOTHING
     described = _DESCRIBING.get(language.code, "")
-    thing = rf"{described}{_described(language)}{re.escape(name)}(?!\w*(?:{joins}))"
+    thing = rf"{described}{_described(language)}{_plural(name, language)}(?!\w*(?:{joins}))"
     return expression(rf"(?<=\w)(?P<joins>{joins})\s?{thing}")
+
+
+def _plural(name: str, language: Language) -> str:
+    """Return a pattern of a name in a script without spaces, or in Korean, perhaps with its ending of the plural."""
+    return re.escape(name) + ("(?:들(?![가-힣]*[다면고]))?" if language.code == "ko" else "")
 
 
 def forms(name: str, language: Language) -> str:
@@ -143,7 +150,8 @@ def _more(language: Language) -> str:
     cases = "|".join(dict.fromkeys(language.dative.values()))
     articles = cases or f"{small.indefinite or NOTHING}|{small.articles or NOTHING}"
     made = rf"(?:\s(?:{small.made_of or NOTHING})\s\w+)?"
-    alone = rf"(?:(?:{qualities(language)})\s+){{0,2}}\w+{made}(?=\s*(?:[,.;!?]|$)|\s(?:{small.places or NOTHING})\s)"
+    ends = "|".join(filter(None, (small.places, small.holding)))
+    alone = rf"(?:(?:{qualities(language)})\s+){{0,2}}\w+{made}(?=\s*(?:[,.;!?]|$)|\s(?:{ends or NOTHING})\s)"
     thing = rf"(?:(?:{articles})(?!\w)|{alone})" if small.indefinite else r"\w"
     whole = rf"(?={thing})(?![^,.;]{{1,60}}\s(?:{withs})\s)"
     first = rf"(?:{articles})\s" if small.indefinite else ""

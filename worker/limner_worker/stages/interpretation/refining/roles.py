@@ -15,6 +15,7 @@ from limner_worker.stages.interpretation.reading.parts import Part, texts_of
 from limner_worker.stages.interpretation.reading.sizes import shape_among
 from limner_worker.stages.interpretation.refining.attributes import is_quality, quality_next_to
 from limner_worker.stages.interpretation.refining.changes import changes_for
+from limner_worker.stages.interpretation.refining.clauses import parts_of as clauses_of
 from limner_worker.stages.interpretation.refining.lexemes import NEW, lexed
 from limner_worker.stages.interpretation.refining.nouns import (
     is_bare_quality,
@@ -50,7 +51,7 @@ def with_sure_roles(parts: Sequence[Part], said: str, prompt: str, language: Lan
     for no other picture are a look. A thing to which a quality is given does not go.
     """
     found: list[Part] = []
-    for part in _merged(parts, said, prompt, language):
+    for part in _taken_apart(_merged(parts, said, prompt, language), said, language):
         role = _role(part, parts, said, language)
         quality = quality_next_to(part.text, said, language) if _may_change(part, parts, said, language) else None
         if quality is not None:
@@ -58,6 +59,19 @@ def with_sure_roles(parts: Sequence[Part], said: str, prompt: str, language: Lan
         elif role is not None:
             found.append(Part(role, without_noun(part.text, language) or part.text if role == "quality" else part.text))
     return found
+
+
+def _taken_apart(parts: Sequence[Part], said: str, language: Language) -> Sequence[Part]:
+    """Return the parts, of which two are to go and to be added that clauses of their own name: "no lamp, add a cup"."""
+    if sorted(part.role for part in parts if part.role not in _CONDITIONS) != ["new", "old"]:
+        return parts
+    (old,), (new,) = texts_of(parts, "old"), texts_of(parts, "new")
+    there, here = (next((each for each in clauses_of(said, language) if text in each), said) for text in (old, new))
+    goes = there != here and _has(there, "away", language) and not _has(there, "added", language)
+    if not goes or not _has(here, "added", language) or _has(here, "contrast", language):
+        return parts
+    roles = {"old": "gone", "new": "added"}
+    return [Part(roles.get(part.role, part.role), part.text) for part in parts]
 
 
 def _role(part: Part, parts: Sequence[Part], said: str, language: Language) -> str | None:
@@ -116,7 +130,7 @@ def _merged(parts: Sequence[Part], said: str, prompt: str, language: Language) -
             found += [Part("old", own[1]), Part("quality", own[0])]
         elif noun is not None:
             found += [Part("new", f"{part.text} {noun}"), Part("old", noun)]
-        elif last is not None and (joined := _in_one(last, part, said, language)) is not None:
+        elif last is not None and (joined := _in_one(last, part, said, prompt, language)) is not None:
             found[-1] = joined
         elif last is not None and last.role == "new" and part.role == "old" and f"{last.text} {part.text}" in said:
             found[-1:] = [Part("new", f"{last.text} {part.text}"), part]
@@ -125,12 +139,18 @@ def _merged(parts: Sequence[Part], said: str, prompt: str, language: Language) -
     return found
 
 
-def _in_one(last: Part, part: Part, said: str, language: Language) -> Part | None:
-    """Return two parts that are one: "a table of" and "wood", and in Japanese a place and "のかごに猫"."""
+def _in_one(last: Part, part: Part, said: str, prompt: str, language: Language) -> Part | None:
+    """Return two parts that are one: "a table of" and "wood", and in Japanese a place and "のかごに猫".
+
+    A thing that the picture does not have is no old one: "a ladle" and "of copper" to be added.
+    """
     if language.code == "ja":
         joins = last.role == "old" and part.role == "added"
         forms = (f"{last.text}{part.text}", f"{last.text}の{part.text}")
         return next((Part("added", each) for each in forms if joins and each in said and "の" in each), None)
+    both = f"{last.text} {part.text}"
+    if (last.role, part.role) == ("old", "added") and both in said and last.text.lower() not in prompt.lower():
+        return Part("added", both)
     made = rf".*\s(?:{language.connectives.made_of or NOTHING})"
     ends = (last.role, part.role) == ("new", "quality") and re.fullmatch(made, last.text, re.IGNORECASE)
     return Part("new", f"{last.text} {part.text}") if ends and f"{last.text} {part.text}" in said else None

@@ -33,12 +33,16 @@ _SET: Final = re.compile("^(?:时间|天气|背景|地点|场景)(?:就)?(?:放�
 """Chinese words that set a time or a place."""
 _PARTICLE_FIRST: Final = re.compile(r"^(?:에|에서|에는|의|을|를|은|는|이|가|도)\s+")
 """A Korean particle of the word before."""
+_OBJECT: Final = re.compile("(?<=[가-힣])[을를은는이가도]$")
+"""A Korean particle behind a thing."""
 _TOO: Final = re.compile("(?<=..)도$")
 _MEASURE: Final = re.compile("^[面条只个把张辆匹座片朵本件位棵架艘](?=..)")
 """A Chinese measure word between "this" or "that" and its thing."""
 _COUNT: Final = "(?:하나|둘|셋|(?:한|두|세|네|몇) ?(?:마리|개|명|송이|잔|대|그루|채|장|권|벌|쌍|조각|그릇))"
 _MEASURED: Final = re.compile("[个只位条张头匹辆座棵](?![个只位条张头匹辆座棵])([\u4e00-\u9fff])$")
 """A Chinese measure word, and one character of a thing behind it."""
+_COUNTED: Final = re.compile("[一二两三四五六七八九十几][个只位条张头匹辆座棵]([\u4e00-\u9fff]{2,4})$")
+"""A Chinese number and measure word, and the beginning of what is counted."""
 _LETTER: Final = re.compile(r"[\u3041-\u309f]")
 _WHEN: Final = re.compile("(?<=[가-힣])에는?$")
 """What follows a time in Korean."""
@@ -56,6 +60,8 @@ def _korean(role: str, text: str, said: str, prompt: str) -> str:
     if at > 0 and HANGUL.match(said[at - 1]) and " " in text:  # "[대]문을 갈색"
         text = text.split(" ", 1)[1]
     text = _PARTICLE_FIRST.sub("", text)
+    if role in _OF_PICTURE and text not in prompt and _OBJECT.sub("", text) in prompt:
+        return _OBJECT.sub("", text)  # "문을"
     if role == "added" and _BESIDE.match(text) and (thing := re.search(rf"([가-힣]+) {re.escape(text)}", said)):
         text = f"{thing[1]} {text}"
     if role in ("added", "subject"):
@@ -92,10 +98,12 @@ def _chinese(role: str, text: str, said: str, prompt: str) -> str:
         measured = re.search(rf"[这那]{re.escape(text)}", said) is not None
         return _as_shown(_MEASURE.sub("", text) if measured else text, said, prompt)
     if role in ("added", "subject"):
-        led = _MEASURED.search(said[: max(0, said.find(text))])
+        before = said[: max(0, said.find(text))]
+        led = _MEASURED.search(before) or _COUNTED.search(before)
         return text if led is None else f"{led[1]}{text}"  # "个[会]飞的房子"
     if role == "look":
         cut = re.search(rf"(?:色|气|氛|光|整)(?={re.escape(text)})", said) if text[:1] in "调氛围线体" else None
+        cut = cut or re.search(rf"(?:气氛|氛围|光线|色调|表情)(?={re.escape(text)})", said)
         return f"{cut.group()}{text}" if cut is not None else text.removeprefix("再")
     return _SET.sub("", text) if role == "place" else text
 

@@ -24,6 +24,7 @@ from limner_worker.stages.interpretation.refining.attributes import is_quality, 
 from limner_worker.stages.interpretation.refining.beside import has_place, with_place
 from limner_worker.stages.interpretation.refining.change import Change, concluded
 from limner_worker.stages.interpretation.refining.changes import changes_for
+from limner_worker.stages.interpretation.refining.clauses import parts_of as clauses_of
 from limner_worker.stages.interpretation.refining.clauses import with_words
 from limner_worker.stages.interpretation.refining.colours import (
     colour_in,
@@ -37,6 +38,7 @@ from limner_worker.stages.interpretation.refining.finding import (
     is_described_by,
     mentioned,
     place_of,
+    shown_of,
     subject_of,
     with_head,
     without_place,
@@ -95,11 +97,13 @@ def _apply(change: Change, parts: Sequence[Part], said: str) -> None:
     replaced = texts_of(parts, "old") if texts_of(parts, "new") else []
     for thing in (each for each in texts_of(parts, "gone") if each not in replaced):
         change.negative += _names(change, thing)
-    for old, part in _paired([part for part in parts if part.role in ("old", *BECOMES)], change):
+    pairs = _paired([part for part in parts if part.role in ("old", *BECOMES)], said, change)
+    for old, part in pairs:
         if part is not None and old is None and part.role == "new" and adds(said, change):
             _add(change, with_place(part.text, said, change.language), said)
         elif part is not None:
-            _becomes(change, old or mentioned(change, parts, said), part, said)
+            several = len(pairs) > 1 and part.role == "new"
+            _becomes(change, old or mentioned(change, parts, said), part, said, several=several)
         elif old is not None:
             _goes(change, old, said, is_moved=bool(texts_of(parts, "place")))
     _show(change, parts, said)
@@ -151,10 +155,11 @@ def _add(change: Change, text: str, said: str) -> None:
 def _names(change: Change, words: str) -> list[str]:
     """Return the things that words name."""
     lists = patterns_for(change.language).lists
-    return [name for each in lists.split(words) if (name := name_of(each, change.patterns))]
+    names = (name_of(each, change.patterns) for each in lists.split(words))
+    return [shown_of(name, change) for name in names if name]
 
 
-def _paired(parts: Sequence[Part], change: Change) -> list[tuple[str | None, Part | None]]:
+def _paired(parts: Sequence[Part], said: str, change: Change) -> list[tuple[str | None, Part | None]]:
     """Return each part that says what something becomes, with the things of the picture beside it, before or after.
 
     Of a thing and the material that describes it, the material becomes another: "rather wood than glass for the table".
@@ -167,7 +172,7 @@ def _paired(parts: Sequence[Part], change: Change) -> list[tuple[str | None, Par
         if part.role == "old":
             waiting.append(part.text)
             continue
-        if not waiting and rest and rest[0].role == "old":
+        if not waiting and rest and rest[0].role == "old" and not _is_apart(part, rest, said, change):
             waiting = [rest.pop(0).text]
         materials = [old for old in waiting if is_described_by(old, waiting, change)]
         found += [(old, part) for old in materials or waiting or [None]]
@@ -175,8 +180,18 @@ def _paired(parts: Sequence[Part], change: Change) -> list[tuple[str | None, Par
     return [*found, *((old, None) for old in waiting)]
 
 
-def _becomes(change: Change, old: str | None, part: Part, said: str) -> None:
-    """Give a thing of the picture, or its subject, another colour or material, or put something in its place."""
+def _is_apart(part: Part, rest: Sequence[Part], said: str, change: Change) -> bool:
+    """Return whether the thing behind a part becomes something else, in another clause: "a girl, and her bike red"."""
+    other = len(rest) > 1 and rest[1].role in BECOMES
+    clauses = clauses_of(said, change.language) if other else []
+    return other and not any(part.text in each and rest[0].text in each for each in clauses)
+
+
+def _becomes(change: Change, old: str | None, part: Part, said: str, *, several: bool) -> None:
+    """Give a thing of the picture, or its subject, another colour or material, or put something in its place.
+
+    Where `several` things change, none of them is the whole picture.
+    """
     at = None if old is None else place_of(change, old)
     if part.role == "quality":
         part = Part(part.role, _bare_colour(without_asking(part.text, change), change.language))
@@ -192,7 +207,7 @@ def _becomes(change: Change, old: str | None, part: Part, said: str) -> None:
     how = nominative(without_asking(part.text, change), change.language)
     if at is not None:
         change.replace(without_place(with_head(at, how, change), how, change), how)
-    elif (old is not None or prefers(said, change)) and (head := subject_of(change)) is not None:
+    elif (old is not None or several or prefers(said, change)) and (head := subject_of(change)) is not None:
         change.replace(head, how)
     elif old is None:
         change.prompt = how
