@@ -17,8 +17,10 @@ before it was mended by; of `fresh-27` (176 and 176, by two authors) the failure
 `fresh-28` (176 and 176), `fresh-29` (220 follow-ups), `fresh-30` (110 and 220) and `fresh-31` (176 and 176), each by
 two authors, and `fresh-32` (110 and 110), by one, were scored once before they were mended by (0199). So were
 `fresh-33` (198 descriptions and 330 follow-ups, by three authors), `fresh-34` and `fresh-35` (132 and 220 each, by
-two); the failures of `fresh-36` (176 and 220, by two) were not looked at (0200). All twelve are judged as a whole, with
-the tagger of messages.
+two). `fresh-36` (176 and 220, by two) was scored before it was looked at (0200), and so was `fresh-37` (the same). The
+tagger of messages is trained with the messages of `fresh-25` to `fresh-37`; nothing was mended by `fresh-38` (176 and
+220, by two), whose failures were not looked at (0201). All fourteen are judged as a whole, with the tagger of messages.
+In the last three, a reader judged the answers that differ from the author's, and `also` has those that are right too.
 Backends: rules alone, and with the tagger (docs/decisions/0116); a server if its URL is given.
 """
 
@@ -53,13 +55,13 @@ SCORED: Final = (*MENDED, "fresh-7")
 UNSEEN: Final = ("fresh-17", "fresh-21", "fresh-23")
 """The failures of their descriptions were not looked at."""
 _FURTHER: Final = (8, 9, 10, 11, 12, "13a", "13b", "14a", "14b", 15, 16, 18, 19, 20, 22)
-FOUND: Final = tuple(f"fresh-{number}" for number in range(25, 37))
+FOUND: Final = tuple(f"fresh-{number}" for number in range(25, 39))
 """Most follow-ups need the tagger of messages."""
 PARTS: Final = (*SCORED, *(f"fresh-{each}" for each in _FURTHER), *UNSEEN, *FOUND)
 """The rules alone do not reach all goals with the last two dozen, but for `fresh-20` to `fresh-22`."""
 FIELDS: Final = ("n", "size", "style", "negative")
 SIZES: Final = ((256, 256), (64, 64), (384, 256), (256, 384))
-GOAL_SUBJECT, GOAL_F1, GOAL_CLEAN = 0.99, 0.9, 0.85
+GOAL_SUBJECT, GOAL_F1, GOAL_CLEAN, GOAL_CHANGES = 0.99, 0.9, 0.85, 0.9
 BATCH: Final = 8
 SEED: Final = 7
 """That of the picture before a follow-up."""
@@ -221,16 +223,25 @@ def is_changed(row: dict[str, Any], found: Conditions) -> bool:
     return told == wanted and row.get("n") in (None, found.n)
 
 
+def is_accepted(row: dict[str, Any], found: Conditions) -> bool:
+    """Return whether conditions are those that a follow-up asks for, or others that a reader took for right too.
+
+    The reader judged answers, and the wanted and unchanged conditions among them, without knowing which was which.
+    """
+    return is_changed(row, found) or any(is_changed({**row, **other}, found) for other in row.get("also", ()))
+
+
 def measure_changes(interpreter: Interpreter, rows: Sequence[dict[str, Any]], *, wrong: bool) -> dict[str, Any]:
     """Return how many follow-ups are right, and print those that are not on request."""
     card = Catalogue.load([], "limner-flow").get(None).model_copy(update={"sizes": SIZES})
     found = [each.conditions for each in interpreted(interpreter, [after(row, card) for row in rows])[0]]
     missed = [(row, each) for row, each in zip(rows, found, strict=True) if not is_changed(row, each)]
+    accepted = sum(is_accepted(row, each) for row, each in zip(rows, found, strict=True))
     for row, each in missed if wrong else ():
         told = each.model_dump(exclude_none=True)
         click.echo(f"{row['before']!r}, {row['message']!r}: {row['prompt']!r}\n   {told}")
-    click.echo(f"follow-ups {len(rows) - len(missed)} of {len(rows)}")
-    return {"right": len(rows) - len(missed), "of": len(rows)}
+    click.echo(f"follow-ups {len(rows) - len(missed)} of {len(rows)} as written down, {accepted} as meant")
+    return {"right": len(rows) - len(missed), "accepted": accepted, "of": len(rows)}
 
 
 def rows_of(file: Path, part: str) -> list[dict[str, Any]]:
@@ -260,9 +271,9 @@ def main(part: str, quick: bool, wrong: bool, url: str | None, model: str) -> No
     total = judged["scores"]["all"]
     met = judged["valid"] == 1 and total["subject"] >= GOAL_SUBJECT and total["clean"] >= GOAL_CLEAN
     met = met and all(total[name]["f1"] >= GOAL_F1 for name in FIELDS)
-    conclude(
-        "interpret", figures, "rules and tagger: subject 0.99, each condition's F1 0.9, nothing left over 0.85", met=met
-    )
+    met = met and (not changes or judged["changes"]["accepted"] >= GOAL_CHANGES * len(changes))
+    goal = "rules and tagger: subject 0.99, each condition's F1 0.9, nothing left over 0.85, follow-ups as meant 0.9"
+    conclude("interpret", figures, goal, met=met)
 
 
 if __name__ == "__main__":

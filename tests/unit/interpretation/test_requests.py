@@ -19,6 +19,8 @@ from bench.interpret import (
     SIZES,
     UNSEEN,
     by_language,
+    is_accepted,
+    is_changed,
 )
 
 from limner_shared.domain.conditions import Conditions, Turn
@@ -137,3 +139,26 @@ def test_what_was_read_wrongly_before(text: str, prompt: str, asked: dict[str, A
 def test_what_a_picture_is_needed_for_is_not_drawn(text: str, prompt: str, size: tuple[int, int] | None):
     found = interpret(text, STYLES, (), SIZES)
     assert (found.prompt, found.width and (found.width, found.height)) == (prompt, size)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "size"),
+    [
+        ("猫がいる風景を油絵で見てみたいです", "猫がいる風景を油絵", None),
+        ("Graag een staand beeld van tulpen in een emmer", "tulpen in een emmer", (256, 384)),
+        ("phone wallpaper pls pastel balloons", "pastel balloons", (256, 384)),
+        ("Заставку на телефон бы: берёзовая роща", "берёзовая роща", (256, 384)),
+        ("가로 배너 만들어줘. 통닭, 노란 조명", "통닭, 노란 조명", (384, 256)),
+    ],
+)
+def test_a_format_or_medium_at_an_edge_is_read(text: str, prompt: str, size: tuple[int, int] | None):
+    found = interpret(text, STYLES, (), SIZES)
+    assert (found.prompt, found.width and (found.width, found.height)) == (prompt, size)
+
+
+def test_an_answer_that_a_reader_took_for_right_counts_as_meant():
+    row = {"prompt": "a cat, brighter and softer", "also": [{"prompt": "a cat, brighter, softer"}], "seed": "kept"}
+    answer = Conditions(prompt="a cat, brighter, softer", n=1, seed=SEED)
+    assert is_accepted(row, answer)
+    assert not is_changed(row, answer)
+    assert not is_accepted(row, answer.model_copy(update={"negative_prompt": "a dog"}))

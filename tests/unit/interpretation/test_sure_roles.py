@@ -111,3 +111,26 @@ def test_after_words_for_another_picture_a_thing_is_its_subject(before: str, mes
 )
 def test_one_thing_is_replaced_and_another_one_gets_a_quality(before: str, message: str, prompt: str) -> None:
     assert wished(before, message).prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("before", "message"),
+    [
+        ("красная машина на дороге", "{added:зелёная змея вокруг дерева}"),
+        ("a red car on a road", "{added:a green snake around a tree}"),
+        ("ein rotes Auto", "{subject:Kohlezeichnung einer alten Schmiedin}"),
+        ("une voiture rouge", "{subject:gravure d'un poulpe géant}"),
+        ("красная машина", "{subject:портрет барсука в дождевике}"),
+    ],
+)
+def test_a_message_that_is_only_a_thing_of_some_words_is_another_subject(before: str, message: str) -> None:
+    found = wished(before, message)
+    assert (found.prompt, found.seed) == (message.strip("{}").partition(":")[2], None)
+
+
+def test_a_thing_of_a_word_or_two_is_added() -> None:
+    assert wished("a red car on a road", "{added:a hat}").prompt == "a red car on a road, a hat"
+
+
+def test_a_denial_without_a_thing_changes_nothing() -> None:
+    assert wished("een rode auto op een weg", "omslag van het boek Zonder Titel").prompt == "een rode auto op een weg"

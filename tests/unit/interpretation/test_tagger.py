@@ -64,6 +64,7 @@ def interpreted(texts: Sequence[str], tagger: TagsWords | None, history: tuple[T
         ("<그냥> 소파 위의 여우 <그려 주라>", "ko", "소파 위의 여우"),
         ("여우가 소파에서 <라면을 먹고>", "ko", "여우가 소파에서 라면을 먹고"),
         ("狐がソファーで<寿司を食べていて夜>", "ja", "狐がソファーで寿司を食べていて夜"),
+        ("狐の郵便屋さん <ドット絵でよろしく>", "ja", "狐の郵便屋さん ドット絵"),
         ("有沙发<\uff0c有>狐狸", "zh", "有沙发\uff0c有狐狸"),
         ("<In the old harbour,> a fox mends nets", "en", "In the old harbour, a fox mends nets"),
         ("<Dans le vieux port,> un renard", "fr", "Dans le vieux port, un renard"),

@@ -24,7 +24,7 @@ from limner_worker.stages.interpretation.language.texts import WIDE
 
 _SAID, _AGAIN, _SUBJECT = map(MESSAGE_ROLES.index, ("said", "again", "subject"))
 _NOUNS: Final = ("old", "gone")
-_PAIRED: Final = 0.6
+_PAIRED: Final = 0.7
 """How often a message is one that was written with its description."""
 _EXCHANGED: Final = {
     "old": 0.5,

@@ -45,7 +45,7 @@ class Kind(NamedTuple):
 
 
 DESCRIPTIONS: Final = Kind(Writer, DESCRIPTION_ROLES, "asking", "tagger.safetensors", 96, likened=False)
-FOLLOW_UPS: Final = Kind(MessageWriter, MESSAGE_ROLES, None, "follow-ups.safetensors", 176, likened=True)
+FOLLOW_UPS: Final = Kind(MessageWriter, MESSAGE_ROLES, None, "follow-ups.safetensors", 256, likened=True)
 
 
 class Example(NamedTuple):

@@ -40,6 +40,7 @@ def bounded(parts: Sequence[Part], said: str, prompt: str, language: Language) -
     for part in parts:
         text = _EDGES.sub("", shortened(part.text, tails))
         text = text if "(" in text else text.rstrip(")")
+        text = text if ")" in text else text.partition(" (")[0]
         role = "added" if _is_added(part, parts, said, language) else part.role
         if role == "look" and is_quality(text, language):  # "赤く"
             role = "quality"

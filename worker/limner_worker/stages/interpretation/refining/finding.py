@@ -119,7 +119,7 @@ def mentioned(change: Change, parts: Sequence[Part], said: str) -> str | None:
 
 def _kin(thing: str, change: Change) -> str | None:
     """Return the word of the prompt that ends with the same noun as a thing: "Schreibtisch" for "einen Esstisch"."""
-    last = thing.rsplit(maxsplit=1)[-1].lower()
+    last = "".join(thing.lower().split()[-1:])
     if not change.language.compounds or len(last) < _COMPOUND or _DERIVED.search(last):
         return None
     for word in WORDS.findall(change.prompt):

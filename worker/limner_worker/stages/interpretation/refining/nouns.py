@@ -30,10 +30,19 @@ _PAIR: Final = 2
 def is_medium(text: str, language: Language) -> bool:
     """Return whether a text names a medium, and nothing that it shows: "a photo in black and white"."""
     medium = _media(language).match(text)
-    shows = rf"(?<!\w)(?:{language.connectives.made_of or NOTHING}|{language.scenes.accompaniments or NOTHING})(?!\w)"
     rest = "" if medium is None else text[medium.end() :]
-    of = expression(shows).search(rest)
+    of = _shows(language).search(rest)
     return medium is not None and not rest[:1].isalnum() and (of is None or _GREY.search(rest) is not None)
+
+
+@cache
+def _shows(language: Language) -> Pattern:
+    """Return a pattern of what leads to what a medium shows: "of", or a genitive ("портрет барсука")."""
+    small = language.connectives
+    led = rf"(?<!\w)(?:(?:{small.made_of or NOTHING}|{language.scenes.accompaniments or NOTHING})(?!\w)|d['\u2019])"
+    if language.cases:
+        return expression(rf"{led}|^\s(?!(?:{small.places or NOTHING}|{small.and_ or NOTHING})\s)\w")
+    return expression(rf"{led}|^\s(?:{small.indefinite or NOTHING})\s" if language.noun_capitals else led)
 
 
 def is_bare_quality(text: str, language: Language) -> bool:

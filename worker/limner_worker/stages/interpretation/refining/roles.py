@@ -36,6 +36,8 @@ _COUNTED: Final = re.compile(
 _NUMBER: Final = re.compile("[一二两三四五六七八九十]")
 _LONGEST_SHAPE: Final = 4
 """The most characters of a word for a format in scripts without spaces: "操縦する" has one of its characters."""
+_FEW_WORDS: Final = 3
+"""The most words of a thing that, said alone, is to be added."""
 _INSTEAD: Final = re.compile("말고|대신")
 _FINALS: Final = 28
 """Syllables of Korean with the same beginning: one for each final consonant, and one without."""
@@ -87,6 +89,7 @@ def _role(part: Part, parts: Sequence[Part], said: str, language: Language) -> s
         ("look", role in ("new", "subject") and not changed and is_medium(text, language)),
         ("quality", role == "new" and changed and is_bare_quality(text, language)),
         ("subject", role in ("added", "new") and is_only and _begins_another(said.replace(text, ""), role, language)),
+        ("subject", role == "added" and is_only and _is_bare(text, said, language)),
         ("new", role == "quality" and changed and _takes_place(text, said, language)),
     )
     return next((other for other, holds in others if holds), role)
@@ -117,6 +120,14 @@ def _begins_another(said: str, role: str, language: Language) -> bool:
     patterns = changes_for(language)
     dropped = patterns.dropped.search(said) is not None and not _has(said, "added", language)
     return dropped or patterns.other.search(said) is not None
+
+
+def _is_bare(text: str, said: str, language: Language) -> bool:
+    """Return whether a message is only a thing with what is said of it: "a green snake around a tree"."""
+    rest = said.replace(text, "")
+    long = len(text) if language.unspaced else len(text.split())
+    most = _LONGEST_SHAPE if language.unspaced else _FEW_WORDS
+    return long > most and not any(map(str.isalnum, rest)) and not _has(text, "added", language)
 
 
 def _merged(parts: Sequence[Part], said: str, prompt: str, language: Language) -> list[Part]:

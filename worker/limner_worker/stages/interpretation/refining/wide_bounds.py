@@ -29,7 +29,9 @@ _NOUN_END: Final = re.compile("(?![をがはにでも])[\u3041-\u309f\u30a1-\u30
 _SLIGHTLY: Final = re.compile("^(?:もう)?(?:ちょい|ちょっと|少し)")
 _BESIDE: Final = re.compile("(?:앞|뒤|옆|위|아래|안|밑|곁|사이)에(?= )")
 """Where something is in Korean, after the thing that it is beside."""
-_SET: Final = re.compile("^(?:时间|天气|背景|地点|场景)(?:就)?(?:放在|改成|换成|设在|设成|变成|是)")
+_SET: Final = re.compile(
+    "^(?:(?:时间|天气|背景|地点|场景)(?:就)?(?:放在|改成|换成|设在|设成|变成|是)|(?:放在|设在|换到)(?=..))"
+)
 """Chinese words that set a time or a place."""
 _PARTICLE_FIRST: Final = re.compile(r"^(?:에|에서|에는|의|을|를|은|는|이|가|도)\s+")
 """A Korean particle of the word before."""
@@ -37,7 +39,7 @@ _OBJECT: Final = re.compile("(?<=[가-힣])[을를은는이가도]$")
 """A Korean particle behind a thing."""
 _TOO: Final = re.compile("(?<=..)도$")
 _MEASURE: Final = re.compile("^[面条只个把张辆匹座片朵本件位棵架艘](?=..)")
-"""A Chinese measure word between "this" or "that" and its thing."""
+"""A Chinese measure word between "this", "that" or a number, and its thing."""
 _COUNT: Final = "(?:하나|둘|셋|(?:한|두|세|네|몇) ?(?:마리|개|명|송이|잔|대|그루|채|장|권|벌|쌍|조각|그릇))"
 _MEASURED: Final = re.compile("[个只位条张头匹辆座棵](?![个只位条张头匹辆座棵])([\u4e00-\u9fff])$")
 """A Chinese measure word, and one character of a thing behind it."""
@@ -99,6 +101,8 @@ def _chinese(role: str, text: str, said: str, prompt: str) -> str:
         return _as_shown(_MEASURE.sub("", text) if measured else text, said, prompt)
     if role in ("added", "subject"):
         before = said[: max(0, said.find(text))]
+        if re.search("[一二两三四五六七八九十几]$", before):
+            text = _MEASURE.sub("", text)  # "两[张]会做饭的章鱼"
         led = _MEASURED.search(before) or _COUNTED.search(before)
         return text if led is None else f"{led[1]}{text}"  # "个[会]飞的房子"
     if role == "look":

@@ -157,7 +157,7 @@ def _marked(tagged: Tagged, language: Language, away: Sequence[tuple[int, int]])
 
 @cache
 def _media(language: Language) -> Pattern:
-    return expression(rf"(?<!\w)(?:{media_of(language)})(?!\w)")
+    return expression(media_of(language) if language.unspaced else rf"(?<!\w)(?:{media_of(language)})(?!\w)")
 
 
 def _is_unspaced(text: str, language: Language) -> bool:
