@@ -27,6 +27,8 @@ from limner_worker.generators.weight_files import locate
 from limner_worker.languages import emoji
 from limner_worker.stages.interpretation.language.files import BY_CODE
 
+QUICK: Final = 12
+"""The most prompts of each task in each language for a quick run."""
 GOAL: Final = 0.95
 SINGLE: Final = {"seen", "held out", "in sentences"}
 """The thing may have other things around it."""
@@ -113,12 +115,14 @@ def measure(readings: Readings, count: int, languages: Sequence[str], *, wrong: 
 
 @click.command()
 @click.option("--prompts", "count", default=64, show_default=True, help="Of each task in each language.")
+@click.option("--quick", is_flag=True, help="Twelve prompts of each only.")
 @click.option("--language", "languages", multiple=True, help="Only these; all by default.")
 @click.option("--wrong", is_flag=True, help="Print what is read wrongly.")
-def main(count: int, languages: tuple[str, ...], wrong: bool) -> None:
+def main(count: int, quick: bool, languages: tuple[str, ...], wrong: bool) -> None:
     """Print the table, and write it to results/."""
     torch.set_num_threads(1)
     readings = Readings(Catalogue.load([], "limner-flow").get("limner-flow"))
+    count = min(count, QUICK) if quick else count
     figures: dict[str, Any] = measure(readings, count, languages or tuple(BY_CODE), wrong=wrong)
     means = {task: sum(shares.values()) / len(shares) for task, shares in figures.items()}
     print({task: round(mean, 3) for task, mean in means.items()})

@@ -106,7 +106,7 @@ def _last_joined(name: str, language: Language) -> Pattern:
 
 
 def _plural(name: str, language: Language) -> str:
-    """Return a pattern of a name in a script without spaces, or in Korean, perhaps with its ending of the plural."""
+    """Return a pattern of a name in a script without spaces; in Korean, it may have the ending of the plural."""
     return re.escape(name) + ("(?:들(?![가-힣]*[다면고]))?" if language.code == "ko" else "")
 
 
