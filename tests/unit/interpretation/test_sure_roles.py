@@ -134,3 +134,8 @@ def test_a_thing_of_a_word_or_two_is_added() -> None:
 
 def test_a_denial_without_a_thing_changes_nothing() -> None:
     assert wished("een rode auto op een weg", "omslag van het boek Zonder Titel").prompt == "een rode auto op een weg"
+
+
+def test_a_number_beside_another_subject_is_at_most_the_one_that_conditions_allow() -> None:
+    found = wished("a red car", "now {number:5000} of {subject:a big dog} please")
+    assert (found.prompt, found.n) == ("a big dog", 1000)

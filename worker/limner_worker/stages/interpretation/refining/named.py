@@ -10,7 +10,7 @@ from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.language.number_words import number_in
 from limner_worker.stages.interpretation.language.schema import Language
 from limner_worker.stages.interpretation.language.texts import tidy
-from limner_worker.stages.interpretation.reading.parsed import Model, ParsedRequest
+from limner_worker.stages.interpretation.reading.parsed import MOST, Model, ParsedRequest
 from limner_worker.stages.interpretation.reading.parts import Part, texts_of
 from limner_worker.stages.interpretation.reading.sizes import shape_among, shaped
 from limner_worker.stages.interpretation.reading.taking_apart import taken_apart
@@ -34,7 +34,7 @@ def conditions_of(text: str, parts: Sequence[Part], language: Language, model: M
     found.size = sized.size or found.size or meant
     numbers = (number_in(each, language) for each in texts_of(parts, "number"))
     said = found.n if texts_of(parts, "subject") else None
-    found.n, found.seed = next(filter(None, numbers), said), None
+    found.n, found.seed = next((min(MOST, each) for each in numbers if each), said), None
     told = set(" ".join(part.text for part in parts).lower().split())
     found.negative = [
         each for each in found.negative if len(each) < _LONGEST_NAME and not set(each.lower().split()) & told
