@@ -45,6 +45,7 @@ def test_the_object_of_a_sentence_is_named_alone(thing: str, named: str) -> None
 def test_adjectives_agree_with_their_noun_and_with_each_other() -> None:
     assert agreeing("красный", "шарфе", "кот в синем ") == "красном"
     assert agreeing("рыжая", "лошадь", "") == "рыжая"
+    assert agreeing("красный", "чашку чая!", "возьми ") == "красную"
     assert [agreeing("золотой", noun, "") for noun in ("бежит", "и", "123", "")] == ["золотой"] * 4
     assert in_form_of("синий", "красной") == "синей"
     assert in_form_of("чёрный", "белых") == "чёрных"

@@ -55,9 +55,10 @@ def agreeing(words: str, noun: str, left: str, named: str = "") -> str:
 
     `named` is the noun in another form, which tells which of two it is: "банку" is no form of "банк".
     """
-    if _head(noun) is None:
+    head = _head(noun)
+    if head is None:
         return words
-    reading = _reading(noun, left, named)
+    reading = _reading(head.group(), left, named)
     return _WORD.sub(lambda word: _agreed(word.group(), reading, str(reading.tag.case)), words)
 
 
