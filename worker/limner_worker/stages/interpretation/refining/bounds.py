@@ -16,7 +16,7 @@ from limner_worker.stages.interpretation.reading.patterns import patterns_for
 from limner_worker.stages.interpretation.refining.attributes import is_quality
 from limner_worker.stages.interpretation.refining.beside import ends_with_place, with_place
 from limner_worker.stages.interpretation.refining.changes import changes_for
-from limner_worker.stages.interpretation.refining.clauses import parts_of as clauses_of
+from limner_worker.stages.interpretation.refining.clauses import clause_of
 from limner_worker.stages.interpretation.refining.lexemes import lexed
 from limner_worker.stages.interpretation.refining.wide_bounds import unspaced
 
@@ -68,7 +68,7 @@ def _is_added(part: Part, parts: Sequence[Part], said: str, language: Language) 
 
 def _is_whole(part: Part, said: str, language: Language) -> bool:
     """Return whether a clause only asks for a thing, by words of which the first is of asking: "make it a girl, …"."""
-    clause = next((each for each in clauses_of(said, language) if part.text in each), "")
+    clause = clause_of(part.text, said, language)
     words = lexed(clause.replace(part.text, " "), language, "", ())
     return bool(words) and all(each.has("frame", "asking", "rather") for each in words) and not language.unspaced
 

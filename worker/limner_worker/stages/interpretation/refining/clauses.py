@@ -94,6 +94,11 @@ def parts_of(text: str, language: Language) -> list[str]:
     return [part.strip() for part in _joints(language).split(text) if tidy(part)]
 
 
+def clause_of(words: str, text: str, language: Language) -> str:
+    """Return the clause of a text that has some words; the text if none has all of them."""
+    return next((each for each in parts_of(text, language) if words in each), text)
+
+
 def _unchanged(language: Language, previous: Sequence[Conditions]) -> Change:
     last = previous[-1]
     return Change(changes_for(language), language, last, last.prompt, [], last.n)

@@ -11,7 +11,7 @@ from limner_worker.stages.interpretation.language.files import NOTHING
 from limner_worker.stages.interpretation.reading.parts import Part, texts_of
 from limner_worker.stages.interpretation.refining.attributes import is_quality, qualities_in, same_kind
 from limner_worker.stages.interpretation.refining.change import Change
-from limner_worker.stages.interpretation.refining.clauses import parts_of as clauses_of
+from limner_worker.stages.interpretation.refining.clauses import clause_of
 from limner_worker.stages.interpretation.refining.finding import content, is_described_by
 from limner_worker.stages.interpretation.refining.moments import kinds_in
 from limner_worker.stages.interpretation.refining.remarks import adds, contrasts, denies, only_denies
@@ -36,7 +36,7 @@ def _described(change: Change, parts: Parts, said: str) -> Parts:
         return _renamed(parts, {"gone": "old"})
     found: list[Part] = []
     for part in parts:
-        clause = _clause_of(part, said, change)
+        clause = clause_of(part.text, said, change.language)
         told = any(each.role == "quality" and each.text in clause for each in parts)
         found.append(Part("old", part.text) if part.role == "gone" and told and not denies(clause, change) else part)
     return found
@@ -55,7 +55,7 @@ def _with_missed_quality(change: Change, parts: Parts, said: str) -> Parts:
     if len(things) != 1 or texts_of(parts, *BECOMES, "place", "subject"):
         return _with_missed_in_clause(change, parts, said)
     thing = things[0]
-    clause = _clause_of(thing, said, change)
+    clause = clause_of(thing.text, said, change.language)
     all_of = qualities_in(clause.replace(thing.text, " "), change.language)
     if not all_of:  # "the dragon, if you ask me, should be golden"
         clause, all_of = said, qualities_in(said.replace(thing.text, " "), change.language)
@@ -74,7 +74,7 @@ def _with_missed_in_clause(change: Change, parts: Parts, said: str) -> Parts:
     found: list[Part] = []
     known = " ".join((change.prompt, *(part.text for part in parts))).lower()
     for part in parts:
-        clause = _clause_of(part, said, change)
+        clause = clause_of(part.text, said, change.language)
         alone = part.role == "old" and clause != said and sum(each.text in clause for each in parts) == 1
         some = qualities_in(clause.replace(part.text, " "), change.language) if alone else []
         some = [each for each in some if each.lower() not in known]
@@ -187,11 +187,6 @@ _READINGS: Final[tuple[Callable[[Change, Parts, str], Parts], ...]] = (
     _things_in_place,
     _making_room,
 )
-
-
-def _clause_of(part: Part, said: str, change: Change) -> str:
-    """Return the clause of a message that has a part; the message if none has all of it."""
-    return next((each for each in clauses_of(said, change.language) if part.text in each), said)
 
 
 def _renamed(parts: Parts, roles: Mapping[str, str]) -> list[Part]:

@@ -15,7 +15,7 @@ from limner_worker.stages.interpretation.reading.parts import Part, texts_of
 from limner_worker.stages.interpretation.reading.sizes import shape_among
 from limner_worker.stages.interpretation.refining.attributes import is_quality, quality_next_to
 from limner_worker.stages.interpretation.refining.changes import changes_for
-from limner_worker.stages.interpretation.refining.clauses import parts_of as clauses_of
+from limner_worker.stages.interpretation.refining.clauses import clause_of
 from limner_worker.stages.interpretation.refining.lexemes import NEW, lexed
 from limner_worker.stages.interpretation.refining.nouns import (
     is_bare_quality,
@@ -68,7 +68,7 @@ def _taken_apart(parts: Sequence[Part], said: str, language: Language) -> Sequen
     if sorted(part.role for part in parts if part.role not in _CONDITIONS) != ["new", "old"]:
         return parts
     (old,), (new,) = texts_of(parts, "old"), texts_of(parts, "new")
-    there, here = (next((each for each in clauses_of(said, language) if text in each), said) for text in (old, new))
+    there, here = (clause_of(text, said, language) for text in (old, new))
     goes = there != here and _has(there, "away", language) and not _has(there, "added", language)
     if not goes or not _has(here, "added", language) or _has(here, "contrast", language):
         return parts

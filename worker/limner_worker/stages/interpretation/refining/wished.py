@@ -24,8 +24,7 @@ from limner_worker.stages.interpretation.refining.attributes import is_quality, 
 from limner_worker.stages.interpretation.refining.beside import has_place, with_place
 from limner_worker.stages.interpretation.refining.change import Change, concluded
 from limner_worker.stages.interpretation.refining.changes import changes_for
-from limner_worker.stages.interpretation.refining.clauses import parts_of as clauses_of
-from limner_worker.stages.interpretation.refining.clauses import with_words
+from limner_worker.stages.interpretation.refining.clauses import clause_of, with_words
 from limner_worker.stages.interpretation.refining.colours import (
     colour_in,
     coloured,
@@ -183,8 +182,7 @@ def _paired(parts: Sequence[Part], said: str, change: Change) -> list[tuple[str 
 def _is_apart(part: Part, rest: Sequence[Part], said: str, change: Change) -> bool:
     """Return whether the thing behind a part becomes something else, in another clause: "a girl, and her bike red"."""
     other = len(rest) > 1 and rest[1].role in BECOMES
-    clauses = clauses_of(said, change.language) if other else []
-    return other and not any(part.text in each and rest[0].text in each for each in clauses)
+    return other and rest[0].text not in clause_of(part.text, said, change.language)
 
 
 def _becomes(change: Change, old: str | None, part: Part, said: str, *, several: bool) -> None:
